@@ -1,0 +1,434 @@
+"""Typed configuration: a YAML file (`--config`), an architecture's recipe (configs/ARCH.yaml) and a flag are the same
+options. Later ones win: defaults below, recipe, `--config`, flags."""
+
+import dataclasses
+import hashlib
+import json
+import math
+import re
+import shutil
+import sys
+from argparse import Action
+from collections.abc import Sequence
+from dataclasses import dataclass, field
+from difflib import get_close_matches
+from pathlib import Path
+from typing import Any, Literal, NoReturn, get_args
+
+import yaml
+from jsonargparse import ArgumentParser, DefaultHelpFormatter, Namespace
+from jsonargparse.typing import NonNegativeInt, OpenUnitInterval, PositiveInt, restricted_number_type
+
+RECIPES = Path(__file__).resolve().parent.parent / "configs"
+
+Architecture = Literal["ugan", "attention_ugan", "pretrained_ugan", "pretrained_attention_ugan"]
+ARCHITECTURES: tuple[str, ...] = get_args(Architecture)
+Norm = Literal["batch", "instance", "none"]
+
+Share = restricted_number_type("Share", float, [(">", 0), ("<=", 1)], docstring="a share over 0, up to 1")
+Decay = restricted_number_type("Decay", float, [(">=", 0), ("<", 1)], docstring="from 0 to under 1")
+NonNegative = restricted_number_type("NonNegative", float, [(">=", 0), ("<", math.inf)], docstring="finite, 0 or more")
+Positive = restricted_number_type("Positive", float, [(">", 0), ("<", math.inf)], docstring="finite, over 0")
+Side = restricted_number_type("Side", int, [(">=", 16), ("<=", 4096)], docstring="pixels, 16 to 4096")
+Seed = restricted_number_type("Seed", int, [(">=", 0), ("<", 2**31)], docstring="0 to 2147483647")
+
+
+@dataclass
+class DataConfig:
+    """Photographs
+
+    Args:
+        source: demo (scenes drawn by code), a folder of photographs, or a public data set (imagenette, pets, ...)
+        size: side of the square that photographs are resized and cropped to [pixels]
+        batch_size: photographs a step and process
+        limit: train on this many photographs, the first of a seeded shuffle; null: all
+        val_limit: validate on this many photographs, the first of a seeded shuffle; null: all
+        val_fraction: share held out for validation where the source has no val folder
+        min_colorfulness: leave training photographs less colourful than this out as grey (Hasler and Suesstrunk 2003)
+        flip: mirror half of the training photographs
+        crop_scale: random resized crop: the least share of the area that is kept; 1: no crop
+        demo_photos: number of training scenes of the demo; validation has a tenth of it
+        cache: folder of the decoded photographs; null: $XDG_CACHE_HOME/gancolor or ~/.cache/gancolor
+        on_device: keep the decoded photographs in the accelerator's memory; auto: if they take under a quarter of it
+    """
+
+    source: str = "demo"
+    size: Side = 256  # type: ignore[valid-type]
+    batch_size: PositiveInt = 16
+    limit: PositiveInt | None = None
+    val_limit: PositiveInt | None = None
+    val_fraction: OpenUnitInterval = 0.1
+    min_colorfulness: NonNegative = 4.0  # type: ignore[valid-type]
+    flip: bool = True
+    crop_scale: Share = 1.0  # type: ignore[valid-type]
+    demo_photos: PositiveInt = 2000
+    cache: str | None = None
+    on_device: Literal["auto", "always", "never"] = "auto"
+
+
+@dataclass
+class GeneratorConfig:
+    """Generator (U-Net)
+
+    Args:
+        width: channels of the plain encoder's first level, doubled a level up to 8 times; unused with a backbone
+        depth: levels of the plain encoder; null: down to 1 x 1, at most 8; a backbone has 5
+        dropout: probability in the three decoder blocks next to the innermost
+        norm: normalisation of the parts that are not pretrained
+        upsampling: the decoder's
+        decoder_convs: 3 x 3 convolutions after each of the decoder's joins (pix2pix: 0)
+        backbone: pretrained encoder of the pretrained_* architectures
+        backbone_weights: imagenet (torchvision's cache, or download), random, or a file (.pth, .safetensors)
+    """
+
+    width: PositiveInt = 64
+    depth: PositiveInt | None = None
+    dropout: Decay = 0.5  # type: ignore[valid-type]
+    norm: Norm = "batch"
+    upsampling: Literal["transposed", "pixel_shuffle", "nearest"] = "transposed"
+    decoder_convs: NonNegativeInt = 0
+    backbone: Literal["resnet18", "resnet34", "resnet50", "resnet101"] = "resnet18"
+    backbone_weights: str = "imagenet"
+
+
+@dataclass
+class DiscriminatorConfig:
+    """Discriminator (PatchGAN)
+
+    Args:
+        layers: convolutions of stride 2; 3 sees patches of 70 x 70; 0: single pixels
+        width: channels of the first layer
+        norm: normalisation
+        spectral_norm: spectral normalisation of every convolution
+    """
+
+    layers: NonNegativeInt = 3
+    width: PositiveInt = 64
+    norm: Norm = "batch"
+    spectral_norm: bool = False
+
+
+@dataclass
+class LossConfig:
+    """Objective: the weight of each term
+
+    Args:
+        l1: mean absolute error of the chroma (ab / 110): pix2pix's lambda
+        gan: adversarial term; leaves pretraining alone
+        gan_mode: the adversarial game
+    """
+
+    l1: NonNegative = 100.0  # type: ignore[valid-type]
+    gan: NonNegative = 1.0  # type: ignore[valid-type]
+    gan_mode: Literal["vanilla", "lsgan", "hinge"] = "vanilla"
+
+
+@dataclass
+class OptimConfig:
+    """Optimisation (AdamW; with weight decay 0 it is Adam)
+
+    Args:
+        lr_pretrain: the generator's learning rate in pretraining
+        lr_g: the generator's learning rate in adversarial training
+        lr_d: the discriminator's learning rate
+        betas: Adam's
+        weight_decay: decoupled weight decay
+        schedule: of the learning rates, over each stage
+        decay_from: constant_linear: share of the stage after which the rate falls linearly to zero
+        warmup_steps: steps over which the rates rise from zero at the start of each stage
+        clip: greatest norm of each network's gradient; 0: unlimited
+        scale_lr: scale the rates with the effective batch over lr_batch
+        lr_batch: the batch that the learning rates are meant for [photographs]
+        ema: decay of the generator's moving average, which evaluation and export use; 0: none
+    """
+
+    lr_pretrain: Positive = 2e-4  # type: ignore[valid-type]
+    lr_g: Positive = 2e-4  # type: ignore[valid-type]
+    lr_d: Positive = 2e-4  # type: ignore[valid-type]
+    betas: tuple[Decay, Decay] = (0.5, 0.999)  # type: ignore[valid-type]
+    weight_decay: NonNegative = 0.0  # type: ignore[valid-type]
+    schedule: Literal["constant_linear", "cosine", "one_cycle"] = "constant_linear"
+    decay_from: Decay = 0.5  # type: ignore[valid-type]
+    warmup_steps: NonNegativeInt = 0
+    clip: NonNegative = 0.0  # type: ignore[valid-type]
+    scale_lr: Literal["none", "sqrt", "linear"] = "none"
+    lr_batch: PositiveInt = 16
+    ema: Decay = 0.999  # type: ignore[valid-type]
+
+
+@dataclass
+class EvalConfig:
+    """Evaluation while training
+
+    Args:
+        every: epochs between evaluations, besides the end of each stage
+        batch_size: photographs at a time
+        best_metric: what chooses best.safetensors, within the stage that the run has reached
+        samples: fixed validation photographs in the sample grids
+    """
+
+    every: Positive = 1.0  # type: ignore[valid-type]
+    batch_size: PositiveInt = 32
+    best_metric: Literal["psnr", "ssim", "lpips"] = "psnr"
+    samples: PositiveInt = 8
+
+
+@dataclass
+class LpipsConfig:
+    """LPIPS
+
+    Args:
+        weights: AlexNet's: auto (torchvision's cache, and evaluate.py downloads them into it), off, or a file
+    """
+
+    weights: str = "auto"
+
+
+@dataclass
+class TrackingConfig:
+    """Tracking: metrics.jsonl always, Weights & Biases besides
+
+    Args:
+        wandb: auto: online where you are logged in, otherwise disabled
+        project: of Weights & Biases
+        entity: of Weights & Biases; null: your default
+        name: of the run; null: the run folder's
+        group: of the run
+        tags: of the run
+        log_every: steps between two lines of metrics.jsonl
+    """
+
+    wandb: Literal["auto", "online", "offline", "disabled"] = "auto"
+    project: str = "gancolor"
+    entity: str | None = None
+    name: str | None = None
+    group: str | None = None
+    tags: list[str] = field(default_factory=list)
+    log_every: PositiveInt = 50
+
+
+@dataclass
+class TrainConfig:
+    """Run
+
+    Args:
+        arch: architecture; its recipe is configs/ARCH.yaml
+        out: the run's folder; null: runs/ARCH-SOURCE-SIZE-HASH, the hash telling runs of other options apart
+        epochs: of adversarial training (may be a fraction)
+        pretrain_epochs: of generator pretraining with the pixel loss alone, before (may be a fraction)
+        seed: of everything random
+        device: auto: cuda, else mps, else cpu
+        precision: auto: on CUDA bf16 where the card has it, else fp16 with a loss scaler; elsewhere fp32
+        compile: compile both networks (torch.compile)
+        deterministic: deterministic CUDA kernels; a CPU is always deterministic
+        checkpoint_every: steps between saves of the run's state; an epoch's end saves too
+    """
+
+    arch: Architecture = "attention_ugan"
+    out: str | None = None
+    epochs: NonNegative = 20.0  # type: ignore[valid-type]
+    pretrain_epochs: NonNegative = 0.0  # type: ignore[valid-type]
+    seed: Seed = 0  # type: ignore[valid-type]
+    device: Literal["auto", "cpu", "cuda", "mps"] = "auto"
+    precision: Literal["auto", "fp32", "tf32", "bf16", "fp16"] = "auto"
+    compile: bool = False
+    deterministic: bool = False
+    checkpoint_every: PositiveInt = 500
+    data: DataConfig = field(default_factory=DataConfig)
+    generator: GeneratorConfig = field(default_factory=GeneratorConfig)
+    discriminator: DiscriminatorConfig = field(default_factory=DiscriminatorConfig)
+    loss: LossConfig = field(default_factory=LossConfig)
+    optim: OptimConfig = field(default_factory=OptimConfig)
+    eval: EvalConfig = field(default_factory=EvalConfig)
+    lpips: LpipsConfig = field(default_factory=LpipsConfig)
+    tracking: TrackingConfig = field(default_factory=TrackingConfig)
+
+
+@dataclass
+class EvaluateDataConfig:
+    """Photographs
+
+    Args:
+        source: folder, public data set or demo; its val folder where it has one; null: what the first checkpoint was
+            trained on
+        size: side of the square that photographs are resized and cropped to [pixels]; null: the first checkpoint's
+        val_limit: the first of a seeded shuffle; null: all
+        cache: folder of the decoded photographs; null: $XDG_CACHE_HOME/gancolor or ~/.cache/gancolor
+    """
+
+    source: str | None = None
+    size: Side | None = None  # type: ignore[valid-type]
+    val_limit: PositiveInt | None = None
+    cache: str | None = None
+
+
+@dataclass
+class EvaluateConfig:
+    """Evaluation
+
+    Args:
+        json: write the figures to this file
+        csv: write one line a photograph and system to this file
+        grid: write a picture of samples (grey, each system, truth) to this file
+        samples: photographs in the grid
+        batch_size: photographs at a time
+        device: auto: cuda, else mps, else cpu
+    """
+
+    json: str | None = None
+    csv: str | None = None
+    grid: str | None = None
+    samples: PositiveInt = 8
+    batch_size: PositiveInt = 32
+    device: Literal["auto", "cpu", "cuda", "mps"] = "auto"
+    data: EvaluateDataConfig = field(default_factory=EvaluateDataConfig)
+    lpips: LpipsConfig = field(default_factory=LpipsConfig)
+    checkpoints: list[str] = field(default_factory=list)
+
+
+# Options that a resumed run may be given anew: none of them changes what a step computes, but epochs, which say where
+# to stop (and so stretch the learning rates' decay).
+CHANGEABLE = ("out", "epochs", "checkpoint_every", "eval.", "lpips.", "tracking.", "data.cache", "data.on_device")
+
+
+def flatten(config: Any) -> dict[str, Any]:
+    """A configuration (or its nested dictionaries) by flag names: {"seed": 0, "data.size": 256, ...}."""
+
+    def walk(node: dict[str, Any], prefix: str) -> dict[str, Any]:
+        flat: dict[str, Any] = {}
+        for name, value in node.items():
+            flat |= walk(value, f"{prefix}{name}.") if isinstance(value, dict) else {prefix + name: value}
+        return flat
+
+    return walk(config if isinstance(config, dict) else to_dict(config), "")
+
+
+def to_dict(config: Any) -> dict[str, Any]:
+    """The configuration as nested dictionaries of plain JSON values."""
+    return json.loads(json.dumps(dataclasses.asdict(config)))
+
+
+def fixed_options(config: TrainConfig) -> dict[str, Any]:
+    """The flags that a run keeps from its first step to its last."""
+    return {name: value for name, value in flatten(config).items() if not name.startswith(CHANGEABLE)}
+
+
+def default_out(config: TrainConfig) -> str:
+    """The run folder of a command that names none: the same command, the same folder."""
+    digest = hashlib.sha256(json.dumps(fixed_options(config), sort_keys=True).encode()).hexdigest()[:6]
+    source = re.sub(r"[^\w.-]+", "_", Path(config.data.source).name) or "photographs"
+    return f"runs/{config.arch}-{source}-{config.data.size}-{digest}"
+
+
+def save_yaml(config: Any, path: Path) -> None:
+    path.write_text(yaml.safe_dump(to_dict(config), sort_keys=False), encoding="utf-8")
+
+
+class _Parser(ArgumentParser):
+    """jsonargparse's parser, with errors of one line that name the near options."""
+
+    def error(self, message: str, ex: Exception | None = None) -> NoReturn:  # noqa: ARG002 - the base's
+        text = " ".join(str(message).split())
+        text = re.sub(r'^Parser key "([\w.]+)": ', r"--\1: ", text)
+        if found := re.search(r"Expected a typing.Literal\[(.*?)\]\. Got value: (\S+)", text):
+            choices = [choice.strip(" '\"") for choice in found[1].split(",")]
+            text = (
+                text[: found.start()] + f"no {found[2]!r}; choose from {', '.join(choices)}" + _near(found[2], choices)
+            )
+        elif found := re.search(r"Not of type (\w+): (\S+) does not conform to restriction (.*)", text):
+            text = text[: found.start()] + f"{found[2]} is out of range: it must be {found[3].replace('v', '')}"
+        elif found := re.match(r"unrecognized arguments: (.*)", text, re.IGNORECASE):
+            unknown = found[1].split()[0]
+            text = f"no option {found[1]}" + _near(unknown.split("=")[0], list(self._option_string_actions))
+        elif found := re.match(r"(?:Group '(\S+)' does not accept option|Option) '(\S+)'", text):
+            options = [option.lstrip("-") for option in self._option_string_actions]
+            text += _near(f"{found[1]}.{found[2]}" if found[1] else found[2], options)
+        print(f"{self.prog}: error: {text} (--help lists the options)", file=sys.stderr)
+        sys.exit(2)
+
+
+class _HelpFormatter(DefaultHelpFormatter):
+    """Help that names the value and its default, without the types' Python names."""
+
+    def __init__(self, prog: str) -> None:
+        super().__init__(prog, max_help_position=34, width=min(shutil.get_terminal_size().columns, 120))
+
+    def _expand_help(self, action: Action) -> str:
+        return re.sub(r"\(type: .*?(?=default:|\)$)", "(", super()._expand_help(action)).replace(" ()", "")
+
+    def add_argument(self, action: Action) -> None:
+        if action.metavar != "CONFIG" or action.dest == "config":  # not the groups' own --data FILE and such
+            super().add_argument(action)
+
+
+def _near(name: str, choices: list[str]) -> str:
+    near = get_close_matches(name, choices, n=3, cutoff=0.6)
+    return f"; did you mean {' or '.join(near)}?" if near else ""
+
+
+def _with_bare_switches(argv: Sequence[str], config_class: type) -> list[str]:
+    """`--compile` alone means `--compile=true`, so that both a person's and a sweep's way of writing it work."""
+    switches = {f"--{name}" for name, value in flatten(config_class()).items() if isinstance(value, bool)}
+    return [
+        f"{word}=true" if word in switches and (i + 1 == len(argv) or argv[i + 1].startswith("--")) else word
+        for i, word in enumerate(argv)
+    ]
+
+
+def _make_parser(prog: str, config_class: type, description: str, recipe: Path | None = None) -> ArgumentParser:
+    """A parser of `config_class`'s fields as dotted flags, with `--config` and `--print_config`."""
+    parser = _Parser(
+        prog=prog,
+        description=description,
+        usage="%(prog)s [--NAME VALUE ...]" + (" CHECKPOINT ..." if config_class is EvaluateConfig else ""),
+        allow_abbrev=False,
+        default_config_files=[str(recipe)] if recipe else [],
+        formatter_class=_HelpFormatter,
+    )
+    parser.add_argument("--config", action="config", help="a YAML file of options; later flags win")
+    parser.add_class_arguments(config_class, skip={"checkpoints"})
+    return parser
+
+
+def parse_train(argv: Sequence[str] | None = None) -> TrainConfig:
+    """Parses a command line of train.py; errors print one line and exit with status 2."""
+    description = "Trains a colorization GAN. `--arch NAME --help` shows that architecture's own defaults."
+    words = _with_bare_switches(sys.argv[1:] if argv is None else list(argv), TrainConfig)
+    # The architecture chooses the recipe, so it is read first, wherever it stands (a flag or a --config file).
+    asking = ("-h", "--help", "--print_config")
+    first = _make_parser("train.py", TrainConfig, description)
+    arch = first.parse_args([word for word in words if not word.startswith(asking)]).arch
+    parser = _make_parser("train.py", TrainConfig, description, RECIPES / f"{arch}.yaml")
+    config: TrainConfig = _instantiate(parser, words, TrainConfig)
+    config.data.source = _absolute(config.data.source)
+    config.out = config.out or default_out(config)
+    return config
+
+
+def parse_evaluate(argv: Sequence[str] | None = None) -> EvaluateConfig:
+    """Parses a command line of evaluate.py; errors print one line and exit with status 2."""
+    description = "Scores generators on photographs, beside the grey baseline: PSNR, SSIM, LPIPS, colourfulness."
+    parser = _make_parser("evaluate.py", EvaluateConfig, description)
+    parser.add_argument(
+        "checkpoints", nargs="+", metavar="CHECKPOINT", help="run folders, exported generators, or run states"
+    )
+    config: EvaluateConfig = _instantiate(parser, sys.argv[1:] if argv is None else list(argv), EvaluateConfig)
+    if config.data.source:
+        config.data.source = _absolute(config.data.source)
+    return config
+
+
+def _instantiate(parser: ArgumentParser, words: Sequence[str], config_class: type) -> Any:
+    parsed = parser.parse_args(words)
+    for field_ in dataclasses.fields(config_class):
+        if dataclasses.is_dataclass(field_.default_factory) and not isinstance(parsed[field_.name], Namespace):
+            parser.error(f"--{field_.name}: a group of options, not {parsed[field_.name]}")
+    values = parser.instantiate(parsed).as_dict()
+    names = {f.name for f in dataclasses.fields(config_class)}
+    return config_class(**{name: value for name, value in values.items() if name in names})
+
+
+def _absolute(source: str) -> str:
+    """A folder by its absolute path, however it was written; other sources as they are."""
+    folder = Path(source).expanduser()
+    return str(folder.resolve()) if folder.is_dir() else source

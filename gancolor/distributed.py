@@ -1,0 +1,95 @@
+"""torchrun's ranks (torch DistributedDataParallel). Nothing else knows how they talk; alone it does nothing."""
+
+import os
+from collections.abc import Iterator
+from contextlib import contextmanager
+from datetime import timedelta
+from pathlib import Path
+
+import torch
+import torch.distributed as dist
+from filelock import FileLock
+from torch import Tensor, nn
+from torch.nn.parallel import DistributedDataParallel
+
+
+def start(device_type: str) -> None:
+    """Joins the ranks that torchrun started (NCCL on CUDA, gloo elsewhere); without torchrun there is one."""
+    if "WORLD_SIZE" not in os.environ or dist.is_initialized():
+        return
+    if device_type == "cuda":
+        torch.cuda.set_device(int(os.environ["LOCAL_RANK"]))
+    # Ranks wait for one another while the first decodes a large folder or downloads it.
+    dist.init_process_group("nccl" if device_type == "cuda" else "gloo", timeout=timedelta(hours=2))
+
+
+def stop() -> None:
+    if dist.is_initialized():
+        dist.destroy_process_group()
+
+
+def rank() -> int:
+    return dist.get_rank() if dist.is_initialized() else 0
+
+
+def world_size() -> int:
+    return dist.get_world_size() if dist.is_initialized() else 1
+
+
+def is_main() -> bool:
+    """Whether this process is the one that writes and prints."""
+    return rank() == 0
+
+
+def barrier() -> None:
+    if dist.is_initialized():
+        dist.barrier()
+
+
+def wrap(network: nn.Module) -> nn.Module:
+    """The network with its gradients averaged over the ranks.
+
+    Buffers stay each rank's own: broadcasting BatchNorm's at every call would overwrite what the discriminator's first
+    pass still needs for its backward. Checkpoints keep rank 0's.
+    """
+    if world_size() == 1:
+        return network
+    return DistributedDataParallel(network, broadcast_buffers=False)
+
+
+def any_rank(flag: bool, device: torch.device) -> bool:
+    """Whether `flag` is set on any rank, the same answer on all."""
+    if world_size() == 1:
+        return flag
+    agreed = torch.tensor(float(flag), device=device)
+    dist.all_reduce(agreed, op=dist.ReduceOp.MAX)
+    return bool(agreed)
+
+
+def mean(value: Tensor) -> Tensor:
+    """The mean of a tensor over the ranks."""
+    if world_size() > 1:
+        dist.all_reduce(value)
+        value /= world_size()
+    return value
+
+
+def gather_shares(share: Tensor, total: int) -> Tensor:
+    """Puts together (N, ...) rows of which rank r holds rows r, r + R, r + 2 R, ... of `total`."""
+    ranks = world_size()
+    if ranks == 1:
+        return share
+    longest = -(-total // ranks)
+    padded = share.new_zeros((longest, *share.shape[1:]))
+    padded[: len(share)] = share
+    parts = [torch.empty_like(padded) for _ in range(ranks)]
+    dist.all_gather(parts, padded)
+    return torch.stack(parts, dim=1).flatten(0, 1)[:total]
+
+
+@contextmanager
+def one_at_a_time(path: Path) -> Iterator[None]:
+    """Lets one process at a time make what `path` names, on all machines that share its folder; the others find it."""
+    path.parent.mkdir(parents=True, exist_ok=True)
+    with FileLock(path.with_name(path.name + ".lock")):
+        yield

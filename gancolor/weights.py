@@ -1,0 +1,81 @@
+"""Published weights: torchvision's cache, its server, or a local file, with their sha256 checked. Nothing is unpickled
+but tensors."""
+
+import hashlib
+import re
+from pathlib import Path
+from typing import Any
+from urllib.error import URLError
+
+import torch
+from safetensors.torch import load_file as load_safetensors
+from torch import Tensor
+
+from gancolor import distributed
+from gancolor.errors import InputError
+
+StateDict = dict[str, Tensor]
+
+
+def cached_path(url: str) -> Path:
+    """Where torchvision keeps the file of `url` (it need not be there)."""
+    return Path(torch.hub.get_dir()) / "checkpoints" / Path(url).name
+
+
+def load_published(url: str, option: str, download: bool = True) -> StateDict:
+    """The weights at `url`, from torchvision's cache or else its server. The start of the file's sha256 stands in its
+    name (resnet18-f37072fd.pth), and is checked: torch itself takes a cached file of any contents.
+
+    Args:
+        option: the flag that takes a local file, for the error.
+        download: False: the cache alone.
+
+    Raises:
+        InputError: the file can't be had, or isn't what its name says.
+    """
+    path = cached_path(url)
+    instead = f"put {path.name} there, or give another with {option}"
+    with distributed.one_at_a_time(path):
+        if not path.is_file():
+            if not download:
+                raise InputError(f"{path.name} is not in {path.parent}; {instead}")
+            _download(url, path, instead)
+    expected = re.search(r"-([0-9a-f]{8,})\.", path.name)
+    if expected and not file_digest(path).startswith(expected[1]):
+        raise InputError(f"{path} is not what its name says (its sha256 is another): delete it, then {instead}")
+    return load_file(path)
+
+
+def _download(url: str, path: Path, instead: str) -> None:
+    path.parent.mkdir(parents=True, exist_ok=True)
+    try:
+        torch.hub.download_url_to_file(url, str(path), hash_prefix=None)
+    except (URLError, OSError) as error:
+        reason = getattr(error, "reason", error)
+        raise InputError(f"{path.name} is not in {path.parent} and can't be downloaded ({reason}); {instead}") from None
+
+
+def load_file(path: Path) -> StateDict:
+    """The tensors of a .safetensors file, or of a PyTorch file read with weights_only=True.
+
+    Raises:
+        InputError: no such file, not weights, or it holds code.
+    """
+    if not path.is_file():
+        raise InputError(f"{path}: no such file of weights")
+    try:
+        if path.suffix == ".safetensors":
+            return load_safetensors(path)
+        state: Any = torch.load(path, map_location="cpu", weights_only=True)
+    except Exception:  # torch and safetensors raise a dozen types for the ways in which a file can be foreign
+        raise InputError(f"{path} holds no weights that can be read (truncated, foreign, or with code in it)") from None
+    state = state.get("state_dict", state) if isinstance(state, dict) else None
+    if not isinstance(state, dict) or not all(isinstance(value, Tensor) for value in state.values()):
+        raise InputError(f"{path} holds no dictionary of tensors")
+    return state
+
+
+def file_digest(path: Path) -> str:
+    """sha256 of a file, in hexadecimal."""
+    with path.open("rb") as file:
+        return hashlib.file_digest(file, "sha256").hexdigest()
