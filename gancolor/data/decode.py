@@ -1,0 +1,200 @@
+"""Picture files decoded to upright sRGB tensors, whatever their format, and cut to squares."""
+
+import logging
+import re
+import struct
+import warnings
+from collections.abc import Iterator
+from contextlib import contextmanager, suppress
+from functools import lru_cache
+from io import BytesIO
+from pathlib import Path
+from typing import Any, BinaryIO, cast
+
+import numpy as np
+import torch
+from PIL import ExifTags, Image, ImageCms
+from torch import Tensor
+from torchvision.transforms.v2 import functional
+
+try:
+    from torchvision.io import ImageReadMode, decode_jpeg
+except ImportError:  # deprecated since 0.29; without it all is as before but slower
+    decode_jpeg = None
+
+# Pillow's names. It has more, but some start programs (EPS) and some take any file for theirs (TGA).
+_FORMATS = ("JPEG", "PNG", "WEBP", "GIF", "BMP", "TIFF", "AVIF", "PPM")
+PICTURE_SUFFIXES = frozenset(
+    [".jpg", ".jpeg", ".jfif", ".png", ".webp", ".gif", ".bmp", ".tif", ".tiff", ".avif", ".ppm", ".pgm"]
+)
+MAX_PIXELS = 178_956_970  # where Pillow too sees a decompression bomb: half a gigabyte of RGB
+
+_PLAIN_SEGMENTS = frozenset([0xC0, 0xC1, 0xC2, 0xC4, 0xDB, 0xDD, 0xE0, *range(0xE3, 0xEF), 0xFE])
+_DECODERS = ("ignore", None, Warning, re.compile(r"(PIL|torchvision)\."), 0)  # as filterwarnings makes them
+
+logging.getLogger("PIL").addHandler(logging.NullHandler())  # else what it logs and raises is also printed
+
+
+class UndecodableError(ValueError):
+    """The file can't be decoded. The message is the reason in a few words, without the file's name."""
+
+
+def decode(path: Path, max_pixels: int = MAX_PIXELS) -> Tensor:
+    """Decodes a picture file, known by its contents and not by its suffix.
+
+    EXIF orientations are applied, colour profiles converted to sRGB (broken ones ignored), transparency laid
+    on white, 16-bit samples rounded to 8 bits; of animations, the first frame is taken.
+
+    Args:
+        max_pixels: a file whose header says more is refused before anything is decoded. (Pillow's own limit,
+            the default here, stays in force for WebP and for parts of GIF and TIFF files.)
+
+    Returns:
+        uint8 (3, height, width) sRGB, often a view of (height, width, 3) memory.
+
+    Raises:
+        UndecodableError: the file can't be read, is no picture, damaged or truncated, or has too many pixels.
+    """
+    try:
+        if not path.is_file():  # opening a pipe would wait for ever
+            raise UndecodableError("not a file" if path.exists() else "no such file")
+        with path.open("rb") as stream, _quiet():
+            return _decode_stream(stream, max_pixels)
+    except UndecodableError:
+        raise
+    except Exception as error:  # on damaged files decoders raise almost anything
+        raise UndecodableError(_reason(error)) from error
+
+
+def fit_square(picture: Tensor, size: int) -> Tensor:
+    """The centre square of a uint8 (3, height, width) picture, resized (bilinear, antialiased).
+
+    Returns:
+        uint8 (3, size, size), in the picture's memory order; a picture of this size is returned as it is.
+    """
+    height, width = picture.shape[-2:]
+    if height == width == size:
+        return picture
+    # Cut before resizing: of 4000 x 3 pixels the short side scaled up first would fill the memory.
+    side = min(height, width)
+    top, left = (height - side) // 2, (width - side) // 2
+    square = picture[:, top : top + side, left : left + side]
+    if side == size:
+        return square.clone()  # not a view, which would keep the whole picture in memory
+    return functional.resize(square, [size, size], antialias=True)
+
+
+def _decode_stream(stream: BinaryIO, max_pixels: int) -> Tensor:
+    start = stream.read(16)
+    stream.seek(0)
+    jpeg = bytearray(stream.read() if start[:2] == b"\xff\xd8" else b"")  # torch warns of const bytes
+    size, scan = _survey_jpeg(jpeg)
+    if jpeg and jpeg.rfind(b"\xff\xd9", scan) < 0:  # no end mark: padding would be taken for pixels
+        raise UndecodableError("truncated")
+    # The plainest go past Pillow: its opening of a small file takes a fifth of the time of decoding it.
+    image: Any = None if size and decode_jpeg else _open(stream, start)
+    width, height = image.size if image else size
+    if width * height > max_pixels:
+        raise UndecodableError(f"{width} x {height} pixels, over the limit of {max_pixels}")
+    profile = image.info.get("icc_profile", b"") if image else b""
+    # PNG is Pillow's: torchvision is a tenth faster there, but prints libpng's warnings and drops transparency.
+    fit = image is None or (jpeg and image.mode in ("RGB", "L") and _to_srgb(profile, image.mode) is None)
+    if fit and decode_jpeg:
+        try:
+            picture = decode_jpeg(torch.frombuffer(jpeg, dtype=torch.uint8), ImageReadMode.RGB)
+            return _upright(picture, image) if image else picture
+        except RuntimeError:
+            image = image or _open(stream, start)  # Pillow reads some of these, or says why it can't
+    image.load()
+    flat = _flatten(image)
+    transform = _to_srgb(profile, flat.mode)
+    rgb = np.array(ImageCms.applyTransform(flat, transform) if transform else flat.convert("RGB"))
+    return _upright(torch.from_numpy(rgb).permute(2, 0, 1), image)
+
+
+def _survey_jpeg(data: bytearray) -> tuple[tuple[int, int] | None, int]:
+    """Width and height if it is 8-bit grey or colour without EXIF, XMP or profile; where the scan begins."""
+    size, plain, at = None, True, 2
+    while at + 10 <= len(data) and data[at] == 0xFF and data[at + 1] != 0xDA:
+        marker, length = data[at + 1], int.from_bytes(data[at + 2 : at + 4], "big")
+        if marker in (0xC0, 0xC1, 0xC2):
+            bits, height, width, parts = struct.unpack_from(">BHHB", data, at + 4)
+            size = (width, height) if bits == 8 and parts in (1, 3) else None
+        plain = plain and marker in _PLAIN_SEGMENTS
+        at += 1 if marker == 0xFF else 2 + length  # 0xFF: padding
+    return size if plain else None, at
+
+
+def _open(stream: BinaryIO, start: bytes) -> Any:
+    """As Image.open, which has a limit of its own on pixels and hides why a file is refused."""
+    Image.init()
+    for factory, accept in (Image.OPEN[name] for name in _FORMATS if name in Image.OPEN):
+        if accept and accept(start) is True:
+            stream.seek(0)
+            return factory(stream, "")
+    raise UndecodableError("not a picture, or of an unknown format" if start else "empty")
+
+
+def _upright(picture: Tensor, image: Image.Image) -> Tensor:
+    """Applies the EXIF orientation (torchvision's own misses one that lies behind XMP data)."""
+    orientation = 1
+    with suppress(Exception):  # damaged EXIF is no reason to lose the picture
+        orientation = image.getexif().get(ExifTags.Base.Orientation, 1)
+    if orientation in (5, 6, 7, 8):
+        picture = picture.transpose(1, 2)
+    mirrored = [dim for dim, turns in ((1, (3, 4, 7, 8)), (2, (2, 3, 6, 7))) if orientation in turns]
+    return picture.flip(mirrored) if mirrored else picture
+
+
+def _flatten(image: Image.Image) -> Image.Image:
+    """Mode L, RGB or CMYK, in the colour space of the image's profile."""
+    if image.mode.startswith("I") or image.mode == "F":  # 16-bit integers, or floats up to 1, 255 or 65535
+        values = np.asarray(image).astype(np.float32)
+        low, high = values.min(), values.max()
+        peak = 65535 if image.mode != "F" or high > 255 else 255 if high > 1 else 1
+        if not (low >= 0 and high <= peak):  # or NaN
+            raise UndecodableError(f"samples from {low:g} to {high:g}")
+        return Image.fromarray(np.rint(values * (255 / peak)).astype(np.uint8))
+    if image.has_transparency_data:
+        white = Image.new("RGBA", image.size, "white")
+        white.alpha_composite(image.convert("RGBA"))
+        return white.convert("RGB")
+    return image if image.mode in ("L", "RGB", "CMYK") else image.convert("RGB")
+
+
+@lru_cache(maxsize=16)
+def _to_srgb(profile: bytes, mode: str) -> Any:
+    """The transform from a profile to sRGB; None if it is none, broken, for other modes, or sRGB itself."""
+    try:
+        how = ImageCms.Intent.RELATIVE_COLORIMETRIC, ImageCms.Flags.BLACKPOINTCOMPENSATION
+        colors = BytesIO(profile), ImageCms.createProfile("sRGB")
+        transform = ImageCms.buildTransform(*colors, mode, "RGB", *how)
+        levels = np.stack(np.meshgrid(*[np.arange(0, 256, 15, dtype=np.uint8)] * 3), -1).reshape(18, -1, 3)
+        probe = Image.fromarray(levels).convert(mode)
+        seen = np.asarray(ImageCms.applyTransform(probe, transform)).astype(int)
+    except Exception:
+        return None
+    # There are many makes of sRGB profile: told by what they do, not by their names.
+    return transform if np.abs(seen - np.asarray(probe.convert("RGB"))).max() > 2 else None
+
+
+def _reason(error: Exception) -> str:
+    if isinstance(error, (MemoryError, Image.DecompressionBombError)):
+        return "too large"
+    if isinstance(error, OSError) and error.strerror:  # of the operating system
+        return error.strerror.lower()
+    text = " ".join(str(error).split())
+    return "truncated" if "truncated" in text.lower() else f"damaged ({text[:80] or type(error).__name__})"
+
+
+@contextmanager
+def _quiet() -> Iterator[None]:
+    """Ignores Pillow's warnings, and torchvision's that its decoders are deprecated. (Where threads overlap,
+    warnings.catch_warnings would restore the wrong filters.)"""
+    filters = cast(list[tuple], warnings.filters)
+    filters.insert(0, _DECODERS)
+    try:
+        yield
+    finally:
+        with suppress(ValueError):
+            filters.remove(_DECODERS)

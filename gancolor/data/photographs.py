@@ -1,0 +1,215 @@
+"""Photographs decoded once: a memory-mapped cache of uint8 squares, and the batches that are drawn from it."""
+
+import hashlib
+import json
+import os
+import shutil
+import sys
+import tempfile
+from collections.abc import Iterator, Sequence
+from concurrent.futures import ThreadPoolExecutor
+from dataclasses import dataclass, field
+from pathlib import Path
+
+import torch
+from torch import Tensor
+from tqdm import tqdm
+
+from gancolor import distributed
+from gancolor.color import to_float
+from gancolor.data.decode import UndecodableError
+from gancolor.data.sources import Item
+from gancolor.metrics import colorfulness
+
+CACHE_VERSION = 1
+DEVICE_SHARE = 0.25  # of an accelerator's free memory that photographs may take by default
+
+
+@dataclass
+class Photographs:
+    """Decoded photographs of one size.
+
+    Attributes:
+        pictures: uint8 sRGB (N, 3, S, S), memory-mapped or on a device.
+        labels: int64 (N,), -1 where there is no class.
+        colorfulness: float32 (N,), of each.
+        names: N of them.
+        skipped: name -> why it could not be decoded.
+        digest: of names, contents and size.
+    """
+
+    pictures: Tensor
+    labels: Tensor
+    colorfulness: Tensor
+    names: list[str]
+    digest: str
+    skipped: dict[str, str] = field(default_factory=dict)
+
+    def __len__(self) -> int:
+        return len(self.names)
+
+    @property
+    def size(self) -> int:
+        return self.pictures.shape[-1]
+
+    def take(self, indices: Tensor) -> Tensor:
+        """uint8 (len(indices), 3, S, S), on the device where the photographs are."""
+        return self.pictures[indices.to(self.pictures.device)]
+
+    def colourful(self, least: float) -> Tensor:
+        """The indices (int64) of photographs of at least this colourfulness; the others teach not to colour."""
+        return (self.colorfulness >= least).nonzero().flatten()
+
+    def to(self, device: torch.device, where: str = "auto") -> "Photographs":
+        """Moves the pictures into an accelerator's memory: "always", "never", or "auto" if they take under a quarter of
+        what is free. On a CPU they stay memory-mapped."""
+        if device.type == "cpu" or where == "never":
+            return self
+        if where == "auto" and device.type == "cuda":
+            free, _ = torch.cuda.mem_get_info(device)
+            if self.pictures.numel() > DEVICE_SHARE * free:
+                return self
+        elif where == "auto":
+            return self  # other accelerators share the machine's memory: nothing is gained
+        self.pictures = self.pictures.to(device)
+        return self
+
+
+def default_cache() -> Path:
+    return Path(os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache") / "gancolor"
+
+
+def load_photographs(items: Sequence[Item], size: int, cache: str | Path | None = None, what: str = "") -> Photographs:
+    """The items' photographs as squares of `size`, decoded the first time and memory-mapped from then on.
+
+    The cache's key is made of the items' names and versions and the size, so a changed folder is decoded anew.
+
+    Args:
+        what: names them in the progress bar.
+    """
+    key = hashlib.sha256(f"{CACHE_VERSION} {size}".encode())
+    for item in items:
+        key.update(f"{item.name} {item.version} {item.label}\n".encode())
+    digest = key.hexdigest()[:16]
+    folder = Path(cache or default_cache()).expanduser() / f"{digest}-{size}"
+    with distributed.one_at_a_time(folder):
+        if not folder.is_dir():
+            _build(items, size, folder, what)
+    return _open(folder, size, digest)
+
+
+def _open(folder: Path, size: int, digest: str) -> Photographs:
+    index = json.loads((folder / "index.json").read_text(encoding="utf-8"))
+    names: list[str] = index["names"]
+    shape = (len(names), 3, size, size)
+    numbers = len(names) * 3 * size * size
+    if names:
+        pictures = torch.from_file(str(folder / "pictures.u8"), shared=False, size=numbers, dtype=torch.uint8)
+    else:
+        pictures = torch.empty(0, dtype=torch.uint8)
+    return Photographs(
+        pictures.view(shape),
+        torch.tensor(index["labels"], dtype=torch.int64),
+        torch.tensor(index["colorfulness"], dtype=torch.float32),
+        names,
+        digest,
+        index["skipped"],
+    )
+
+
+def _build(items: Sequence[Item], size: int, folder: Path, what: str) -> None:
+    """Decodes into a folder beside, which takes its name only when it is whole: a killed build leaves no cache."""
+    needed = len(items) * 3 * size * size
+    free = shutil.disk_usage(folder.parent).free
+    if needed > free:
+        raise OSError(28, f"the cache of {len(items)} photographs takes {needed / 1e9:.1f} GB", str(folder.parent))
+    scratch = Path(tempfile.mkdtemp(dir=folder.parent, prefix=f"{folder.name}."))
+    names: list[str] = []
+    labels: list[int] = []
+    colours: list[float] = []
+    skipped: dict[str, str] = {}
+    try:
+        with (scratch / "pictures.u8").open("wb") as file:
+            bar = tqdm(
+                total=len(items), desc=f"decoding {what}", unit="photo", disable=not sys.stderr.isatty(), leave=False
+            )
+            for item, loaded in _decoded(items, size):
+                bar.update()
+                if isinstance(loaded, str):
+                    skipped[item.name] = loaded
+                    continue
+                file.write(loaded.numpy().tobytes())
+                names.append(item.name)
+                labels.append(item.label)
+                colours.append(round(float(colorfulness(to_float(loaded))), 3))
+            bar.close()
+        index = {"names": names, "labels": labels, "colorfulness": colours, "skipped": skipped}
+        (scratch / "index.json").write_text(json.dumps(index), encoding="utf-8")
+        scratch.rename(folder)
+    except BaseException:
+        shutil.rmtree(scratch, ignore_errors=True)
+        raise
+
+
+def _decoded(items: Sequence[Item], size: int) -> Iterator[tuple[Item, Tensor | str]]:
+    """Each item with its picture, or the reason why there is none; decoded ahead by a thread a core, in order."""
+
+    def load(item: Item) -> Tensor | str:
+        try:
+            return item.load(size)
+        except UndecodableError as error:
+            return str(error)
+
+    workers = os.cpu_count() or 1
+    with ThreadPoolExecutor(workers) as pool:
+        for start in range(0, len(items), 64 * workers):  # in chunks: a million futures at once would fill the memory
+            chunk = items[start : start + 64 * workers]
+            yield from zip(chunk, pool.map(load, chunk), strict=True)
+
+
+class Batches:
+    """Which photographs each step sees. All of it is a function of the step, so nothing of it needs saving.
+
+    Every epoch is a shuffle of its own; its last, incomplete batch is left out. A rank sees every R-th photograph of
+    the effective batch.
+
+    Args:
+        kept: indices of the photographs to train on, int64 (N,).
+        batch_size: photographs a rank and step.
+    """
+
+    def __init__(self, photographs: Photographs, kept: Tensor, batch_size: int, seed: int) -> None:
+        self.photographs, self.kept, self.batch_size, self.seed = photographs, kept, batch_size, seed
+        self.effective_batch = batch_size * distributed.world_size()
+        self.steps_per_epoch = len(kept) // self.effective_batch
+        self._epoch, self._order = -1, kept
+
+    def indices(self, step: int) -> Tensor:
+        """The photographs of this rank at a step, int64 (batch_size,)."""
+        epoch, position = divmod(step, self.steps_per_epoch)
+        if epoch != self._epoch:
+            generator = torch.Generator().manual_seed(self.seed * 1_000_003 + epoch)
+            self._epoch, self._order = epoch, self.kept[torch.randperm(len(self.kept), generator=generator)]
+        start = position * self.effective_batch
+        return self._order[start : start + self.effective_batch][distributed.rank() :: distributed.world_size()]
+
+    def stream(self, first: int, last: int, device: torch.device) -> Iterator[tuple[int, Tensor, Tensor]]:
+        """(step, pictures, labels) for the steps first..last - 1, on the device: uint8 (B, 3, S, S) and int64 (B,).
+
+        The next batch is fetched while this one is worked on.
+        """
+
+        def fetch(step: int) -> tuple[Tensor, Tensor]:
+            indices = self.indices(step)
+            pictures = self.photographs.take(indices)
+            if device.type == "cuda" and pictures.device.type == "cpu":
+                pictures = pictures.pin_memory()
+            return pictures, self.photographs.labels[indices]
+
+        with ThreadPoolExecutor(1) as pool:
+            pending = pool.submit(fetch, first) if first < last else None
+            for step in range(first, last):
+                assert pending is not None
+                pictures, labels = pending.result()
+                pending = pool.submit(fetch, step + 1) if step + 1 < last else None
+                yield step, pictures.to(device, non_blocking=True), labels.to(device, non_blocking=True)
