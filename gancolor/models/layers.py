@@ -1,0 +1,80 @@
+"""What encoders, decoders and discriminators are made of."""
+
+import warnings
+from typing import Literal
+
+import torch
+import torch.nn.functional as F
+from torch import Tensor, nn
+
+Norm = Literal["batch", "instance", "none"]
+Upsampling = Literal["transposed", "pixel_shuffle", "nearest"]
+
+
+def norm_layer(norm: Norm, channels: int) -> nn.Module:
+    if norm == "batch":
+        return nn.BatchNorm2d(channels)
+    if norm == "instance":
+        return nn.InstanceNorm2d(channels)
+    return nn.Identity()
+
+
+def upsample_layer(upsampling: Upsampling, channels_in: int, channels_out: int, bias: bool) -> nn.Module:
+    """Doubles height and width."""
+    if upsampling == "transposed":
+        return nn.ConvTranspose2d(channels_in, channels_out, 4, stride=2, padding=1, bias=bias)
+    if upsampling == "nearest":
+        return nn.Sequential(nn.Upsample(scale_factor=2), nn.Conv2d(channels_in, channels_out, 3, padding=1, bias=bias))
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore")  # of fastai's own imports
+        from fastai.layers import PixelShuffle_ICNR
+    return PixelShuffle_ICNR(channels_in, channels_out, norm_type=None, act_cls=None)
+
+
+def init_weights(module: nn.Module) -> None:
+    """pix2pix's start: convolutions N(0, 0.02), BatchNorm N(1, 0.02), biases 0 (Isola 2017, section 6.2).
+
+    The convolution under a pixel shuffle keeps its ICNR start (Aitken 2017), which is what makes it free of
+    checkerboards.
+    """
+    under_shuffle = {
+        layer
+        for parent in module.modules()
+        if any(isinstance(child, nn.PixelShuffle) for child in parent.children())
+        for layer in parent.modules()
+    }
+    for layer in module.modules():
+        if isinstance(layer, nn.Conv2d | nn.ConvTranspose2d) and layer not in under_shuffle:
+            nn.init.normal_(layer.weight, 0.0, 0.02)
+            if layer.bias is not None:
+                nn.init.zeros_(layer.bias)
+        elif isinstance(layer, nn.BatchNorm2d):
+            nn.init.normal_(layer.weight, 1.0, 0.02)
+            nn.init.zeros_(layer.bias)
+
+
+class AttentionGate(nn.Module):
+    """Additive attention on a skip (Oktay 2018, eq. 1 and 2, and its released code):
+
+    alpha = sigmoid(psi(ReLU(theta x + phi g))), y = W(alpha x)
+
+    x is the skip (B, C, 2h, 2w) and g the gating signal, the decoder's features one level down (B, G, h, w): theta is
+    2 x 2 with stride 2, so alpha is worked out at g's size and brought up bilinearly. The common two-dimensional port
+    works at x's size instead, at four times the cost.
+    """
+
+    def __init__(self, skip_channels: int, gate_channels: int, norm: Norm = "batch") -> None:
+        super().__init__()
+        between = max(skip_channels // 2, 1)
+        self.theta = nn.Conv2d(skip_channels, between, 2, stride=2, bias=False)
+        self.phi = nn.Conv2d(gate_channels, between, 1)
+        self.psi = nn.Conv2d(between, 1, 1)
+        self.out = nn.Sequential(nn.Conv2d(skip_channels, skip_channels, 1), norm_layer(norm, skip_channels))
+
+    def attention(self, skip: Tensor, gate: Tensor) -> Tensor:
+        """alpha (B, 1, 2h, 2w) in [0, 1]."""
+        alpha = torch.sigmoid(self.psi(F.relu(self.theta(skip) + self.phi(gate))))
+        return F.interpolate(alpha, scale_factor=2, mode="bilinear", align_corners=False)
+
+    def forward(self, skip: Tensor, gate: Tensor) -> Tensor:
+        return self.out(self.attention(skip, gate) * skip)

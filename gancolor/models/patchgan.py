@@ -1,0 +1,51 @@
+"""The PatchGAN discriminator."""
+
+import torch
+from torch import Tensor, nn
+from torch.nn.utils.parametrizations import spectral_norm as spectral
+
+from gancolor.models.layers import Norm, init_weights, norm_layer
+
+
+class PatchGAN(nn.Module):
+    """Judges each patch of a coloured photograph, not the whole (Isola 2017, section 6.1.2).
+
+    C64 without norm, C128, C256 (4 x 4, stride 2), C512 and the logits (4 x 4, stride 1), LeakyReLU 0.2: patches of
+    70 x 70, 30 x 30 of them at 256 x 256. `layers` convolutions have stride 2; with none, three 1 x 1 convolutions
+    judge single pixels.
+    """
+
+    def __init__(self, layers: int = 3, width: int = 64, norm: Norm = "batch", spectral_norm: bool = False) -> None:
+        super().__init__()
+        kernel, padding = (4, 1) if layers else (1, 0)
+        strides = [2] * layers + [1] if layers else [1, 1]
+        parts: list[nn.Module] = []
+        before = 3
+        for level, stride in enumerate(strides):
+            channels = width * min(2**level, 8)
+            bias = level == 0 or norm != "batch"
+            parts.append(nn.Conv2d(before, channels, kernel, stride, padding, bias=bias))
+            parts += [norm_layer(norm, channels) if level else nn.Identity(), nn.LeakyReLU(0.2)]
+            before = channels
+        parts.append(nn.Conv2d(before, 1, kernel, 1, padding))
+        self.layers = nn.Sequential(*parts)
+        init_weights(self)
+        if spectral_norm:
+            for layer in self.layers:
+                if isinstance(layer, nn.Conv2d):
+                    spectral(layer)
+
+    def forward(self, lightness: Tensor, chroma: Tensor) -> Tensor:
+        """(B, 1, H, W) and (B, 2, H, W), both in [-1, 1], to logits (B, 1, h, w), over 0 for what looks true."""
+        return self.layers(torch.cat([lightness, chroma], dim=1))
+
+
+def least_size(layers: int) -> int:
+    """The least side that PatchGAN(layers) gives a logit for [pixels]."""
+
+    def logits(size: int) -> int:
+        for _ in range(layers):
+            size //= 2
+        return size - 2 if layers else size
+
+    return next(size for size in range(1, 2**16) if logits(size) >= 1)
