@@ -1,0 +1,175 @@
+"""The run's state, and the exported generator. Both are safetensors files: tensors, and JSON about them in the header.
+Nothing in them is code, and a file is whole or not there."""
+
+import json
+import os
+import shutil
+from collections.abc import Callable, Mapping
+from pathlib import Path
+from typing import Any
+
+import torch
+from safetensors import SafetensorError, safe_open
+from safetensors.torch import save_file
+from torch import Tensor, nn
+
+from gancolor import __version__
+from gancolor.color import AB_RANGE, L_HALF_RANGE
+from gancolor.errors import InputError
+from gancolor.models import build_generator
+
+FORMAT = 1
+KEY = "gancolor"  # of our JSON in the header
+HEADROOM = 2**20  # bytes
+
+Part = nn.Module | torch.optim.Optimizer
+
+
+def write_atomically(path: Path, write: Callable[[Path], object]) -> None:
+    """Lets `write` fill a file beside, and gives it the name `path` when it is whole and on the disk. What was there
+    before stays until then, and if anything fails (a full disk, a kill)."""
+    beside = path.with_name(path.name + ".part")
+    try:
+        write(beside)
+        beside.chmod(0o644)  # safetensors makes files that only their owner can read
+        with beside.open("rb+") as file:
+            os.fsync(file.fileno())
+        beside.replace(path)
+    finally:
+        beside.unlink(missing_ok=True)
+
+
+def write_json(path: Path, content: Any) -> None:
+    text = json.dumps(content, indent=2, ensure_ascii=False) + "\n"
+    write_atomically(path, lambda beside: beside.write_text(text, encoding="utf-8"))
+
+
+def _save(path: Path, tensors: Mapping[str, Tensor], about: Mapping[str, Any]) -> None:
+    tensors = {name: tensor.detach().cpu().contiguous() for name, tensor in tensors.items()}
+    needed = sum(tensor.numel() * tensor.element_size() for tensor in tensors.values()) + HEADROOM
+    if needed > shutil.disk_usage(path.parent).free:
+        raise OSError(28, f"{path.name} takes {needed / 1e6:.0f} MB", str(path.parent))
+    header = {KEY: json.dumps({"format": FORMAT, "version": __version__, **about})}
+    write_atomically(path, lambda beside: save_file(tensors, beside, header))
+
+
+def _open(path: Path, device: str = "cpu") -> tuple[dict[str, Any], dict[str, Tensor]]:
+    """What a file of ours says of itself, and its tensors.
+
+    Raises:
+        InputError: missing, truncated, foreign, or of a newer version.
+    """
+    if not path.is_file():
+        raise InputError(f"{path}: no such checkpoint")
+    try:
+        with safe_open(path, "pt", device=device) as file:
+            about = json.loads((file.metadata() or {}).get(KEY, "null"))
+            if not isinstance(about, dict) or "format" not in about:
+                raise InputError(f"{path} is a safetensors file, but not one of gancolor's")
+            if about["format"] > FORMAT:
+                raise InputError(
+                    f"{path} was written by gancolor {about.get('version')}, which is newer than this one "
+                    f"({__version__}): upgrade gancolor"
+                )
+            return about, {name: file.get_tensor(name) for name in file.keys()}  # noqa: SIM118 - no iterator
+    except (SafetensorError, json.JSONDecodeError, OSError):
+        raise InputError(f"{path} is no gancolor checkpoint, or a truncated one") from None
+
+
+def save_state(path: Path, parts: Mapping[str, Part], about: Mapping[str, Any]) -> None:
+    """Saves networks and optimizers by name (PART.TENSOR), with JSON about them."""
+    tensors: dict[str, Tensor] = {}
+    for name, part in parts.items():
+        if isinstance(part, nn.Module):
+            tensors |= {f"{name}.{key}": value for key, value in part.state_dict().items()}
+        else:
+            for number, state in part.state_dict()["state"].items():
+                tensors |= {f"{name}.{number}.{key}": torch.as_tensor(value) for key, value in state.items()}
+    if bad := next((name for name, tensor in tensors.items() if not tensor.isfinite().all()), None):
+        raise FloatingPointError(bad)
+    _save(path, tensors, {"kind": "state", **about})
+
+
+def load_state(path: Path, parts: Mapping[str, Part]) -> dict[str, Any]:
+    """Puts a saved state into the parts it was saved from, and returns what was said about it.
+
+    Raises:
+        InputError: a file that can't be read, or of other networks than these.
+    """
+    about, tensors = _open(path)
+    if about.get("kind") != "state":
+        raise InputError(f"{path} is an exported generator, not a run's state")
+    try:
+        for name, part in parts.items():
+            own = {key[len(name) + 1 :]: value for key, value in tensors.items() if key.startswith(f"{name}.")}
+            if isinstance(part, nn.Module):
+                part.load_state_dict(own)
+            else:
+                _load_optimizer(part, own)
+    except (RuntimeError, KeyError, IndexError):
+        raise InputError(f"{path} is the state of other networks than this command's") from None
+    return about
+
+
+def _load_optimizer(optimizer: torch.optim.Optimizer, tensors: Mapping[str, Tensor]) -> None:
+    """Fills in the state of each parameter, laid out in memory as the parameter is (fused kernels need that)."""
+    parameters = optimizer.param_groups[0]["params"]
+    for key, value in tensors.items():
+        number, name = key.split(".")
+        parameter = parameters[int(number)]
+        if name == "step":
+            optimizer.state[parameter][name] = value.to(parameter.device)
+        else:
+            optimizer.state[parameter][name] = torch.empty_like(parameter).copy_(value)
+
+
+def export_generator(path: Path, generator: nn.Module, about: Mapping[str, Any]) -> None:
+    """Writes the generator to one file that describes itself.
+
+    Args:
+        about: "generator" ({"arch", "options"}: what builds it), and whatever is to be known of it: training data,
+            configuration, step, metrics.
+    """
+    normalisation = {"lightness": f"L / {L_HALF_RANGE:g} - 1", "chroma": f"ab / {AB_RANGE:g}"}
+    _save(path, generator.state_dict(), {"kind": "generator", "normalisation": normalisation, **about})
+
+
+def describe(path: str | Path) -> dict[str, Any]:
+    """What a checkpoint says of itself: architecture, options, training data, metrics, version. Raises InputError."""
+    return _open(Path(path))[0]
+
+
+def load_generator(path: str | Path, device: str | torch.device = "cpu") -> nn.Module:
+    """The generator of an exported file, or the averaged one of a run's state, ready to use (`eval()`). Lightness
+    (B, 1, H, W) in [-1, 1] goes in, a `Prediction` of chroma (B, 2, H, W) in [-1, 1] comes out; nothing is executed
+    from the file.
+
+    Raises:
+        InputError: no such file, a foreign or truncated one, one of a newer version or an unknown architecture.
+    """
+    about, tensors = _open(Path(path))
+    if about.get("kind") == "state":
+        tensors = {name.removeprefix("ema."): value for name, value in tensors.items() if name.startswith("ema.")}
+    try:
+        built = about["generator"]
+        generator = build_generator(built["arch"], **{**built["options"], "backbone_weights": "random"})
+        generator.load_state_dict(tensors)
+    except (KeyError, TypeError, RuntimeError):
+        raise InputError(f"{path}: what it says of itself does not fit the weights in it") from None
+    return generator.eval().to(device)
+
+
+def find_generator(path: str | Path) -> Path:
+    """The checkpoint that a path stands for: a file is itself; a run folder is its finished generator, else its best so
+    far, else its last state.
+
+    Raises:
+        InputError: none there.
+    """
+    path = Path(path)
+    if not path.is_dir():
+        return path
+    for name in ("generator.safetensors", "best.safetensors", "last.safetensors"):
+        if (path / name).is_file():
+            return path / name
+    raise InputError(f"{path}: no checkpoint in this folder; is it a run's?")

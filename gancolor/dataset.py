@@ -1,0 +1,92 @@
+"""A run's photographs: what it trains on, what it validates on, and in which order."""
+
+from typing import Any
+
+import torch
+
+from gancolor.config import DataConfig
+from gancolor.data.photographs import Batches, Photographs, load_photographs
+from gancolor.data.sources import find_source
+from gancolor.errors import InputError
+
+
+class Dataset:
+    """Training and validation photographs, decoded, and the training batches.
+
+    Attributes:
+        train: all that could be decoded; `batches.kept` are those that are trained on.
+        digest: changes when any photograph does.
+
+    Raises:
+        InputError: no photographs, none that can be decoded, or fewer than a batch.
+    """
+
+    def __init__(self, config: DataConfig, seed: int, device: torch.device) -> None:
+        self.config = config
+        self.source = find_source(
+            config.source, seed, config.val_fraction, config.limit, config.val_limit, config.demo_photos
+        )
+        self.train = self._load("training").to(device, config.on_device)
+        self.val = self._load("validation")
+        self.digest = f"{self.train.digest} {self.val.digest}"
+        kept = self.train.colourful(config.min_colorfulness)
+        self.batches = Batches(self.train, kept, config.batch_size, seed)
+        if not self.batches.steps_per_epoch:
+            left_out = len(self.train) - len(kept)
+            grey = f", {left_out} more left out as grey" if left_out else ""
+            raise InputError(
+                f"the batch ({self.batches.effective_batch}) is larger than the training set ({len(kept)} "
+                f"photographs{grey}); lower --data.batch_size"
+            )
+
+    def _load(self, part: str) -> Photographs:
+        items = self.source.train if part == "training" else self.source.val
+        photographs = load_photographs(items, self.config.size, self.config.cache, f"{part} photographs")
+        if not len(photographs):
+            name, reason = next(iter(photographs.skipped.items()))
+            raise InputError(
+                f"--data.source {self.config.source}: none of its {part} photographs can be decoded ({name}: {reason})"
+            )
+        return photographs
+
+    @property
+    def left_out(self) -> int:
+        """Training photographs that are left out, grey or undecodable."""
+        return len(self.train) - len(self.batches.kept) + len(self.train.skipped)
+
+    def summary(self) -> dict[str, Any]:
+        """What a checkpoint says of it."""
+        return {
+            "source": self.config.source,
+            "train": len(self.batches.kept),
+            "val": len(self.val),
+            "size": self.config.size,
+            "classes": self.source.classes,
+            "held_out": self.source.held_out,
+            "digest": self.digest,
+        }
+
+    def listing(self) -> dict[str, Any]:
+        """How many, which were left out and why, and the split where it was made by us (photographs.json)."""
+        grey = set(range(len(self.train))) - set(self.batches.kept.tolist())
+        listing: dict[str, Any] = {
+            "source": self.source.name,
+            "classes": self.source.classes,
+            "train": {
+                "used": len(self.batches.kept),
+                "left_out_as_grey": [self.train.names[index] for index in sorted(grey)],
+                "left_out_as_undecodable": self.train.skipped,
+            },
+            "val": {"used": len(self.val), "left_out_as_undecodable": self.val.skipped},
+        }
+        if self.source.held_out:
+            listing["split"] = {"train": self.train.names, "val": self.val.names}
+        return listing
+
+    def __str__(self) -> str:
+        yours = " (yours: --data.source DIR)" if self.config.source == "demo" else ""
+        size = self.config.size
+        return (
+            f"{len(self.batches.kept)} photographs of {self.source.name}, validating on {len(self.val)}, "
+            f"{size} x {size}{yours}"
+        )

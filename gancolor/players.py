@@ -1,0 +1,132 @@
+"""The two players, generator and discriminator, and one step of their game."""
+
+import copy
+from collections.abc import Mapping
+
+import torch
+from torch import Tensor, nn
+
+from gancolor import distributed, losses
+from gancolor.config import LossConfig, OptimConfig
+from gancolor.hardware import Hardware
+
+Terms = dict[str, Tensor]
+
+
+class Players:
+    """Generator, discriminator, the generator's moving average, and an optimizer each.
+
+    One forward pass of the generator serves both players. Everything stays on the device: a step whose gradient is not
+    finite leaves its network as it was, and is counted, without the host waiting for either.
+
+    Attributes:
+        bad_steps: how many steps in a row, the last included, were left out: a scalar tensor on the device.
+    """
+
+    def __init__(
+        self, generator: nn.Module, discriminator: nn.Module, loss: LossConfig, optim: OptimConfig, hardware: Hardware,
+        compiled: bool = False,
+    ) -> None:  # fmt: skip
+        self.loss, self.clip, self.hardware = loss, optim.clip, hardware
+        self.weights = {"l1": loss.l1, "gan": loss.gan}
+        self.generator = generator.to(hardware.device, memory_format=hardware.memory_format)  # type: ignore[call-overload]
+        self.discriminator = discriminator.to(hardware.device, memory_format=hardware.memory_format)  # type: ignore[call-overload]
+        self.ema = copy.deepcopy(self.generator).requires_grad_(False).eval()
+        if compiled:
+            self.generator.compile()
+            self.discriminator.compile()
+        self.joint_generator = distributed.wrap(self.generator)
+        self.joint_discriminator = distributed.wrap(self.discriminator)
+        self.optim_g, self.optim_d = (
+            torch.optim.AdamW(network.parameters(), betas=optim.betas, weight_decay=optim.weight_decay, fused=True)
+            for network in (self.generator, self.discriminator)
+        )
+        self.scaler = torch.amp.GradScaler(hardware.device.type, enabled=hardware.precision == "fp16")
+        self.bad_steps = torch.zeros((), device=hardware.device)
+
+    def step(self, lightness: Tensor, chroma: Tensor, adversarial: bool, rates: Mapping[str, float]) -> Terms:
+        """One step of both players (of the generator alone in pretraining) on (B, 1, H, W) and (B, 2, H, W) in [-1, 1].
+
+        Args:
+            rates: "lr_g", "lr_d" and "ema".
+
+        Returns:
+            The generator's terms by name, its objective ("generator"), the discriminator's ("discriminator"), and the
+            gradients' norms ("grad_norm_g", "grad_norm_d"): scalars on the device.
+        """
+        with self.hardware.autocast():
+            predicted = self.joint_generator(lightness).chroma
+        predicted = predicted.float()
+        plays = adversarial and self.loss.gan > 0
+        terms = self._discriminator_step(lightness, chroma, predicted.detach(), rates["lr_d"]) if plays else {}
+        terms |= self._generator_step(lightness, chroma, predicted, plays, rates["lr_g"])
+        self.scaler.update()
+        self._average(rates["ema"])
+        finite = torch.stack([value for name, value in terms.items() if not self._may_overflow(name)]).isfinite().all()
+        self.bad_steps = (self.bad_steps + 1) * ~finite
+        return terms
+
+    def _discriminator_step(self, lightness: Tensor, chroma: Tensor, fake: Tensor, rate: float) -> Terms:
+        with self.hardware.autocast():
+            judged_true = self.joint_discriminator(lightness, chroma)
+            judged_fake = self.joint_discriminator(lightness, fake)
+        loss = losses.gan_discriminator(judged_true, judged_fake, self.loss.gan_mode)
+        norm = self._descend(self.optim_d, loss, rate)
+        return {"discriminator": loss.detach(), "grad_norm_d": norm}
+
+    def _generator_step(self, lightness: Tensor, chroma: Tensor, predicted: Tensor, plays: bool, rate: float) -> Terms:
+        terms = {"l1": losses.l1(predicted, chroma)}
+        if plays:
+            self.discriminator.requires_grad_(False)
+            with self.hardware.autocast():
+                judged = self.discriminator(lightness, predicted)
+            terms["gan"] = losses.gan_generator(judged, self.loss.gan_mode)
+        objective = losses.weighted_sum(terms, self.weights)
+        norm = self._descend(self.optim_g, objective, rate)
+        self.discriminator.requires_grad_(True)
+        return {name: term.detach() for name, term in terms.items()} | {
+            "generator": objective.detach(),
+            "grad_norm_g": norm,
+        }
+
+    def _descend(self, optimizer: torch.optim.Optimizer, loss: Tensor, rate: float) -> Tensor:
+        """One optimizer step, left out where the gradient is not finite. Returns the gradient's norm, unclipped."""
+        parameters = optimizer.param_groups[0]["params"]
+        optimizer.param_groups[0]["lr"] = rate
+        optimizer.zero_grad(set_to_none=True)
+        self.scaler.scale(loss).backward()
+        self.scaler.unscale_(optimizer)
+        norm = torch.nn.utils.get_total_norm([p.grad for p in parameters if p.grad is not None])
+        if self.clip:
+            torch.nn.utils.clip_grads_with_norm_(parameters, self.clip, norm)
+        if self.scaler.is_enabled():
+            self.scaler.step(optimizer)
+        else:
+            # Fused optimizers leave a step out where this is 1: the way GradScaler tells them, without a scaler.
+            optimizer.found_inf = (~norm.isfinite()).float()  # type: ignore[attr-defined]
+            optimizer.step()
+        return norm
+
+    @torch.no_grad()
+    def _average(self, decay: float) -> None:
+        """EMA of weights and of BatchNorm's statistics; counters are copied."""
+        mine, theirs = self.ema.state_dict().values(), self.generator.state_dict().values()
+        floats = [(a, b) for a, b in zip(mine, theirs, strict=True) if a.is_floating_point()]
+        torch._foreach_lerp_([a for a, _ in floats], [b for _, b in floats], 1 - decay)
+        for a, b in zip(mine, theirs, strict=True):
+            if not a.is_floating_point():
+                a.copy_(b)
+
+    def _may_overflow(self, name: str) -> bool:
+        """With a loss scaler, a gradient that overflows now and then is how the scale is found."""
+        return self.scaler.is_enabled() and name.startswith("grad_norm")
+
+    def parts(self) -> dict[str, nn.Module | torch.optim.Optimizer]:
+        """All that a resumed run needs, by the name it is saved under."""
+        return {
+            "generator": self.generator,
+            "ema": self.ema,
+            "discriminator": self.discriminator,
+            "optim_g": self.optim_g,
+            "optim_d": self.optim_d,
+        }

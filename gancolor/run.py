@@ -1,0 +1,107 @@
+"""A run is a folder."""
+
+import os
+import platform
+import shlex
+import sys
+from importlib.metadata import PackageNotFoundError, version
+from pathlib import Path
+from typing import Any
+
+import yaml
+from filelock import FileLock, Timeout
+
+from gancolor import __version__
+from gancolor.checkpoint import write_atomically, write_json
+from gancolor.config import TrainConfig, fixed_options, flatten, save_yaml
+from gancolor.errors import InputError
+
+PACKAGES = ("torch", "torchvision", "kornia", "fastai", "lpips", "wandb", "numpy", "pillow", "safetensors")
+
+
+class Run:
+    """The folder of one run. `runs/NAME` holds
+
+    config.yaml         every option, resolved
+    environment.json    each start: command, versions, hardware
+    photographs.json    how many, which were left out and why, and the split where we made it
+    metrics.jsonl       one JSON object a line
+    samples/            grey, predicted, truth at every evaluation
+    last.safetensors    all that resuming needs
+    best.safetensors    the best generator of the stage reached
+    generator.safetensors    the finished generator
+    results.json        its figures, beside grey's and the truth's
+    """
+
+    def __init__(self, folder: str | Path) -> None:
+        self.folder = Path(folder)
+        self.config = self.folder / "config.yaml"
+        self.metrics = self.folder / "metrics.jsonl"
+        self.last = self.folder / "last.safetensors"
+        self.best = self.folder / "best.safetensors"
+        self.generator = self.folder / "generator.safetensors"
+        self.photographs = self.folder / "photographs.json"
+        self.results = self.folder / "results.json"
+        self._lock = FileLock(self.folder / ".lock")
+
+    def sample(self, step: int) -> Path:
+        return self.folder / "samples" / f"step_{step:07d}.png"
+
+    def open(self, config: TrainConfig) -> None:
+        """Makes the folder this process's, and checks that the command is the one that the run was started with.
+
+        Raises:
+            InputError: another process trains in it, it holds a run of other options, or it can't be made.
+        """
+        try:
+            self.folder.mkdir(parents=True, exist_ok=True)
+            self._lock.acquire(timeout=0)
+        except (FileExistsError, NotADirectoryError):
+            raise InputError(f"--out {self.folder}: there is a file of that name") from None
+        except Timeout:
+            raise InputError(f"--out {self.folder}: another process is training in this folder") from None
+        if self.config.is_file():
+            self._check_options(config)
+        write_atomically(self.config, lambda beside: save_yaml(config, beside))
+
+    def close(self) -> None:
+        self._lock.release()
+
+    def _check_options(self, config: TrainConfig) -> None:
+        kept = yaml.safe_load(self.config.read_text(encoding="utf-8"))
+        before, now = flatten(kept), fixed_options(config)
+        differing = [
+            f"--{name} was {before.get(name)}, is {value}" for name, value in now.items() if before.get(name) != value
+        ]
+        if differing:
+            raise InputError(
+                f"--out {self.folder} holds a run of other options ({'; '.join(differing)}). "
+                "Give the same to resume it, or another --out"
+            )
+
+    def note_start(self, step: int, hardware: str, processes: int, effective_batch: int) -> None:
+        """Adds this start to environment.json."""
+        path = self.folder / "environment.json"
+        starts: list[dict[str, Any]] = []
+        if path.is_file():
+            starts = yaml.safe_load(path.read_text(encoding="utf-8"))
+        start = {
+            "step": step,
+            "command": shlex.join(sys.argv),
+            "hardware": hardware,
+            "processes": processes,
+            "effective_batch": effective_batch,
+            "cpus": os.cpu_count(),
+            "platform": platform.platform(),
+            "python": platform.python_version(),
+            "gancolor": __version__,
+            **{name: found for name in PACKAGES if (found := _version(name))},
+        }
+        write_json(path, [*starts, start])
+
+
+def _version(package: str) -> str | None:
+    try:
+        return version(package)
+    except PackageNotFoundError:
+        return None

@@ -1,0 +1,74 @@
+"""What a run does when: stages, learning rates and EMA decay as functions of the step. So none of it is saved, and a
+resumed run lands where it was."""
+
+import math
+from dataclasses import dataclass
+from typing import Literal
+
+from gancolor.config import OptimConfig
+
+Stage = Literal["pretrain", "adversarial"]
+
+
+@dataclass(frozen=True)
+class Timeline:
+    """Generator pretraining, then adversarial training. Steps are counted from 0; `done` counts finished ones."""
+
+    steps_per_epoch: int
+    pretrain_epochs: float
+    epochs: float
+    evaluate_every: float = 1.0
+
+    @property
+    def pretrain_steps(self) -> int:
+        return round(self.pretrain_epochs * self.steps_per_epoch)
+
+    @property
+    def total_steps(self) -> int:
+        return self.pretrain_steps + round(self.epochs * self.steps_per_epoch)
+
+    def stage(self, step: int) -> Stage:
+        return "pretrain" if step < self.pretrain_steps else "adversarial"
+
+    def span(self, step: int) -> tuple[int, int]:
+        """The first step of the step's stage, and the one after its last."""
+        if self.stage(step) == "pretrain":
+            return 0, self.pretrain_steps
+        return self.pretrain_steps, self.total_steps
+
+    def evaluates(self, done: int) -> bool:
+        """Whether an evaluation follows the `done`-th step: every so many epochs, and at the end of each stage."""
+        first, last = self.span(done - 1)
+        every = max(round(self.evaluate_every * self.steps_per_epoch), 1)
+        return done == last or (done - first) % every == 0
+
+
+def rate_factor(optim: OptimConfig, timeline: Timeline, step: int) -> float:
+    """What the learning rate of the step's stage is multiplied by, in [0, 1].
+
+    constant_linear: 1, then linearly to 0 (Isola 2017); cosine: half a cosine from 1 to 0 (Loshchilov 2017);
+    one_cycle: from 1/25 up to 1 over 30 % of the stage, then down to 0, by cosines (Smith 2018).
+    """
+    first, last = timeline.span(step)
+    progress = (step - first) / max(last - first, 1)
+    warm_up = min(1.0, (step - first + 1) / (optim.warmup_steps + 1))
+    if optim.schedule == "constant_linear":
+        return warm_up * min(1.0, (1 - progress) / (1 - optim.decay_from))
+    if optim.schedule == "cosine":
+        return warm_up * (1 + math.cos(math.pi * progress)) / 2
+    start, peak = 1 / 25, 0.3
+    if progress < peak:
+        return warm_up * (start + (1 - start) * (1 - math.cos(math.pi * progress / peak)) / 2)
+    return warm_up * (1 + math.cos(math.pi * (progress - peak) / (1 - peak))) / 2
+
+
+def batch_factor(optim: OptimConfig, effective_batch: int) -> float:
+    """What the learning rates are multiplied by for a batch other than the one they are meant for: linear (Goyal 2017),
+    or by the square root (Krizhevsky 2014)."""
+    ratio = effective_batch / optim.lr_batch
+    return {"none": 1.0, "sqrt": math.sqrt(ratio), "linear": ratio}[optim.scale_lr]
+
+
+def ema_decay(decay: float, step: int) -> float:
+    """The moving average's decay, less at first so that it forgets the random start: min(decay, (1 + s) / (10 + s))."""
+    return min(decay, (1 + step) / (10 + step))

@@ -1,0 +1,317 @@
+"""One loop for every architecture."""
+
+import hashlib
+import sys
+import time
+from dataclasses import asdict
+from typing import Any
+
+import torch
+from torch import Tensor
+from tqdm import tqdm
+
+from gancolor import distributed
+from gancolor.checkpoint import describe, export_generator, load_state, save_state, write_json
+from gancolor.color import rgb_to_lab, to_float
+from gancolor.config import TrainConfig, to_dict
+from gancolor.data.augmentation import augment, make_augmentation
+from gancolor.dataset import Dataset
+from gancolor.errors import InputError, TrainingError
+from gancolor.hardware import choose_hardware
+from gancolor.interruption import Interruption
+from gancolor.models import build_discriminator, build_generator
+from gancolor.players import Players
+from gancolor.run import Run
+from gancolor.schedule import Timeline, batch_factor, ema_decay, rate_factor
+from gancolor.tracking import Tracker, wandb_mode
+from gancolor.validation import Validation
+
+CHECK_EVERY = (
+    5  # steps between looks at whether losses are numbers (and ranks are to stop): each look waits for the device
+)
+MOST_BAD_STEPS = 3  # in a row, left out before training stops
+
+
+class Trainer:
+    """A run from its configuration: photographs, networks, what was saved of it before, and the loop.
+
+    Raises:
+        InputError: anything that the user can mend, before training starts.
+    """
+
+    def __init__(self, config: TrainConfig) -> None:
+        self.config = config
+        self.hardware = choose_hardware(config.device, config.precision, config.deterministic)
+        distributed.start(self.hardware.device.type)
+        self.run = Run(str(config.out))
+        if distributed.is_main():
+            self.run.open(config)
+        self.data = Dataset(config.data, config.seed, self.hardware.device)
+        self.batches = self.data.batches
+        self.timeline = Timeline(self.batches.steps_per_epoch, config.pretrain_epochs, config.epochs, config.eval.every)
+        if not self.timeline.total_steps:
+            raise InputError("nothing to train: --epochs and --pretrain_epochs come to no step")
+        self.augmentation = make_augmentation(config.data.size, config.data.flip, config.data.crop_scale)
+        self.players = self._build_players()
+        self.validation = Validation(self.data.val, config.eval, config.lpips.weights, self.hardware)
+        self.done = self._resume()
+
+    # Building ---------------------------------------------------------------------------------------------------------
+
+    def _build_players(self) -> Players:
+        torch.manual_seed(self.config.seed)
+        size = self.config.data.size
+        self.generator_options = {**to_dict(self.config.generator), "size": size}
+        generator = build_generator(self.config.arch, **self.generator_options)
+        discriminator = build_discriminator(size, **to_dict(self.config.discriminator))
+        config = self.config
+        return Players(generator, discriminator, config.loss, config.optim, self.hardware, config.compile)
+
+    def _resume(self) -> int:
+        """Takes up the run's last state, if there is one, and returns the steps that are done."""
+        if not self.run.last.is_file():
+            return 0
+        about = load_state(self.run.last, self.players.parts())
+        if about["data"]["digest"] != self.data.digest:
+            raise InputError(
+                f"the photographs of {self.data.source.name} have changed since {self.run.folder} was started; "
+                "give another --out to train on them as they are"
+            )
+        if about["scaler"]:
+            self.players.scaler.load_state_dict(about["scaler"])
+        self.validation.load_state(about["validation"])
+        return about["step"]
+
+    # Training ---------------------------------------------------------------------------------------------------------
+
+    def fit(self) -> int:
+        """Trains to the end and returns 0, or saves and returns 128 + the signal that asked it to stop.
+
+        Raises:
+            TrainingError: the loss is no number.
+        """
+        self._announce()
+        status = 1
+        self.tracker = self._track()
+        try:
+            with Interruption() as interruption:
+                signal = self._loop(interruption)
+                status = 128 + signal if signal else 0
+                if not signal:
+                    self._finish()
+            return status
+        finally:
+            if self.tracker:
+                self.tracker.close(status)
+            distributed.stop()
+            self.run.close()
+
+    def _loop(self, interruption: Interruption) -> int | None:
+        """Steps until the run is done, or a signal comes: returns it."""
+        total, device = self.timeline.total_steps, self.hardware.device
+        batch = self.batches.effective_batch
+        bar = tqdm(
+            total=total * batch,
+            initial=self.done * batch,
+            desc=self.config.arch,
+            unit="photo",
+            unit_scale=True,
+            dynamic_ncols=True,
+            disable=not (distributed.is_main() and sys.stderr.isatty()),
+        )
+        self._sums: dict[str, Tensor] = {}
+        self._summed, self._since = 0, time.perf_counter()
+        for step, pictures, _ in self.batches.stream(self.done, total, device):
+            terms = self._step(step, pictures)
+            self.done = step + 1
+            self._log(terms)
+            looks = self.done % CHECK_EVERY == 0
+            stops = (looks or distributed.world_size() == 1) and distributed.any_rank(
+                interruption.signal is not None, device
+            )
+            if looks:
+                self._check(terms)
+            if not bar.disable and (looks or device.type == "cpu"):
+                shown = ("l1", "gan", "discriminator")
+                bar.set_postfix({name: f"{terms[name].item():.3g}" for name in shown if name in terms}, refresh=False)
+            bar.update(batch)
+            evaluates = self.timeline.evaluates(self.done)
+            if evaluates:
+                self._evaluate()
+            if stops or evaluates or self.done % self.config.checkpoint_every == 0:
+                self._save()
+            if stops and self.done < total:
+                bar.close()
+                self._say(f"stopped at step {self.done} of {total}, and saved; the same command goes on from there")
+                return interruption.signal or 15  # a signal of another rank's: SIGTERM, as torchrun sends it
+        bar.close()
+        return None
+
+    def _step(self, step: int, pictures: Tensor) -> dict[str, Tensor]:
+        """One step, all of whose chance (augmentation, dropout) follows from the seed, the step and the rank."""
+        torch.manual_seed(step_seed(self.config.seed, step, distributed.rank()))
+        lightness, chroma = rgb_to_lab(augment(self.augmentation, to_float(pictures)))
+        adversarial = self.timeline.stage(step) == "adversarial"
+        return self.players.step(
+            self.hardware.place(lightness), self.hardware.place(chroma), adversarial, self._rates(step)
+        )
+
+    def _rates(self, step: int) -> dict[str, float]:
+        optim = self.config.optim
+        factor = rate_factor(optim, self.timeline, step) * batch_factor(optim, self.batches.effective_batch)
+        lr_g = optim.lr_pretrain if self.timeline.stage(step) == "pretrain" else optim.lr_g
+        return {"lr_g": lr_g * factor, "lr_d": optim.lr_d * factor, "ema": ema_decay(optim.ema, step)}
+
+    def _log(self, terms: dict[str, Tensor]) -> None:
+        """Every `log_every` steps, the means since the last time, over all ranks, to metrics.jsonl and the tracker."""
+        if self._sums.keys() != terms.keys():  # a stage has begun
+            self._sums, self._summed = {name: torch.zeros_like(value) for name, value in terms.items()}, 0
+        for name, value in terms.items():
+            self._sums[name] += value
+        self._summed += 1
+        if self.done % self.config.tracking.log_every:
+            return
+        means = distributed.mean(torch.stack(list(self._sums.values())) / self._summed).tolist()
+        now = time.perf_counter()
+        speed = self._summed * self.batches.effective_batch / (now - self._since)
+        if self.tracker:
+            self.tracker.log(
+                self.done,
+                {
+                    "epoch": round(self.done / self.timeline.steps_per_epoch, 4),
+                    "stage": self.timeline.stage(self.done - 1),
+                    **dict(zip(terms, means, strict=True)),
+                    **self._rates(self.done - 1),
+                    "photographs_per_second": speed,
+                    "memory_gib": self.hardware.peak_memory(),
+                },
+            )
+        self._sums, self._since = {}, now
+
+    def _check(self, terms: dict[str, Tensor]) -> None:
+        if int(self.players.bad_steps) < MOST_BAD_STEPS:
+            return
+        bad = [name for name, value in terms.items() if not value.isfinite()]
+        raise TrainingError(
+            f"{' and '.join(bad) or 'the gradient'} of step {self.done} is no number, {self._last_good()}"
+        )
+
+    def _last_good(self) -> str:
+        saved = f"{self.run.last} (step {describe(self.run.last)['step']})" if self.run.last.is_file() else "none"
+        return (
+            f"and {MOST_BAD_STEPS} steps or more in a row; last good checkpoint: {saved}. "
+            "Try lower learning rates (--optim.lr_pretrain, --optim.lr_g, --optim.lr_d), --optim.clip 1 or "
+            "--precision fp32, in another --out"
+        )
+
+    # Evaluation and files ---------------------------------------------------------------------------------------------
+
+    def _evaluate(self) -> None:
+        """Scores the averaged generator, draws the sample grid, and keeps the generator if it is the stage's best."""
+        stage = self.timeline.stage(self.done - 1)
+        improved = self.validation.evaluate(self.players.ema, stage, self.done)
+        if distributed.is_main():
+            assert self.tracker is not None
+            self.tracker.log(self.done, {f"val/{name}": mean.mean for name, mean in self.validation.means.items()})
+            if improved:
+                export_generator(self.run.best, self.players.ema, self._about())
+            sample = self.run.sample(self.done)
+            self.validation.draw_samples(sample, self.config.arch, self.players.ema)
+            self.tracker.picture(self.done, "samples", sample)
+            epoch = self.done / self.timeline.steps_per_epoch
+            mark = ", best so far" if improved else ""
+            self._say(f"step {self.done} ({stage}, epoch {epoch:.1f}): {self.validation.line()}{mark}")
+        self._since, self._sums = time.perf_counter(), {}  # evaluation is no part of the throughput
+
+    def _about(self) -> dict[str, Any]:
+        """What a checkpoint says of itself."""
+        return {
+            "generator": {"arch": self.config.arch, "options": self.generator_options},
+            "data": self.data.summary(),
+            "config": to_dict(self.config),
+            "step": self.done,
+            "stage": self.timeline.stage(self.done - 1),
+            "metrics": {name: mean.mean for name, mean in self.validation.means.items()},
+            "grey": {name: mean.mean for name, mean in self.validation.grey.items()},
+        }
+
+    def _save(self) -> None:
+        if not distributed.is_main():
+            return
+        try:
+            save_state(
+                self.run.last,
+                self.players.parts(),
+                {**self._about(), "validation": self.validation.state(), "scaler": self.players.scaler.state_dict()},
+            )
+        except FloatingPointError as error:
+            raise TrainingError(f"{error} of step {self.done} is no number, {self._last_good()}") from None
+
+    def _finish(self) -> None:
+        """Exports the finished generator and says how good it is."""
+        if not distributed.is_main():
+            return
+        assert self.tracker is not None
+        export_generator(self.run.generator, self.players.ema, self._about())
+        systems = self.validation.systems(self.config.arch)
+        write_json(
+            self.run.results, {name: {k: asdict(mean) for k, mean in row.items()} for name, row in systems.items()}
+        )
+        self.tracker.artifact(self.run.generator, self._about())
+        size = self.config.data.size
+        held_out = f"{len(self.data.val)} held-out photographs of {self.data.source.name}"
+        print(f"\n{held_out}, {size} x {size}, after step {self.done}; mean ± standard error:")
+        print(self.validation.table(self.config.arch))
+        print(f"pictures   {self.run.sample(self.done)}\ngenerator  {self.run.generator}")
+
+    # Words ------------------------------------------------------------------------------------------------------------
+
+    def _announce(self) -> None:
+        if not distributed.is_main():
+            return
+        config, batches, timeline, players = self.config, self.batches, self.timeline, self.players
+        write_json(self.run.photographs, self.data.listing())
+        self.run.note_start(self.done, str(self.hardware), distributed.world_size(), batches.effective_batch)
+        sizes = [
+            f"{sum(p.numel() for p in net.parameters()) / 1e6:.1f} M"
+            for net in (players.generator, players.discriminator)
+        ]
+        print(f"training {config.arch} ({sizes[0]} parameters; discriminator {sizes[1]}) on {self.hardware}")
+        print(f"on {self.data}")
+        if self.data.left_out:
+            print(f"left out: {self.data.left_out} photographs, grey or undecodable; {self.run.photographs} lists them")
+        print(
+            f"effective batch {batches.effective_batch} ({config.data.batch_size} x {distributed.world_size()}), "
+            f"{batches.steps_per_epoch} steps an epoch; {timeline.pretrain_steps} of pretraining, "
+            f"{timeline.total_steps - timeline.pretrain_steps} adversarial"
+        )
+        print(f"run folder {self.run.folder}{f', resumed at step {self.done}' if self.done else ''}", flush=True)
+
+    def _track(self) -> Tracker | None:
+        if not distributed.is_main():
+            return None
+        tracking = self.config.tracking
+        mode, line = wandb_mode(tracking.wandb)
+        if line:
+            print(line, flush=True)
+        return Tracker(
+            self.run.folder,
+            mode=mode,
+            project=tracking.project,
+            entity=tracking.entity,
+            name=tracking.name or self.run.folder.name,
+            group=tracking.group,
+            tags=tracking.tags,
+            config={**to_dict(self.config), "effective_batch": self.batches.effective_batch},
+            step=self.done,
+            say=self._say,
+        )
+
+    def _say(self, line: str) -> None:
+        if distributed.is_main():
+            tqdm.write(line)
+            sys.stdout.flush()
+
+
+def step_seed(seed: int, step: int, rank: int) -> int:
+    return int.from_bytes(hashlib.sha256(f"{seed} {step} {rank}".encode()).digest()[:8])

@@ -1,0 +1,15 @@
+"""Trains a colorization GAN: `python train.py --arch attention_ugan --data.source DIR`; see `--help`."""
+
+from gancolor import cli
+from gancolor.config import parse_train
+
+
+def main() -> int:
+    config = parse_train()
+    from gancolor.trainer import Trainer  # brings torch, which `--help` does without
+
+    return Trainer(config).fit()
+
+
+if __name__ == "__main__":
+    cli.run(main)
