@@ -1,7 +1,7 @@
 """Scores generators on photographs: `python evaluate.py RUN|CHECKPOINT... --data.source DIR`; see `--help`."""
 
 from gancolor import cli
-from gancolor.config import parse_evaluate
+from gancolor.parsing import parse_evaluate
 
 
 def main() -> None:

@@ -1,7 +1,7 @@
 """Trains a colorization GAN: `python train.py --arch attention_ugan --data.source DIR`; see `--help`."""
 
 from gancolor import cli
-from gancolor.config import parse_train
+from gancolor.parsing import parse_train
 
 
 def main() -> int:

@@ -1,10 +1,12 @@
 """The run's state, and the exported generator. Both are safetensors files: tensors, and JSON about them in the header.
 Nothing in them is code, and a file is whole or not there."""
 
+import errno
 import json
 import os
+import re
 import shutil
-from collections.abc import Callable, Mapping
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
@@ -16,6 +18,7 @@ from torch import Tensor, nn
 from gancolor import __version__
 from gancolor.color import AB_RANGE, L_HALF_RANGE
 from gancolor.errors import InputError
+from gancolor.files import write_atomically
 from gancolor.models import build_generator
 
 FORMAT = 1
@@ -25,35 +28,22 @@ HEADROOM = 2**20  # bytes
 Part = nn.Module | torch.optim.Optimizer
 
 
-def write_atomically(path: Path, write: Callable[[Path], object]) -> None:
-    """Lets `write` fill a file beside, and gives it the name `path` when it is whole and on the disk. What was there
-    before stays until then, and if anything fails (a full disk, a kill)."""
-    beside = path.with_name(path.name + ".part")
-    try:
-        write(beside)
-        beside.chmod(0o644)  # safetensors makes files that only their owner can read
-        with beside.open("rb+") as file:
-            os.fsync(file.fileno())
-        beside.replace(path)
-    finally:
-        beside.unlink(missing_ok=True)
-
-
-def write_json(path: Path, content: Any) -> None:
-    text = json.dumps(content, indent=2, ensure_ascii=False) + "\n"
-    write_atomically(path, lambda beside: beside.write_text(text, encoding="utf-8"))
-
-
 def _save(path: Path, tensors: Mapping[str, Tensor], about: Mapping[str, Any]) -> None:
     tensors = {name: tensor.detach().cpu().contiguous() for name, tensor in tensors.items()}
     needed = sum(tensor.numel() * tensor.element_size() for tensor in tensors.values()) + HEADROOM
     if needed > shutil.disk_usage(path.parent).free:
-        raise OSError(28, f"{path.name} takes {needed / 1e6:.0f} MB", str(path.parent))
+        raise OSError(errno.ENOSPC, f"{path.name} takes {needed / 1e6:.0f} MB", str(path.parent))
     header = {KEY: json.dumps({"format": FORMAT, "version": __version__, **about})}
-    write_atomically(path, lambda beside: save_file(tensors, beside, header))
+    try:
+        write_atomically(path, lambda beside: save_file(tensors, beside, header))
+    except SafetensorError as error:  # which is also how it says that the disk is full
+        found = re.search(r"os error (\d+)", str(error))
+        if not found:
+            raise
+        raise OSError(int(found[1]), os.strerror(int(found[1])), str(path)) from None
 
 
-def _open(path: Path, device: str = "cpu") -> tuple[dict[str, Any], dict[str, Tensor]]:
+def _open(path: Path, only_header: bool = False) -> tuple[dict[str, Any], dict[str, Tensor]]:
     """What a file of ours says of itself, and its tensors.
 
     Raises:
@@ -62,16 +52,17 @@ def _open(path: Path, device: str = "cpu") -> tuple[dict[str, Any], dict[str, Te
     if not path.is_file():
         raise InputError(f"{path}: no such checkpoint")
     try:
-        with safe_open(path, "pt", device=device) as file:
+        with safe_open(path, "pt") as file:
             about = json.loads((file.metadata() or {}).get(KEY, "null"))
-            if not isinstance(about, dict) or "format" not in about:
+            if not isinstance(about, dict) or not isinstance(about.get("format"), int):
                 raise InputError(f"{path} is a safetensors file, but not one of gancolor's")
             if about["format"] > FORMAT:
                 raise InputError(
                     f"{path} was written by gancolor {about.get('version')}, which is newer than this one "
                     f"({__version__}): upgrade gancolor"
                 )
-            return about, {name: file.get_tensor(name) for name in file.keys()}  # noqa: SIM118 - no iterator
+            names = [] if only_header else file.keys()
+            return about, {name: file.get_tensor(name) for name in names}
     except (SafetensorError, json.JSONDecodeError, OSError):
         raise InputError(f"{path} is no gancolor checkpoint, or a truncated one") from None
 
@@ -106,7 +97,7 @@ def load_state(path: Path, parts: Mapping[str, Part]) -> dict[str, Any]:
                 part.load_state_dict(own)
             else:
                 _load_optimizer(part, own)
-    except (RuntimeError, KeyError, IndexError):
+    except (RuntimeError, KeyError, IndexError, ValueError):
         raise InputError(f"{path} is the state of other networks than this command's") from None
     return about
 
@@ -116,9 +107,12 @@ def _load_optimizer(optimizer: torch.optim.Optimizer, tensors: Mapping[str, Tens
     parameters = optimizer.param_groups[0]["params"]
     for key, value in tensors.items():
         number, name = key.split(".")
+        if name not in ("step", "exp_avg", "exp_avg_sq"):
+            raise KeyError(key)
         parameter = parameters[int(number)]
         if name == "step":
-            optimizer.state[parameter][name] = value.to(parameter.device)
+            # A copy: what was read is mapped from the file, which could then not be replaced everywhere.
+            optimizer.state[parameter][name] = value.to(parameter.device, copy=True)
         else:
             optimizer.state[parameter][name] = torch.empty_like(parameter).copy_(value)
 
@@ -136,7 +130,7 @@ def export_generator(path: Path, generator: nn.Module, about: Mapping[str, Any])
 
 def describe(path: str | Path) -> dict[str, Any]:
     """What a checkpoint says of itself: architecture, options, training data, metrics, version. Raises InputError."""
-    return _open(Path(path))[0]
+    return _open(Path(path), only_header=True)[0]
 
 
 def load_generator(path: str | Path, device: str | torch.device = "cpu") -> nn.Module:
@@ -154,7 +148,9 @@ def load_generator(path: str | Path, device: str | torch.device = "cpu") -> nn.M
         built = about["generator"]
         generator = build_generator(built["arch"], **{**built["options"], "backbone_weights": "random"})
         generator.load_state_dict(tensors)
-    except (KeyError, TypeError, RuntimeError):
+    except InputError as error:
+        raise InputError(f"{path}: {error}") from None
+    except (KeyError, TypeError, AttributeError, ValueError, RuntimeError):
         raise InputError(f"{path}: what it says of itself does not fit the weights in it") from None
     return generator.eval().to(device)
 

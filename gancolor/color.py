@@ -3,6 +3,9 @@
 Networks see lightness L / 50 - 1 in [-1, 1] and chroma ab / 110, within [-1, 1] for every sRGB colour.
 """
 
+from collections.abc import Iterator
+from contextlib import contextmanager
+
 import torch
 from kornia.color import lab_to_rgb as _lab_to_rgb
 from kornia.color import rgb_to_lab as _rgb_to_lab
@@ -10,6 +13,18 @@ from torch import Tensor
 
 L_HALF_RANGE = 50.0  # L runs from 0 to 100
 AB_RANGE = 110.0  # |a| and |b| of sRGB colours stay under it: the largest is b = -107.86, of pure blue
+
+
+@contextmanager
+def _exact(device: torch.device) -> Iterator[None]:
+    """float32 that is float32: no autocast, and no TF32 in the convolutions that kornia converts with on a GPU."""
+    tf32 = torch.backends.cudnn.allow_tf32
+    torch.backends.cudnn.allow_tf32 = False
+    try:
+        with torch.autocast(device.type, enabled=False):
+            yield
+    finally:
+        torch.backends.cudnn.allow_tf32 = tf32
 
 
 def to_float(picture: Tensor) -> Tensor:
@@ -24,14 +39,14 @@ def to_uint8(picture: Tensor) -> Tensor:
 
 def rgb_to_lab(rgb: Tensor) -> tuple[Tensor, Tensor]:
     """sRGB (..., 3, H, W) in [0, 1] to lightness (..., 1, H, W) and chroma (..., 2, H, W), normalised to [-1, 1]."""
-    with torch.autocast(rgb.device.type, enabled=False):
+    with _exact(rgb.device):
         lightness, ab = _rgb_to_lab(rgb.float()).split([1, 2], dim=-3)
         return lightness / L_HALF_RANGE - 1, ab / AB_RANGE
 
 
 def lab_to_rgb(lightness: Tensor, chroma: Tensor) -> Tensor:
     """Normalised lightness (..., 1, H, W) and chroma (..., 2, H, W) to sRGB (..., 3, H, W), clipped to [0, 1]."""
-    with torch.autocast(lightness.device.type, enabled=False):
+    with _exact(lightness.device):
         lab = torch.cat([(lightness.float() + 1) * L_HALF_RANGE, chroma.float() * AB_RANGE], dim=-3)
         return _lab_to_rgb(lab)
 

@@ -12,13 +12,14 @@ import torch
 from torch import Tensor
 
 from gancolor import __version__
-from gancolor.checkpoint import describe, find_generator, load_generator, write_atomically, write_json
+from gancolor.checkpoint import describe, find_generator, load_generator
 from gancolor.color import to_float
 from gancolor.config import EvaluateConfig
 from gancolor.data.photographs import Photographs, load_photographs
-from gancolor.data.sources import find_source
+from gancolor.data.sources import find_source, shuffled
 from gancolor.errors import InputError
 from gancolor.evaluation import Mean, Scores, colorize, greyed, score, score_generator, summarize, with_gain
+from gancolor.files import write_atomically, write_json
 from gancolor.hardware import choose_hardware
 from gancolor.metrics import Metric, lpips
 from gancolor.report import results_table, sample_indices, save_grid
@@ -37,40 +38,50 @@ class Comparison:
         self.hardware = choose_hardware(config.device, "fp32")
         self.paths = [find_generator(path) for path in config.checkpoints]
         self.abouts = [describe(path) for path in self.paths]
-        self.names = _names(config.checkpoints, self.abouts)
+        names = _names(config.checkpoints, self.abouts)
+        self.generators = {
+            name: load_generator(path, self.hardware.device) for name, path in zip(names, self.paths, strict=True)
+        }
         self.photographs, self.protocol = self._load_photographs()
         self.lpips, self.lpips_problem = self._load_lpips()
         self.scores: dict[str, Scores] = {}
         self.table: dict[str, dict[str, Mean]] = {}
 
     def _load_photographs(self) -> tuple[Photographs, str]:
-        trained_on, first = self.abouts[0]["data"], self.abouts[0]["config"]
-        name = self.config.data.source or trained_on["source"]
-        size = self.config.data.size or trained_on["size"]
-        # Where a checkpoint held photographs of this source out, those are what it has not seen; of another folder
-        # without a val folder all are.
-        source = find_source(
-            name, first["seed"], first["data"]["val_fraction"], demo_photos=first["data"]["demo_photos"]
-        )  # fmt: skip
-        seen = [about["data"]["source"] == name for about in self.abouts]
+        """The validation photographs of the source; all of them where it has no folder of those and nothing was trained
+        on it."""
+        name = self.config.data.source or self.abouts[0]["data"]["source"]
+        size = self.config.data.size or self.abouts[0]["data"]["size"]
+        seen = [about["config"] for about in self.abouts if about["data"]["source"] == name]
+        splits = {(config["seed"], config["data"]["val_fraction"]) for config in seen}
+        seed, val_fraction = min(splits, default=(0, 0.5))
+        demo_photos = max((config["data"]["demo_photos"] for config in seen), default=2000)
+        source = find_source(name, seed, val_fraction, demo_photos=demo_photos)
+        if source.held_out and len(splits) > 1:
+            raise InputError(
+                f"the checkpoints held different photographs of {name} out of training (other --seed or "
+                "--data.val_fraction), so each has seen the others'; give --data.source DIR with photographs new to all"
+            )
         items, which = source.val, "validation photographs"
-        if source.held_out and not any(seen):
+        if source.held_out and not splits:
             items, which = [*source.val, *source.train], "photographs, all,"
         if self.config.data.val_limit is not None:
-            from gancolor.data.sources import shuffled
-
-            items = shuffled(items, 0)[: self.config.data.val_limit]
+            items = shuffled(items, seed)[: self.config.data.val_limit]
         photographs = load_photographs(items, size, self.config.data.cache, "photographs")
         if not len(photographs):
             raise InputError(f"--data.source {name}: none of its photographs can be decoded")
         return photographs, f"{len(photographs)} {which} of {source.name}, cropped to a square of {size} x {size}"
 
     def _load_lpips(self) -> tuple[Metric | None, str | None]:
-        if self.config.lpips.weights == "off":
+        """The metric, or why it is left out."""
+        weights = self.config.lpips.weights
+        if weights == "off":
             return None, None
         try:
-            return lpips(self.config.lpips.weights, self.hardware.device), None
+            return lpips(weights, self.hardware.device, size=self.photographs.size), None
         except InputError as error:
+            if weights != "auto":
+                raise
             return None, str(error)
 
     def score(self) -> None:
@@ -78,8 +89,8 @@ class Comparison:
         photographs, hardware, batch = self.photographs, self.hardware, self.config.batch_size
         grey = score(greyed, photographs, hardware, batch, self.lpips)
         self.scores = {"grey": grey}
-        for name, path in zip(self.names, self.paths, strict=True):
-            scores = score_generator(load_generator(path, hardware.device), photographs, hardware, batch, self.lpips)
+        for name, generator in self.generators.items():
+            scores = score_generator(generator, photographs, hardware, batch, self.lpips)
             self.scores[name] = with_gain(scores, grey)
         self.scores["truth"] = {"colorfulness": score(to_float, photographs, hardware, batch)["colorfulness"]}
         self.table = {name: summarize(scores) for name, scores in self.scores.items()}
@@ -113,7 +124,7 @@ class Comparison:
             "versions": {"gancolor": __version__, "torch": torch.__version__},
             "checkpoints": {
                 name: {"path": str(path), "sha256": file_digest(path), "step": about["step"], **about["generator"]}
-                for name, path, about in zip(self.names, self.paths, self.abouts, strict=True)
+                for name, path, about in zip(self.generators, self.paths, self.abouts, strict=True)
             },
             "systems": {name: {k: asdict(mean) for k, mean in row.items()} for name, row in self.table.items()},
         }
@@ -137,8 +148,8 @@ class Comparison:
         chosen = sample_indices(len(self.photographs), self.config.samples)
         pictures = self.photographs.take(chosen).to(self.hardware.device)
         rows: dict[str, Tensor] = {"grey": greyed(pictures)}
-        for name, checkpoint in zip(self.names, self.paths, strict=True):
-            rows[name] = colorize(load_generator(checkpoint, self.hardware.device), pictures)
+        for name, generator in self.generators.items():
+            rows[name] = colorize(generator, pictures)
         save_grid(path, {**rows, "truth": to_float(pictures)})
 
 

@@ -6,24 +6,19 @@ import hashlib
 import json
 import math
 import re
-import shutil
-import sys
-from argparse import Action
-from collections.abc import Sequence
 from dataclasses import dataclass, field
-from difflib import get_close_matches
 from pathlib import Path
-from typing import Any, Literal, NoReturn, get_args
+from typing import Any, Literal, get_args
 
 import yaml
-from jsonargparse import ArgumentParser, DefaultHelpFormatter, Namespace
 from jsonargparse.typing import NonNegativeInt, OpenUnitInterval, PositiveInt, restricted_number_type
-
-RECIPES = Path(__file__).resolve().parent.parent / "configs"
 
 Architecture = Literal["ugan", "attention_ugan", "pretrained_ugan", "pretrained_attention_ugan"]
 ARCHITECTURES: tuple[str, ...] = get_args(Architecture)
 Norm = Literal["batch", "instance", "none"]
+Upsampling = Literal["transposed", "pixel_shuffle", "nearest"]
+GanMode = Literal["vanilla", "lsgan", "hinge"]
+Precision = Literal["fp32", "tf32", "bf16", "fp16"]
 
 Share = restricted_number_type("Share", float, [(">", 0), ("<=", 1)], docstring="a share over 0, up to 1")
 Decay = restricted_number_type("Decay", float, [(">=", 0), ("<", 1)], docstring="from 0 to under 1")
@@ -49,7 +44,8 @@ class DataConfig:
         crop_scale: random resized crop: the least share of the area that is kept; 1: no crop
         demo_photos: number of training scenes of the demo; validation has a tenth of it
         cache: folder of the decoded photographs; null: $XDG_CACHE_HOME/gancolor or ~/.cache/gancolor
-        on_device: keep the decoded photographs in the accelerator's memory; auto: if they take under a quarter of it
+        on_device: keep the decoded photographs in the accelerator's memory; auto: on CUDA, if they
+            take under a quarter of what is free
     """
 
     source: str = "demo"
@@ -85,7 +81,7 @@ class GeneratorConfig:
     depth: PositiveInt | None = None
     dropout: Decay = 0.5  # type: ignore[valid-type]
     norm: Norm = "batch"
-    upsampling: Literal["transposed", "pixel_shuffle", "nearest"] = "transposed"
+    upsampling: Upsampling = "transposed"
     decoder_convs: NonNegativeInt = 0
     backbone: Literal["resnet18", "resnet34", "resnet50", "resnet101"] = "resnet18"
     backbone_weights: str = "imagenet"
@@ -120,7 +116,7 @@ class LossConfig:
 
     l1: NonNegative = 100.0  # type: ignore[valid-type]
     gan: NonNegative = 1.0  # type: ignore[valid-type]
-    gan_mode: Literal["vanilla", "lsgan", "hinge"] = "vanilla"
+    gan_mode: GanMode = "vanilla"
 
 
 @dataclass
@@ -221,7 +217,7 @@ class TrainConfig:
         precision: auto: on CUDA bf16 where the card has it, else fp16 with a loss scaler; elsewhere fp32
         compile: compile both networks (torch.compile)
         deterministic: deterministic CUDA kernels; a CPU is always deterministic
-        checkpoint_every: steps between saves of the run's state; an epoch's end saves too
+        checkpoint_every: steps between saves of the run's state; an evaluation saves too
     """
 
     arch: Architecture = "attention_ugan"
@@ -322,113 +318,3 @@ def default_out(config: TrainConfig) -> str:
 
 def save_yaml(config: Any, path: Path) -> None:
     path.write_text(yaml.safe_dump(to_dict(config), sort_keys=False), encoding="utf-8")
-
-
-class _Parser(ArgumentParser):
-    """jsonargparse's parser, with errors of one line that name the near options."""
-
-    def error(self, message: str, ex: Exception | None = None) -> NoReturn:  # noqa: ARG002 - the base's
-        text = " ".join(str(message).split())
-        text = re.sub(r'^Parser key "([\w.]+)": ', r"--\1: ", text)
-        if found := re.search(r"Expected a typing.Literal\[(.*?)\]\. Got value: (\S+)", text):
-            choices = [choice.strip(" '\"") for choice in found[1].split(",")]
-            text = (
-                text[: found.start()] + f"no {found[2]!r}; choose from {', '.join(choices)}" + _near(found[2], choices)
-            )
-        elif found := re.search(r"Not of type (\w+): (\S+) does not conform to restriction (.*)", text):
-            text = text[: found.start()] + f"{found[2]} is out of range: it must be {found[3].replace('v', '')}"
-        elif found := re.match(r"unrecognized arguments: (.*)", text, re.IGNORECASE):
-            unknown = found[1].split()[0]
-            text = f"no option {found[1]}" + _near(unknown.split("=")[0], list(self._option_string_actions))
-        elif found := re.match(r"(?:Group '(\S+)' does not accept option|Option) '(\S+)'", text):
-            options = [option.lstrip("-") for option in self._option_string_actions]
-            text += _near(f"{found[1]}.{found[2]}" if found[1] else found[2], options)
-        print(f"{self.prog}: error: {text} (--help lists the options)", file=sys.stderr)
-        sys.exit(2)
-
-
-class _HelpFormatter(DefaultHelpFormatter):
-    """Help that names the value and its default, without the types' Python names."""
-
-    def __init__(self, prog: str) -> None:
-        super().__init__(prog, max_help_position=34, width=min(shutil.get_terminal_size().columns, 120))
-
-    def _expand_help(self, action: Action) -> str:
-        return re.sub(r"\(type: .*?(?=default:|\)$)", "(", super()._expand_help(action)).replace(" ()", "")
-
-    def add_argument(self, action: Action) -> None:
-        if action.metavar != "CONFIG" or action.dest == "config":  # not the groups' own --data FILE and such
-            super().add_argument(action)
-
-
-def _near(name: str, choices: list[str]) -> str:
-    near = get_close_matches(name, choices, n=3, cutoff=0.6)
-    return f"; did you mean {' or '.join(near)}?" if near else ""
-
-
-def _with_bare_switches(argv: Sequence[str], config_class: type) -> list[str]:
-    """`--compile` alone means `--compile=true`, so that both a person's and a sweep's way of writing it work."""
-    switches = {f"--{name}" for name, value in flatten(config_class()).items() if isinstance(value, bool)}
-    return [
-        f"{word}=true" if word in switches and (i + 1 == len(argv) or argv[i + 1].startswith("--")) else word
-        for i, word in enumerate(argv)
-    ]
-
-
-def _make_parser(prog: str, config_class: type, description: str, recipe: Path | None = None) -> ArgumentParser:
-    """A parser of `config_class`'s fields as dotted flags, with `--config` and `--print_config`."""
-    parser = _Parser(
-        prog=prog,
-        description=description,
-        usage="%(prog)s [--NAME VALUE ...]" + (" CHECKPOINT ..." if config_class is EvaluateConfig else ""),
-        allow_abbrev=False,
-        default_config_files=[str(recipe)] if recipe else [],
-        formatter_class=_HelpFormatter,
-    )
-    parser.add_argument("--config", action="config", help="a YAML file of options; later flags win")
-    parser.add_class_arguments(config_class, skip={"checkpoints"})
-    return parser
-
-
-def parse_train(argv: Sequence[str] | None = None) -> TrainConfig:
-    """Parses a command line of train.py; errors print one line and exit with status 2."""
-    description = "Trains a colorization GAN. `--arch NAME --help` shows that architecture's own defaults."
-    words = _with_bare_switches(sys.argv[1:] if argv is None else list(argv), TrainConfig)
-    # The architecture chooses the recipe, so it is read first, wherever it stands (a flag or a --config file).
-    asking = ("-h", "--help", "--print_config")
-    first = _make_parser("train.py", TrainConfig, description)
-    arch = first.parse_args([word for word in words if not word.startswith(asking)]).arch
-    parser = _make_parser("train.py", TrainConfig, description, RECIPES / f"{arch}.yaml")
-    config: TrainConfig = _instantiate(parser, words, TrainConfig)
-    config.data.source = _absolute(config.data.source)
-    config.out = config.out or default_out(config)
-    return config
-
-
-def parse_evaluate(argv: Sequence[str] | None = None) -> EvaluateConfig:
-    """Parses a command line of evaluate.py; errors print one line and exit with status 2."""
-    description = "Scores generators on photographs, beside the grey baseline: PSNR, SSIM, LPIPS, colourfulness."
-    parser = _make_parser("evaluate.py", EvaluateConfig, description)
-    parser.add_argument(
-        "checkpoints", nargs="+", metavar="CHECKPOINT", help="run folders, exported generators, or run states"
-    )
-    config: EvaluateConfig = _instantiate(parser, sys.argv[1:] if argv is None else list(argv), EvaluateConfig)
-    if config.data.source:
-        config.data.source = _absolute(config.data.source)
-    return config
-
-
-def _instantiate(parser: ArgumentParser, words: Sequence[str], config_class: type) -> Any:
-    parsed = parser.parse_args(words)
-    for field_ in dataclasses.fields(config_class):
-        if dataclasses.is_dataclass(field_.default_factory) and not isinstance(parsed[field_.name], Namespace):
-            parser.error(f"--{field_.name}: a group of options, not {parsed[field_.name]}")
-    values = parser.instantiate(parsed).as_dict()
-    names = {f.name for f in dataclasses.fields(config_class)}
-    return config_class(**{name: value for name, value in values.items() if name in names})
-
-
-def _absolute(source: str) -> str:
-    """A folder by its absolute path, however it was written; other sources as they are."""
-    folder = Path(source).expanduser()
-    return str(folder.resolve()) if folder.is_dir() else source

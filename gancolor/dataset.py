@@ -1,5 +1,6 @@
 """A run's photographs: what it trains on, what it validates on, and in which order."""
 
+import hashlib
 from typing import Any
 
 import torch
@@ -15,7 +16,7 @@ class Dataset:
 
     Attributes:
         train: all that could be decoded; `batches.kept` are those that are trained on.
-        digest: changes when any photograph does.
+        digest: changes when any photograph does; names_digest: is the same for copies on several machines.
 
     Raises:
         InputError: no photographs, none that can be decoded, or fewer than a batch.
@@ -29,6 +30,7 @@ class Dataset:
         self.train = self._load("training").to(device, config.on_device)
         self.val = self._load("validation")
         self.digest = f"{self.train.digest} {self.val.digest}"
+        self.names_digest = hashlib.sha256("\n".join([*self.train.names, *self.val.names]).encode()).hexdigest()
         kept = self.train.colourful(config.min_colorfulness)
         self.batches = Batches(self.train, kept, config.batch_size, seed)
         if not self.batches.steps_per_epoch:
@@ -36,7 +38,7 @@ class Dataset:
             grey = f", {left_out} more left out as grey" if left_out else ""
             raise InputError(
                 f"the batch ({self.batches.effective_batch}) is larger than the training set ({len(kept)} "
-                f"photographs{grey}); lower --data.batch_size"
+                f"photographs{grey}); lower --data.batch_size{' or --data.min_colorfulness' if left_out else ''}"
             )
 
     def _load(self, part: str) -> Photographs:

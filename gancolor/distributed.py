@@ -1,5 +1,6 @@
 """torchrun's ranks (torch DistributedDataParallel). Nothing else knows how they talk; alone it does nothing."""
 
+import hashlib
 import os
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -15,15 +16,14 @@ from torch.nn.parallel import DistributedDataParallel
 
 def start(device_type: str) -> None:
     """Joins the ranks that torchrun started (NCCL on CUDA, gloo elsewhere); without torchrun there is one."""
-    if "WORLD_SIZE" not in os.environ or dist.is_initialized():
+    if not {"RANK", "LOCAL_RANK", "WORLD_SIZE"} <= os.environ.keys() or dist.is_initialized():
         return
-    if device_type == "cuda":
-        torch.cuda.set_device(int(os.environ["LOCAL_RANK"]))
     # Ranks wait for one another while the first decodes a large folder or downloads it.
     dist.init_process_group("nccl" if device_type == "cuda" else "gloo", timeout=timedelta(hours=2))
 
 
 def stop() -> None:
+    """Leaves the ranks. Only all together: one that fails alone must end at once, for the others wait for it."""
     if dist.is_initialized():
         dist.destroy_process_group()
 
@@ -39,11 +39,6 @@ def world_size() -> int:
 def is_main() -> bool:
     """Whether this process is the one that writes and prints."""
     return rank() == 0
-
-
-def barrier() -> None:
-    if dist.is_initialized():
-        dist.barrier()
 
 
 def wrap(network: nn.Module) -> nn.Module:
@@ -64,6 +59,23 @@ def any_rank(flag: bool, device: torch.device) -> bool:
     agreed = torch.tensor(float(flag), device=device)
     dist.all_reduce(agreed, op=dist.ReduceOp.MAX)
     return bool(agreed)
+
+
+def share_buffers(network: nn.Module) -> None:
+    """Gives every rank the first one's buffers, which are the ones that checkpoints keep."""
+    if world_size() > 1:
+        for buffer in network.buffers():
+            dist.broadcast(buffer, 0)
+
+
+def all_agree(text: str, device: torch.device) -> bool:
+    """Whether `text` is the same on every rank."""
+    if world_size() == 1:
+        return True
+    number = int.from_bytes(hashlib.sha256(text.encode()).digest()[:7])
+    extremes = torch.tensor([number, -number], device=device)
+    dist.all_reduce(extremes, op=dist.ReduceOp.MAX)
+    return bool(extremes[0] == -extremes[1])
 
 
 def mean(value: Tensor) -> Tensor:

@@ -5,14 +5,12 @@ import platform
 import sys
 from contextlib import AbstractContextManager
 from dataclasses import dataclass
-from typing import Literal
 
 import torch
 from torch import Tensor
 
+from gancolor.config import Precision
 from gancolor.errors import InputError
-
-Precision = Literal["fp32", "tf32", "bf16", "fp16"]
 
 
 @dataclass(frozen=True)
@@ -68,7 +66,7 @@ def choose_hardware(device: str, precision: str, deterministic: bool = False) ->
         raise InputError(f"--precision {precision} needs CUDA; on {chosen.type} take fp32 or bf16")
     if precision == "bf16" and chosen.type == "cuda" and not torch.cuda.is_bf16_supported(False):
         raise InputError("--precision bf16: this card has none; take fp16")
-    tf32 = precision != "fp32"
+    tf32 = precision == "tf32"
     torch.backends.cuda.matmul.allow_tf32 = tf32
     torch.backends.cudnn.allow_tf32 = tf32
     torch.backends.cudnn.benchmark = not deterministic
@@ -84,4 +82,10 @@ def _choose_device(device: str) -> str:
         device = next(name for name, there in has.items() if there)
     if not has[device]:
         raise InputError(f"--device {device}: this machine has none; it has {', '.join(n for n in has if has[n])}")
-    return f"cuda:{os.environ.get('LOCAL_RANK', 0)}" if device == "cuda" else device
+    if device != "cuda":
+        return device
+    number = int(os.environ.get("LOCAL_RANK", 0))
+    if number >= torch.cuda.device_count():
+        raise InputError(f"this machine has {torch.cuda.device_count()} GPU(s): start no more processes than that")
+    torch.cuda.set_device(number)
+    return f"cuda:{number}"

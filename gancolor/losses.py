@@ -1,13 +1,12 @@
 """Pure functions, each one term of an objective. A term's name is its weight's flag (`--loss.NAME`) and its log key."""
 
 from collections.abc import Mapping
-from typing import Literal
 
 import torch
 import torch.nn.functional as F
 from torch import Tensor
 
-GanMode = Literal["vanilla", "lsgan", "hinge"]
+from gancolor.config import GanMode
 
 
 def l1(predicted: Tensor, truth: Tensor) -> Tensor:

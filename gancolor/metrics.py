@@ -16,11 +16,14 @@ from gancolor.errors import InputError
 from gancolor.weights import load_file, load_published
 
 Metric = Callable[[Tensor, Tensor], Tensor]
+LEAST_MSE = 1e-10  # a single value of a 256 x 256 picture off by one level of 255 makes 8e-11
+LPIPS_LEAST_SIZE = 31  # side that AlexNet's pooling leaves something of [pixels]
 
 
 def psnr(picture: Tensor, truth: Tensor) -> Tensor:
-    """Peak signal-to-noise ratio [dB], (B,): 10 log10(1 / MSE), the MSE over a picture's pixels and channels."""
-    return -10 * (picture - truth).square().mean(dim=(-3, -2, -1)).log10()
+    """Peak signal-to-noise ratio [dB], (B,): 10 log10(1 / MSE), the MSE over a picture's pixels and channels; 100 for
+    equal pictures, so that one photograph that is grey itself does not make a mean infinite."""
+    return -10 * (picture - truth).square().mean(dim=(-3, -2, -1)).clamp(min=LEAST_MSE).log10()
 
 
 def ssim(picture: Tensor, truth: Tensor) -> Tensor:
@@ -43,16 +46,19 @@ def colorfulness(picture: Tensor) -> Tensor:
     return spread.norm(dim=-1) + 0.3 * centre.norm(dim=-1)
 
 
-def lpips(weights: str, device: torch.device, download: bool = True) -> Metric:
+def lpips(weights: str, device: torch.device, download: bool = True, size: int = LPIPS_LEAST_SIZE) -> Metric:
     """LPIPS (Zhang 2018), AlexNet, v0.1: a function of two batches of pictures to distances (B,), less is nearer.
 
     Args:
         weights: AlexNet's: "auto" (torchvision's cache, else its server) or a file.
         download: False: its cache alone.
+        size: side of the pictures [pixels].
 
     Raises:
-        InputError: the weights can't be had; the message says why and what to do.
+        InputError: the weights can't be had, or the pictures are too small; the message says what to do.
     """
+    if size < LPIPS_LEAST_SIZE:
+        raise InputError(f"LPIPS takes pictures of {LPIPS_LEAST_SIZE} pixels or more: give a larger --data.size")
     from lpips import LPIPS
     from torchvision.models import AlexNet_Weights
 

@@ -1,6 +1,7 @@
 """The two players, generator and discriminator, and one step of their game."""
 
 import copy
+import math
 from collections.abc import Mapping
 
 import torch
@@ -43,6 +44,10 @@ class Players:
         )
         self.scaler = torch.amp.GradScaler(hardware.device.type, enabled=hardware.precision == "fp16")
         self.bad_steps = torch.zeros((), device=hardware.device)
+        self._buffers = [*self.generator.buffers(), *self.discriminator.buffers()]
+        pairs = list(zip(self.ema.state_dict().values(), self.generator.state_dict().values(), strict=True))
+        self._averaged = [pair for pair in pairs if pair[0].is_floating_point()]
+        self._copied = [pair for pair in pairs if not pair[0].is_floating_point()]
 
     def step(self, lightness: Tensor, chroma: Tensor, adversarial: bool, rates: Mapping[str, float]) -> Terms:
         """One step of both players (of the generator alone in pretraining) on (B, 1, H, W) and (B, 2, H, W) in [-1, 1].
@@ -54,6 +59,7 @@ class Players:
             The generator's terms by name, its objective ("generator"), the discriminator's ("discriminator"), and the
             gradients' norms ("grad_norm_g", "grad_norm_d"): scalars on the device.
         """
+        before = [buffer.clone() for buffer in self._buffers]
         with self.hardware.autocast():
             predicted = self.joint_generator(lightness).chroma
         predicted = predicted.float()
@@ -61,6 +67,11 @@ class Players:
         terms = self._discriminator_step(lightness, chroma, predicted.detach(), rates["lr_d"]) if plays else {}
         terms |= self._generator_step(lightness, chroma, predicted, plays, rates["lr_g"])
         self.scaler.update()
+        stepped = torch.stack([norm for name, norm in terms.items() if name.startswith("grad_norm")]).isfinite().all()
+        for buffer, old in zip(
+            self._buffers, before, strict=True
+        ):  # else BatchNorm's statistics would stay NaN for ever
+            buffer.copy_(torch.where(stepped, buffer, old))
         self._average(rates["ema"])
         finite = torch.stack([value for name, value in terms.items() if not self._may_overflow(name)]).isfinite().all()
         self.bad_steps = (self.bad_steps + 1) * ~finite
@@ -94,6 +105,8 @@ class Players:
         parameters = optimizer.param_groups[0]["params"]
         optimizer.param_groups[0]["lr"] = rate
         optimizer.zero_grad(set_to_none=True)
+        # A loss that is no number may have a gradient that is, on one rank of several: spoil it on all.
+        loss = loss * torch.where(loss.detach().isfinite(), 1.0, math.nan)
         self.scaler.scale(loss).backward()
         self.scaler.unscale_(optimizer)
         norm = torch.nn.utils.get_total_norm([p.grad for p in parameters if p.grad is not None])
@@ -110,12 +123,9 @@ class Players:
     @torch.no_grad()
     def _average(self, decay: float) -> None:
         """EMA of weights and of BatchNorm's statistics; counters are copied."""
-        mine, theirs = self.ema.state_dict().values(), self.generator.state_dict().values()
-        floats = [(a, b) for a, b in zip(mine, theirs, strict=True) if a.is_floating_point()]
-        torch._foreach_lerp_([a for a, _ in floats], [b for _, b in floats], 1 - decay)
-        for a, b in zip(mine, theirs, strict=True):
-            if not a.is_floating_point():
-                a.copy_(b)
+        torch._foreach_lerp_([mine for mine, _ in self._averaged], [live for _, live in self._averaged], 1 - decay)
+        for mine, live in self._copied:
+            mine.copy_(live)
 
     def _may_overflow(self, name: str) -> bool:
         """With a loss scaler, a gradient that overflows now and then is how the scale is found."""

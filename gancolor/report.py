@@ -7,9 +7,9 @@ import torch
 from PIL import Image, ImageDraw, ImageFont
 from torch import Tensor
 
-from gancolor.checkpoint import write_atomically
 from gancolor.color import to_uint8
 from gancolor.evaluation import Mean
+from gancolor.files import write_atomically
 
 # Metric -> (heading, digits after the point)
 COLUMNS = {

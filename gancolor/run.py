@@ -1,5 +1,6 @@
 """A run is a folder."""
 
+import json
 import os
 import platform
 import shlex
@@ -12,9 +13,9 @@ import yaml
 from filelock import FileLock, Timeout
 
 from gancolor import __version__
-from gancolor.checkpoint import write_atomically, write_json
 from gancolor.config import TrainConfig, fixed_options, flatten, save_yaml
 from gancolor.errors import InputError
+from gancolor.files import write_atomically, write_json
 
 PACKAGES = ("torch", "torchvision", "kornia", "fastai", "lpips", "wandb", "numpy", "pillow", "safetensors")
 
@@ -60,9 +61,17 @@ class Run:
             raise InputError(f"--out {self.folder}: there is a file of that name") from None
         except Timeout:
             raise InputError(f"--out {self.folder}: another process is training in this folder") from None
-        if self.config.is_file():
+        if self.config.is_file() and self.last.is_file():  # a start that was refused or killed binds to nothing
             self._check_options(config)
+        # What a killed process was writing.
+        for leaving in (*self.folder.glob("*.part"), *self.folder.glob("samples/*.part")):
+            leaving.unlink()
         write_atomically(self.config, lambda beside: save_yaml(config, beside))
+
+    def reopen(self) -> None:
+        """Takes back what a finished run said of itself, when it is to go on."""
+        self.generator.unlink(missing_ok=True)
+        self.results.unlink(missing_ok=True)
 
     def close(self) -> None:
         self._lock.release()
@@ -84,7 +93,7 @@ class Run:
         path = self.folder / "environment.json"
         starts: list[dict[str, Any]] = []
         if path.is_file():
-            starts = yaml.safe_load(path.read_text(encoding="utf-8"))
+            starts = json.loads(path.read_text(encoding="utf-8"))
         start = {
             "step": step,
             "command": shlex.join(sys.argv),

@@ -1,6 +1,7 @@
 """What a run does when: stages, learning rates and EMA decay as functions of the step. So none of it is saved, and a
 resumed run lands where it was."""
 
+import hashlib
 import math
 from dataclasses import dataclass
 from typing import Literal
@@ -72,3 +73,15 @@ def batch_factor(optim: OptimConfig, effective_batch: int) -> float:
 def ema_decay(decay: float, step: int) -> float:
     """The moving average's decay, less at first so that it forgets the random start: min(decay, (1 + s) / (10 + s))."""
     return min(decay, (1 + step) / (10 + step))
+
+
+def rates(optim: OptimConfig, timeline: Timeline, step: int, effective_batch: int) -> dict[str, float]:
+    """The learning rates of a step ("lr_g", "lr_d") and the decay of its moving average ("ema")."""
+    factor = rate_factor(optim, timeline, step) * batch_factor(optim, effective_batch)
+    lr_g = optim.lr_pretrain if timeline.stage(step) == "pretrain" else optim.lr_g
+    return {"lr_g": lr_g * factor, "lr_d": optim.lr_d * factor, "ema": ema_decay(optim.ema, step)}
+
+
+def step_seed(seed: int, step: int, rank: int) -> int:
+    """The seed of all that is random in a rank's step."""
+    return int.from_bytes(hashlib.sha256(f"{seed} {step} {rank}".encode()).digest()[:8])

@@ -22,8 +22,8 @@ from typing import Any, Literal, cast, get_args
 from urllib.error import HTTPError
 from urllib.parse import urlsplit
 
-from gancolor.checkpoint import write_atomically
 from gancolor.errors import InputError
+from gancolor.files import write_atomically
 
 Mode = Literal["online", "offline", "disabled"]
 

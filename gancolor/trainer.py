@@ -1,6 +1,5 @@
 """One loop for every architecture."""
 
-import hashlib
 import sys
 import time
 from dataclasses import asdict
@@ -11,24 +10,25 @@ from torch import Tensor
 from tqdm import tqdm
 
 from gancolor import distributed
-from gancolor.checkpoint import describe, export_generator, load_state, save_state, write_json
+from gancolor.checkpoint import describe, export_generator, load_state, save_state
 from gancolor.color import rgb_to_lab, to_float
 from gancolor.config import TrainConfig, to_dict
 from gancolor.data.augmentation import augment, make_augmentation
 from gancolor.dataset import Dataset
 from gancolor.errors import InputError, TrainingError
+from gancolor.files import write_json
 from gancolor.hardware import choose_hardware
 from gancolor.interruption import Interruption
 from gancolor.models import build_discriminator, build_generator
 from gancolor.players import Players
 from gancolor.run import Run
-from gancolor.schedule import Timeline, batch_factor, ema_decay, rate_factor
+from gancolor.schedule import Timeline, rates, step_seed
 from gancolor.tracking import Tracker, wandb_mode
 from gancolor.validation import Validation
 
-CHECK_EVERY = (
-    5  # steps between looks at whether losses are numbers (and ranks are to stop): each look waits for the device
-)
+CHECK_EVERY = 5  # steps between looks at whether losses are numbers, and ranks are to stop: a look waits for the device
+WARM_UP = 5  # steps that are slower than the others
+LONG_RUN = 2  # hours that a person is told of
 MOST_BAD_STEPS = 3  # in a row, left out before training stops
 
 
@@ -60,7 +60,9 @@ class Trainer:
 
     def _build_players(self) -> Players:
         torch.manual_seed(self.config.seed)
-        size = self.config.data.size
+        size, norm = self.config.data.size, self.config.generator.norm
+        if self.config.data.batch_size == 1 and size <= 32 and norm == "batch" and "pretrained" in self.config.arch:
+            raise InputError("a batch of one at 32 pixels or less leaves BatchNorm a single value: give a larger one")
         self.generator_options = {**to_dict(self.config.generator), "size": size}
         generator = build_generator(self.config.arch, **self.generator_options)
         discriminator = build_discriminator(size, **to_dict(self.config.discriminator))
@@ -69,9 +71,28 @@ class Trainer:
 
     def _resume(self) -> int:
         """Takes up the run's last state, if there is one, and returns the steps that are done."""
-        if not self.run.last.is_file():
-            return 0
+        done = self._load_state() if self.run.last.is_file() else 0
+        if not distributed.all_agree(f"{done} {self.data.names_digest}", self.hardware.device):
+            raise InputError(
+                f"the machines see different photographs, or other states of {self.run.folder}; give folders that they "
+                "share"
+            )
+        if distributed.is_main() and 0 < done < self.timeline.total_steps:
+            self.run.reopen()
+        return done
+
+    def _load_state(self) -> int:
         about = load_state(self.run.last, self.players.parts())
+        if about["effective_batch"] != self.batches.effective_batch:
+            raise InputError(
+                f"{self.run.folder} was started with an effective batch of {about['effective_batch']}, and this is "
+                f"{self.batches.effective_batch}; start as many processes, or give another --out"
+            )
+        if about["step"] > self.timeline.total_steps:
+            raise InputError(
+                f"{self.run.folder} has {about['step']} steps behind it, and --epochs {self.config.epochs:g} comes to "
+                f"{self.timeline.total_steps}; give more, or another --out"
+            )
         if about["data"]["digest"] != self.data.digest:
             raise InputError(
                 f"the photographs of {self.data.source.name} have changed since {self.run.folder} was started; "
@@ -90,26 +111,27 @@ class Trainer:
         Raises:
             TrainingError: the loss is no number.
         """
-        self._announce()
         status = 1
-        self.tracker = self._track()
+        self.tracker: Tracker | None = None
         try:
             with Interruption() as interruption:
+                self._announce()
+                self.tracker = self._track()
                 signal = self._loop(interruption)
                 status = 128 + signal if signal else 0
                 if not signal:
                     self._finish()
+            distributed.stop()
             return status
         finally:
             if self.tracker:
                 self.tracker.close(status)
-            distributed.stop()
             self.run.close()
 
     def _loop(self, interruption: Interruption) -> int | None:
         """Steps until the run is done, or a signal comes: returns it."""
         total, device = self.timeline.total_steps, self.hardware.device
-        batch = self.batches.effective_batch
+        batch, first = self.batches.effective_batch, self.done
         bar = tqdm(
             total=total * batch,
             initial=self.done * batch,
@@ -129,12 +151,13 @@ class Trainer:
             stops = (looks or distributed.world_size() == 1) and distributed.any_rank(
                 interruption.signal is not None, device
             )
-            if looks:
+            if looks or self.done == total:
                 self._check(terms)
             if not bar.disable and (looks or device.type == "cpu"):
                 shown = ("l1", "gan", "discriminator")
                 bar.set_postfix({name: f"{terms[name].item():.3g}" for name in shown if name in terms}, refresh=False)
             bar.update(batch)
+            self._foretell(self.done - first)
             evaluates = self.timeline.evaluates(self.done)
             if evaluates:
                 self._evaluate()
@@ -147,20 +170,26 @@ class Trainer:
         bar.close()
         return None
 
+    def _foretell(self, taken: int) -> None:
+        """Says once, as soon as steps take their usual time, how long the run will take, if it is long."""
+        if taken == WARM_UP:
+            self._warm = time.perf_counter()
+        elif taken == 2 * WARM_UP:
+            hours = (time.perf_counter() - self._warm) / WARM_UP * (self.timeline.total_steps - self.done) / 3600
+            if hours > LONG_RUN:
+                look = "; for a first look, --config configs/demo.yaml" if self.hardware.device.type == "cpu" else ""
+                self._say(f"some {hours:.0f} hours to go{look}")
+
     def _step(self, step: int, pictures: Tensor) -> dict[str, Tensor]:
         """One step, all of whose chance (augmentation, dropout) follows from the seed, the step and the rank."""
         torch.manual_seed(step_seed(self.config.seed, step, distributed.rank()))
         lightness, chroma = rgb_to_lab(augment(self.augmentation, to_float(pictures)))
         adversarial = self.timeline.stage(step) == "adversarial"
-        return self.players.step(
-            self.hardware.place(lightness), self.hardware.place(chroma), adversarial, self._rates(step)
-        )
+        lightness, chroma = self.hardware.place(lightness), self.hardware.place(chroma)
+        return self.players.step(lightness, chroma, adversarial, self._rates(step))
 
     def _rates(self, step: int) -> dict[str, float]:
-        optim = self.config.optim
-        factor = rate_factor(optim, self.timeline, step) * batch_factor(optim, self.batches.effective_batch)
-        lr_g = optim.lr_pretrain if self.timeline.stage(step) == "pretrain" else optim.lr_g
-        return {"lr_g": lr_g * factor, "lr_d": optim.lr_d * factor, "ema": ema_decay(optim.ema, step)}
+        return rates(self.config.optim, self.timeline, step, self.batches.effective_batch)
 
     def _log(self, terms: dict[str, Tensor]) -> None:
         """Every `log_every` steps, the means since the last time, over all ranks, to metrics.jsonl and the tracker."""
@@ -189,6 +218,8 @@ class Trainer:
         self._sums, self._since = {}, now
 
     def _check(self, terms: dict[str, Tensor]) -> None:
+        if self.players.scaler.is_enabled() and self.players.scaler.get_scale() < 1:
+            raise TrainingError(f"gradients up to step {self.done} overflow fp16 at any scale, {self._last_good()}")
         if int(self.players.bad_steps) < MOST_BAD_STEPS:
             return
         bad = [name for name, value in terms.items() if not value.isfinite()]
@@ -209,6 +240,7 @@ class Trainer:
     def _evaluate(self) -> None:
         """Scores the averaged generator, draws the sample grid, and keeps the generator if it is the stage's best."""
         stage = self.timeline.stage(self.done - 1)
+        distributed.share_buffers(self.players.ema)
         improved = self.validation.evaluate(self.players.ema, stage, self.done)
         if distributed.is_main():
             assert self.tracker is not None
@@ -229,6 +261,7 @@ class Trainer:
             "generator": {"arch": self.config.arch, "options": self.generator_options},
             "data": self.data.summary(),
             "config": to_dict(self.config),
+            "effective_batch": self.batches.effective_batch,
             "step": self.done,
             "stage": self.timeline.stage(self.done - 1),
             "metrics": {name: mean.mean for name, mean in self.validation.means.items()},
@@ -311,7 +344,3 @@ class Trainer:
         if distributed.is_main():
             tqdm.write(line)
             sys.stdout.flush()
-
-
-def step_seed(seed: int, step: int, rank: int) -> int:
-    return int.from_bytes(hashlib.sha256(f"{seed} {step} {rank}".encode()).digest()[:8])

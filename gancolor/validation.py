@@ -43,7 +43,7 @@ class Validation:
         if wanted == "off" and self.config.best_metric == "lpips":
             raise InputError("--eval.best_metric lpips needs --lpips.weights auto or FILE")
         try:
-            return None if wanted == "off" else lpips(wanted, self.hardware.device, download=False)
+            return None if wanted == "off" else lpips(wanted, self.hardware.device, False, self.photographs.size)
         except InputError:
             if wanted != "auto" or self.config.best_metric == "lpips":
                 raise
@@ -63,7 +63,8 @@ class Validation:
         metric = self.config.best_metric
         value, sign = self.means[metric].mean, -1 if metric in LESS_IS_BETTER else 1
         improved = math.isfinite(value) and (
-            self.best.get("stage") != stage or sign * value > sign * self.best["value"]
+            (self.best.get("stage"), self.best.get("metric")) != (stage, metric)
+            or sign * value > sign * self.best["value"]
         )
         if improved:
             self.best = {"stage": stage, "metric": metric, "value": value, "step": step}

@@ -3,9 +3,9 @@ but tensors."""
 
 import hashlib
 import re
+import warnings
 from pathlib import Path
 from typing import Any
-from urllib.error import URLError
 
 import torch
 from safetensors.torch import load_file as load_safetensors
@@ -35,13 +35,13 @@ def load_published(url: str, option: str, download: bool = True) -> StateDict:
     """
     path = cached_path(url)
     instead = f"put {path.name} there, or give another with {option}"
-    with distributed.one_at_a_time(path):
-        if not path.is_file():
-            if not download:
-                raise InputError(f"{path.name} is not in {path.parent}; {instead}")
-            _download(url, path, instead)
-    expected = re.search(r"-([0-9a-f]{8,})\.", path.name)
-    if expected and not file_digest(path).startswith(expected[1]):
+    if not path.is_file() and not download:
+        raise InputError(f"{path.name} is not in {path.parent}; {instead}")
+    if not path.is_file():
+        with distributed.one_at_a_time(path):
+            if not path.is_file():
+                _download(url, path, instead)
+    if not file_digest(path).startswith(_hash_in_name(path)):
         raise InputError(f"{path} is not what its name says (its sha256 is another): delete it, then {instead}")
     return load_file(path)
 
@@ -49,10 +49,16 @@ def load_published(url: str, option: str, download: bool = True) -> StateDict:
 def _download(url: str, path: Path, instead: str) -> None:
     path.parent.mkdir(parents=True, exist_ok=True)
     try:
-        torch.hub.download_url_to_file(url, str(path), hash_prefix=None)
-    except (URLError, OSError) as error:
+        torch.hub.download_url_to_file(url, str(path), hash_prefix=_hash_in_name(path))
+    except (OSError, RuntimeError) as error:  # RuntimeError: what came has another hash; it is not kept
         reason = getattr(error, "reason", error)
         raise InputError(f"{path.name} is not in {path.parent} and can't be downloaded ({reason}); {instead}") from None
+
+
+def _hash_in_name(path: Path) -> str:
+    """The start of the sha256 that a published file's name ends with; empty if it has none."""
+    found = re.search(r"-([0-9a-f]{8,})\.", path.name)
+    return found[1] if found else ""
 
 
 def load_file(path: Path) -> StateDict:
@@ -66,7 +72,9 @@ def load_file(path: Path) -> StateDict:
     try:
         if path.suffix == ".safetensors":
             return load_safetensors(path)
-        state: Any = torch.load(path, map_location="cpu", weights_only=True)
+        with warnings.catch_warnings():
+            warnings.simplefilter("ignore")  # what torch warns of in a foreign file, the error says
+            state: Any = torch.load(path, map_location="cpu", weights_only=True)
     except Exception:  # torch and safetensors raise a dozen types for the ways in which a file can be foreign
         raise InputError(f"{path} holds no weights that can be read (truncated, foreign, or with code in it)") from None
     state = state.get("state_dict", state) if isinstance(state, dict) else None

@@ -7,9 +7,9 @@ import warnings
 from collections.abc import Iterator
 from contextlib import contextmanager, suppress
 from functools import lru_cache
-from io import BytesIO
+from io import BufferedReader, BytesIO
 from pathlib import Path
-from typing import Any, BinaryIO, cast
+from typing import Any, cast
 
 import numpy as np
 import torch
@@ -84,20 +84,19 @@ def fit_square(picture: Tensor, size: int) -> Tensor:
     return functional.resize(square, [size, size], antialias=True)
 
 
-def _decode_stream(stream: BinaryIO, max_pixels: int) -> Tensor:
-    start = stream.read(16)
-    stream.seek(0)
+def _decode_stream(stream: BufferedReader, max_pixels: int) -> Tensor:
+    start = stream.peek(16)[:16]
     jpeg = bytearray(stream.read() if start[:2] == b"\xff\xd8" else b"")  # torch warns of const bytes
     size, scan = _survey_jpeg(jpeg)
     if jpeg and jpeg.rfind(b"\xff\xd9", scan) < 0:  # no end mark: padding would be taken for pixels
         raise UndecodableError("truncated")
     # The plainest go past Pillow: its opening of a small file takes a fifth of the time of decoding it.
     image: Any = None if size and decode_jpeg else _open(stream, start)
-    width, height = image.size if image else size
+    width, height = size or image.size
     if width * height > max_pixels:
         raise UndecodableError(f"{width} x {height} pixels, over the limit of {max_pixels}")
     profile = image.info.get("icc_profile", b"") if image else b""
-    # PNG is Pillow's: torchvision is a tenth faster there, but prints libpng's warnings and drops transparency.
+    # PNG is Pillow's: torchvision is a tenth faster, but prints libpng's warnings and drops transparency.
     fit = image is None or (jpeg and image.mode in ("RGB", "L") and _to_srgb(profile, image.mode) is None)
     if fit and decode_jpeg:
         try:
@@ -125,7 +124,7 @@ def _survey_jpeg(data: bytearray) -> tuple[tuple[int, int] | None, int]:
     return size if plain else None, at
 
 
-def _open(stream: BinaryIO, start: bytes) -> Any:
+def _open(stream: BufferedReader, start: bytes) -> Any:
     """As Image.open, which has a limit of its own on pixels and hides why a file is refused."""
     Image.init()
     for factory, accept in (Image.OPEN[name] for name in _FORMATS if name in Image.OPEN):

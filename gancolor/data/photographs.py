@@ -1,5 +1,6 @@
 """Photographs decoded once: a memory-mapped cache of uint8 squares, and the batches that are drawn from it."""
 
+import errno
 import hashlib
 import json
 import os
@@ -19,6 +20,7 @@ from gancolor import distributed
 from gancolor.color import to_float
 from gancolor.data.decode import UndecodableError
 from gancolor.data.sources import Item
+from gancolor.files import sync, umask
 from gancolor.metrics import colorfulness
 
 CACHE_VERSION = 1
@@ -92,9 +94,10 @@ def load_photographs(items: Sequence[Item], size: int, cache: str | Path | None 
         key.update(f"{item.name} {item.version} {item.label}\n".encode())
     digest = key.hexdigest()[:16]
     folder = Path(cache or default_cache()).expanduser() / f"{digest}-{size}"
-    with distributed.one_at_a_time(folder):
-        if not folder.is_dir():
-            _build(items, size, folder, what)
+    if not folder.is_dir():  # looked for before it is locked: a cache may be shared read-only
+        with distributed.one_at_a_time(folder):
+            if not folder.is_dir():
+                _build(items, size, folder, what)
     return _open(folder, size, digest)
 
 
@@ -122,8 +125,13 @@ def _build(items: Sequence[Item], size: int, folder: Path, what: str) -> None:
     needed = len(items) * 3 * size * size
     free = shutil.disk_usage(folder.parent).free
     if needed > free:
-        raise OSError(28, f"the cache of {len(items)} photographs takes {needed / 1e9:.1f} GB", str(folder.parent))
+        raise OSError(
+            errno.ENOSPC, f"the cache of {len(items)} photographs takes {needed / 1e9:.1f} GB", str(folder.parent)
+        )
+    for leaving in folder.parent.glob(f"{folder.name}.*/"):  # of a build that was killed
+        shutil.rmtree(leaving, ignore_errors=True)
     scratch = Path(tempfile.mkdtemp(dir=folder.parent, prefix=f"{folder.name}."))
+    print(f"decoding {len(items)} {what}, once, into {folder.parent}", flush=True)
     names: list[str] = []
     labels: list[int] = []
     colours: list[float] = []
@@ -145,6 +153,9 @@ def _build(items: Sequence[Item], size: int, folder: Path, what: str) -> None:
             bar.close()
         index = {"names": names, "labels": labels, "colorfulness": colours, "skipped": skipped}
         (scratch / "index.json").write_text(json.dumps(index), encoding="utf-8")
+        for path in scratch.iterdir():
+            sync(path)
+        scratch.chmod(0o777 & ~umask())
         scratch.rename(folder)
     except BaseException:
         shutil.rmtree(scratch, ignore_errors=True)
@@ -206,10 +217,17 @@ class Batches:
                 pictures = pictures.pin_memory()
             return pictures, self.photographs.labels[indices]
 
-        with ThreadPoolExecutor(1) as pool:
+        with ThreadPoolExecutor(1, initializer=_use, initargs=(device,)) as pool:
             pending = pool.submit(fetch, first) if first < last else None
             for step in range(first, last):
                 assert pending is not None
                 pictures, labels = pending.result()
                 pending = pool.submit(fetch, step + 1) if step + 1 < last else None
-                yield step, pictures.to(device, non_blocking=True), labels.to(device, non_blocking=True)
+                pinned = device.type == "cuda"
+                yield step, pictures.to(device, non_blocking=pinned), labels.to(device, non_blocking=pinned)
+
+
+def _use(device: torch.device) -> None:
+    """Every thread has a current GPU of its own, the first one at the start, which pinning memory would wake."""
+    if device.type == "cuda":
+        torch.cuda.set_device(device)

@@ -3,13 +3,13 @@
 import hashlib
 import sys
 import warnings
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from difflib import get_close_matches
 from functools import cache
 from pathlib import Path
+from tarfile import TarError
 from typing import Protocol
-from urllib.error import URLError
 
 import torch
 from torch import Tensor
@@ -18,28 +18,9 @@ from gancolor import distributed
 from gancolor.data.decode import PICTURE_SUFFIXES, decode, fit_square
 from gancolor.data.demo import CLASSES as DEMO_CLASSES
 from gancolor.data.demo import draw_scene, scene_label
+from gancolor.data.public import PUBLIC
 from gancolor.errors import InputError
 
-# Name -> (the name in fastai's URLs, the folder of the photographs in what is unpacked)
-PUBLIC = {
-    "birds": ("CUB_200_2011", "CUB_200_2011/images"),
-    "caltech_101": ("CALTECH_101", ""),
-    "cars": ("CARS", ""),
-    "coco_sample": ("COCO_SAMPLE", "train_sample"),
-    "coco_tiny": ("COCO_TINY", "train"),
-    "dogs_cats": ("DOGS", ""),
-    "flowers": ("FLOWERS", "jpg"),
-    "food": ("FOOD", "images"),
-    "imagenette": ("IMAGENETTE", ""),
-    "imagenette_160": ("IMAGENETTE_160", ""),
-    "imagenette_320": ("IMAGENETTE_320", ""),
-    "imagewoof": ("IMAGEWOOF", ""),
-    "imagewoof_160": ("IMAGEWOOF_160", ""),
-    "imagewoof_320": ("IMAGEWOOF_320", ""),
-    "lsun_bedrooms": ("LSUN_BEDROOMS", ""),
-    "pascal_2012": ("PASCAL_2012", ""),
-    "pets": ("PETS", "images"),
-}
 VAL_FOLDERS = ("val", "valid", "validation", "test")
 
 
@@ -141,11 +122,11 @@ def find_source(
         found = Source(f"the demo ({', '.join(DEMO_CLASSES)}, drawn by code)", train, val, DEMO_CLASSES)
     elif source in PUBLIC:
         found = _folder_source(_download(source), seed, val_fraction)
-    elif Path(source).is_dir():
+    elif source and Path(source).is_dir():
         found = _folder_source(Path(source), seed, val_fraction)
     else:
-        near = get_close_matches(source, PUBLIC, n=1)
-        hint = f"; did you mean {near[0]}?" if near else ""
+        near = get_close_matches(source, ["demo", *PUBLIC], n=1)
+        hint = f"; did you mean {near[0]}?" if near else "."
         raise InputError(
             f"--data.source {source}: no such folder, and no data set of that name{hint} "
             f"Give a folder of photographs, demo, or one of {', '.join(PUBLIC)}"
@@ -184,13 +165,27 @@ def _folder_source(folder: Path, seed: int, val_fraction: float) -> Source:
 def list_photographs(folder: Path) -> list[PhotoFile]:
     """Every picture file below a folder, links followed, hidden ones left out, in the order of their names."""
     files = [
-        path
-        for path in folder.rglob("*")
-        if path.suffix.lower() in PICTURE_SUFFIXES
-        and not any(part.startswith(".") for part in path.relative_to(folder).parts)
-        and path.is_file()
+        PhotoFile(path, _printable(path.relative_to(folder).as_posix())) for path in _pictures(folder, frozenset())
     ]
-    return sorted((PhotoFile(path, path.relative_to(folder).as_posix()) for path in files), key=lambda file: file.name)
+    return sorted(files, key=lambda file: file.name)
+
+
+def _printable(name: str) -> str:
+    """A file name that is not UTF-8 with its odd bytes written out."""
+    return name.encode("utf-8", "surrogateescape").decode("utf-8", "backslashreplace")
+
+
+def _pictures(folder: Path, above: frozenset[Path]) -> Iterator[Path]:
+    real = folder.resolve()
+    if real in above:  # a link that leads back to where it lies
+        return
+    for path in folder.iterdir():
+        if path.name.startswith("."):
+            continue
+        if path.suffix.lower() in PICTURE_SUFFIXES and path.is_file():
+            yield path
+        elif path.is_dir():
+            yield from _pictures(path, above | {real})
 
 
 def _classes(files: Sequence[PhotoFile]) -> tuple[str, ...]:
@@ -215,8 +210,8 @@ def _download(name: str) -> Path:
         print(f"{name}: from {getattr(URLs, attribute)}, kept in fastai's data folder", file=sys.stderr)
     try:
         return Path(untar_data(getattr(URLs, attribute))) / inside
-    except (URLError, OSError) as error:
-        reason = getattr(error, "reason", error)
+    except (OSError, EOFError, TarError) as error:
+        reason = str(getattr(error, "reason", error)).split("\n")[0]  # fastai's goes on with the server's answer
         raise InputError(
             f"--data.source {name} can't be downloaded ({reason}); give a folder of photographs, or demo"
         ) from None

@@ -6,9 +6,9 @@ from inspect import signature
 
 from torch import nn
 
+from gancolor.config import Norm, Upsampling
 from gancolor.errors import InputError
 from gancolor.models.encoders import PlainEncoder, ResNetEncoder
-from gancolor.models.layers import Norm, Upsampling
 from gancolor.models.output import Prediction
 from gancolor.models.patchgan import PatchGAN, least_size
 from gancolor.models.unet import UNet

@@ -7,8 +7,9 @@ from pathlib import Path
 import torchvision.models as tv
 from torch import Tensor, nn
 
+from gancolor.config import Norm
 from gancolor.errors import InputError
-from gancolor.models.layers import Norm, init_weights, norm_layer
+from gancolor.models.layers import init_weights, norm_layer
 from gancolor.weights import StateDict, load_file, load_published
 
 

@@ -1,14 +1,12 @@
 """What encoders, decoders and discriminators are made of."""
 
 import warnings
-from typing import Literal
 
 import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-Norm = Literal["batch", "instance", "none"]
-Upsampling = Literal["transposed", "pixel_shuffle", "nearest"]
+from gancolor.config import Norm, Upsampling
 
 
 def norm_layer(norm: Norm, channels: int) -> nn.Module:

@@ -4,7 +4,8 @@ import torch
 from torch import Tensor, nn
 from torch.nn.utils.parametrizations import spectral_norm as spectral
 
-from gancolor.models.layers import Norm, init_weights, norm_layer
+from gancolor.config import Norm
+from gancolor.models.layers import init_weights, norm_layer
 
 
 class PatchGAN(nn.Module):
@@ -41,11 +42,6 @@ class PatchGAN(nn.Module):
 
 
 def least_size(layers: int) -> int:
-    """The least side that PatchGAN(layers) gives a logit for [pixels]."""
-
-    def logits(size: int) -> int:
-        for _ in range(layers):
-            size //= 2
-        return size - 2 if layers else size
-
-    return next(size for size in range(1, 2**16) if logits(size) >= 1)
+    """The least side that PatchGAN(layers) gives a logit for [pixels]: what is left of it after `layers` halvings is
+    shortened by one twice."""
+    return 3 * 2**layers if layers else 1

@@ -5,11 +5,12 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
+from gancolor.config import Norm, Upsampling
 from gancolor.models.encoders import PlainEncoder, ResNetEncoder
-from gancolor.models.layers import AttentionGate, Norm, Upsampling, init_weights, norm_layer, upsample_layer
+from gancolor.models.layers import AttentionGate, init_weights, norm_layer, upsample_layer
 from gancolor.models.output import Prediction
 
-MOST_DROPOUT_BLOCKS = 3  # next to the innermost (Isola 2017, section 6.1.1)
+DROPOUT_BLOCKS = (1, 2, 3)  # next to the innermost, 0, as in the released PyTorch code; the paper's are 0 to 2
 
 
 class DecoderBlock(nn.Module):
@@ -61,7 +62,7 @@ class UNet(nn.Module):
     Args:
         encoder: returns its feature pyramid, widths in `channels`.
         attention: pass the skips through attention gates.
-        dropout: probability in the (at most three) decoder blocks next to the innermost.
+        dropout: probability in the (at most three) decoder blocks next to the innermost one.
         convs: 3 x 3 convolutions after each join. With any, lightness itself is joined on at full size.
     """
 
@@ -81,13 +82,15 @@ class UNet(nn.Module):
         self.blocks = nn.ModuleList()
         channels = encoder.channels[-1]
         for level, skip in enumerate(skips):
-            # The outermost blocks have no dropout, however few levels there are.
-            drop = dropout if level < min(MOST_DROPOUT_BLOCKS, len(skips) - 2) else 0.0
+            # The outermost block has none, however few levels there are.
+            drop = dropout if level in DROPOUT_BLOCKS and level < len(skips) - 1 else 0.0
             block = DecoderBlock(channels, skip, skip, upsampling, norm, drop, convs, attention)
             self.blocks.append(block)
             channels = block.channels
         if convs:
-            self.head: nn.Module = DecoderBlock(channels, 1, skips[-1] // 2, upsampling, norm, 0.0, convs, False)
+            self.head: nn.Module = DecoderBlock(
+                channels, 1, max(skips[-1] // 2, 1), upsampling, norm, 0.0, convs, False
+            )
             self.to_chroma: nn.Module = nn.Sequential(nn.ReLU(), nn.Conv2d(self.head.channels, 2, 1))
         else:
             self.head = nn.Sequential(nn.ReLU(), upsample_layer(upsampling, channels, 2, bias=True))

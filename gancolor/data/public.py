@@ -1,0 +1,22 @@
+"""Photographic data sets that are downloaded by name."""
+
+# Name -> (the name in fastai's URLs, the folder of the photographs in what is unpacked)
+PUBLIC = {
+    "birds": ("CUB_200_2011", "CUB_200_2011/images"),
+    "caltech_101": ("CALTECH_101", ""),
+    "cars": ("CARS", ""),
+    "coco_sample": ("COCO_SAMPLE", "train_sample"),
+    "coco_tiny": ("COCO_TINY", "train"),
+    "dogs_cats": ("DOGS", ""),
+    "flowers": ("FLOWERS", "jpg"),
+    "food": ("FOOD", "images"),
+    "imagenette": ("IMAGENETTE", ""),
+    "imagenette_160": ("IMAGENETTE_160", ""),
+    "imagenette_320": ("IMAGENETTE_320", ""),
+    "imagewoof": ("IMAGEWOOF", ""),
+    "imagewoof_160": ("IMAGEWOOF_160", ""),
+    "imagewoof_320": ("IMAGEWOOF_320", ""),
+    "lsun_bedrooms": ("LSUN_BEDROOMS", ""),
+    "pascal_2012": ("PASCAL_2012", ""),
+    "pets": ("PETS", "images"),
+}

@@ -1,0 +1,131 @@
+"""Command lines to configurations, with errors of one line."""
+
+import dataclasses
+import re
+import shutil
+import sys
+from argparse import Action
+from collections.abc import Sequence
+from difflib import get_close_matches
+from pathlib import Path
+from typing import Any, NoReturn
+
+from jsonargparse import ArgumentParser, DefaultHelpFormatter, Namespace
+
+from gancolor.config import EvaluateConfig, TrainConfig, default_out, flatten
+from gancolor.data.public import PUBLIC
+
+RECIPES = Path(__file__).resolve().parent.parent / "configs"
+
+
+class _Parser(ArgumentParser):
+    """jsonargparse's parser, with errors of one line that name the near options."""
+
+    def error(self, message: str, ex: Exception | None = None) -> NoReturn:  # noqa: ARG002 - the base's
+        text = " ".join(str(message).split())
+        text = re.sub(r'^Parser key "([\w.]+)": ', r"--\1: ", text)
+        if found := re.search(r"Expected a typing.Literal\[(.*?)\]\. Got value: (\S+)", text):
+            choices = [choice.strip(" '\"") for choice in found[1].split(",")]
+            text = (
+                text[: found.start()] + f"no {found[2]!r}; choose from {', '.join(choices)}" + _near(found[2], choices)
+            )
+        elif found := re.search(r"Not of type (\w+): (\S+) does not conform to restriction (.*)", text):
+            text = text[: found.start()] + f"{found[2]} is out of range: it must be {found[3].replace('v', '')}"
+        elif found := re.match(r"unrecognized arguments: (.*)", text, re.IGNORECASE):
+            unknown = found[1].split()[0]
+            text = f"no option {found[1]}" + _near(unknown.split("=")[0], list(self._option_string_actions))
+        elif found := re.match(r"(?:Group '(\S+)' does not accept option|Option) '(\S+)'", text):
+            options = [option.lstrip("-") for option in self._option_string_actions]
+            text += _near(f"{found[1]}.{found[2]}" if found[1] else found[2], options)
+        print(f"{self.prog}: error: {text} (--help lists the options)", file=sys.stderr)
+        sys.exit(2)
+
+
+class _HelpFormatter(DefaultHelpFormatter):
+    """Help that names the value and its default, without the types' Python names."""
+
+    def __init__(self, prog: str) -> None:
+        super().__init__(prog, max_help_position=34, width=min(shutil.get_terminal_size().columns, 120))
+
+    def _expand_help(self, action: Action) -> str:
+        return re.sub(r"\(type: .*?(?=default:|\)$)", "(", super()._expand_help(action)).replace(" ()", "")
+
+    def add_argument(self, action: Action) -> None:
+        if action.metavar != "CONFIG" or action.dest == "config":  # not the groups' own --data FILE and such
+            super().add_argument(action)
+
+
+def _near(name: str, choices: list[str]) -> str:
+    near = get_close_matches(name, choices, n=3, cutoff=0.6)
+    return f"; did you mean {' or '.join(near)}?" if near else ""
+
+
+def _with_bare_switches(argv: Sequence[str], config_class: type) -> list[str]:
+    """`--compile` alone means `--compile=true`, so that both a person's and a sweep's way of writing it work."""
+    switches = {f"--{name}" for name, value in flatten(config_class()).items() if isinstance(value, bool)}
+    return [
+        f"{word}=true" if word in switches and (i + 1 == len(argv) or argv[i + 1].startswith("--")) else word
+        for i, word in enumerate(argv)
+    ]
+
+
+def _make_parser(prog: str, config_class: type, description: str, recipe: Path | None = None) -> ArgumentParser:
+    """A parser of `config_class`'s fields as dotted flags, with `--config` and `--print_config`."""
+    parser = _Parser(
+        prog=prog,
+        description=description,
+        usage="%(prog)s [--NAME VALUE ...]" + (" CHECKPOINT ..." if config_class is EvaluateConfig else ""),
+        allow_abbrev=False,
+        default_config_files=[str(recipe)] if recipe else [],
+        formatter_class=_HelpFormatter,
+    )
+    parser.add_argument("--config", action="config", help="a YAML file of options; later flags win")
+    parser.add_class_arguments(config_class, skip={"checkpoints"})
+    return parser
+
+
+def parse_train(argv: Sequence[str] | None = None) -> TrainConfig:
+    """Parses a command line of train.py; errors print one line and exit with status 2."""
+    description = "Trains a colorization GAN. `--arch NAME --help` shows that architecture's own defaults."
+    words = _with_bare_switches(sys.argv[1:] if argv is None else list(argv), TrainConfig)
+    # The architecture chooses the recipe, so it is read first, wherever it stands (a flag or a --config file).
+    asking = ("-h", "--help", "--print_config")
+    first = _make_parser("train.py", TrainConfig, description)
+    arch = first.parse_args([word for word in words if not word.startswith(asking)]).arch
+    parser = _make_parser("train.py", TrainConfig, description, RECIPES / f"{arch}.yaml")
+    config: TrainConfig = _instantiate(parser, words, TrainConfig)
+    config.data.source = _absolute(config.data.source)
+    config.out = config.out or default_out(config)
+    return config
+
+
+def parse_evaluate(argv: Sequence[str] | None = None) -> EvaluateConfig:
+    """Parses a command line of evaluate.py; errors print one line and exit with status 2."""
+    description = "Scores generators on photographs, beside the grey baseline: PSNR, SSIM, LPIPS, colourfulness."
+    parser = _make_parser("evaluate.py", EvaluateConfig, description)
+    parser.add_argument(
+        "checkpoints", nargs="+", metavar="CHECKPOINT", help="run folders, exported generators, or run states"
+    )
+    config: EvaluateConfig = _instantiate(parser, sys.argv[1:] if argv is None else list(argv), EvaluateConfig)
+    if config.data.source:
+        config.data.source = _absolute(config.data.source)
+    return config
+
+
+def _instantiate(parser: ArgumentParser, words: Sequence[str], config_class: type) -> Any:
+    try:
+        parsed = parser.parse_args(words)
+    except UnicodeDecodeError:
+        parser.error("--config: the file is not UTF-8 text")
+    fields = dataclasses.fields(config_class)
+    for field in fields:
+        if dataclasses.is_dataclass(field.default_factory) and not isinstance(parsed[field.name], Namespace):
+            parser.error(f"--{field.name}: a group of options, not {parsed[field.name]}")
+    values = parser.instantiate(parsed).as_dict()
+    return config_class(**{field.name: values[field.name] for field in fields})
+
+
+def _absolute(source: str) -> str:
+    """A folder by its absolute path, however it was written; data sets' names, which go before folders, as they are."""
+    folder = Path(source).expanduser()
+    return str(folder.resolve()) if source not in ("", "demo", *PUBLIC) and folder.is_dir() else source
