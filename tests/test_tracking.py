@@ -171,7 +171,7 @@ def test_auto_with_key_is_online(monkeypatch):
 
 @pytest.mark.parametrize("file", [".netrc", "_netrc", "elsewhere"])
 @pytest.mark.parametrize(
-    "host, base, expected",
+    ("host", "base", "expected"),
     [
         ("api.wandb.ai", None, "online"),
         ("api.forge.coreweave.com", None, "online"),
@@ -254,7 +254,7 @@ def test_resume_drops_later_steps_and_torn_lines(tmp_path):
         tracker.log(step, {"loss": step / 7})
     tracker.close()
     whole = lines(tmp_path)
-    with open(tmp_path / "metrics.jsonl", "ab") as f:
+    with (tmp_path / "metrics.jsonl").open("ab") as f:
         f.write(b'{"step": 5, "loss": 0.1')
     tracker = Tracker(tmp_path, mode="disabled", step=30)
     assert lines(tmp_path) == whole[:4]
@@ -306,7 +306,7 @@ print("imported", sys.modules.get("wandb") is not None, tracker.mode)
 
 
 @pytest.mark.parametrize(
-    "blocked, mode", [(True, "disabled"), (False, "disabled"), (True, "offline"), (True, "online")]
+    ("blocked", "mode"), [(True, "disabled"), (False, "disabled"), (True, "offline"), (True, "online")]
 )
 def test_needs_no_wandb(nobody, monkeypatch, blocked, mode):
     (nobody / "wandb").mkdir()
@@ -459,7 +459,7 @@ def test_server_that_never_answers(tmp_path, opened, said, monkeypatch):
     assert tracker.mode == "offline" and "no connection" in said[0] and len(said) == 1
 
 
-@pytest.mark.parametrize("status, seconds, reason", [(401, 15, "401"), (None, 20, "deadline")])
+@pytest.mark.parametrize(("status", "seconds", "reason"), [(401, 15, "401"), (None, 20, "deadline")])
 def test_server_that_refuses_or_hangs_later(tmp_path, server, monkeypatch, status, seconds, reason):
     """In a process of its own: what counts is when it ends, for wandb may wait at exit."""
     monkeypatch.setenv("WANDB_API_KEY", KEY)

@@ -121,9 +121,11 @@ def test_every_suffix_is_decoded(tmp_path):
 @pytest.mark.parametrize("options", [{}, {"progressive": True}, {"subsampling": 0}, {"exif": exif(1)}])
 @pytest.mark.parametrize("mode", ["RGB", "L"])
 @pytest.mark.usefixtures("pillow_unused")
+@pytest.mark.filterwarnings("ignore:.*TorchVision are deprecated:DeprecationWarning")
 def test_ordinary_jpegs_are_torchvisions(decoded, options, mode):
     data = encoded(noise().convert(mode), "JPEG", **options)
-    assert torch.equal(decoded(data), decode_image(torch.frombuffer(bytearray(data), dtype=torch.uint8), mode="RGB"))
+    expected = decode_image(torch.frombuffer(bytearray(data), dtype=torch.uint8), mode="RGB")
+    assert torch.equal(decoded(data), expected)
 
 
 @pytest.mark.parametrize("kind", ["PNG", "WEBP", "TIFF", "BMP", "PPM"])
@@ -137,14 +139,14 @@ def test_lossless_formats_are_exact(decoded, kind):
 @pytest.mark.parametrize("orientation", range(1, 9))
 def test_exif_orientation(decoded, kind, orientation):
     # where an upright picture's upper left corner lies, by what the orientation says of its rows and columns
-    row, column = {1: (0, 0), 2: (0, 1), 3: (1, 1), 4: (1, 0), 5: (0, 0), 6: (0, 1), 7: (1, 1), 8: (1, 0)}[orientation]
+    corners = {1: (0, 0), 2: (0, 1), 3: (1, 1), 4: (1, 0), 5: (0, 0), 6: (0, 1), 7: (1, 1), 8: (1, 0)}
     image = corner().convert("CMYK") if kind == "CMYK" else corner()
     picture = decoded(encoded(image, kind.replace("CMYK", "JPEG"), exif=exif(orientation)))
     assert picture.shape == ((3, HEIGHT, WIDTH) if orientation < 5 else (3, WIDTH, HEIGHT))
     for y in (0, 1):
         for x in (0, 1):
             is_red = bool(picture[0, -5 if y else 4, -5 if x else 4] > 120)
-            assert is_red == ((y, x) == (row, column))
+            assert is_red == ((y, x) == corners[orientation])
 
 
 def test_orientation_of_either_byte_order_and_behind_xmp(decoded):
@@ -158,7 +160,7 @@ def test_orientation_of_either_byte_order_and_behind_xmp(decoded):
 
 
 def test_damaged_exif_is_ignored_without_a_word(decoded):
-    entries = struct.pack("<H", 2) + struct.pack("<HHII", 0x10F, 2, 500, 9999) + struct.pack("<HHII", 0x11A, 5, 9, 9999)
+    entries = struct.pack("<HHHIIHHII", 2, 0x10F, 2, 500, 9999, 0x11A, 5, 9, 9999)
     for broken in (b"II*\0\x08\0\0\0" + entries, b"II*\0\x08\0\0\0\x05", b"XX"):
         data = encoded(corner(), "JPEG", exif=b"Exif\0\0" + broken)
         with warnings.catch_warnings(record=True) as heard:
@@ -248,7 +250,7 @@ def test_display_p3_becomes_srgb(decoded, kind):
     image = Image.new("RGB", (WIDTH, HEIGHT), (200, 60, 60))
     options = {"lossless": True} if kind == "WEBP" else {}
     red, green, blue = color(decoded(encoded(image, kind, icc_profile=profile(P3), **options)))
-    assert 212 <= red <= 222 and 35 <= green <= 50 and 48 <= blue <= 58  # CSS: color(display-p3 .784 .235 .235)
+    assert 212 <= red <= 222 and 35 <= green <= 50 and 48 <= blue <= 58
     grey = encoded(Image.new("RGB", (8, 8), (128, 128, 128)), "PNG", icc_profile=profile(P3))
     assert all(abs(value - 128) <= 1 for value in color(decoded(grey)))
 
@@ -289,7 +291,7 @@ def test_truncated_jpeg_says_so(decoded):
     thumbnail = b"Exif\0\0" + exif(1).tobytes()[6:] + b"\xff\xd8\xff\xd9"  # with an end mark of its own
     for whole in (data, encoded(noise(), "JPEG", exif=thumbnail)):
         with pytest.raises(UndecodableError, match=r"^truncated$"):
-            decoded(whole[: len(whole) // 2] + bytes(2 * len(whole)))  # a download given its length in advance
+            decoded(whole[: len(whole) // 2] + bytes(2 * len(whole)))  # a download of preset length
 
 
 def test_trailing_junk_is_no_truncation(decoded):
@@ -349,10 +351,10 @@ def test_pixel_limit_is_checked_before_decoding(decoded, monkeypatch):
     with pytest.raises(UndecodableError, match=r"^50000 x 60000 pixels, over the limit"):
         decoded(bytes(jpeg))
     for kind in ("JPEG", "PNG", "GIF", "TIFF", "BMP"):
-        with pytest.raises(UndecodableError, match=rf"^48 x 32 pixels, over the limit of {WIDTH * HEIGHT - 1}$"):
-            decoded(encoded(noise(), kind), max_pixels=WIDTH * HEIGHT - 1)
+        with pytest.raises(UndecodableError, match=r"^48 x 32 pixels, over the limit of 1535$"):
+            decoded(encoded(noise(), kind), max_pixels=1535)
         monkeypatch.undo()
-        assert decoded(encoded(noise(), kind), max_pixels=WIDTH * HEIGHT).shape == (3, HEIGHT, WIDTH)
+        assert decoded(encoded(noise(), kind), max_pixels=1536).shape == (3, HEIGHT, WIDTH)
 
 
 def test_large_pictures_under_the_limit_raise_no_warning(decoded):
@@ -413,8 +415,8 @@ def test_fit_square_takes_the_centre():
 
 def test_fit_square_is_antialiased():
     stripes = torch.zeros(3, 64, 64, dtype=torch.uint8)
-    stripes[:, :, ::2] = 255
-    assert (fit_square(stripes, 8)[:, :, 1:-1].int() - 128).abs().max() <= 3
+    stripes[:, :, ::4] = 255
+    assert (fit_square(stripes, 8)[:, :, 1:-1].int() - 64).abs().max() <= 3
 
 
 def test_fit_square_returns_its_size_unchanged_and_no_view_of_others():

@@ -1,0 +1,103 @@
+"""What all tests share: a home of their own, seeds, and photographs drawn by code."""
+
+import http.server
+import os
+import tempfile
+import threading
+from functools import partial
+from pathlib import Path
+
+import hypothesis
+import numpy as np
+import pytest
+import torch
+from PIL import Image
+
+from gancolor.data.demo import draw_scene
+
+REAL_PHOTOGRAPHS = Path(__file__).resolve().parents[2] / "shared" / "data" / "photos" / "val"
+
+# Property tests try the same examples every time, and leave nothing in the working tree.
+hypothesis.configuration.set_hypothesis_home_dir(Path(tempfile.gettempdir()) / "gancolor-hypothesis")
+hypothesis.settings.register_profile("gancolor", deadline=None, derandomize=True, database=None, max_examples=40)
+hypothesis.settings.load_profile("gancolor")
+torch.set_num_threads(1)  # the networks of tests are so small that threads only wait for each other
+
+
+@pytest.fixture(autouse=True)
+def home(tmp_path_factory, monkeypatch):
+    """A user with empty caches, no account and no proxy, whatever the machine has."""
+    folder = tmp_path_factory.mktemp("home")
+    for name in list(os.environ):
+        if name.startswith("WANDB_") or name.lower().endswith("_proxy"):
+            monkeypatch.delenv(name)
+    for name in ("HOME", "USERPROFILE"):
+        monkeypatch.setenv(name, str(folder))
+    monkeypatch.setenv("XDG_CACHE_HOME", str(folder / "cache"))
+    monkeypatch.setenv("TORCH_HOME", str(folder / "torch"))
+    monkeypatch.setenv("FASTAI_HOME", str(folder / "fastai"))
+    monkeypatch.setenv("WANDB_MODE", "disabled")
+    return folder
+
+
+@pytest.fixture(autouse=True)
+def seeded():
+    """No test depends on the chance of those before it."""
+    torch.manual_seed(0)
+    np.random.seed(0)
+
+
+@pytest.fixture(scope="session")
+def photos(tmp_path_factory):
+    """A folder of twelve colourful JPEG photographs of several sizes and shapes."""
+    folder = tmp_path_factory.mktemp("photos")
+    for index in range(12):
+        picture = Image.fromarray(draw_scene(3, index, 48 + 4 * index))
+        width, height = picture.size
+        picture.crop((0, 0, width, height - index % 3 * 8)).save(folder / f"{index:02d}.jpg", quality=92)
+    return folder
+
+
+@pytest.fixture(scope="session")
+def scenes():
+    """Four scenes as uint8 sRGB (4, 3, 64, 64)."""
+    return torch.stack([torch.from_numpy(draw_scene(3, index, 64)).permute(2, 0, 1) for index in range(4)])
+
+
+@pytest.fixture(scope="session")
+def real_photographs():
+    """Some real photographs, where there are any beside the repository: uint8 sRGB (3, H, W)."""
+    if not REAL_PHOTOGRAPHS.is_dir():
+        pytest.skip("no real photographs beside the repository")
+    files = sorted(REAL_PHOTOGRAPHS.glob("*.jpg"))[:4]
+    return [torch.from_numpy(np.array(Image.open(file).convert("RGB"))).permute(2, 0, 1) for file in files]
+
+
+@pytest.fixture
+def serve():
+    """Serves a folder over HTTP on this machine: a function of the folder to its address."""
+    servers = []
+
+    class Handler(http.server.SimpleHTTPRequestHandler):
+        def log_message(self, *_):
+            pass
+
+    def start(folder):
+        server = http.server.ThreadingHTTPServer(("127.0.0.1", 0), partial(Handler, directory=str(folder)))
+        threading.Thread(target=server.serve_forever, daemon=True).start()
+        servers.append(server)
+        return f"http://127.0.0.1:{server.server_port}"
+
+    yield start
+    for server in servers:
+        server.shutdown()
+        server.server_close()
+
+
+@pytest.fixture
+def nowhere():
+    """An address on this machine where nothing answers."""
+    server = http.server.HTTPServer(("127.0.0.1", 0), http.server.SimpleHTTPRequestHandler)
+    port = server.server_port
+    server.server_close()
+    return f"http://127.0.0.1:{port}"

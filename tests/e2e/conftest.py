@@ -1,0 +1,327 @@
+"""The real commands, run as a user runs them, on photographs of a few pixels."""
+
+import csv
+import json
+import os
+import re
+import select
+import shlex
+import signal
+import subprocess
+import sys
+import tempfile
+import time
+from collections.abc import Callable
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import pytest
+import torch
+import yaml
+from PIL import Image
+from safetensors.torch import load_file
+
+ROOT = Path(__file__).resolve().parents[2]
+
+# Starting Python with torch costs seconds. Most commands are therefore run in forks of one process that has imported
+# it already: the script, the command line, the environment and the exit are the real ones.
+SERVER = """
+import gc, json, os, runpy, sys, traceback, warnings
+sys.path.insert(0, os.getcwd())
+with warnings.catch_warnings():
+    warnings.simplefilter("ignore")
+    import fastai.vision.learner, lpips, gancolor.comparison, gancolor.trainer
+gc.freeze()
+for line in sys.stdin:
+    job = json.loads(line)
+    child = os.fork()
+    if not child:
+        os.dup2(os.open(os.devnull, os.O_RDONLY), 0)
+        os.dup2(os.open(job["out"], os.O_WRONLY), 1)
+        os.dup2(os.open(job["err"], os.O_WRONLY), 2)
+        os.environ.clear()
+        os.environ.update(job["env"])
+        sys.argv = job["argv"]
+        os.chdir(job["cwd"])
+        status = 0
+        if job["file_limit"]:
+            import resource
+            resource.setrlimit(resource.RLIMIT_FSIZE, (job["file_limit"], resource.RLIM_INFINITY))
+        try:
+            runpy.run_path(sys.argv[0], run_name="__main__")
+        except SystemExit as end:
+            status = end.code or 0
+        except BaseException:
+            traceback.print_exc()
+            status = 1
+        try:
+            sys.stdout.flush()
+            sys.stderr.flush()
+        except OSError:
+            status = 120
+        # as an interpreter that ends: what is left open is closed, and says so if it can't be
+        gc.collect()
+        os._exit(status)
+    print(child, flush=True)
+    _, status = os.waitpid(child, 0)
+    print(os.waitstatus_to_exitcode(status), flush=True)
+"""
+
+
+@dataclass
+class Result:
+    status: int
+    out: str
+    err: str
+
+    def refusal(self, *named: str, status: int = 2) -> str:
+        """The only line of stderr, which names all of these."""
+        assert self.status == status, self
+        lines = self.err.splitlines()
+        assert len(lines) == 1, self.err
+        assert re.match(r"(train|evaluate)\.py: error: ", lines[0])
+        for name in named:
+            assert name in lines[0], f"{name!r} is not in {lines[0]!r}"
+        return lines[0]
+
+    def ok(self) -> "Result":
+        assert self.status == 0, self
+        assert self.err == ""
+        return self
+
+
+class Started:
+    """A command that runs."""
+
+    def __init__(self, pid: int, out: Path, err: Path, wait: Callable[[float], int]) -> None:
+        self.pid, self._out, self._err, self._wait = pid, out, err, wait
+
+    def send(self, number: int) -> None:
+        os.kill(self.pid, number)
+
+    def out(self) -> str:
+        return self._out.read_text()
+
+    def until(self, ready: Callable[[], object], seconds: float = 90) -> None:
+        """Waits until something is so, while the command runs."""
+        end = time.monotonic() + seconds
+        while not ready():
+            assert time.monotonic() < end, f"not in {seconds} s: {self.out()}{self._err.read_text()}"
+            assert self.running(), f"it ended: {self.out()}{self._err.read_text()}"
+            time.sleep(0.004)
+
+    def running(self) -> bool:
+        try:
+            return Path(f"/proc/{self.pid}/stat").read_text().rpartition(")")[2].split()[0] not in "ZX"
+        except OSError:
+            return False
+
+    def wait(self, seconds: float = 120) -> Result:
+        return Result(self._wait(seconds), self._out.read_text(), self._err.read_text())
+
+
+class Commands:
+    """train.py and evaluate.py, for a user of this machine who has no account, no caches and no settings."""
+
+    root = ROOT
+
+    # The smallest training that has everything: two stages, augmentation, dropout, a moving average.
+    TINY = shlex.split(
+        "--data.size 16 --data.batch_size 2 --generator.width 4 --discriminator.width 4 --discriminator.layers 1 "
+        "--data.demo_photos 50 --tracking.log_every 1"
+    )
+
+    def __init__(self, home: Path) -> None:
+        self.home = home
+        kept = {name: value for name, value in os.environ.items() if name in ("PATH", "LD_LIBRARY_PATH", "TMPDIR")}
+        self.env = kept | {
+            "HOME": str(home),
+            "XDG_CACHE_HOME": str(home / "cache"),
+            "TORCH_HOME": str(home / "torch"),
+            "FASTAI_HOME": str(home / "fastai"),
+            "OMP_NUM_THREADS": "1",
+        }
+        self._servers: list[subprocess.Popen[str]] = []
+        self._idle: list[subprocess.Popen[str]] = []
+        self._children: list[int] = []
+
+    def start(
+        self, script: str, *argv: object, fresh: bool = False, cwd: Path = ROOT, file_limit: int = 0, **env: str
+    ) -> Started:
+        """Starts a script of the repository.
+
+        Args:
+            fresh: in a Python of its own.
+            cwd: the current folder.
+            file_limit: no file may grow over so many bytes: a disk that is full.
+        """
+        words = [str(ROOT / script if cwd != ROOT else script), *map(str, argv)]
+        out, err = (Path(tempfile.mkstemp(dir=self.home, suffix=end)[1]) for end in (".out", ".err"))
+        if fresh:
+            with out.open("w") as stdout, err.open("w") as stderr:
+                process = subprocess.Popen(
+                    [sys.executable, *words], cwd=cwd, env=self.env | env, stdin=subprocess.DEVNULL,
+                    stdout=stdout, stderr=stderr,
+                )  # fmt: skip
+            return Started(process.pid, out, err, lambda seconds: process.wait(seconds))
+        server = self._idle.pop() if self._idle else self._serve()
+        job = {"argv": words, "cwd": str(cwd), "env": self.env | env, "out": str(out), "err": str(err)}
+        job |= {"file_limit": file_limit}
+        server.stdin.write(json.dumps(job) + "\n")
+        server.stdin.flush()
+        pid = int(server.stdout.readline())
+
+        self._children.append(pid)
+
+        def wait(seconds: float) -> int:
+            ready, _, _ = select.select([server.stdout], [], [], seconds)
+            assert ready, f"not done in {seconds} s"
+            status = int(server.stdout.readline())
+            self._children.remove(pid)
+            self._idle.append(server)
+            return status
+
+        return Started(pid, out, err, wait)
+
+    def _serve(self) -> subprocess.Popen[str]:
+        pipe = subprocess.PIPE
+        server = subprocess.Popen(
+            [sys.executable, "-c", SERVER], cwd=ROOT, env=self.env, stdin=pipe, stdout=pipe,
+            stderr=subprocess.DEVNULL, text=True,
+        )  # fmt: skip
+        self._servers.append(server)
+        return server
+
+    def close(self) -> None:
+        for pid in self._children:  # of tests that failed
+            os.kill(pid, signal.SIGKILL)
+        for server in self._servers:
+            server.stdin.close()
+            server.wait(60)
+
+    def train(self, *argv: object, **how: Any) -> Result:
+        return self.start("train.py", *argv, **how).wait()
+
+    def tiny(self, out: Path, *argv: object, **how: Any) -> Result:
+        return self.train(*self.TINY, "--out", out, *argv, **how)
+
+    def evaluate(self, *argv: object, **how: Any) -> Result:
+        return self.start("evaluate.py", *argv, **how).wait()
+
+
+@pytest.fixture(scope="session")
+def commands(tmp_path_factory):
+    made = Commands(tmp_path_factory.mktemp("home"))
+    yield made
+    made.close()
+
+
+def refuse_constant(name: str) -> None:
+    raise AssertionError(f"{name} is not JSON")
+
+
+class Read:
+    """What a run folder holds, read as strictly as its formats are meant."""
+
+    @staticmethod
+    def json(path: Path) -> dict:
+        return json.loads(path.read_text(encoding="utf-8"), parse_constant=refuse_constant)
+
+    @staticmethod
+    def metrics(run: Path) -> list[dict]:
+        text = (run / "metrics.jsonl").read_text()
+        assert text.endswith("\n")
+        return [json.loads(line, parse_constant=refuse_constant) for line in text.splitlines()]
+
+    @classmethod
+    def losses(cls, run: Path) -> list[dict]:
+        """The lines of steps, without how fast they went."""
+        lines = [line for line in cls.metrics(run) if "l1" in line]
+        unlike = ("photographs_per_second", "memory_gib")
+        return [{name: value for name, value in line.items() if name not in unlike} for line in lines]
+
+    @classmethod
+    def validations(cls, run: Path) -> list[dict]:
+        return [line for line in cls.metrics(run) if "val/psnr" in line]
+
+    @staticmethod
+    def rows(path: Path) -> list[dict[str, str]]:
+        with path.open(newline="", encoding="utf-8") as file:
+            return list(csv.DictReader(file))
+
+    @classmethod
+    def everything(cls, run: Path) -> None:
+        """Reads every file that a reader may open at any moment."""
+        for path in run.rglob("*"):
+            if path.suffix == ".safetensors":
+                assert all(tensor.isfinite().all() for tensor in load_file(path).values())
+            elif path.suffix == ".json":
+                cls.json(path)
+            elif path.suffix == ".yaml":
+                assert yaml.safe_load(path.read_text())
+            elif path.suffix == ".png":
+                Image.open(path).load()
+
+    @staticmethod
+    def same_tensors(one: Path, other: Path) -> None:
+        first, second = load_file(one), load_file(other)
+        assert first.keys() == second.keys()
+        differing = [name for name in first if not torch.equal(first[name], second[name])]
+        assert not differing
+
+    @classmethod
+    def same_run(cls, one: Path, other: Path) -> None:
+        """Bit for bit the same weights, figures and losses."""
+        for name in ("last", "best", "generator"):
+            cls.same_tensors(one / f"{name}.safetensors", other / f"{name}.safetensors")
+        assert cls.json(one / "results.json") == cls.json(other / "results.json")
+        assert cls.validations(one) == cls.validations(other)
+        assert cls.losses(one) == cls.losses(other)
+
+
+@pytest.fixture(scope="session")
+def read():
+    return Read
+
+
+@pytest.fixture(scope="session")
+def photographs(tmp_path_factory):
+    """A folder of 20 photographs."""
+    return draw_photographs(tmp_path_factory.mktemp("photographs"), 20)
+
+
+@pytest.fixture(scope="session")
+def draw():
+    return draw_photographs
+
+
+def draw_photographs(folder: Path, count: int, size: int = 40, seed: int = 7) -> Path:
+    from gancolor.data.demo import draw_scene
+
+    folder.mkdir(parents=True, exist_ok=True)
+    for index in range(count):
+        Image.fromarray(draw_scene(seed, index, size)).save(folder / f"{index:03d}.jpg", quality=95)
+    return folder
+
+
+@pytest.fixture(scope="session")
+def finished(commands, photographs, tmp_path_factory):
+    """A run that is done, of photographs of a folder; read only."""
+    run = tmp_path_factory.mktemp("runs") / "finished"
+    options = shlex.split("--arch ugan --pretrain_epochs 0.5 --epochs 1.5 --data.val_fraction 0.3 --optim.lr_g 0.002")
+    result = commands.tiny(run, "--data.source", photographs, *options, fresh=True)
+    result.ok()
+    return run, result, [*Commands.TINY, "--data.source", photographs, *options]
+
+
+@pytest.fixture(scope="session")
+def alexnet(tmp_path_factory):
+    """A file of AlexNet's weights, random ones."""
+    from torchvision.models import alexnet as build
+
+    torch.manual_seed(0)
+    path = tmp_path_factory.mktemp("weights") / "alexnet.pth"
+    state = build(weights=None).features.state_dict()
+    torch.save({f"features.{name}": tensor for name, tensor in state.items()}, path)
+    return path

@@ -1,0 +1,184 @@
+"""evaluate.py: the figures, and whether they are right."""
+
+import numpy as np
+import pytest
+import torch
+from PIL import Image
+from skimage.color import lab2rgb, rgb2lab
+from skimage.metrics import peak_signal_noise_ratio, structural_similarity
+
+import gancolor
+from gancolor.checkpoint import describe
+
+METRICS = ("psnr", "ssim", "colorfulness")
+
+
+@pytest.fixture(scope="module")
+def runs(commands, finished, tmp_path_factory):
+    """Two runs on the same photographs, of other architectures."""
+    folder = tmp_path_factory.mktemp("runs")
+    for arch in ("ugan", "attention_ugan"):
+        commands.train(*finished[2], "--data.size", 32, "--arch", arch, "--out", folder / arch).ok()
+    return folder / "ugan", folder / "attention_ugan"
+
+
+@pytest.fixture(scope="module")
+def compared(commands, runs, alexnet, tmp_path_factory):
+    """Two checkpoints scored, with everything that can be written."""
+    folder = tmp_path_factory.mktemp("compared")
+    files = "--json", folder / "a" / "figures.json", "--csv", folder / "rows.csv", "--grid", folder / "grid.png"
+    checkpoints = runs[0], runs[1] / "generator.safetensors"
+    result = commands.evaluate(*checkpoints, *files, "--samples", 3, "--lpips.weights", alexnet, fresh=True)
+    return folder, result.ok()
+
+
+def test_two_checkpoints_side_by_side(compared, runs, read):
+    folder, result = compared
+    table = result.out.splitlines()
+    assert table[0].startswith("6 validation photographs of ") and "32 x 32" in table[0]
+    heading = next(line for line in table if "PSNR" in line)
+    assert [word for word in ("PSNR", "gain", "SSIM", "LPIPS", "colourfulness") if word in heading] == [
+        "PSNR", "gain", "SSIM", "LPIPS", "colourfulness",
+    ]  # fmt: skip
+    assert [line.split()[0] for line in table if "±" in line][1:] == ["grey", "ugan", "attention_ugan", "truth"]
+    written = [line for line in table if line.startswith("wrote ")]
+    assert written == [f"wrote {folder / name}" for name in ("a/figures.json", "rows.csv", "grid.png")]
+    figures = read.json(folder / "a" / "figures.json")
+    assert figures["lpips"] == "AlexNet v0.1" and figures["photographs"]["count"] == 6
+    paths = {name: about["path"] for name, about in figures["checkpoints"].items()}
+    assert paths == {
+        "ugan": str(runs[0] / "generator.safetensors"),
+        "attention_ugan": str(runs[1] / "generator.safetensors"),
+    }
+    assert figures["checkpoints"]["ugan"]["step"] == 14
+    assert figures["systems"]["ugan"]["lpips"]["mean"] > 0
+
+
+def test_figures_are_the_training_runs_own(compared, runs, read):
+    systems = read.json(compared[0] / "a" / "figures.json")["systems"]
+    for run, name in zip(runs, ("ugan", "attention_ugan"), strict=True):
+        own = read.json(run / "results.json")
+        for system in ("grey", name, "truth"):
+            for metric, figure in own[system].items():
+                assert systems[system][metric] == pytest.approx(figure, rel=1e-6, abs=1e-6), (system, metric)
+
+
+def test_table_means_are_those_of_the_rows(compared, read):
+    folder, _ = compared
+    rows, systems = read.rows(folder / "rows.csv"), read.json(folder / "a" / "figures.json")["systems"]
+    assert list(rows[0]) == ["photograph", "system", "psnr", "ssim", "lpips", "colorfulness", "gain"]
+    photographs = {row["photograph"] for row in rows}
+    assert len(photographs) == 6
+    assert sorted((row["photograph"], row["system"]) for row in rows) == sorted(
+        (photograph, system) for photograph in photographs for system in ("grey", "ugan", "attention_ugan", "truth")
+    )
+    for system, figures in systems.items():
+        for metric, figure in figures.items():
+            values = [float(row[metric]) for row in rows if row["system"] == system]
+            assert np.mean(values) == pytest.approx(figure["mean"], rel=1e-4, abs=1e-4)
+            assert np.std(values, ddof=1) / 6**0.5 == pytest.approx(figure["stderr"], rel=1e-3, abs=1e-4)
+    of = {(row["photograph"], row["system"]): row for row in rows}
+    for photograph in photographs:
+        grey, mine = of[photograph, "grey"], of[photograph, "ugan"]
+        assert float(mine["gain"]) == pytest.approx(float(mine["psnr"]) - float(grey["psnr"]), abs=1e-3)
+        assert grey["gain"] == "" and float(grey["colorfulness"]) < 0.5
+        truth = of[photograph, "truth"]
+        assert truth["psnr"] == "" and float(truth["colorfulness"]) > 4
+
+
+def square(path):
+    """The photograph as gancolor sees it: its centre, resized to 32 x 32."""
+    from gancolor.data.decode import decode, fit_square
+
+    return fit_square(decode(path), 32).permute(1, 2, 0).numpy()
+
+
+def test_figures_agree_with_scikit_image(compared, runs, photographs, read):
+    """On pictures made without gancolor's colour arithmetic."""
+    generator = gancolor.load_generator(runs[0] / "generator.safetensors")
+    for row in read.rows(compared[0] / "rows.csv"):
+        if row["system"] not in ("grey", "ugan"):
+            continue
+        truth = square(photographs / row["photograph"])
+        lightness = rgb2lab(truth)[..., 0]
+        chroma = np.zeros((32, 32, 2))
+        if row["system"] == "ugan":
+            seen = torch.tensor(lightness / 50 - 1, dtype=torch.float32)[None, None]
+            with torch.inference_mode():
+                chroma = generator(seen).chroma[0].permute(1, 2, 0).double().numpy() * 110
+        made = np.rint(lab2rgb(np.dstack([lightness, chroma])) * 255).clip(0, 255).astype(np.uint8)
+        psnr = peak_signal_noise_ratio(truth, made)
+        ssim = structural_similarity(
+            truth, made, channel_axis=2, gaussian_weights=True, sigma=1.5, use_sample_covariance=False, data_range=255
+        )
+        assert float(row["psnr"]) == pytest.approx(psnr, abs=1e-3)
+        assert float(row["ssim"]) == pytest.approx(ssim, abs=1e-4)
+
+
+def test_grid_shows_every_system(compared):
+    with Image.open(compared[0] / "grid.png") as grid:
+        assert grid.format == "PNG" and 3 * 128 <= grid.size[0] < 4 * 128 and 4 * 128 <= grid.size[1] < 6 * 128
+
+
+def test_scores_without_lpips_where_its_weights_cannot_be_had(commands, finished, read, tmp_path):
+    options = "--data.size", 32, "--json", tmp_path / "figures.json"
+    result = commands.evaluate(finished[0], *options).ok()
+    (line,) = [line for line in result.out.splitlines() if line.startswith("LPIPS left out: ")]
+    assert "alexnet-owt-7be5be79.pth" in line and str(commands.home / "torch") in line and "--lpips.weights" in line
+    figures = read.json(tmp_path / "figures.json")
+    assert figures["lpips"] == line.removeprefix("LPIPS left out: ")
+    assert set(figures["systems"]["ugan"]) == {"psnr", "ssim", "colorfulness", "gain"}
+
+
+def test_other_photographs_other_size_other_state(commands, finished, draw, read, tmp_path):
+    """A run's state, scored on a folder that it has not seen: all of it counts."""
+    unseen = draw(tmp_path / "unseen", 5, seed=9)
+    options = "--data.size", 24, "--lpips.weights", "off", "--csv", tmp_path / "rows.csv"
+    result = commands.evaluate(finished[0] / "last.safetensors", "--data.source", unseen, *options).ok()
+    (protocol,) = [line for line in result.out.splitlines() if line.startswith("5 photographs, all, of ")]
+    assert "24 x 24" in protocol
+    assert "LPIPS" not in result.out
+    assert len(read.rows(tmp_path / "rows.csv")) == 5 * 3
+    limited = commands.evaluate(finished[0], "--data.source", unseen, *options, "--data.val_limit", 2).ok()
+    assert "2 photographs, all, of " in limited.out
+
+
+def test_unfinished_run_is_scored_by_its_best(commands, finished, read, tmp_path):
+    run = tmp_path / "run"
+    run.mkdir()
+    for name in ("best", "last"):
+        (run / f"{name}.safetensors").symlink_to(finished[0] / f"{name}.safetensors")
+    commands.evaluate(run, "--lpips.weights", "off", "--json", tmp_path / "figures.json").ok()
+    (checkpoint,) = read.json(tmp_path / "figures.json")["checkpoints"].values()
+    assert checkpoint["path"] == str(run / "best.safetensors")
+
+
+def test_same_figures_whatever_the_batch(commands, finished, read, tmp_path):
+    for batch in (1, 4):
+        out = tmp_path / f"{batch}.json"
+        commands.evaluate(finished[0], "--lpips.weights", "off", "--json", out, "--batch_size", batch).ok()
+    one, four = (read.json(tmp_path / f"{batch}.json")["systems"] for batch in (1, 4))
+    for system in one:
+        for metric in one[system]:
+            assert one[system][metric] == pytest.approx(four[system][metric], rel=1e-5, abs=1e-5)
+
+
+def test_training_with_lpips_records_and_chooses_by_it(commands, alexnet, finished, read, tmp_path):
+    lpips = "--lpips.weights", alexnet, "--eval.best_metric", "lpips", "--data.size", 32
+    commands.train(*finished[2], *lpips, "--out", tmp_path / "run").ok()
+    validations = read.validations(tmp_path / "run")
+    adversarial = [line for line in validations if line["step"] > 4]
+    best = min(adversarial, key=lambda line: line["val/lpips"])
+    assert describe(tmp_path / "run" / "best.safetensors")["step"] == best["step"]
+    scored = tmp_path / "figures.json"
+    commands.evaluate(tmp_path / "run", "--lpips.weights", alexnet, "--json", scored).ok()
+    figure = read.json(scored)["systems"]["ugan"]["lpips"]["mean"]
+    assert figure == pytest.approx(validations[-1]["val/lpips"], rel=1e-4)
+
+
+def test_pictures_too_small_for_lpips_are_scored_without_unless_it_was_asked_for(commands, alexnet, finished):
+    result = commands.evaluate(finished[0], "--data.size", 30).ok()
+    assert "LPIPS left out: LPIPS takes pictures of 31 pixels or more" in result.out
+    refused = commands.evaluate(finished[0], "--data.size", 30, "--lpips.weights", alexnet)
+    refused.refusal("LPIPS takes pictures of 31 pixels or more")
+    commands.evaluate(finished[0], "--data.size", 31, "--lpips.weights", alexnet).ok()

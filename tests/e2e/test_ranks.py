@@ -1,0 +1,111 @@
+"""torchrun: several processes train as one."""
+
+import shlex
+import signal
+import subprocess
+import sys
+
+import pytest
+import torch
+from safetensors.torch import load_file
+
+from gancolor.checkpoint import describe
+
+# Nothing that chance gives each rank for itself: no dropout, no flips.
+SAME = shlex.split(
+    "--arch attention_ugan --generator.dropout 0 --data.flip false --generator.norm none --discriminator.norm none "
+    "--pretrain_epochs 0.5 --epochs 0.5 --optim.ema 0 --optim.lr_pretrain 0.0005 --optim.schedule cosine"
+)
+
+
+@pytest.fixture(scope="module")
+def torchrun(commands):
+    """Starts train.py in two ranks."""
+
+    def start(*argv):
+        pipe = subprocess.PIPE
+        words = ["-m", "torch.distributed.run", "--standalone", "--nproc_per_node", "2", "train.py", *map(str, argv)]
+        return subprocess.Popen(
+            [sys.executable, *words], cwd=commands.root, env=commands.env, stdout=pipe, stderr=pipe, text=True
+        )
+
+    return start
+
+
+def ended(process):
+    out, err = process.communicate(timeout=120)
+    return process.returncode, out, err
+
+
+@pytest.fixture(scope="module")
+def joint(commands, torchrun, tmp_path_factory):
+    """Two ranks with batches of 4, and one with a batch of 8: the same photographs a step."""
+    folder = tmp_path_factory.mktemp("ranks")
+    two = torchrun(*commands.TINY, *SAME, "--data.batch_size", 4, "--out", folder / "two")
+    one = commands.tiny(folder / "one", *SAME, "--data.batch_size", 8).ok()
+    status, out, err = ended(two)
+    assert status == 0, err
+    return folder / "one", folder / "two", one.out, out
+
+
+def test_two_ranks_train_as_one_with_the_joint_batch(joint, read):
+    one, two, _, _ = joint
+    assert describe(one / "last.safetensors")["step"] == describe(two / "last.safetensors")["step"] == 6
+    first, second = (load_file(run / "last.safetensors") for run in (one, two))
+    assert first.keys() == second.keys()
+    for name in first:
+        torch.testing.assert_close(first[name], second[name], rtol=1e-3, atol=2e-5, msg=name)
+    for mine, theirs in zip(read.losses(one), read.losses(two), strict=True):
+        assert mine["step"] == theirs["step"] and mine["lr_g"] == theirs["lr_g"]
+        for name in ("l1", "generator", "grad_norm_g"):
+            assert mine[name] == pytest.approx(theirs[name], rel=1e-3), (mine["step"], name)
+
+
+def test_two_ranks_say_and_write_everything_once(joint, read):
+    one, two, out_one, out_two = joint
+    assert out_two.count("run folder") == out_two.count("generator  ") == 1
+    assert "effective batch 8 (4 x 2), 6 steps an epoch" in out_two
+    assert "effective batch 8 (8 x 1), 6 steps an epoch" in out_one
+    assert [line["step"] for line in read.losses(two)] == list(range(1, 7))
+    assert [line["step"] for line in read.validations(two)] == [3, 6]
+    files = [sorted(path.relative_to(run).as_posix() for path in run.rglob("*")) for run in (one, two)]
+    assert files[0] == files[1]
+    (start,) = read.json(two / "environment.json")
+    assert start["processes"] == 2
+
+
+def test_two_ranks_resume_where_they_were_stopped(commands, torchrun, read, tmp_path):
+    """With BatchNorm, dropout and a moving average; and their figures are those of the generator that they export."""
+    options = [*commands.TINY, "--pretrain_epochs", "1", "--epochs", "2", "--data.val_limit", "7"]
+    straight, stopped = tmp_path / "straight", tmp_path / "stopped"
+    first, second = (torchrun(*options, "--out", run) for run in (straight, stopped))
+    metrics = stopped / "metrics.jsonl"
+    while not (metrics.exists() and metrics.read_text().count('"l1"') > 5):
+        assert second.poll() is None, second.communicate()
+    second.send_signal(signal.SIGTERM)
+    status, out, _ = ended(second)
+    assert status != 0
+    about = describe(stopped / "last.safetensors")
+    assert 5 <= about["step"] < 36
+    assert f"stopped at step {about['step']} of 36" in out
+
+    status, out, err = ended(torchrun(*options, "--out", stopped))
+    assert status == 0, err
+    assert f"resumed at step {about['step']}" in out
+    assert ended(first)[0] == 0
+    read.same_tensors(straight / "last.safetensors", stopped / "last.safetensors")
+    assert read.validations(straight) == read.validations(stopped)
+
+    figures = tmp_path / "figures.json"
+    commands.evaluate(straight, "--json", figures, "--lpips.weights", "off", "--data.val_limit", 7).ok()
+    scored, results = read.json(figures)["systems"], read.json(straight / "results.json")
+    for system in ("grey", "attention_ugan", "truth"):
+        for metric, figure in results[system].items():
+            assert scored[system][metric]["mean"] == pytest.approx(figure["mean"], rel=1e-5, abs=1e-4), (system, metric)
+
+
+def test_error_of_every_rank_is_said_without_traceback(commands, torchrun, tmp_path):
+    status, _, err = ended(torchrun(*commands.TINY, "--data.batch_size", 1000, "--out", tmp_path))
+    assert status != 0
+    assert "the batch (2000) is larger than the training set (50 photographs" in err
+    assert "gancolor/dataset.py" not in err

@@ -1,0 +1,220 @@
+"""Interrupted and started again: the same command goes on, and gets where it would have got."""
+
+import random
+import shlex
+import shutil
+import signal
+import time
+
+import pytest
+from safetensors import safe_open
+
+from gancolor.checkpoint import describe
+
+OPTIONS = shlex.split(
+    "--arch attention_ugan --pretrain_epochs 1 --epochs 1.6 --data.crop_scale 0.7 --data.flip true "
+    "--generator.dropout 0.5 --optim.ema 0.99 --optim.lr_pretrain 0.002 --optim.schedule cosine"
+)
+EPOCH, TOTAL = 25, 65  # steps
+
+
+@pytest.fixture(scope="module")
+def straight(commands, tmp_path_factory):
+    """The run that nobody interrupts."""
+    run = tmp_path_factory.mktemp("straight")
+    commands.tiny(run, *OPTIONS).ok()
+    return run
+
+
+@pytest.fixture
+def start(commands):
+    def start(run, *options, **how):
+        return commands.start("train.py", *commands.TINY, "--out", run, *OPTIONS, *options, **how)
+
+    return start
+
+
+def steps_recorded(run):
+    path = run / "metrics.jsonl"
+    return path.read_bytes().count(b'"l1"') if path.exists() else 0
+
+
+@pytest.mark.parametrize(
+    ("number", "stage", "first", "status"),
+    [(signal.SIGTERM, "pretrain", 4, 143), (signal.SIGINT, "adversarial", EPOCH + 4, 130)],
+)
+def test_interrupted_run_resumes_bit_for_bit(start, straight, read, tmp_path, number, stage, first, status):
+    running = start(tmp_path)
+    running.until(lambda: steps_recorded(tmp_path) >= first)
+    running.send(number)
+    result = running.wait()
+    assert result.status == status and result.err == ""
+    about = describe(tmp_path / "last.safetensors")
+    assert about["stage"] == stage and about["step"] % EPOCH
+    stopped = f"stopped at step {about['step']} of {TOTAL}, and saved; the same command goes on from there"
+    assert result.out.splitlines()[-1] == stopped
+    assert not (tmp_path / "generator.safetensors").exists()
+
+    resumed = start(tmp_path).wait().ok()
+    assert f"run folder {tmp_path}, resumed at step {about['step']}" in resumed.out
+    read.same_run(straight, tmp_path)
+    assert [entry["step"] for entry in read.json(tmp_path / "environment.json")] == [0, about["step"]]
+
+
+def test_second_signal_ends_a_run_at_once(start, tmp_path):
+    """Whoever presses Ctrl-C twice does not wait for a long step."""
+    running = start(tmp_path, *shlex.split("--data.size 64 --generator.width 32 --data.batch_size 25 --eval.every 9"))
+    running.until(lambda: steps_recorded(tmp_path) >= 1)
+    running.send(signal.SIGINT)
+    time.sleep(0.03)
+    running.send(signal.SIGINT)
+    result = running.wait()
+    assert result.status == 130 and "stopped at step" not in result.out
+    assert result.err.splitlines() == ["train.py: error: interrupted"]
+
+
+def test_killed_again_and_again_loses_nothing(start, straight, read, tmp_path):
+    """With kill -9, at any moment: what lies in the folder is whole each time, and the end is the same."""
+    chance, kills = random.Random(5), 0
+    for attempt in range(60):
+        running = start(tmp_path, "--checkpoint_every", "3")
+        end = time.monotonic() + chance.uniform(0.1, 0.4) * (1 + attempt / 5)
+        while time.monotonic() < end and running.running():
+            time.sleep(0.005)
+        if running.running():
+            running.send(signal.SIGKILL)
+        result = running.wait()
+        read.everything(tmp_path)
+        if result.status == 0:
+            break
+        assert result.status == -signal.SIGKILL, result
+        kills += 1
+    result.ok()
+    assert kills
+    read.same_run(straight, tmp_path)
+    assert not list(tmp_path.rglob("*.part"))
+    seen = [(line["step"], "l1" in line) for line in read.metrics(tmp_path)]
+    assert len(seen) == len(set(seen))
+    assert [line["step"] for line in read.losses(tmp_path)] == list(range(1, TOTAL + 1))
+
+
+def test_killed_while_decoding_starts_over_and_leaves_no_rubbish(commands, tmp_path):
+    cache = tmp_path / "cache"
+    options = f"--data.demo_photos 500 --data.size 48 --epochs 0.01 --data.cache {cache} --out {tmp_path / 'run'}"
+    running = commands.start("train.py", *commands.TINY, *options.split())
+    running.until(lambda: any(path.stat().st_size for path in cache.glob("*/pictures.u8")))
+    running.send(signal.SIGKILL)
+    assert running.wait().status == -signal.SIGKILL
+    commands.train(*commands.TINY, *options.split()).ok()
+    assert sorted(path.name.endswith("-48") for path in cache.iterdir() if path.is_dir()) == [True, True]
+
+
+def test_what_a_kill_leaves_behind_is_cleared_and_torn_lines_are_dropped(commands, read, copied):
+    run, options = copied
+    with (run / "metrics.jsonl").open("a") as file:
+        file.write('{"step": 14, "l1"')
+    leavings = [run / "last.safetensors.part", run / "samples" / "step_0000009.png.part", run / "best.safetensors.part"]
+    for path in leavings:
+        path.write_bytes(b"half")
+    commands.train(*options).ok()
+    read.everything(run)
+    assert [line["step"] for line in read.losses(run)] == list(range(1, 15))
+    assert not [path for path in leavings if path.exists()]
+
+
+def test_state_is_tensors_and_json_alone(straight):
+    with safe_open(straight / "last.safetensors", "pt") as file:
+        names = {name.split(".")[0] for name in file.keys()}  # noqa: SIM118 - no iterator
+    assert names == {"generator", "ema", "discriminator", "optim_g", "optim_d"}
+
+
+# A run that is done, or is someone else's.
+
+
+@pytest.fixture
+def copied(finished, tmp_path):
+    """A finished run to change, and the command that made it."""
+    run, _, options = finished
+    folder = tmp_path / "run"
+    shutil.copytree(run, folder, ignore=shutil.ignore_patterns(".lock"))
+    return folder, [*options, "--out", folder]
+
+
+def test_finished_run_is_not_trained_again(commands, read, copied, finished):
+    run, options = copied
+    result = commands.train(*options).ok()
+    assert result.out.splitlines()[-1] == f"generator  {run / 'generator.safetensors'}"
+    read.same_run(finished[0], run)
+    assert len(read.losses(run)) == 14
+
+
+def test_more_epochs_go_on_from_the_end(commands, read, copied):
+    run, options = copied
+    result = commands.train(*options, "--epochs", "2").ok()
+    assert "resumed at step 14" in result.out
+    assert describe(run / "generator.safetensors")["step"] == 18
+    assert [line["step"] for line in read.losses(run)] == list(range(1, 19))
+    assert [line["step"] for line in read.validations(run)] == [4, 11, 14, 18]
+
+
+def test_fewer_epochs_are_refused_and_keep_what_there_is(commands, read, copied, finished):
+    run, options = copied
+    refused = commands.train(*options, "--epochs", "1")
+    refused.refusal("14 steps behind it", "--epochs 1 comes to 11")
+    read.same_tensors(run / "last.safetensors", finished[0] / "last.safetensors")
+
+
+def test_other_options_in_the_folder_of_a_run_are_refused(commands, read, copied, finished):
+    run, options = copied
+    before = (run / "config.yaml").read_bytes()
+    refused = commands.train(*options, "--loss.l1", "50", "--data.flip", "false")
+    refused.refusal(str(run), "--loss.l1 was 100.0, is 50.0", "--data.flip was True, is False", "another --out")
+    assert (run / "config.yaml").read_bytes() == before
+    read.same_run(finished[0], run)
+
+
+def test_options_that_change_no_step_may_change(commands, read, copied):
+    run, options = copied
+    changed = "--tracking.log_every 3 --eval.every 0.5 --eval.samples 2 --checkpoint_every 2 --tracking.name other"
+    commands.train(*options, *changed.split(), "--epochs", "2").ok()
+    assert [line["step"] for line in read.losses(run)][-3:] == [14, 15, 18]
+    assert describe(run / "last.safetensors")["config"]["checkpoint_every"] == 2
+
+
+def test_changed_photographs_are_refused(commands, draw, tmp_path):
+    photographs = draw(tmp_path / "photographs", 8)
+    options = ["--data.source", photographs, "--epochs", "0.5"]
+    commands.tiny(tmp_path / "run", *options).ok()
+    draw(photographs, 1, seed=8)
+    refused = commands.tiny(tmp_path / "run", *options)
+    refused.refusal(str(photographs), "have changed", "another --out")
+
+
+def test_two_trainings_in_one_folder_are_refused(start, tmp_path):
+    running = start(tmp_path, "--epochs", "100")
+    running.until(lambda: steps_recorded(tmp_path) >= 2)
+    start(tmp_path, "--epochs", "100").wait().refusal(str(tmp_path), "another process")
+    running.send(signal.SIGTERM)
+    result = running.wait()
+    assert result.status == 143 and result.err == ""
+
+
+def test_refused_start_leaves_the_folder_free(commands, tmp_path):
+    """Who follows the advice of an error and runs the better command is not told of the worse one."""
+    commands.tiny(tmp_path, "--data.batch_size", "1000").refusal("--data.batch_size")
+    commands.tiny(tmp_path, "--data.batch_size", "4", "--epochs", "0.1").ok()
+
+
+def test_relative_folder_of_photographs_is_the_same_from_elsewhere(commands, photographs, copied):
+    _, options = copied
+    words = [photographs.name if word == photographs else word for word in options]
+    commands.train(*words, cwd=photographs.parent).ok()
+
+
+@pytest.mark.parametrize("damage", ["truncated", "empty", "foreign"])
+def test_damaged_state_is_refused(commands, copied, damage):
+    run, options = copied
+    last = run / "last.safetensors"
+    content = last.read_bytes()
+    last.write_bytes({"truncated": content[:-100], "empty": b"", "foreign": b"PK\x03\x04" + content[4:]}[damage])
+    commands.train(*options).refusal(str(last), "truncated")

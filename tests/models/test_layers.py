@@ -1,0 +1,161 @@
+import pytest
+import torch
+from torch import nn
+
+from gancolor.models.layers import AttentionGate, init_weights, norm_layer, upsample_layer
+
+UPSAMPLINGS = ["transposed", "pixel_shuffle", "nearest"]
+
+
+@pytest.mark.parametrize(
+    ("norm", "expected"), [("batch", nn.BatchNorm2d), ("instance", nn.InstanceNorm2d), ("none", nn.Identity)]
+)
+def test_norms(norm, expected):
+    assert type(norm_layer(norm, 6)) is expected
+    assert norm_layer(norm, 6)(torch.rand(2, 6, 4, 4)).shape == (2, 6, 4, 4)
+
+
+@pytest.mark.parametrize("upsampling", UPSAMPLINGS)
+@pytest.mark.parametrize("bias", [True, False])
+@pytest.mark.parametrize("size", [(1, 1), (3, 5)])
+def test_upsampling_doubles_height_and_width(upsampling, bias, size):
+    layer = upsample_layer(upsampling, 5, 3, bias)
+    assert layer(torch.rand(2, 5, *size)).shape == (2, 3, 2 * size[0], 2 * size[1])
+
+
+@pytest.mark.parametrize("upsampling", ["transposed", "nearest"])
+def test_upsampling_has_a_bias_where_wanted(upsampling):
+    for bias in (True, False):
+        layer = upsample_layer(upsampling, 5, 3, bias)
+        assert ("bias" in {name.split(".")[-1] for name, _ in layer.named_parameters()}) == bias
+
+
+def assert_no_checkerboard(layer: nn.Module) -> None:
+    """Of a constant map, a constant map; of any, each pixel twice as wide and high."""
+    flat = torch.randn(1, 6, 1, 1).expand(-1, -1, 5, 5)
+    out = layer(flat)
+    assert torch.allclose(out, out[..., :1, :1].expand_as(out), atol=1e-6)
+    assert out.std(dim=1).min() > 1e-4  # though the channels differ
+    blocks = layer(torch.randn(1, 6, 5, 5)).unflatten(-1, (5, 2)).unflatten(-3, (5, 2))
+    assert torch.allclose(blocks, blocks[..., :1, :, :1].expand_as(blocks), atol=1e-6)
+
+
+def test_pixel_shuffle_starts_without_checkerboard():
+    assert_no_checkerboard(upsample_layer("pixel_shuffle", 6, 3, bias=True))
+
+
+def test_initialisation_keeps_the_pixel_shuffles_start():
+    """Else ICNR would be lost to N(0, 0.02)."""
+    layer = upsample_layer("pixel_shuffle", 6, 3, bias=True)
+    network = nn.Sequential(nn.ReLU(), layer, nn.BatchNorm2d(3))
+    before = {name: value.clone() for name, value in layer.state_dict().items()}
+    init_weights(network)
+    assert all(torch.equal(before[name], value) for name, value in layer.state_dict().items())
+    assert_no_checkerboard(layer)
+
+
+@pytest.mark.parametrize("arch", ["ugan", "attention_ugan", "pretrained_attention_ugan"])
+@pytest.mark.parametrize("decoder_convs", [0, 2])
+def test_pixel_shuffles_of_whole_generators_keep_their_start(arch, decoder_convs):
+    from gancolor.models import build_generator
+
+    options = {"upsampling": "pixel_shuffle", "decoder_convs": decoder_convs, "backbone_weights": "random"}
+    network = build_generator(arch, width=4, size=32, **options)
+    shuffles = [
+        module for module in network.modules() if any(isinstance(child, nn.PixelShuffle) for child in module.children())
+    ]
+    assert len(shuffles) == len(network.encoder.channels)
+    for layer in shuffles:
+        channels = next(layer.parameters()).shape[1]
+        out = layer(torch.randn(1, channels, 1, 1).expand(-1, -1, 3, 3))
+        assert torch.allclose(out, out[..., :1, :1].expand_as(out), atol=1e-5)
+
+
+def test_initialisation_is_pix2pixs():
+    torch.manual_seed(0)
+    network = nn.Sequential(
+        nn.Conv2d(16, 64, 4), nn.BatchNorm2d(1000), nn.ConvTranspose2d(64, 16, 4), nn.Sequential(nn.Conv2d(64, 64, 3))
+    )
+    init_weights(network)
+    for layer in (network[0], network[2], network[3][0]):
+        assert layer.weight.std().item() == pytest.approx(0.02, rel=0.05)
+        assert abs(layer.weight.mean().item()) < 1e-3
+        assert not layer.bias.any()
+    assert network[1].weight.mean().item() == pytest.approx(1, abs=0.003)
+    assert network[1].weight.std().item() == pytest.approx(0.02, rel=0.1)
+    assert not network[1].bias.any()
+
+
+# Attention gates --------------------------------------------------------------------------------------------------
+
+
+@pytest.fixture
+def gate():
+    torch.manual_seed(1)
+    return AttentionGate(6, 10)
+
+
+def test_attention_is_a_map_within_0_and_1_at_the_skips_size(gate):
+    alpha = gate.attention(10 * torch.randn(2, 6, 8, 12), 10 * torch.randn(2, 10, 4, 6))
+    assert alpha.shape == (2, 1, 8, 12)
+    assert 0 <= alpha.min() < alpha.max() <= 1
+
+
+def test_gate_multiplies_the_skip_by_attention(gate):
+    skip, signal = torch.randn(2, 6, 8, 12), torch.randn(2, 10, 4, 6)
+    gate.out = nn.Identity()
+    assert torch.equal(gate(skip, signal), gate.attention(skip, signal) * skip)
+
+
+@pytest.mark.parametrize(("bias", "share"), [(-1e3, 0.0), (0.0, 0.5), (1e3, 1.0)])
+def test_gate_can_close_and_open(gate, bias, share):
+    nn.init.zeros_(gate.psi.weight)
+    nn.init.constant_(gate.psi.bias, bias)
+    gate.out = nn.Identity()
+    skip = torch.randn(1, 6, 4, 4)
+    assert torch.allclose(gate(skip, torch.randn(1, 10, 2, 2)), share * skip)
+
+
+def test_attention_by_hand():
+    """sigmoid(psi(ReLU(theta x + phi g))) of one channel and one pixel of the gate's."""
+    gate = AttentionGate(2, 1)
+    with torch.no_grad():
+        gate.theta.weight.fill_(0.25)  # the sum over 2 x 2 pixels of both channels, over four
+        gate.phi.weight.fill_(2.0)
+        gate.phi.bias.fill_(-1.0)
+        gate.psi.weight.fill_(0.5)
+        gate.psi.bias.fill_(0.1)
+    skip = torch.stack([torch.tensor([[1.0, 2.0], [3.0, 4.0]]), torch.ones(2, 2)])[None]
+    signal = torch.full((1, 1, 1, 1), 0.3)
+    inner = max(0.25 * (10 + 4) + 2 * 0.3 - 1, 0)
+    expected = torch.sigmoid(torch.tensor(0.5 * inner + 0.1))
+    assert torch.allclose(gate.attention(skip, signal), expected.expand(1, 1, 2, 2))
+
+
+def test_attention_is_brought_up_bilinearly(gate):
+    skip, signal = torch.randn(1, 6, 8, 8), torch.randn(1, 10, 4, 4)
+    alpha = gate.attention(skip, signal)
+    coarse = torch.sigmoid(gate.psi((gate.theta(skip) + gate.phi(signal)).relu()))
+    assert torch.allclose(alpha[..., 0, 0], coarse[..., 0, 0])  # corners are the corners'
+    between = 0.75 * coarse[..., 0, 0] + 0.25 * coarse[..., 0, 1]
+    assert torch.allclose(alpha[..., 0, 1], between)
+
+
+def test_gate_is_oktays(gate):
+    """theta: 2 x 2 of stride 2 without bias to half the channels; phi, psi 1 x 1; then 1 x 1 and BatchNorm."""
+    assert (gate.theta.kernel_size, gate.theta.stride, gate.theta.bias) == ((2, 2), (2, 2), None)
+    assert gate.theta.out_channels == gate.phi.out_channels == gate.psi.in_channels == 3
+    assert gate.phi.kernel_size == gate.psi.kernel_size == gate.out[0].kernel_size == (1, 1)
+    assert gate.psi.out_channels == 1
+    assert isinstance(gate.out[1], nn.BatchNorm2d) and gate.out[0].out_channels == 6
+
+
+def test_gate_of_one_channel():
+    assert AttentionGate(1, 2)(torch.rand(1, 1, 4, 4), torch.rand(1, 2, 2, 2)).shape == (1, 1, 4, 4)
+
+
+def test_gradients_reach_skip_and_signal(gate):
+    skip, signal = torch.randn(2, 6, 4, 4, requires_grad=True), torch.randn(2, 10, 2, 2, requires_grad=True)
+    gate(skip, signal).square().mul(torch.rand(2, 6, 4, 4)).sum().backward()
+    assert skip.grad.any() and signal.grad.any()
+    assert all(parameter.grad is not None for parameter in gate.parameters())

@@ -1,0 +1,489 @@
+import contextlib
+import io
+import json
+import re
+import subprocess
+import sys
+from dataclasses import fields, is_dataclass, replace
+from functools import reduce
+from pathlib import Path
+
+import pytest
+import yaml
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from gancolor.config import (
+    ARCHITECTURES,
+    EvaluateConfig,
+    TrainConfig,
+    default_out,
+    fixed_options,
+    flatten,
+    save_yaml,
+    to_dict,
+)
+from gancolor.models import GENERATORS
+from gancolor.parsing import RECIPES, parse_evaluate, parse_train
+
+ROOT = Path(__file__).resolve().parents[1]
+OPTIONS = flatten(TrainConfig())
+
+
+def written(path: Path, text: str) -> str:
+    path.write_text(text, encoding="utf-8")
+    return str(path)
+
+
+def refusal(argv: list[str], parse=parse_train) -> str:
+    """The only line of stderr of a command line that is refused with status 2, and nothing on stdout."""
+    out, err = io.StringIO(), io.StringIO()
+    with contextlib.redirect_stdout(out), contextlib.redirect_stderr(err), pytest.raises(SystemExit) as end:
+        parse(argv)
+    assert end.value.code == 2
+    assert out.getvalue() == ""
+    assert err.getvalue().count("\n") == 1 and err.getvalue().endswith("\n"), err.getvalue()
+    return err.getvalue()
+
+
+def printed(argv: list[str]) -> str:
+    out = io.StringIO()
+    with contextlib.redirect_stdout(out), pytest.raises(SystemExit) as end:
+        parse_train([*argv, "--print_config"])
+    assert not end.value.code
+    return out.getvalue()
+
+
+# Which option wins ------------------------------------------------------------------------------------------------
+
+
+def test_recipe_wins_over_defaults():
+    assert TrainConfig().generator.upsampling == "transposed"
+    assert parse_train(["--arch", "pretrained_ugan"]).generator.upsampling == "pixel_shuffle"
+
+
+def test_config_file_wins_over_the_recipe(tmp_path):
+    config = written(tmp_path / "mine.yaml", "arch: pretrained_ugan\ngenerator:\n  upsampling: nearest\n")
+    parsed = parse_train(["--config", config])
+    assert (parsed.arch, parsed.generator.upsampling) == ("pretrained_ugan", "nearest")
+    assert parsed.generator.decoder_convs == 2  # of the recipe, which the file says nothing of
+
+
+def test_flag_wins_over_the_config_file(tmp_path):
+    config = written(tmp_path / "mine.yaml", "loss:\n  l1: 5\n  gan: 2\n")
+    parsed = parse_train(["--config", config, "--loss.l1", "7"])
+    assert (parsed.loss.l1, parsed.loss.gan) == (7, 2)
+
+
+def test_later_flag_wins():
+    assert parse_train(["--seed", "1", "--seed", "2"]).seed == 2
+
+
+def test_each_layer_leaves_the_others_options_alone(tmp_path):
+    """defaults < recipe < --config < flag, one option of each."""
+    config = written(tmp_path / "mine.yaml", "optim: {clip: 1.5}\n")
+    parsed = parse_train(["--arch=pretrained_ugan", "--config", config, "--optim.warmup_steps=3"])
+    optim = parsed.optim
+    assert (optim.weight_decay, optim.lr_pretrain, optim.clip, optim.warmup_steps) == (0.0, 1e-4, 1.5, 3)
+
+
+def test_architecture_of_a_flag_chooses_the_recipe_over_that_of_a_file(tmp_path):
+    config = written(tmp_path / "mine.yaml", "arch: pretrained_ugan\n")
+    parsed = parse_train(["--config", config, "--arch", "ugan"])
+    assert (parsed.arch, parsed.generator.decoder_convs, parsed.pretrain_epochs) == ("ugan", 0, 0)
+
+
+def test_architecture_is_found_wherever_it_stands():
+    for argv in (["--seed", "3", "--arch", "pretrained_ugan"], ["--arch=pretrained_ugan", "--seed=3"]):
+        assert parse_train(argv).generator.decoder_convs == 2
+
+
+def test_without_options_the_default_architectures_recipe_holds():
+    assert parse_train([]) == parse_train(["--arch", TrainConfig().arch])
+
+
+# Every way of writing an option -----------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("written_as", [["--compile"], ["--compile=True"], ["--compile=true"], ["--compile", "true"]])
+def test_switch_can_be_written_as_people_and_sweeps_do(written_as):
+    assert parse_train([*written_as, "--seed", "4"]).compile is True
+    assert parse_train(["--seed", "4", *written_as]).compile is True
+
+
+@pytest.mark.parametrize("written_as", [["--data.flip=False"], ["--data.flip=false"], ["--data.flip", "false"]])
+def test_switch_can_be_turned_off(written_as):
+    assert parse_train([]).data.flip is True
+    assert parse_train(written_as).data.flip is False
+
+
+def other_value(name: str, value: object) -> object:
+    """An allowed value of the option that is not its default."""
+    choices = {
+        "arch": "pretrained_ugan", "device": "cpu", "precision": "bf16", "data.on_device": "never",
+        "generator.norm": "instance", "generator.upsampling": "nearest", "generator.backbone": "resnet50",
+        "discriminator.norm": "none", "loss.gan_mode": "hinge", "optim.schedule": "cosine",
+        "optim.scale_lr": "sqrt", "eval.best_metric": "lpips", "tracking.wandb": "offline", "data.limit": 7,
+        "data.val_limit": 7, "generator.depth": 7, "optim.betas": [0.9, 0.99], "tracking.tags": ["one", "two"],
+        "data.crop_scale": 0.5,
+    }  # fmt: skip
+    if name in choices:
+        return choices[name]
+    if isinstance(value, bool):
+        return not value
+    if isinstance(value, int):
+        return value + 16
+    if isinstance(value, float):
+        return value / 2 if value else 0.5
+    return "something"
+
+
+@pytest.fixture(scope="module")
+def usual():
+    """The options of a command line of none."""
+    return flatten(parse_train([]))
+
+
+@pytest.mark.parametrize("name", OPTIONS)
+def test_every_option_is_taken_as_a_sweep_writes_it(name, usual):
+    """--key=value, booleans as True and False, groups as dotted keys."""
+    value = other_value(name, OPTIONS[name])
+    word = json.dumps(value) if isinstance(value, list) else str(value)
+    parsed = flatten(parse_train([f"--{name}={word}"]))
+    assert parsed[name] == value != OPTIONS[name]
+    if name not in ("arch", "out"):
+        assert {other for other in parsed if parsed[other] != usual[other]} - {"out"} == {name}
+
+
+@pytest.mark.parametrize("name", [name for name, value in OPTIONS.items() if value is None])
+def test_null_takes_an_option_back(name):
+    value = flatten(parse_train([f"--{name}=7", f"--{name}=null"]))[name]
+    assert value is None if name != "out" else value.startswith("runs/")
+
+
+# Refusals ---------------------------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize(
+    ("argv", "named"),
+    [
+        (["--data.sise", "64"], ["--data.sise", "--data.size"]),
+        (["--data.sise=64"], ["--data.sise", "--data.size"]),
+        (["--compil"], ["--compil", "--compile"]),
+        (["--epoch", "3"], ["--epoch ", "--epochs"]),  # no abbreviations
+        (["photographs"], ["photographs"]),
+        (["--arch", "attention_ugna"], ["attention_ugna", "attention_ugan", "choose from", "pretrained_ugan"]),
+        (["--loss.gan_mode", "hing"], ["--loss.gan_mode", "vanilla, lsgan, hinge", "did you mean hinge"]),
+        (["--precision=fp8"], ["--precision", "bf16", "tf32"]),
+        (["--data.size", "8"], ["--data.size", "8 is out of range", ">=16", "<=4096"]),
+        (["--data.size", "5000"], ["--data.size", "5000 is out of range"]),
+        (["--data.batch_size", "0"], ["--data.batch_size", "0 is out of range"]),
+        (["--data.batch_size", "many"], ["--data.batch_size", "many"]),
+        (["--data.limit", "0"], ["--data.limit"]),
+        (["--data.val_fraction", "1"], ["--data.val_fraction"]),
+        (["--data.crop_scale", "0"], ["--data.crop_scale"]),
+        (["--generator.dropout", "1"], ["--generator.dropout"]),
+        (["--generator.depth", "0"], ["--generator.depth"]),
+        (["--discriminator.layers", "-1"], ["--discriminator.layers"]),
+        (["--epochs", "-1"], ["--epochs", "-1 is out of range"]),
+        (["--seed", "-1"], ["--seed"]),
+        (["--seed", "2147483648"], ["--seed"]),
+        (["--seed", "1.5"], ["--seed", "1.5"]),
+        (["--loss.l1", "-0.1"], ["--loss.l1"]),
+        (["--optim.lr_g", "0"], ["--optim.lr_g"]),
+        (["--optim.ema", "1"], ["--optim.ema"]),
+        (["--optim.betas", "[0.5, 1.0]"], ["--optim.betas"]),
+        (["--optim.betas", "0.5"], ["--optim.betas"]),
+        (["--optim.betas", "[0.5]"], ["--optim.betas"]),
+        (["--compile=perhaps"], ["--compile", "perhaps"]),
+        (["--data.size"], ["--data.size"]),
+        (["--config", "nothing.yaml"], ["--config", "nothing.yaml"]),
+    ],
+)
+def test_refusal_is_one_line_that_names_option_and_value(argv, named):
+    line = refusal(argv)
+    assert line.startswith("train.py: error: ")
+    for part in named:
+        assert part in line
+
+
+FLOATS = [name for name, value in OPTIONS.items() if isinstance(value, float)]
+
+
+@pytest.mark.parametrize("name", FLOATS)
+@pytest.mark.parametrize("value", ["nan", "inf"])
+def test_no_option_takes_what_is_no_number(name, value):
+    assert f"--{name}" in refusal([f"--{name}={value}"])
+
+
+@pytest.mark.parametrize(
+    ("text", "named"),
+    [
+        ("data: {sise: 64}", ["sise", "did you mean data.size"]),
+        ("archs: ugan", ["archs", "did you mean arch"]),
+        ("dta: {size: 64}", ["dta.size", "did you mean data.size"]),
+        ("arch: ugn", ["--arch", "ugn", "ugan"]),
+        ("data: {size: 7}", ["--data.size", "7 is out of range"]),
+        ("loss: {gan_mode: hing}", ["--loss.gan_mode", "hinge"]),
+        ("optim: {lr_g: .nan}", ["--optim.lr_g"]),
+        ("data: {size: 64", []),
+        ("- a list", []),
+        ("data: 3", ["--data", "group"]),
+        ("seed: 1\ndata:\n", ["--data", "group"]),
+        ("data: [64]", ["--data", "group"]),
+    ],
+)
+def test_refused_config_file_is_one_line(tmp_path, text, named):
+    line = refusal(["--config", written(tmp_path / "mine.yaml", text)])
+    for part in named:
+        assert part in line
+
+
+# Configurations as files ------------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("arch", ARCHITECTURES)
+def test_printed_configuration_is_a_config_file(tmp_path, arch):
+    argv = ["--arch", arch, "--loss.l1", "12.5", "--compile", "--tracking.tags=[a,b]", "--optim.betas=[0.1,0.2]"]
+    again = parse_train(["--config", written(tmp_path / "printed.yaml", printed(argv))])
+    assert again == parse_train(argv)
+    assert again.loss.l1 == 12.5 and again.compile and again.tracking.tags == ["a", "b"]
+
+
+@pytest.mark.parametrize("arch", ARCHITECTURES)
+def test_saved_configuration_is_a_config_file(tmp_path, arch):
+    config = parse_train(["--arch", arch, "--data.limit", "9"])
+    save_yaml(config, tmp_path / "config.yaml")
+    assert parse_train(["--config", str(tmp_path / "config.yaml")]) == config
+
+
+def options_of(config_class: type) -> set[str]:
+    """Flag names, walked through the dataclasses' fields."""
+    names: set[str] = set()
+    for field in fields(config_class):
+        inner = field.default_factory if is_dataclass(field.default_factory) else None
+        names |= {f"{field.name}.{name}" for name in options_of(inner)} if inner else {field.name}
+    return names
+
+
+def test_flatten_names_every_option_and_nothing_else():
+    assert set(OPTIONS) == options_of(TrainConfig)
+    assert OPTIONS["data.size"] == 256 and OPTIONS["optim.betas"] == [0.5, 0.999]
+    assert flatten(to_dict(TrainConfig())) == OPTIONS
+
+
+def test_configuration_is_plain_json():
+    assert json.loads(json.dumps(to_dict(TrainConfig()), allow_nan=False)) == to_dict(TrainConfig())
+
+
+recipes = sorted(RECIPES.glob("*.yaml"))
+
+
+@pytest.mark.parametrize("path", recipes, ids=[path.stem for path in recipes])
+def test_every_recipe_parses_and_its_architecture_exists(path):
+    content = yaml.safe_load(path.read_text(encoding="utf-8"))
+    parsed = flatten(parse_train(["--config", str(path)]))
+    assert parsed["arch"] == content["arch"] and content["arch"] in GENERATORS
+    for name, value in flatten(content).items():
+        assert parsed[name] == value
+
+
+def test_every_architecture_has_a_recipe_and_a_builder():
+    assert set(ARCHITECTURES) == set(GENERATORS)
+    for arch in ARCHITECTURES:
+        assert yaml.safe_load((RECIPES / f"{arch}.yaml").read_text(encoding="utf-8"))["arch"] == arch
+
+
+sweeps = sorted(RECIPES.glob("sweeps/*.yaml"))
+
+
+@pytest.mark.skipif(not sweeps, reason="no sweeps")
+@pytest.mark.parametrize("path", sweeps, ids=[path.stem for path in sweeps])
+def test_every_sweeps_parameters_are_options(path):
+    sweep = yaml.safe_load(path.read_text(encoding="utf-8"))
+    for name, allowed in sweep["parameters"].items():
+        assert name in OPTIONS
+        for value in allowed.get("values", [value for key, value in allowed.items() if key in ("value", "min", "max")]):
+            assert flatten(parse_train([f"--{name}={value}"]))[name] == value
+
+
+# Any values -------------------------------------------------------------------------------------------------------
+
+words = st.text(st.characters(codec="utf-8", exclude_categories=["C", "Z"]), min_size=1, max_size=12)
+numbers = st.floats(0, 1e6, allow_subnormal=False)
+VALUES = {
+    "seed": st.integers(0, 2**31 - 1),
+    "epochs": numbers,
+    "compile": st.booleans(),
+    "data.size": st.integers(16, 4096),
+    "data.limit": st.none() | st.integers(1, 10**6),
+    "data.val_fraction": st.floats(0.001, 0.999),
+    "data.crop_scale": st.floats(0.001, 1),
+    "generator.depth": st.none() | st.integers(1, 8),
+    "generator.norm": st.sampled_from(["batch", "instance", "none"]),
+    "loss.l1": numbers,
+    "loss.gan": numbers,
+    "optim.lr_g": st.floats(1e-12, 10),
+    "optim.betas": st.lists(st.floats(0, 0.9999), min_size=2, max_size=2),
+    "optim.ema": st.floats(0, 0.9999),
+    "tracking.tags": st.lists(words, max_size=3),
+    "tracking.name": st.none() | words,
+    "generator.backbone_weights": words,
+}
+
+
+def nested(flat: dict[str, object]) -> dict[str, object]:
+    tree: dict[str, object] = {}
+    for name, value in flat.items():
+        *groups, leaf = name.split(".")
+        node = tree
+        for group in groups:
+            node = node.setdefault(group, {})
+        node[leaf] = value
+    return tree
+
+
+@settings(max_examples=15)
+@given(st.fixed_dictionaries({}, optional=VALUES))
+def test_any_values_survive_a_yaml_file(tmp_path_factory, values):
+    folder = tmp_path_factory.mktemp("yaml")
+    first = written(folder / "first.yaml", yaml.safe_dump(nested(values), allow_unicode=True) if values else "seed: 0")
+    config = parse_train(["--config", first])
+    flat = flatten(config)
+    assert {name: flat[name] for name in values} == values
+    save_yaml(config, folder / "saved.yaml")
+    assert parse_train(["--config", str(folder / "saved.yaml")]) == config
+
+
+# Run folders ------------------------------------------------------------------------------------------------------
+
+
+def test_same_command_has_the_same_folder(tmp_path):
+    """However it is written."""
+    config = written(tmp_path / "mine.yaml", "loss: {l1: 50}\nseed: 3\n")
+    one = parse_train(["--loss.l1", "50", "--seed=3"])
+    assert one.out == parse_train(["--config", config]).out == parse_train(["--seed", "3", "--loss.l1=50.0"]).out
+    assert re.fullmatch(r"runs/attention_ugan-demo-256-[0-9a-f]{6}", one.out)
+
+
+CHANGEABLE = ("out", "epochs", "checkpoint_every", "data.cache", "data.on_device", "eval.", "lpips.", "tracking.")
+
+
+@pytest.mark.parametrize("name", OPTIONS)
+def test_folder_tells_options_apart_that_change_what_is_computed(name):
+    base, other = TrainConfig(), TrainConfig()
+    *groups, leaf = name.split(".")
+    setattr(reduce(getattr, groups, other), leaf, other_value(name, OPTIONS[name]))
+    same = name.startswith(CHANGEABLE)
+    assert (default_out(other) == default_out(base)) == same
+    assert (name in fixed_options(base)) != same
+
+
+def test_given_folder_is_kept():
+    assert parse_train(["--out", "there"]).out == "there"
+
+
+def test_source_is_the_same_folder_however_it_is_written(photos, monkeypatch):
+    monkeypatch.chdir(photos.parent)
+    one, other = (
+        parse_train(["--data.source", photos.name]),
+        parse_train(["--data.source", f"{photos}/../{photos.name}"]),
+    )
+    assert one.data.source == other.data.source == str(photos.resolve())
+    assert one.out == other.out and photos.name in one.out
+
+
+def test_home_of_a_source_is_expanded(home):
+    (home / "pictures").mkdir()
+    assert parse_train(["--data.source", "~/pictures"]).data.source == str((home / "pictures").resolve())
+
+
+def test_names_of_sources_are_fit_for_folders(tmp_path):
+    (tmp_path / "my holiday, 2021").mkdir()
+    out = parse_train(["--data.source", str(tmp_path / "my holiday, 2021")]).out
+    assert re.fullmatch(r"runs/attention_ugan-my_holiday_2021-256-[0-9a-f]{6}", out)
+
+
+def test_fixed_options_do_not_change_with_the_number_of_epochs():
+    config = TrainConfig()
+    assert fixed_options(replace(config, epochs=7.0, out="x")) == fixed_options(config)
+    assert fixed_options(replace(config, pretrain_epochs=7.0)) != fixed_options(config)
+
+
+# evaluate.py ------------------------------------------------------------------------------------------------------
+
+
+def test_evaluate_takes_checkpoints_and_options_in_any_order():
+    one = parse_evaluate(["a", "b", "--data.size", "64"])
+    assert one == parse_evaluate(["--data.size=64", "a", "b"])
+    assert (one.checkpoints, one.data.size, one.data.source) == (["a", "b"], 64, None)
+
+
+@pytest.mark.parametrize(
+    ("argv", "named"),
+    [
+        ([], ["checkpoints"]),
+        (["a", "--data.sise=64"], ["--data.sise", "--data.size"]),
+        (["a", "--samples", "0"], ["--samples"]),
+        (["a", "--device", "gpu"], ["--device", "cpu"]),
+    ],
+)
+def test_evaluate_refuses_in_one_line(argv, named):
+    line = refusal(argv, parse_evaluate)
+    assert line.startswith("evaluate.py: error: ")
+    for part in named:
+        assert part in line
+
+
+@pytest.mark.parametrize("name", sorted(set(flatten(EvaluateConfig())) - {"checkpoints"}))
+def test_evaluate_takes_every_option_as_a_sweep_writes_it(name):
+    value = {"device": "cpu", "samples": 3, "batch_size": 3, "data.size": 64, "data.val_limit": 3}.get(name, "some")
+    assert flatten(parse_evaluate(["run", f"--{name}={value}"]))[name] == value
+
+
+# --help -----------------------------------------------------------------------------------------------------------
+
+
+@pytest.fixture(scope="module")
+def helps():
+    """What --help of both commands prints, and whether torch was imported for it."""
+    program = (
+        "import runpy, sys\n"
+        "sys.argv = [sys.argv[1], '--help']\n"
+        "try:\n    runpy.run_path(sys.argv[0], run_name='__main__')\n"
+        "except SystemExit as end:\n    print('status', end.code)\n"
+        "print('torch' in sys.modules, 'numpy' in sys.modules)\n"
+    )
+    found = {}
+    for script in ("train.py", "evaluate.py"):
+        done = subprocess.run(
+            [sys.executable, "-c", program, script], cwd=ROOT, capture_output=True, text=True, timeout=120, check=True,
+            env={"PYTHONPATH": str(ROOT), "COLUMNS": "120"},
+        )  # fmt: skip
+        assert done.stderr == ""
+        *text, status, imported = done.stdout.splitlines()
+        found[script] = "\n".join(text), status, imported
+    return found
+
+
+@pytest.mark.parametrize("script", ["train.py", "evaluate.py"])
+def test_help_imports_no_torch(helps, script):
+    assert helps[script][1:] == ("status 0", "False False")
+
+
+@pytest.mark.parametrize(("script", "config_class"), [("train.py", TrainConfig), ("evaluate.py", EvaluateConfig)])
+def test_help_has_every_group_and_option(helps, script, config_class):
+    text = helps[script][0]
+    for field in fields(config_class):
+        if is_dataclass(field.default_factory):
+            assert f"\n{field.default_factory.__doc__.splitlines()[0]}:" in text
+    for name in set(options_of(config_class)) - {"checkpoints"}:
+        assert f"--{name} " in text
+    assert "gancolor.config" not in text and "<class" not in text
+
+
+def test_help_of_an_architecture_shows_its_own_defaults():
+    out = io.StringIO()
+    with contextlib.redirect_stdout(out), pytest.raises(SystemExit):
+        parse_train(["--arch", "pretrained_ugan", "--help"])
+    assert re.search(r"--generator\.upsampling.*?default: pixel_shuffle", out.getvalue(), re.DOTALL)
