@@ -1,0 +1,196 @@
+"""The data pipeline and evaluation: photographs to training batches, and generators to figures of merit."""
+
+import itertools
+import tempfile
+from collections.abc import Iterator
+from concurrent.futures import ThreadPoolExecutor
+from contextlib import contextmanager
+from functools import partial
+from pathlib import Path
+
+import numpy as np
+import reference
+import torch
+from measure import Contender, Row, Table, attempt, interleave
+from PIL import Image
+from torch import Tensor
+from training import StepSpec, as_torch_ships, forget
+
+from gancolor.color import rgb_to_lab, to_float
+from gancolor.config import DataConfig
+from gancolor.data.augmentation import augment, make_augmentation
+from gancolor.data.demo import draw_scene
+from gancolor.data.photographs import Batches, Photographs, load_photographs
+from gancolor.data.sources import PhotoFile, list_photographs
+from gancolor.evaluation import score, score_generator
+from gancolor.hardware import Hardware, choose_hardware
+
+MOST_PHOTOS = 1024
+SCENES, SCENE_SIDE = 256, 400  # drawn where no photographs are given [pixels]
+SCORED_PHOTOS = 64
+
+
+@contextmanager
+def photo_files(folder: str | None) -> Iterator[list[PhotoFile]]:
+    """The photographs of a folder, up to MOST_PHOTOS; without one, drawn scenes, as JPEG files for the while."""
+    if folder:
+        files = list_photographs(Path(folder))
+        if not files:
+            raise SystemExit(f"bench.py: error: --photos {folder}: no photographs in it")
+        yield files[:MOST_PHOTOS]
+        return
+    with tempfile.TemporaryDirectory() as scratch:
+
+        def draw(index: int) -> None:
+            Image.fromarray(draw_scene(0, index, SCENE_SIDE)).save(Path(scratch) / f"{index:04d}.jpg", quality=90)
+
+        with ThreadPoolExecutor() as pool:
+            list(pool.map(draw, range(SCENES)))
+        yield list_photographs(Path(scratch))
+
+
+# The data pipeline ----------------------------------------------------------------------------------------------------
+
+
+class Pipeline:
+    """Epochs of training batches, from files to Lab on the device, gancolor's and the reference's."""
+
+    def __init__(self, files: list[PhotoFile], size: int, batch_size: int, hardware: Hardware, scratch: str) -> None:
+        self.files = files[: len(files) // batch_size * batch_size]
+        self.size, self.batch_size, self.hardware, self.scratch = size, batch_size, hardware, scratch
+        options = DataConfig()
+        self.augmentation = make_augmentation(size, options.flip, options.crop_scale)
+        paths = [file.path for file in self.files]
+        self.loader = reference.make_loader(paths, size, batch_size, hardware.device.type == "cuda")
+        self.caches = itertools.count()
+
+    def first_epoch(self) -> None:
+        """Decodes into a cache that is not there yet, then streams."""
+        self.stream(self.load(f"first-{next(self.caches)}", "auto"), 0)
+
+    def load(self, cache: str, on_device: str) -> Batches:
+        """Training batches of the decoded photographs.
+
+        Raises:
+            ValueError: some can't be decoded; the reference would stop at those.
+        """
+        photographs = load_photographs(self.files, self.size, Path(self.scratch) / cache)
+        if photographs.skipped:
+            raise ValueError(f"{next(iter(photographs.skipped))} and maybe others can't be decoded")
+        photographs = photographs.to(self.hardware.device, on_device)
+        return Batches(photographs, torch.arange(len(photographs)), self.batch_size, seed=0)
+
+    def stream(self, batches: Batches, epoch: int) -> None:
+        """What the trainer does with an epoch's batches up to the networks."""
+        first, last = (number * batches.steps_per_epoch for number in (epoch, epoch + 1))
+        for _, pictures, _ in batches.stream(first, last, self.hardware.device):
+            lightness, chroma = rgb_to_lab(augment(self.augmentation, to_float(pictures)))
+            self.hardware.place(lightness)
+            self.hardware.place(chroma)
+
+    def later_epochs(self, cache: str, on_device: str) -> Contender:
+        batches, epochs = self.load(cache, on_device), itertools.count(1)
+        return Contender(lambda: self.stream(batches, next(epochs)))
+
+    def reference_epoch(self) -> None:
+        for lightness, chroma in self.loader:
+            lightness.to(self.hardware.device)
+            chroma.to(self.hardware.device)
+
+
+def measure_data(files: list[PhotoFile], base: StepSpec) -> list[Row]:
+    """The table of the data pipeline."""
+    hardware = choose_hardware(base.device, "fp32")
+    with tempfile.TemporaryDirectory() as scratch:
+        pipeline = Pipeline(files, base.size, base.batch_size, hardware, scratch)
+        count = len(pipeline.files)
+        table = Table(
+            f"Data pipeline, {base.size} x {base.size}, batch {base.batch_size}",
+            f"{count} picture files, read before and so held in memory by the system, to batches of Lab on the device.",
+            ["epoch", "photos/s", "s", "× reference (range)"],
+        )
+        if not count:
+            table.add({"epoch": "all", "error": f"{len(files)} photographs are fewer than a batch"})
+            return table.rows
+        for name, make in _epochs(pipeline):
+            row = attempt(partial(_epoch_row, pipeline, make, base.seconds))
+            table.add({"epoch": name} | ({"error": row} if isinstance(row, str) else row))
+            forget()
+    return table.rows
+
+
+def _epochs(pipeline: Pipeline) -> Iterator[tuple[str, partial[Contender]]]:
+    """(name, what makes it)."""
+    yield "reference, every", partial(Contender, pipeline.reference_epoch)
+    yield "gancolor, first (decodes)", partial(Contender, pipeline.first_epoch)
+    if pipeline.hardware.device.type == "cuda":
+        yield "gancolor, later, photographs on the device", partial(pipeline.later_epochs, "later", "always")
+        yield "gancolor, later, photographs on the host", partial(pipeline.later_epochs, "later", "never")
+    else:
+        yield "gancolor, later", partial(pipeline.later_epochs, "later", "auto")
+
+
+def _epoch_row(pipeline: Pipeline, make: partial[Contender], seconds: float) -> Row:
+    contenders = {"mine": make()}
+    is_reference = contenders["mine"].run == pipeline.reference_epoch
+    if not is_reference:
+        contenders = {"reference": Contender(pipeline.reference_epoch)} | contenders
+    timings = interleave(contenders, pipeline.hardware.device, seconds, warm_up=1)
+    mine = timings["mine"]
+    ratio = 1.0 if is_reference else mine.speedup_over(timings["reference"])
+    return {"photos/s": len(pipeline.files) / mine.median, "s": mine.median, "× reference (range)": ratio}
+
+
+# Evaluation -----------------------------------------------------------------------------------------------------------
+
+
+def measure_evaluation(files: list[PhotoFile], architectures: list[str], base: StepSpec) -> list[Row]:
+    """The table of evaluation: on the CPU, against scikit-image photograph by photograph, and on CUDA where asked."""
+    with tempfile.TemporaryDirectory() as scratch:
+        photographs = load_photographs(files[:SCORED_PHOTOS], base.size, scratch)
+        table = Table(
+            f"Evaluation, {base.size} x {base.size}",
+            f"PSNR and SSIM (gancolor: colourfulness too) of {len(photographs)} photographs, against scikit-image one "
+            "by one on the CPU. Difference: the largest of a photograph's PSNR [dB] and SSIM.",
+            ["what", "device", "photos/s", "× reference (range)", "difference"],
+        )
+        for device in dict.fromkeys(["cpu", base.device]):
+            for what in ("metrics alone", *architectures):
+                row = attempt(partial(_evaluation_row, what, device, photographs, base))
+                table.add({"what": what, "device": device} | ({"error": row} if isinstance(row, str) else row))
+                forget()
+    return table.rows
+
+
+def _evaluation_row(what: str, device: str, photographs: Photographs, base: StepSpec) -> Row:
+    """`what`: an architecture, or "metrics alone" for pictures that are there already."""
+    hardware = choose_hardware(device, "fp32")
+    truths = list(photographs.pictures.permute(0, 2, 3, 1).numpy().copy())
+    mine: partial[dict[str, Tensor]]
+    theirs: partial[np.ndarray]
+    if what == "metrics alone":
+        made = photographs.pictures.roll(1, dims=-1)  # each beside itself, moved by a pixel
+        mine = partial(score, _rolled, photographs, hardware)
+        theirs = partial(reference.score_pictures, list(made.permute(0, 2, 3, 1).numpy().copy()), truths)
+    else:
+        generator, _ = StepSpec(what, base.size, base.batch_size, device, base.seconds).networks()
+        own, _ = StepSpec(what, base.size, base.batch_size, "cpu", base.seconds).networks()
+        generator = generator.to(hardware.device, memory_format=hardware.memory_format)  # type: ignore[call-overload]
+        mine = partial(score_generator, generator, photographs, hardware)
+        theirs = partial(reference.score_generator, own, truths)
+    contenders = {
+        "reference": Contender(theirs, as_torch_ships),
+        "mine": Contender(mine, lambda: choose_hardware(device, "fp32")),
+    }
+    timings = interleave(contenders, hardware.device, base.seconds, warm_up=1)
+    scores = mine()
+    gaps = np.abs(np.stack([scores["psnr"], scores["ssim"]], axis=1) - theirs()).max(axis=0)
+    return {
+        "photos/s": len(photographs) / timings["mine"].median,
+        "× reference (range)": timings["mine"].speedup_over(timings["reference"]),
+        "difference": f"{gaps[0]:.1e}, {gaps[1]:.1e}",
+    }
+
+
+def _rolled(pictures: Tensor) -> Tensor:
+    return to_float(pictures.roll(1, dims=-1))

@@ -1,0 +1,142 @@
+"""The plain reference that gancolor is measured against: a colorization GAN as tutorials and notebooks write it.
+
+Eager float32; photographs opened (PIL), resized and converted to Lab (scikit-image) one by one in a DataLoader's
+workers, anew in every epoch; binary cross-entropy by nn.BCEWithLogitsLoss; a generator pass for the discriminator's
+update and another for the generator's own; torch.optim.Adam as it comes; every loss brought to the host in every step.
+Networks are gancolor's, so that the loop is what differs. Global switches stay as torch ships them: on CUDA, cuDNN's
+convolutions run in TF32 and no kernel is chosen by trial.
+"""
+
+import os
+from collections.abc import Sequence
+from pathlib import Path
+
+import numpy as np
+import torch
+from PIL import Image
+from skimage.color import lab2rgb, rgb2lab
+from skimage.metrics import peak_signal_noise_ratio, structural_similarity
+from torch import Tensor, nn
+from torch.utils.data import DataLoader, Dataset
+from torchvision import transforms
+
+L1_WEIGHT = 100.0
+
+
+class PhotoDataset(Dataset[tuple[Tensor, Tensor]]):
+    """Photographs as (lightness (1, S, S), chroma (2, S, S)), half of them mirrored."""
+
+    def __init__(self, files: Sequence[Path], size: int) -> None:
+        self.files = files
+        self.transform = transforms.Compose(
+            [
+                transforms.Resize((size, size), transforms.InterpolationMode.BICUBIC),
+                transforms.RandomHorizontalFlip(),
+            ]
+        )
+
+    def __len__(self) -> int:
+        return len(self.files)
+
+    def __getitem__(self, index: int) -> tuple[Tensor, Tensor]:
+        picture = self.transform(Image.open(self.files[index]).convert("RGB"))
+        lab = transforms.functional.to_tensor(rgb2lab(np.array(picture)).astype("float32"))
+        return lab[[0]] / 50.0 - 1.0, lab[[1, 2]] / 110.0
+
+
+def make_loader(
+    files: Sequence[Path], size: int, batch_size: int, pin_memory: bool
+) -> DataLoader[tuple[Tensor, Tensor]]:
+    """Shuffled batches, with a worker a core."""
+    return DataLoader(
+        PhotoDataset(files, size),
+        batch_size,
+        shuffle=True,
+        drop_last=True,
+        num_workers=os.cpu_count() or 1,
+        pin_memory=pin_memory,
+    )
+
+
+class ReferenceTrainer:
+    """The two updates of the textbook loop, on batches as the loader gives them.
+
+    Args:
+        shares_pass: one generator pass serves both updates, as in the better notebooks.
+    """
+
+    def __init__(
+        self, generator: nn.Module, discriminator: nn.Module, device: torch.device, shares_pass: bool = False
+    ) -> None:
+        self.device, self.shares_pass = device, shares_pass
+        self.generator, self.discriminator = generator.to(device), discriminator.to(device)
+        self.gan_loss, self.l1_loss = nn.BCEWithLogitsLoss(), nn.L1Loss()
+        self.optim_g = torch.optim.Adam(self.generator.parameters(), lr=2e-4, betas=(0.5, 0.999))
+        self.optim_d = torch.optim.Adam(self.discriminator.parameters(), lr=2e-4, betas=(0.5, 0.999))
+
+    def pretrain_step(self, lightness: Tensor, chroma: Tensor) -> dict[str, float]:
+        """One step of the generator alone, on the pixel loss."""
+        lightness, chroma = lightness.to(self.device), chroma.to(self.device)
+        self.optim_g.zero_grad()
+        loss = self.l1_loss(self.generator(lightness).chroma, chroma)
+        loss.backward()
+        self.optim_g.step()
+        return {"l1": loss.item()}
+
+    def adversarial_step(self, lightness: Tensor, chroma: Tensor) -> dict[str, float]:
+        """One step of the discriminator, then one of the generator."""
+        lightness, chroma = lightness.to(self.device), chroma.to(self.device)
+
+        fake = self.generator(lightness).chroma
+        self.optim_d.zero_grad()
+        loss_fake = self._judge(lightness, fake.detach(), 0.0)
+        loss_real = self._judge(lightness, chroma, 1.0)
+        loss_d = (loss_fake + loss_real) * 0.5
+        loss_d.backward()
+        self.optim_d.step()
+
+        for parameter in self.discriminator.parameters():
+            parameter.requires_grad = False
+        if not self.shares_pass:
+            fake = self.generator(lightness).chroma
+        self.optim_g.zero_grad()
+        loss_gan = self._judge(lightness, fake, 1.0)
+        loss_l1 = self.l1_loss(fake, chroma) * L1_WEIGHT
+        loss_g = loss_gan + loss_l1
+        loss_g.backward()
+        self.optim_g.step()
+        for parameter in self.discriminator.parameters():
+            parameter.requires_grad = True
+        return {"d": loss_d.item(), "gan": loss_gan.item(), "l1": loss_l1.item(), "g": loss_g.item()}
+
+    def _judge(self, lightness: Tensor, chroma: Tensor, label: float) -> Tensor:
+        logits = self.discriminator(lightness, chroma)
+        return self.gan_loss(logits, torch.full_like(logits, label))
+
+
+def score_pictures(made: Sequence[np.ndarray], truths: Sequence[np.ndarray]) -> np.ndarray:
+    """PSNR and SSIM (Wang 2004's Gaussian window) of uint8 (S, S, 3) pictures, one by one: (N, 2)."""
+    return np.array(
+        [
+            (
+                peak_signal_noise_ratio(truth, picture),
+                structural_similarity(
+                    truth, picture, channel_axis=2, gaussian_weights=True, sigma=1.5, use_sample_covariance=False
+                ),
+            )
+            for picture, truth in zip(made, truths, strict=True)
+        ]
+    )
+
+
+@torch.no_grad()
+def score_generator(generator: nn.Module, truths: Sequence[np.ndarray]) -> np.ndarray:
+    """Colours uint8 (S, S, 3) photographs one by one and scores them: (N, 2), PSNR and SSIM."""
+    generator.eval()
+    made = []
+    for truth in truths:
+        lab = rgb2lab(truth).astype("float32")
+        lightness = torch.from_numpy(lab[..., 0])[None, None] / 50.0 - 1.0
+        lab[..., 1:] = generator(lightness).chroma[0].permute(1, 2, 0).numpy() * 110.0
+        made.append((lab2rgb(lab).clip(0, 1) * 255).round().astype(np.uint8))
+    return score_pictures(made, truths)
