@@ -140,3 +140,7 @@ class Players:
             "optim_g": self.optim_g,
             "optim_d": self.optim_d,
         }
+
+    def __str__(self) -> str:
+        sizes = [sum(p.numel() for p in network.parameters()) / 1e6 for network in (self.generator, self.discriminator)]
+        return f"{sizes[0]:.1f} M parameters; discriminator {sizes[1]:.1f} M"

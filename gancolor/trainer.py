@@ -19,6 +19,7 @@ from gancolor.errors import InputError, TrainingError
 from gancolor.files import write_json
 from gancolor.hardware import choose_hardware
 from gancolor.interruption import Interruption
+from gancolor.meter import Meter
 from gancolor.models import build_discriminator, build_generator
 from gancolor.players import Players
 from gancolor.run import Run
@@ -131,18 +132,8 @@ class Trainer:
     def _loop(self, interruption: Interruption) -> int | None:
         """Steps until the run is done, or a signal comes: returns it."""
         total, device = self.timeline.total_steps, self.hardware.device
-        batch, first = self.batches.effective_batch, self.done
-        bar = tqdm(
-            total=total * batch,
-            initial=self.done * batch,
-            desc=self.config.arch,
-            unit="photo",
-            unit_scale=True,
-            dynamic_ncols=True,
-            disable=not (distributed.is_main() and sys.stderr.isatty()),
-        )
-        self._sums: dict[str, Tensor] = {}
-        self._summed, self._since = 0, time.perf_counter()
+        first, bar = self.done, self._bar()
+        self.meter = Meter()
         for step, pictures, _ in self.batches.stream(self.done, total, device):
             terms = self._step(step, pictures)
             self.done = step + 1
@@ -156,7 +147,7 @@ class Trainer:
             if not bar.disable and (looks or device.type == "cpu"):
                 shown = ("l1", "gan", "discriminator")
                 bar.set_postfix({name: f"{terms[name].item():.3g}" for name in shown if name in terms}, refresh=False)
-            bar.update(batch)
+            bar.update(self.batches.effective_batch)
             self._foretell(self.done - first)
             evaluates = self.timeline.evaluates(self.done)
             if evaluates:
@@ -169,6 +160,18 @@ class Trainer:
                 return interruption.signal or 15  # a signal of another rank's: SIGTERM, as torchrun sends it
         bar.close()
         return None
+
+    def _bar(self) -> tqdm:
+        """Progress in photographs, on a terminal alone."""
+        return tqdm(
+            total=self.timeline.total_steps * self.batches.effective_batch,
+            initial=self.done * self.batches.effective_batch,
+            desc=self.config.arch,
+            unit="photo",
+            unit_scale=True,
+            dynamic_ncols=True,
+            disable=not (distributed.is_main() and sys.stderr.isatty()),
+        )
 
     def _foretell(self, taken: int) -> None:
         """Says once, as soon as steps take their usual time, how long the run will take, if it is long."""
@@ -193,29 +196,17 @@ class Trainer:
 
     def _log(self, terms: dict[str, Tensor]) -> None:
         """Every `log_every` steps, the means since the last time, over all ranks, to metrics.jsonl and the tracker."""
-        if self._sums.keys() != terms.keys():  # a stage has begun
-            self._sums, self._summed = {name: torch.zeros_like(value) for name, value in terms.items()}, 0
-        for name, value in terms.items():
-            self._sums[name] += value
-        self._summed += 1
+        self.meter.add(terms)
         if self.done % self.config.tracking.log_every:
             return
-        means = distributed.mean(torch.stack(list(self._sums.values())) / self._summed).tolist()
-        now = time.perf_counter()
-        speed = self._summed * self.batches.effective_batch / (now - self._since)
+        means = self.meter.read(self.batches.effective_batch)
         if self.tracker:
-            self.tracker.log(
-                self.done,
-                {
-                    "epoch": round(self.done / self.timeline.steps_per_epoch, 4),
-                    "stage": self.timeline.stage(self.done - 1),
-                    **dict(zip(terms, means, strict=True)),
-                    **self._rates(self.done - 1),
-                    "photographs_per_second": speed,
-                    "memory_gib": self.hardware.peak_memory(),
-                },
-            )
-        self._sums, self._since = {}, now
+            where = {
+                "epoch": round(self.done / self.timeline.steps_per_epoch, 4),
+                "stage": self.timeline.stage(self.done - 1),
+            }
+            memory = {"memory_gib": self.hardware.peak_memory()}
+            self.tracker.log(self.done, {**where, **means, **self._rates(self.done - 1), **memory})
 
     def _check(self, terms: dict[str, Tensor]) -> None:
         if self.players.scaler.is_enabled() and self.players.scaler.get_scale() < 1:
@@ -253,7 +244,7 @@ class Trainer:
             epoch = self.done / self.timeline.steps_per_epoch
             mark = ", best so far" if improved else ""
             self._say(f"step {self.done} ({stage}, epoch {epoch:.1f}): {self.validation.line()}{mark}")
-        self._since, self._sums = time.perf_counter(), {}  # evaluation is no part of the throughput
+        self.meter.restart()
 
     def _about(self) -> dict[str, Any]:
         """What a checkpoint says of itself."""
@@ -302,14 +293,10 @@ class Trainer:
     def _announce(self) -> None:
         if not distributed.is_main():
             return
-        config, batches, timeline, players = self.config, self.batches, self.timeline, self.players
+        config, batches, timeline = self.config, self.batches, self.timeline
         write_json(self.run.photographs, self.data.listing())
         self.run.note_start(self.done, str(self.hardware), distributed.world_size(), batches.effective_batch)
-        sizes = [
-            f"{sum(p.numel() for p in net.parameters()) / 1e6:.1f} M"
-            for net in (players.generator, players.discriminator)
-        ]
-        print(f"training {config.arch} ({sizes[0]} parameters; discriminator {sizes[1]}) on {self.hardware}")
+        print(f"training {config.arch} ({self.players}) on {self.hardware}")
         print(f"on {self.data}")
         if self.data.left_out:
             print(f"left out: {self.data.left_out} photographs, grey or undecodable; {self.run.photographs} lists them")
