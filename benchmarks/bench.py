@@ -33,7 +33,9 @@ def main() -> None:
         torch.set_num_threads(options.threads or torch.get_num_threads())
         about = header(device, sys.argv[1:])
         threads = torch.get_num_threads()
-        base = StepSpec(options.arch[0], options.size, options.batch_size, device, options.seconds, threads)
+        size, batch_size = (256, 16) if device == "cuda" else (64, 8)
+        size, batch_size = options.size or size, options.batch_size or batch_size
+        base = StepSpec(options.arch[0], size, batch_size, device, options.seconds, threads)
         parts: dict[str, list[Row]] = {}
         if "step" in options.only:
             parts["step"] = measure_steps(options.arch, base, options.compile)
@@ -59,8 +61,8 @@ def parse(argv: Sequence[str] | None = None) -> argparse.Namespace:
     )
     architectures, parts = ", ".join(ARCHITECTURES), ", ".join(PARTS)
     parser.add_argument("--device", choices=("auto", "cpu", "cuda"), default="auto", help="auto: cuda, else cpu")
-    parser.add_argument("--size", type=int, default=256, help="side of the photographs [pixels] (256)")
-    parser.add_argument("--batch_size", type=int, default=16, help="photographs a step (16)")
+    parser.add_argument("--size", type=int, help="side of the photographs [pixels] (256; on a CPU 64)")
+    parser.add_argument("--batch_size", type=int, help="photographs a step (16; on a CPU 8)")
     parser.add_argument("--seconds", type=float, default=3.0, help="to measure each contender of a row for (3)")
     parser.add_argument(
         "--threads", type=int, help="torch's threads (its own choice); take 1 where other work shares the cores"

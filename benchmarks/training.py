@@ -19,7 +19,8 @@ from gancolor.hardware import Hardware, choose_hardware
 from gancolor.models import build_discriminator, build_generator
 from gancolor.parsing import parse_train
 from gancolor.players import Players
-from gancolor.trainer import CHECK_EVERY, step_seed
+from gancolor.schedule import step_seed
+from gancolor.trainer import CHECK_EVERY
 
 STAGES = ("pretrain", "adversarial")  # in this order: the second takes the more memory
 WARM_UP = 2  # steps
