@@ -10,12 +10,11 @@ from pathlib import Path
 import hypothesis
 import numpy as np
 import pytest
+import skimage.data
 import torch
 from PIL import Image
 
 from gancolor.data.demo import draw_scene
-
-REAL_PHOTOGRAPHS = Path(__file__).resolve().parents[2] / "shared" / "data" / "photos" / "val"
 
 # Property tests try the same examples every time, and leave nothing in the working tree.
 hypothesis.configuration.set_hypothesis_home_dir(Path(tempfile.gettempdir()) / "gancolor-hypothesis")
@@ -66,11 +65,9 @@ def scenes():
 
 @pytest.fixture(scope="session")
 def real_photographs():
-    """Some real photographs, where there are any beside the repository: uint8 sRGB (3, H, W)."""
-    if not REAL_PHOTOGRAPHS.is_dir():
-        pytest.skip("no real photographs beside the repository")
-    files = sorted(REAL_PHOTOGRAPHS.glob("*.jpg"))[:4]
-    return [torch.from_numpy(np.array(Image.open(file).convert("RGB"))).permute(2, 0, 1) for file in files]
+    """The photographs that scikit-image carries (a face, a cat, a cup, a launch): uint8 sRGB (3, H, W)."""
+    pictures = (skimage.data.astronaut(), skimage.data.chelsea(), skimage.data.coffee(), skimage.data.rocket())
+    return [torch.from_numpy(picture).permute(2, 0, 1) for picture in pictures]
 
 
 @pytest.fixture

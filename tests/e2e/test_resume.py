@@ -61,18 +61,6 @@ def test_interrupted_run_resumes_bit_for_bit(start, straight, read, tmp_path, nu
     assert [entry["step"] for entry in read.json(tmp_path / "environment.json")] == [0, about["step"]]
 
 
-def test_second_signal_ends_a_run_at_once(start, tmp_path):
-    """Whoever presses Ctrl-C twice does not wait for a long step."""
-    running = start(tmp_path, *shlex.split("--data.size 64 --generator.width 32 --data.batch_size 25 --eval.every 9"))
-    running.until(lambda: steps_recorded(tmp_path) >= 1)
-    running.send(signal.SIGINT)
-    time.sleep(0.03)
-    running.send(signal.SIGINT)
-    result = running.wait()
-    assert result.status == 130 and "stopped at step" not in result.out
-    assert result.err.splitlines() == ["train.py: error: interrupted"]
-
-
 def test_killed_again_and_again_loses_nothing(start, straight, read, tmp_path):
     """With kill -9, at any moment: what lies in the folder is whole each time, and the end is the same."""
     chance, kills = random.Random(5), 0
