@@ -87,7 +87,7 @@ def load_photographs(items: Sequence[Item], size: int, cache: str | Path | None 
     The cache's key is made of the items' names and versions and the size, so a changed folder is decoded anew.
 
     Args:
-        what: names them in the progress bar.
+        what: what to call them on the terminal; where empty, nothing is said.
     """
     key = hashlib.sha256(f"{CACHE_VERSION} {size}".encode())
     for item in items:
@@ -131,7 +131,8 @@ def _build(items: Sequence[Item], size: int, folder: Path, what: str) -> None:
     for leaving in folder.parent.glob(f"{folder.name}.*/"):  # of a build that was killed
         shutil.rmtree(leaving, ignore_errors=True)
     scratch = Path(tempfile.mkdtemp(dir=folder.parent, prefix=f"{folder.name}."))
-    print(f"decoding {len(items)} {what}, once, into {folder.parent}", flush=True)
+    if what:
+        print(f"decoding {len(items)} {what}, once, into {folder.parent}", flush=True)
     names: list[str] = []
     labels: list[int] = []
     colours: list[float] = []
