@@ -15,7 +15,7 @@ from gancolor import __version__
 from gancolor.checkpoint import describe, find_generator, load_generator
 from gancolor.color import to_float
 from gancolor.config import EvaluateConfig
-from gancolor.data.photographs import Photographs, load_photographs
+from gancolor.data.photographs import Photographs, load_photographs, load_undivided
 from gancolor.data.sources import find_source, shuffled
 from gancolor.errors import InputError
 from gancolor.evaluation import Mean, Scores, colorize, greyed, score, score_generator, summarize, with_gain
@@ -67,7 +67,11 @@ class Comparison:
             items, which = [*source.val, *source.train], "photographs, all,"
         if self.config.data.val_limit is not None:
             items = shuffled(items, seed)[: self.config.data.val_limit]
-        photographs = load_photographs(items, size, self.config.data.cache, "photographs")
+        cache = self.config.data.cache
+        if source.held_out:
+            photographs = load_undivided(source, size, cache).subset([item.name for item in items])
+        else:
+            photographs = load_photographs(items, size, cache, "photographs")
         if not len(photographs):
             raise InputError(f"--data.source {name}: none of its photographs can be decoded")
         return photographs, f"{len(photographs)} {which} of {source.name}, cropped to a square of {size} x {size}"

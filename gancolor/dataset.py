@@ -6,7 +6,7 @@ from typing import Any
 import torch
 
 from gancolor.config import DataConfig
-from gancolor.data.photographs import Batches, Photographs, load_photographs
+from gancolor.data.photographs import Batches, load_source
 from gancolor.data.sources import find_source
 from gancolor.errors import InputError
 
@@ -27,8 +27,14 @@ class Dataset:
         self.source = find_source(
             config.source, seed, config.val_fraction, config.limit, config.val_limit, config.demo_photos
         )
-        self.train = self._load("training").to(device, config.on_device)
-        self.val = self._load("validation")
+        train, self.val = load_source(self.source, config.size, config.cache)
+        for part, photographs in (("training", train), ("validation", self.val)):
+            if not len(photographs):
+                name, reason = next(iter(photographs.skipped.items()))
+                raise InputError(
+                    f"--data.source {config.source}: none of its {part} photographs can be decoded ({name}: {reason})"
+                )
+        self.train = train.to(device, config.on_device)
         self.digest = f"{self.train.digest} {self.val.digest}"
         self.names_digest = hashlib.sha256("\n".join([*self.train.names, *self.val.names]).encode()).hexdigest()
         kept = self.train.colourful(config.min_colorfulness)
@@ -40,16 +46,6 @@ class Dataset:
                 f"the batch ({self.batches.effective_batch}) is larger than the training set ({len(kept)} "
                 f"photographs{grey}); lower --data.batch_size{' or --data.min_colorfulness' if left_out else ''}"
             )
-
-    def _load(self, part: str) -> Photographs:
-        items = self.source.train if part == "training" else self.source.val
-        photographs = load_photographs(items, self.config.size, self.config.cache, f"{part} photographs")
-        if not len(photographs):
-            name, reason = next(iter(photographs.skipped.items()))
-            raise InputError(
-                f"--data.source {self.config.source}: none of its {part} photographs can be decoded ({name}: {reason})"
-            )
-        return photographs
 
     @property
     def left_out(self) -> int:

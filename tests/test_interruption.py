@@ -16,10 +16,14 @@ def test_first_signal_is_kept(number):
 
 def test_second_ctrl_c_ends_at_once():
     """Whoever presses Ctrl-C twice does not wait for a long step."""
-    with Interruption():
-        signal.raise_signal(signal.SIGINT)
-        with pytest.raises(KeyboardInterrupt):
+    before = signal.signal(signal.SIGINT, signal.default_int_handler)  # a job in the background is given SIG_IGN
+    try:
+        with Interruption():
             signal.raise_signal(signal.SIGINT)
+            with pytest.raises(KeyboardInterrupt):
+                signal.raise_signal(signal.SIGINT)
+    finally:
+        signal.signal(signal.SIGINT, before)
 
 
 def test_handlers_are_given_back():

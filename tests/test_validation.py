@@ -38,7 +38,9 @@ class Colorist(nn.Module):
 
 @pytest.fixture
 def photographs(scenes):
-    return Photographs(scenes, torch.zeros(4).long(), colorfulness(to_float(scenes)), list("abcd"), "digest")
+    return Photographs(
+        scenes, torch.arange(4), torch.zeros(4).long(), colorfulness(to_float(scenes)), list("abcd"), "digest"
+    )
 
 
 @pytest.fixture

@@ -19,7 +19,7 @@ from tqdm import tqdm
 from gancolor import distributed
 from gancolor.color import to_float
 from gancolor.data.decode import UndecodableError
-from gancolor.data.sources import Item
+from gancolor.data.sources import Item, Source
 from gancolor.files import sync, umask
 from gancolor.metrics import colorfulness
 
@@ -32,7 +32,8 @@ class Photographs:
     """Decoded photographs of one size.
 
     Attributes:
-        pictures: uint8 sRGB (N, 3, S, S), memory-mapped or on a device.
+        pictures: uint8 sRGB (M, 3, S, S), memory-mapped or on a device, these photographs and perhaps others.
+        rows: int64 (N,), where these are among the pictures.
         labels: int64 (N,), -1 where there is no class.
         colorfulness: float32 (N,), of each.
         names: N of them.
@@ -41,6 +42,7 @@ class Photographs:
     """
 
     pictures: Tensor
+    rows: Tensor
     labels: Tensor
     colorfulness: Tensor
     names: list[str]
@@ -56,7 +58,18 @@ class Photographs:
 
     def take(self, indices: Tensor) -> Tensor:
         """uint8 (len(indices), 3, S, S), on the device where the photographs are."""
-        return self.pictures[indices.to(self.pictures.device)]
+        return self.pictures[self.rows[indices].to(self.pictures.device)]
+
+    def subset(self, names: Sequence[str]) -> "Photographs":
+        """Those of these names that could be decoded, in this order. The pictures are shared, not copied."""
+        numbers = {name: number for number, name in enumerate(self.names)}
+        known = [name for name in names if name in numbers]
+        chosen = torch.tensor([numbers[name] for name in known], dtype=torch.int64)
+        digest = hashlib.sha256("\n".join([self.digest, *known]).encode()).hexdigest()[:16]
+        skipped = {name: self.skipped[name] for name in names if name in self.skipped}
+        return Photographs(
+            self.pictures, self.rows[chosen], self.labels[chosen], self.colorfulness[chosen], known, digest, skipped
+        )
 
     def colourful(self, least: float) -> Tensor:
         """The indices (int64) of photographs of at least this colourfulness; the others teach not to colour."""
@@ -69,11 +82,11 @@ class Photographs:
             return self
         if where == "auto" and device.type == "cuda":
             free, _ = torch.cuda.mem_get_info(device)
-            if self.pictures.numel() > DEVICE_SHARE * free:
+            if len(self) * self.pictures[0].numel() > DEVICE_SHARE * free:
                 return self
         elif where == "auto":
             return self  # other accelerators share the machine's memory: nothing is gained
-        self.pictures = self.pictures.to(device)
+        self.pictures, self.rows = self.pictures[self.rows].to(device), torch.arange(len(self))
         return self
 
 
@@ -112,6 +125,7 @@ def _open(folder: Path, size: int, digest: str) -> Photographs:
         pictures = torch.empty(0, dtype=torch.uint8)
     return Photographs(
         pictures.view(shape),
+        torch.arange(len(names)),
         torch.tensor(index["labels"], dtype=torch.int64),
         torch.tensor(index["colorfulness"], dtype=torch.float32),
         names,
@@ -177,6 +191,22 @@ def _decoded(items: Sequence[Item], size: int) -> Iterator[tuple[Item, Tensor | 
         for start in range(0, len(items), 64 * workers):  # in chunks: a million futures at once would fill the memory
             chunk = items[start : start + 64 * workers]
             yield from zip(chunk, pool.map(load, chunk), strict=True)
+
+
+def load_source(source: Source, size: int, cache: str | Path | None = None) -> tuple[Photographs, Photographs]:
+    """A source's training and validation photographs."""
+    if source.held_out:
+        whole = load_undivided(source, size, cache)
+        return whole.subset([item.name for item in source.train]), whole.subset([item.name for item in source.val])
+    train = load_photographs(source.train, size, cache, "training photographs")
+    return train, load_photographs(source.val, size, cache, "validation photographs")
+
+
+def load_undivided(source: Source, size: int, cache: str | Path | None = None) -> Photographs:
+    """All photographs of a source that we divided ourselves, in the order of their names: decoded as one, they serve
+    every seed's split."""
+    items = sorted([*source.train, *source.val], key=lambda item: item.name)
+    return load_photographs(items, size, cache, "photographs")
 
 
 class Batches:

@@ -13,8 +13,15 @@ from PIL import Image
 
 from gancolor import distributed
 from gancolor.color import to_float
-from gancolor.data.photographs import Batches, Photographs, default_cache, load_photographs
-from gancolor.data.sources import PhotoFile, list_photographs
+from gancolor.data.photographs import (
+    Batches,
+    Photographs,
+    default_cache,
+    load_photographs,
+    load_source,
+    load_undivided,
+)
+from gancolor.data.sources import PhotoFile, find_source, list_photographs
 from gancolor.metrics import colorfulness
 
 
@@ -245,6 +252,7 @@ def numbered(count: int) -> Photographs:
     numbers = torch.arange(count, dtype=torch.uint8)
     return Photographs(
         numbers.view(-1, 1, 1, 1).expand(-1, 3, 2, 2),
+        numbers.long(),
         numbers.long() % 5,
         torch.ones(count),
         [str(n) for n in numbers],
@@ -357,3 +365,23 @@ def test_ranks_share_out_the_effective_batch(monkeypatch, ranks):
         together = torch.stack([share[step] for share in shares], dim=1).flatten()
         assert together.tolist() == expected[step]
         assert len(together.unique()) == 4 * ranks
+
+
+def test_split_of_another_seed_finds_its_photographs_decoded(photos, tmp_path):
+    splits = []
+    for seed in (0, 1):
+        source = find_source(str(photos), seed=seed, val_fraction=0.3)
+        train, val = load_source(source, 16, tmp_path)
+        assert train.names == [item.name for item in source.train]
+        assert val.names == [item.name for item in source.val]
+        splits.append((train, val))
+    assert len(list(tmp_path.glob("*/pictures.u8"))) == 1
+    (train, _), (other, _) = splits
+    assert train.names != other.names and train.digest != other.digest
+    everything = load_undivided(source, 16, tmp_path)
+    for part in (*splits[0], *splits[1]):
+        for number, name in enumerate(part.names):
+            where = everything.names.index(name)
+            assert part.take(torch.tensor([number])).equal(everything.take(torch.tensor([where])))
+            assert part.labels[number] == everything.labels[where]
+            assert part.colorfulness[number] == everything.colorfulness[where]
