@@ -37,7 +37,6 @@ class Run:
     def __init__(self, folder: str | Path) -> None:
         self.folder = Path(folder)
         self.config = self.folder / "config.yaml"
-        self.metrics = self.folder / "metrics.jsonl"
         self.last = self.folder / "last.safetensors"
         self.best = self.folder / "best.safetensors"
         self.generator = self.folder / "generator.safetensors"
