@@ -19,16 +19,17 @@ class Meter:
         """Forgets what was summed: after anything that is no step, so that the pace is that of steps."""
         self.sums: dict[str, Tensor] = {}
         self.steps = 0
-        self.since = time.perf_counter()
+        self.since = self.latest = time.perf_counter()
 
     def add(self, terms: Mapping[str, Tensor]) -> None:
-        """Adds a step's scalars. Where the names change (a stage has begun), it starts anew."""
+        """Adds a step's scalars. Where the names change (a stage has begun), it starts anew, with this step."""
         if self.sums.keys() != terms.keys():
-            self.restart()
             self.sums = {name: torch.zeros_like(value) for name, value in terms.items()}
+            self.steps, self.since = 0, self.latest
         for name, value in terms.items():
             self.sums[name] += value
         self.steps += 1
+        self.latest = time.perf_counter()
 
     def read(self, effective_batch: int) -> dict[str, float]:
         """The means over steps and ranks since the last reading, and "photographs_per_second"."""
