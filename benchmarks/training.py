@@ -12,17 +12,22 @@ from measure import Contender, Memory, Row, Table, attempt, in_fresh_process, in
 from reference import ReferenceTrainer
 from torch import Tensor, nn
 
+from gancolor.bins import bin_centres
 from gancolor.color import rgb_to_lab, to_float
 from gancolor.config import TrainConfig, to_dict
 from gancolor.data.augmentation import augment, make_augmentation
 from gancolor.hardware import Hardware, choose_hardware
 from gancolor.models import build_discriminator, build_generator
+from gancolor.models.patchgan import PatchGAN
+from gancolor.objective import Batch, Objective
 from gancolor.parsing import parse_train
+from gancolor.perceptual import perceptual_distance
 from gancolor.players import Players
-from gancolor.schedule import step_seed
+from gancolor.schedule import Stage, step_seed
 from gancolor.trainer import CHECK_EVERY
 
-STAGES = ("pretrain", "adversarial")  # in this order: the second takes the more memory
+STAGES: tuple[Stage, ...] = ("pretrain", "adversarial")  # in this order: the second takes the more memory
+CLASSES = 10  # of scenes, for networks that tell them apart
 WARM_UP = 2  # steps
 BATCHES = 4  # different ones, taken in turns
 REFERENCE = "reference"
@@ -53,19 +58,33 @@ class StepSpec:
     shares_pass: bool = False
 
     def config(self) -> TrainConfig:
-        """The architecture's recipe at this size; speed does not depend on what a backbone has learned."""
+        """The architecture's recipe at this size; speed does not depend on what a network has learned."""
         return parse_train(
             [
                 *("--arch", self.arch, "--data.size", str(self.size), "--data.batch_size", str(self.batch_size)),
-                *("--device", self.device, "--generator.backbone_weights", "random", "--tracking.wandb", "disabled"),
+                *("--generator.backbone_weights", "random", "--loss.perceptual_weights", "random"),
+                *("--device", self.device, "--tracking.wandb", "disabled"),
             ]
         )
 
-    def networks(self) -> tuple[nn.Module, nn.Module]:
+    def stages(self) -> tuple[Stage, ...]:
+        """Those of the recipe: some have no game."""
+        return STAGES if Objective(self.config().loss).plays else STAGES[:1]
+
+    def networks(self) -> tuple[nn.Module, PatchGAN]:
         config = self.config()
         torch.manual_seed(config.seed)
-        generator = build_generator(config.arch, **{**to_dict(config.generator), "size": self.size})
+        classes = CLASSES if config.loss.scene else 0
+        generator = build_generator(config.arch, **{**to_dict(config.generator), "size": self.size, "classes": classes})
         return generator, build_discriminator(self.size, **to_dict(config.discriminator))
+
+    def objective(self, device: torch.device) -> Objective:
+        """The recipe's, with colours that are all as rare."""
+        loss = self.config().loss
+        perceptual = None
+        if loss.perceptual:
+            perceptual = perceptual_distance(loss.perceptual_network, loss.perceptual_weights, device, self.size)
+        return Objective(loss, torch.ones(len(bin_centres()), device=device), perceptual)
 
     def pictures(self) -> list[Tensor]:
         """Batches of uint8 sRGB (B, 3, S, S): noise, since what a picture shows costs nothing."""
@@ -104,27 +123,28 @@ class GancolorSteps:
             self.hardware = LaidOut(self.hardware.device, self.hardware.precision, layout)
         self.augmentation = make_augmentation(spec.size, self.config.data.flip, self.config.data.crop_scale)
         optim = self.config.optim
-        self.players = Players(*spec.networks(), self.config.loss, optim, self.hardware, spec.compiled)
+        objective = spec.objective(self.hardware.device)
+        self.players = Players(*spec.networks(), objective, optim, self.hardware, spec.compiled)
         if not spec.fused:
             self.players.optim_g, self.players.optim_d = (
-                Unfused(network.parameters(), betas=optim.betas, weight_decay=optim.weight_decay)
-                for network in (self.players.generator, self.players.discriminator)
+                Unfused(fused.param_groups[0]["params"], betas=optim.betas, weight_decay=optim.weight_decay)
+                for fused in (self.players.optim_g, self.players.optim_d)
             )
         self.batches = [pictures.to(self.hardware.device) for pictures in spec.pictures()]
+        self.labels = torch.arange(spec.batch_size, device=self.hardware.device) % CLASSES
         self.done = 0
 
-    def contender(self, stage: str) -> Contender:
-        return Contender(
-            partial(self.step, stage == "adversarial"), lambda: choose_hardware(self.spec.device, self.spec.precision)
-        )
+    def contender(self, stage: Stage) -> Contender:
+        return Contender(partial(self.step, stage), lambda: choose_hardware(self.spec.device, self.spec.precision))
 
-    def step(self, adversarial: bool) -> None:
+    def step(self, stage: Stage) -> None:
         torch.manual_seed(step_seed(self.config.seed, self.done, 0))
         pictures = self.batches[self.done % BATCHES]
         lightness, chroma = rgb_to_lab(augment(self.augmentation, to_float(pictures)))
         optim = self.config.optim
-        rates = {"lr_g": optim.lr_g if adversarial else optim.lr_pretrain, "lr_d": optim.lr_d, "ema": optim.ema}
-        self.players.step(self.hardware.place(lightness), self.hardware.place(chroma), adversarial, rates)
+        lr_g = optim.lr_pretrain if stage == "pretrain" else optim.lr_g
+        batch = Batch(self.hardware.place(lightness), self.hardware.place(chroma), self.labels)
+        self.players.step(batch, stage, {"lr_g": lr_g, "lr_d": optim.lr_d, "ema": optim.ema})
         self.done += 1
         if self.done % CHECK_EVERY == 0:
             int(self.players.bad_steps)
@@ -141,7 +161,7 @@ class ReferenceSteps:
             self.batches = [(lightness.pin_memory(), chroma.pin_memory()) for lightness, chroma in self.batches]
         self.done = 0
 
-    def contender(self, stage: str) -> Contender:
+    def contender(self, stage: Stage) -> Contender:
         return Contender(partial(self.step, stage == "adversarial"), as_torch_ships)
 
     def step(self, adversarial: bool) -> None:
@@ -165,15 +185,16 @@ def make_steps(spec: StepSpec) -> GancolorSteps | ReferenceSteps:
 
 
 def measure_step(spec: StepSpec) -> list[Row]:
-    """Memory, then time, of both stages; memory is taken before the reference joins to be timed beside it."""
+    """Memory, then time, of each stage; memory is taken before the reference joins to be timed beside it."""
     torch.set_num_threads(spec.threads)  # in the fresh process too
     device = choose_hardware(spec.device, "fp32").device
     import_module("fastai.vision.learner")  # what building a network may import is no part of the step's memory
     memory = Memory(device)
     steps = make_steps(spec)
-    rows = [_words(spec, stage) | _memory_of(steps.contender(stage), memory) for stage in STAGES]
+    stages = spec.stages()
+    rows = [_words(spec, stage) | _memory_of(steps.contender(stage), memory) for stage in stages]
     reference = steps if spec.precision == REFERENCE else attempt(partial(ReferenceSteps, spec))
-    for stage, row in zip(STAGES, rows, strict=True):
+    for stage, row in zip(stages, rows, strict=True):
         if "error" not in row:
             row |= {"error": f"reference: {reference}"} if isinstance(reference, str) else (
                 _speed_of(spec, steps.contender(stage), reference.contender(stage), device)
@@ -227,7 +248,8 @@ def measure_steps(architectures: list[str], base: StepSpec, compiles: bool) -> l
     table = Table(
         f"Training step, {base.size} x {base.size}, batch {base.batch_size}",
         "gancolor's step (augmentation and rgb to Lab included) and the plain reference's (Lab done by its loader), "
-        'on the same networks. "ms reference" was measured in turns with the row\'s own.',
+        "on the same networks; gancolor with the recipe's objective, the reference with L1 and the vanilla game. \"ms "
+        "reference\" was measured in turns with the row's own.",
         ["architecture", "stage", "precision", "compiled", SPEED, "ms", BESIDE, RATIO, MEMORY],
     )
     for arch in architectures:
@@ -236,7 +258,8 @@ def measure_steps(architectures: list[str], base: StepSpec, compiles: bool) -> l
             # On a CPU memory is the process's, so each measurement has a fresh one; on CUDA torch counts its own.
             run = partial(in_fresh_process, measure_step, spec) if base.device == "cpu" else partial(measure_step, spec)
             rows = attempt(run)
-            for row in [_words(spec, stage) | {"error": rows} for stage in STAGES] if isinstance(rows, str) else rows:
+            failed = [_words(spec, stage) | {"error": rows} for stage in spec.stages()]
+            for row in failed if isinstance(rows, str) else rows:
                 table.add(row)
             forget()
     return table.rows

@@ -8,22 +8,32 @@ import math
 import re
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any, Literal, get_args
+from typing import Any, Literal
 
 import yaml
-from jsonargparse.typing import NonNegativeInt, OpenUnitInterval, PositiveInt, restricted_number_type
+from jsonargparse.typing import (
+    ClosedUnitInterval,
+    NonNegativeInt,
+    OpenUnitInterval,
+    PositiveInt,
+    restricted_number_type,
+)
 
-Architecture = Literal["ugan", "attention_ugan", "pretrained_ugan", "pretrained_attention_ugan"]
-ARCHITECTURES: tuple[str, ...] = get_args(Architecture)
+from gancolor.models import GENERATORS
+
+Architecture = Literal[tuple(GENERATORS)]  # type: ignore[valid-type]
 Norm = Literal["batch", "instance", "none"]
 Upsampling = Literal["transposed", "pixel_shuffle", "nearest"]
-GanMode = Literal["vanilla", "lsgan", "hinge"]
+GanMode = Literal["vanilla", "lsgan", "hinge", "wgan_gp"]
+Neurons = Literal["low", "medium", "high"]
+Filters = Literal["low", "high"]
 Precision = Literal["fp32", "tf32", "bf16", "fp16"]
 
 Share = restricted_number_type("Share", float, [(">", 0), ("<=", 1)], docstring="a share over 0, up to 1")
 Decay = restricted_number_type("Decay", float, [(">=", 0), ("<", 1)], docstring="from 0 to under 1")
 NonNegative = restricted_number_type("NonNegative", float, [(">=", 0), ("<", math.inf)], docstring="finite, 0 or more")
 Positive = restricted_number_type("Positive", float, [(">", 0), ("<", math.inf)], docstring="finite, over 0")
+Neighbours = restricted_number_type("Neighbours", int, [(">=", 1), ("<=", 313)], docstring="bins, 1 to 313")
 Side = restricted_number_type("Side", int, [(">=", 16), ("<=", 4096)], docstring="pixels, 16 to 4096")
 Seed = restricted_number_type("Seed", int, [(">=", 0), ("<", 2**31)], docstring="0 to 2147483647")
 
@@ -64,17 +74,24 @@ class DataConfig:
 
 @dataclass
 class GeneratorConfig:
-    """Generator (U-Net)
+    """Generator; an architecture takes the options that it has, and says which it passes over
 
     Args:
-        width: channels of the plain encoder's first level, doubled a level up to 8 times; unused with a backbone
-        depth: levels of the plain encoder; null: down to 1 x 1, at most 8; a backbone has 5
-        dropout: probability in the three decoder blocks next to the innermost
+        width: channels of the first level (ugan, attention_ugan) or layer (ltbc, eccv16); the others' follow
+        depth: levels of the plain encoder; null: down to 1 x 1, at most 8
+        dropout: probability in the three decoder blocks of a U-Net next to the innermost
         norm: normalisation of the parts that are not pretrained
-        upsampling: the decoder's
-        decoder_convs: 3 x 3 convolutions after each of the decoder's joins (pix2pix: 0)
-        backbone: pretrained encoder of the pretrained_* architectures
+        upsampling: of a U-Net's decoder
+        decoder_convs: 3 x 3 convolutions after each of a U-Net's joins (pix2pix: 0)
+        backbone: pretrained encoder of pretrained_*, deoldify and resnet18_autoencoder
         backbone_weights: imagenet (torchvision's cache, or download), random, or a file (.pth, .safetensors)
+        freeze_backbone: leave the pretrained encoder as it is
+        global_size: side that ltbc scales the photograph to for its global features [pixels]
+        classifier_width: hidden layer of ltbc's scene classifier
+        temperature: of eccv16's annealed mean: towards 0 the likeliest colour, at 1 the mean
+        neurons: widths of polychromify's fully connected layers
+        filters: widths of polychromify's convolutions
+        strides: polychromify halves the size in its convolutions, and doubles it again
     """
 
     width: PositiveInt = 64
@@ -85,6 +102,13 @@ class GeneratorConfig:
     decoder_convs: NonNegativeInt = 0
     backbone: Literal["resnet18", "resnet34", "resnet50", "resnet101"] = "resnet18"
     backbone_weights: str = "imagenet"
+    freeze_backbone: bool = False
+    global_size: Side = 224  # type: ignore[valid-type]
+    classifier_width: PositiveInt = 256
+    temperature: Share = 0.38  # type: ignore[valid-type]
+    neurons: Neurons = "high"
+    filters: Filters = "high"
+    strides: bool = False
 
 
 @dataclass
@@ -106,17 +130,53 @@ class DiscriminatorConfig:
 
 @dataclass
 class LossConfig:
-    """Objective: the weight of each term
+    """Objective: the weight of each term (docs/losses.md has the formulas), then what some of them are made with
 
     Args:
         l1: mean absolute error of the chroma (ab / 110): pix2pix's lambda
+        mse: mean squared error of the chroma
+        smooth_l1: as l1, but smooth under smooth_l1_delta
+        tv: total variation of the predicted chroma
+        perceptual: distance of the pictures' features in a network trained on ImageNet
+        color_weighted: mse, each pixel weighted by its true colour's rarity in the training set
+        bins: cross-entropy of the pixels' colour bins, weighted by their rarity (eccv16)
+        scene: cross-entropy of the scene's class (ltbc); the photographs' subfolders are the classes
+        colorfulness: 1 - colourfulness / 100 of the picture (DDColor)
+        weight_l1: sum of the absolute weights of the generator's trainable layers
+        weight_l2: sum of their squares
         gan: adversarial term; leaves pretraining alone
+        feature_matching: distance of the discriminator's features of predicted and true (pix2pixHD)
         gan_mode: the adversarial game
+        gradient_penalty: wgan_gp's, in the discriminator's objective
+        r1: gradient penalty on true pictures, in the discriminator's objective
+        smooth_l1_delta: errors under it count by their square [ab / 110]
+        perceptual_network: vgg16 (four layers) or lpips
+        perceptual_weights: that network's: imagenet (torchvision's cache, or download), random, or a file
+        uniform: share of the uniform distribution in the prior that rarity is measured by; 0: inverse frequency
+        soft_bins: nearest bins that a true colour is spread over for `bins`
     """
 
     l1: NonNegative = 100.0  # type: ignore[valid-type]
+    mse: NonNegative = 0.0  # type: ignore[valid-type]
+    smooth_l1: NonNegative = 0.0  # type: ignore[valid-type]
+    tv: NonNegative = 0.0  # type: ignore[valid-type]
+    perceptual: NonNegative = 0.0  # type: ignore[valid-type]
+    color_weighted: NonNegative = 0.0  # type: ignore[valid-type]
+    bins: NonNegative = 0.0  # type: ignore[valid-type]
+    scene: NonNegative = 0.0  # type: ignore[valid-type]
+    colorfulness: NonNegative = 0.0  # type: ignore[valid-type]
+    weight_l1: NonNegative = 0.0  # type: ignore[valid-type]
+    weight_l2: NonNegative = 0.0  # type: ignore[valid-type]
     gan: NonNegative = 1.0  # type: ignore[valid-type]
+    feature_matching: NonNegative = 0.0  # type: ignore[valid-type]
     gan_mode: GanMode = "vanilla"
+    gradient_penalty: NonNegative = 10.0  # type: ignore[valid-type]
+    r1: NonNegative = 0.0  # type: ignore[valid-type]
+    smooth_l1_delta: Positive = 0.1  # type: ignore[valid-type]
+    perceptual_network: Literal["vgg16", "lpips"] = "vgg16"
+    perceptual_weights: str = "imagenet"
+    uniform: ClosedUnitInterval = 0.5
+    soft_bins: Neighbours = 5  # type: ignore[valid-type]
 
 
 @dataclass
@@ -211,7 +271,9 @@ class TrainConfig:
         arch: architecture; its recipe is configs/ARCH.yaml
         out: the run's folder; null: runs/ARCH-SOURCE-SIZE-HASH, the hash telling runs of other options apart
         epochs: of adversarial training (may be a fraction)
-        pretrain_epochs: of generator pretraining with the pixel loss alone, before (may be a fraction)
+        pretrain_epochs: of generator pretraining without the adversarial terms, before (may be a fraction)
+        critic_epochs: of training the discriminator alone, on the pretrained generator's pictures, between the two
+            (NoGAN; may be a fraction)
         seed: of everything random
         device: auto: cuda, else mps, else cpu
         precision: auto: on CUDA bf16 where the card has it, else fp16 with a loss scaler; elsewhere fp32
@@ -220,10 +282,11 @@ class TrainConfig:
         checkpoint_every: steps between saves of the run's state; an evaluation saves too
     """
 
-    arch: Architecture = "attention_ugan"
+    arch: Architecture = "attention_ugan"  # type: ignore[valid-type]
     out: str | None = None
     epochs: NonNegative = 20.0  # type: ignore[valid-type]
     pretrain_epochs: NonNegative = 0.0  # type: ignore[valid-type]
+    critic_epochs: NonNegative = 0.0  # type: ignore[valid-type]
     seed: Seed = 0  # type: ignore[valid-type]
     device: Literal["auto", "cpu", "cuda", "mps"] = "auto"
     precision: Literal["auto", "fp32", "tf32", "bf16", "fp16"] = "auto"

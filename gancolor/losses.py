@@ -1,24 +1,103 @@
-"""Pure functions, each one term of an objective. A term's name is its weight's flag (`--loss.NAME`) and its log key."""
+"""Pure functions, each one term of an objective. A term's name is its weight's flag (`--loss.NAME`) and its log key.
 
-from collections.abc import Mapping
+Terms of pixels are means over pixels and channels of chroma (B, 2, H, W) in [-1, 1] (ab / 110), so that a weight means
+the same at every size and batch.
+"""
+
+from collections.abc import Callable, Iterable, Mapping, Sequence
 
 import torch
 import torch.nn.functional as F
 from torch import Tensor
 
+from gancolor.bins import nearest_bin, soft_encode
 from gancolor.config import GanMode
+
+Judge = Callable[[Tensor], Tensor]  # chroma (B, 2, H, W) to logits (B, 1, h, w)
+ROUNDING = 1e-6  # under the roots, whose slope has no end at 0 [squared levels of 255]
 
 
 def l1(predicted: Tensor, truth: Tensor) -> Tensor:
-    """Mean absolute error of chroma (B, 2, H, W) in [-1, 1] (Isola 2017, eq. 3)."""
+    """mean |p - t| (Isola 2017, eq. 3)."""
     return F.l1_loss(predicted.float(), truth.float())
+
+
+def mse(predicted: Tensor, truth: Tensor) -> Tensor:
+    """mean (p - t)^2."""
+    return F.mse_loss(predicted.float(), truth.float())
+
+
+def smooth_l1(predicted: Tensor, truth: Tensor, delta: float) -> Tensor:
+    """mean of d^2 / (2 delta) where d = |p - t| is under delta, d - delta / 2 elsewhere: l1's slope at large errors
+    (Girshick 2015, eq. 3)."""
+    return F.smooth_l1_loss(predicted.float(), truth.float(), beta=delta)
+
+
+def tv(predicted: Tensor) -> Tensor:
+    """Total variation: mean absolute difference of neighbours, across plus down (Rudin 1992, anisotropic)."""
+    predicted = predicted.float()
+    across, down = predicted.diff(dim=-1), predicted.diff(dim=-2)
+    return across.abs().sum() / max(across.numel(), 1) + down.abs().sum() / max(down.numel(), 1)
+
+
+def color_weighted(predicted: Tensor, truth: Tensor, weights: Tensor) -> Tensor:
+    """mean w (p - t)^2, w the weight of the true colour's bin (Vazquez 2023).
+
+    Args:
+        weights: of the bins (313,), 1 on average over the training set's smoothed prior.
+    """
+    of_pixels = weights[nearest_bin(truth)].unsqueeze(1)
+    return (of_pixels * (predicted.float() - truth.float()).square()).mean()
+
+
+def bins(logits: Tensor, truth: Tensor, weights: Tensor, neighbours: int) -> Tensor:
+    """Cross-entropy of soft-encoded colours, each pixel weighted by its bin's rarity (Zhang 2016, eq. 2); a mean over
+    pixels, where the paper has a sum.
+
+    Args:
+        logits: (B, 313, h, w); the truth is averaged down to that size.
+        weights: of the bins (313,), 1 on average over the training set's smoothed prior.
+        neighbours: bins that a colour is spread over.
+    """
+    height, width = logits.shape[-2:]
+    truth = F.adaptive_avg_pool2d(truth.float(), (height, width))
+    shares, numbers = soft_encode(truth, neighbours)
+    surprise = -(shares * logits.float().log_softmax(dim=1).gather(1, numbers)).sum(dim=1)
+    return (weights[nearest_bin(truth)] * surprise).mean()
+
+
+def scene(logits: Tensor, labels: Tensor) -> Tensor:
+    """Cross-entropy of scene logits (B, classes), a mean over the photographs whose label is not -1 (Iizuka 2016,
+    eq. 4); 0 where there are none."""
+    total = F.cross_entropy(logits.float(), labels, ignore_index=-1, reduction="sum")
+    return total / (labels >= 0).sum().clamp(min=1)
+
+
+def colorfulness(picture: Tensor) -> Tensor:
+    """1 - mean colourfulness / 100 of sRGB (B, 3, H, W) in [0, 1] (DDColor, Kang 2023, eq. 7, here with the signed
+    colourfulness of Hasler and Suesstrunk 2003). Its gradient is finite at flat grey too."""
+    red, green, blue = (picture.float() * 255).unbind(dim=1)
+    opponents = torch.stack([red - green, (red + green) / 2 - blue], dim=1).flatten(2)
+    spread = (opponents.var(dim=-1, correction=0).sum(dim=1) + ROUNDING).sqrt()
+    centre = (opponents.mean(dim=-1).square().sum(dim=1) + ROUNDING).sqrt()
+    return 1 - (spread + 0.3 * centre).mean() / 100
+
+
+def weight_l1(parameters: Iterable[Tensor]) -> Tensor:
+    """sum |w| over weights, not over biases and norms, which have one dimension."""
+    return torch.stack([p.abs().sum() for p in parameters if p.dim() > 1]).sum()
+
+
+def weight_l2(parameters: Iterable[Tensor]) -> Tensor:
+    """sum w^2 over weights, not over biases and norms, which have one dimension."""
+    return torch.stack([p.square().sum() for p in parameters if p.dim() > 1]).sum()
 
 
 def gan_generator(fake: Tensor, mode: GanMode) -> Tensor:
     """The generator's part of the game, given the discriminator's logits of its pictures (any shape).
 
     vanilla: -log D(fake), the non-saturating form (Goodfellow 2014); lsgan: (D(fake) - 1)^2 (Mao 2017);
-    hinge: -D(fake) (Lim and Ye 2017).
+    hinge: -D(fake) (Lim and Ye 2017), which is wgan_gp's too (Gulrajani 2017).
     """
     fake = fake.float()
     if mode == "vanilla":
@@ -30,13 +109,41 @@ def gan_generator(fake: Tensor, mode: GanMode) -> Tensor:
 
 def gan_discriminator(real: Tensor, fake: Tensor, mode: GanMode) -> Tensor:
     """The discriminator's part, given its logits of true and generated pictures: the mean of both, so that it learns
-    at half the generator's pace (Isola 2017, section 3.3)."""
+    at half the generator's pace (Isola 2017, section 3.3). wgan_gp: D(fake) - D(real) whole (Gulrajani 2017, eq. 3)."""
     real, fake = real.float(), fake.float()
     if mode == "vanilla":
         return (F.softplus(-real).mean() + F.softplus(fake).mean()) / 2
     if mode == "lsgan":
         return ((real - 1).square().mean() + fake.square().mean()) / 2
-    return (F.relu(1 - real).mean() + F.relu(1 + fake).mean()) / 2
+    if mode == "hinge":
+        return (F.relu(1 - real).mean() + F.relu(1 + fake).mean()) / 2
+    return fake.mean() - real.mean()
+
+
+def feature_matching(fake: Sequence[Tensor], real: Sequence[Tensor]) -> Tensor:
+    """Mean absolute difference of the discriminator's features, averaged over its layers (Wang 2018, eq. 4)."""
+    return torch.stack([F.l1_loss(a.float(), b.float()) for a, b in zip(fake, real, strict=True)]).mean()
+
+
+def r1(judge: Judge, chroma: Tensor) -> Tensor:
+    """1/2 E |grad D(x)|^2 on true pictures (Mescheder 2018, eq. 9), D the mean over a picture's patches, the gradient
+    that by its chroma."""
+    return _input_gradient(judge, chroma).square().sum(dim=1).mean() / 2
+
+
+def gradient_penalty(judge: Judge, real: Tensor, fake: Tensor) -> Tensor:
+    """E (|grad D(x)| - 1)^2 at pictures x between true and generated (Gulrajani 2017, eq. 3), D the mean over a
+    picture's patches, the gradient that by its chroma."""
+    share = torch.rand(len(real), 1, 1, 1, device=real.device)
+    return (_input_gradient(judge, torch.lerp(real, fake, share)).norm(dim=1) - 1).square().mean()
+
+
+def _input_gradient(judge: Judge, chroma: Tensor) -> Tensor:
+    """(B, 2 H W), itself differentiable."""
+    chroma = chroma.detach().float().requires_grad_()
+    score = judge(chroma).float().flatten(1).mean(dim=1).sum()
+    (gradient,) = torch.autograd.grad(score, chroma, create_graph=True)
+    return gradient.flatten(1)
 
 
 def weighted_sum(terms: Mapping[str, Tensor], weights: Mapping[str, float]) -> Tensor:

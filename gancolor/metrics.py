@@ -46,13 +46,20 @@ def colorfulness(picture: Tensor) -> Tensor:
     return spread.norm(dim=-1) + 0.3 * centre.norm(dim=-1)
 
 
-def lpips(weights: str, device: torch.device, download: bool = True, size: int = LPIPS_LEAST_SIZE) -> Metric:
+def lpips(
+    weights: str,
+    device: torch.device,
+    download: bool = True,
+    size: int = LPIPS_LEAST_SIZE,
+    option: str = "--lpips.weights",
+) -> Metric:
     """LPIPS (Zhang 2018), AlexNet, v0.1: a function of two batches of pictures to distances (B,), less is nearer.
 
     Args:
-        weights: AlexNet's: "auto" (torchvision's cache, else its server) or a file.
+        weights: AlexNet's: "auto" (torchvision's cache, else its server), "random" or a file.
         download: False: its cache alone.
         size: side of the pictures [pixels].
+        option: the flag that `weights` comes from, for errors.
 
     Raises:
         InputError: the weights can't be had, or the pictures are too small; the message says what to do.
@@ -60,11 +67,16 @@ def lpips(weights: str, device: torch.device, download: bool = True, size: int =
     if size < LPIPS_LEAST_SIZE:
         raise InputError(f"LPIPS takes pictures of {LPIPS_LEAST_SIZE} pixels or more: give a larger --data.size")
     from lpips import LPIPS
-    from torchvision.models import AlexNet_Weights
+    from torchvision.models import AlexNet_Weights, alexnet
 
+    measures = option == "--lpips.weights"  # a loss may well be of random features, a figure may not
     if weights == "auto":
-        url = AlexNet_Weights.IMAGENET1K_V1.url
-        state = load_published(url, "--lpips.weights FILE", download)
+        instead = f"{option} FILE" + ("" if measures else " (or `random`)")
+        state = load_published(AlexNet_Weights.IMAGENET1K_V1.url, instead, download)
+    elif weights == "random" and measures:
+        raise InputError(f"{option} random: such a distance measures nothing; give auto, off or a file")
+    elif weights == "random":
+        state = alexnet().state_dict()
     else:
         state = load_file(Path(weights))
     with warnings.catch_warnings():

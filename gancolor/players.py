@@ -3,15 +3,18 @@
 import copy
 import math
 from collections.abc import Mapping
+from itertools import compress
 
 import torch
 from torch import Tensor, nn
 
 from gancolor import distributed, losses
-from gancolor.config import LossConfig, OptimConfig
+from gancolor.config import OptimConfig
 from gancolor.hardware import Hardware
-
-Terms = dict[str, Tensor]
+from gancolor.models.output import Prediction
+from gancolor.models.patchgan import PatchGAN
+from gancolor.objective import Batch, Objective, Terms
+from gancolor.schedule import Stage
 
 
 class Players:
@@ -25,11 +28,10 @@ class Players:
     """
 
     def __init__(
-        self, generator: nn.Module, discriminator: nn.Module, loss: LossConfig, optim: OptimConfig, hardware: Hardware,
-        compiled: bool = False,
+        self, generator: nn.Module, discriminator: PatchGAN, objective: Objective, optim: OptimConfig,
+        hardware: Hardware, compiled: bool = False,
     ) -> None:  # fmt: skip
-        self.loss, self.clip, self.hardware = loss, optim.clip, hardware
-        self.weights = {"l1": loss.l1, "gan": loss.gan}
+        self.objective, self.clip, self.hardware = objective, optim.clip, hardware
         self.generator = generator.to(hardware.device, memory_format=hardware.memory_format)  # type: ignore[call-overload]
         self.discriminator = discriminator.to(hardware.device, memory_format=hardware.memory_format)  # type: ignore[call-overload]
         self.ema = copy.deepcopy(self.generator).requires_grad_(False).eval()
@@ -39,60 +41,79 @@ class Players:
         self.joint_generator = distributed.wrap(self.generator)
         self.joint_discriminator = distributed.wrap(self.discriminator)
         self.optim_g, self.optim_d = (
-            torch.optim.AdamW(network.parameters(), betas=optim.betas, weight_decay=optim.weight_decay, fused=True)
+            torch.optim.AdamW(
+                [parameter for parameter in network.parameters() if parameter.requires_grad],
+                betas=optim.betas, weight_decay=optim.weight_decay, fused=True,
+            )
             for network in (self.generator, self.discriminator)
-        )
+        )  # fmt: skip
         self.scaler = torch.amp.GradScaler(hardware.device.type, enabled=hardware.precision == "fp16")
         self.bad_steps = torch.zeros((), device=hardware.device)
         self._buffers = [*self.generator.buffers(), *self.discriminator.buffers()]
         pairs = list(zip(self.ema.state_dict().values(), self.generator.state_dict().values(), strict=True))
-        self._averaged = [pair for pair in pairs if pair[0].is_floating_point()]
-        self._copied = [pair for pair in pairs if not pair[0].is_floating_point()]
+        # Spectral norm's vectors are estimates that belong to the weights: the mean of several is none.
+        names = zip(self.ema.state_dict(), pairs, strict=True)
+        mean = [pair[0].is_floating_point() and not name.endswith(("._u", "._v")) for name, pair in names]
+        self._averaged = list(compress(pairs, mean))
+        self._copied = [pair for pair, averaged in zip(pairs, mean, strict=True) if not averaged]
 
-    def step(self, lightness: Tensor, chroma: Tensor, adversarial: bool, rates: Mapping[str, float]) -> Terms:
-        """One step of both players (of the generator alone in pretraining) on (B, 1, H, W) and (B, 2, H, W) in [-1, 1].
+    def step(self, batch: Batch, stage: Stage, rates: Mapping[str, float]) -> Terms:
+        """One step: of the generator alone in pretraining, of the discriminator alone as critic, else of both.
 
         Args:
             rates: "lr_g", "lr_d" and "ema".
 
         Returns:
-            The generator's terms by name, its objective ("generator"), the discriminator's ("discriminator"), and the
-            gradients' norms ("grad_norm_g", "grad_norm_d"): scalars on the device.
+            The generator's terms by name, its objective ("generator"), the discriminator's ("discriminator") and its
+            penalties, and the gradients' norms ("grad_norm_g", "grad_norm_d"): scalars on the device.
         """
         before = [buffer.clone() for buffer in self._buffers]
-        with self.hardware.autocast():
-            predicted = self.joint_generator(lightness).chroma
-        predicted = predicted.float()
-        plays = adversarial and self.loss.gan > 0
-        terms = self._discriminator_step(lightness, chroma, predicted.detach(), rates["lr_d"]) if plays else {}
-        terms |= self._generator_step(lightness, chroma, predicted, plays, rates["lr_g"])
+        plays = stage != "pretrain" and self.objective.plays
+        if stage == "critic":
+            terms = self._discriminator_step(batch, self._finished_pictures(batch), rates["lr_d"])
+        else:
+            with self.hardware.autocast():
+                prediction = self.joint_generator(batch.lightness)
+            fake = prediction.chroma.detach().float()
+            terms = self._discriminator_step(batch, fake, rates["lr_d"]) if plays else {}
+            terms |= self._generator_step(batch, prediction, plays, rates["lr_g"])
         self.scaler.update()
         stepped = torch.stack([norm for name, norm in terms.items() if name.startswith("grad_norm")]).isfinite().all()
         for buffer, old in zip(
             self._buffers, before, strict=True
         ):  # else BatchNorm's statistics would stay NaN for ever
             buffer.copy_(torch.where(stepped, buffer, old))
-        self._average(rates["ema"])
+        if stage != "critic":
+            self._average(rates["ema"])
         finite = torch.stack([value for name, value in terms.items() if not self._may_overflow(name)]).isfinite().all()
         self.bad_steps = (self.bad_steps + 1) * ~finite
         return terms
 
-    def _discriminator_step(self, lightness: Tensor, chroma: Tensor, fake: Tensor, rate: float) -> Terms:
+    @torch.no_grad()
+    def _finished_pictures(self, batch: Batch) -> Tensor:
+        """What the generator will be known by: the chroma that its moving average predicts."""
         with self.hardware.autocast():
-            judged_true = self.joint_discriminator(lightness, chroma)
-            judged_fake = self.joint_discriminator(lightness, fake)
-        loss = losses.gan_discriminator(judged_true, judged_fake, self.loss.gan_mode)
-        norm = self._descend(self.optim_d, loss, rate)
-        return {"discriminator": loss.detach(), "grad_norm_d": norm}
+            return self.ema(batch.lightness).chroma.float()
 
-    def _generator_step(self, lightness: Tensor, chroma: Tensor, predicted: Tensor, plays: bool, rate: float) -> Terms:
-        terms = {"l1": losses.l1(predicted, chroma)}
+    def _discriminator_step(self, batch: Batch, fake: Tensor, rate: float) -> Terms:
+        with self.hardware.autocast():
+            judged_true = self.joint_discriminator(batch.lightness, batch.chroma)
+            judged_fake = self.joint_discriminator(batch.lightness, fake)
+        loss = losses.gan_discriminator(judged_true, judged_fake, self.objective.loss.gan_mode)
+        penalties = self.objective.penalties(self.discriminator, batch, fake) if self.objective.penalizes else {}
+        for name, penalty in penalties.items():
+            loss = loss + getattr(self.objective.loss, name) * penalty
+        norm = self._descend(self.optim_d, loss, rate)
+        penalties = {name: penalty.detach() for name, penalty in penalties.items()}
+        return {"discriminator": loss.detach(), **penalties, "grad_norm_d": norm}
+
+    def _generator_step(self, batch: Batch, prediction: Prediction, plays: bool, rate: float) -> Terms:
+        terms = self.objective.of_generator(batch, prediction, self.optim_g.param_groups[0]["params"])
         if plays:
             self.discriminator.requires_grad_(False)
             with self.hardware.autocast():
-                judged = self.discriminator(lightness, predicted)
-            terms["gan"] = losses.gan_generator(judged, self.loss.gan_mode)
-        objective = losses.weighted_sum(terms, self.weights)
+                terms |= self.objective.of_game(self.discriminator, batch, prediction.chroma.float())
+        objective = losses.weighted_sum(terms, self.objective.weights)
         norm = self._descend(self.optim_g, objective, rate)
         self.discriminator.requires_grad_(True)
         return {name: term.detach() for name, term in terms.items()} | {
@@ -122,7 +143,7 @@ class Players:
 
     @torch.no_grad()
     def _average(self, decay: float) -> None:
-        """EMA of weights and of BatchNorm's statistics; counters are copied."""
+        """EMA of weights and of BatchNorm's statistics; counters and spectral norm's vectors are copied."""
         torch._foreach_lerp_([mine for mine, _ in self._averaged], [live for _, live in self._averaged], 1 - decay)
         for mine, live in self._copied:
             mine.copy_(live)

@@ -1,13 +1,14 @@
 """What people look at: the table on the terminal, and sample grids."""
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 
 import torch
 from PIL import Image, ImageDraw, ImageFont
 from torch import Tensor
 
-from gancolor.color import to_uint8
+from gancolor.bins import REACH, SIDE, bin_centres
+from gancolor.color import AB_RANGE, L_HALF_RANGE, lab_to_rgb, to_uint8
 from gancolor.evaluation import Mean
 from gancolor.files import write_atomically
 
@@ -21,6 +22,7 @@ COLUMNS = {
 }
 MARGIN = 4  # between pictures [pixels]
 HEADING = 24  # height of a system's name [pixels]
+PRIOR_CELL, PRIOR_LIGHTNESS = 10, 70  # side of a bin [pixels], and L that the bins' own colours are shown at
 LEAST_SIDE = 128  # that a picture is shown at: smaller ones are enlarged [pixels]
 
 
@@ -40,6 +42,14 @@ def _cell(value: Mean | None, digits: int) -> str:
     if value.stderr != value.stderr:  # a single photograph, or a system without spread
         return f"{value.mean:.{digits}f}"
     return f"{value.mean:.{digits}f} ± {value.stderr:.{digits}f}"
+
+
+def markdown_table(rows: Sequence[Sequence[str]]) -> str:
+    """The first row is the heading; the first column stands to the left, the others to the right."""
+    widths = [max(map(len, column)) for column in zip(*rows, strict=True)]
+    lines = [" | ".join([row[0].ljust(widths[0]), *map(str.rjust, row[1:], widths[1:])]) for row in rows]
+    rule = " | ".join(["-" * widths[0], *("-" * (width - 1) + ":" for width in widths[1:])])
+    return "\n".join(f"| {line} |" for line in [lines[0], rule, *lines[1:]])
 
 
 def save_grid(path: Path, rows: Mapping[str, Tensor]) -> None:
@@ -76,3 +86,35 @@ def sample_indices(count: int, samples: int) -> Tensor:
     Drawn by lot: photographs that lie evenly spaced in a folder may all be of one kind.
     """
     return torch.randperm(count, generator=torch.Generator().manual_seed(0))[:samples].sort().values
+
+
+def save_prior(path: Path, prior: Tensor, rarity: Tensor) -> None:
+    """A PNG of the colour bins over the plane of a (to the right) and b (upwards): each in its own colour, its share of
+    the training set's pixels, and its weight, the last two on logarithmic scales, white for most.
+
+    Args:
+        prior, rarity: (313,).
+    """
+    centres = bin_centres()
+    lightness = torch.full((len(centres), 1, 1, 1), PRIOR_LIGHTNESS / L_HALF_RANGE - 1)
+    own = lab_to_rgb(lightness, centres[..., None, None]).flatten(1)
+    panels = {
+        f"colours (L = {PRIOR_LIGHTNESS})": own,
+        f"share: {prior.min():.1g} to {prior.max():.2g}": _log_scale(prior),
+        f"weight: {rarity.min():.2g} to {rarity.max():.3g}": _log_scale(rarity),
+    }
+    places = (centres * AB_RANGE / SIDE).round().long() + REACH
+    count = 2 * REACH + 1
+    pictures = {}
+    for name, colours in panels.items():
+        plane = torch.full((3, count, count), 0.2)
+        plane[:, count - 1 - places[:, 1], places[:, 0]] = colours.T
+        pictures[name] = plane.repeat_interleave(PRIOR_CELL, 1).repeat_interleave(PRIOR_CELL, 2).unsqueeze(0)
+    save_grid(path, pictures)
+
+
+def _log_scale(values: Tensor) -> Tensor:
+    """(N,) to greys (N, 3), 0 for the least and 1 for the greatest."""
+    logs = values.clamp(min=1e-12).log()
+    greys = (logs - logs.min()) / (logs.max() - logs.min()).clamp(min=1e-12)
+    return greys[:, None].expand(-1, 3)

@@ -26,6 +26,7 @@ class Run:
     config.yaml         every option, resolved
     environment.json    each start: command, versions, hardware
     photographs.json    how many, which were left out and why, and the split where we made it
+    prior.png           the training set's colours, where the objective weighs by their rarity
     metrics.jsonl       one JSON object a line
     samples/            grey, predicted, truth at every evaluation
     last.safetensors    all that resuming needs
@@ -41,6 +42,7 @@ class Run:
         self.best = self.folder / "best.safetensors"
         self.generator = self.folder / "generator.safetensors"
         self.photographs = self.folder / "photographs.json"
+        self.prior = self.folder / "prior.png"
         self.results = self.folder / "results.json"
         self._lock = FileLock(self.folder / ".lock")
 

@@ -8,40 +8,58 @@ from typing import Literal
 
 from gancolor.config import OptimConfig
 
-Stage = Literal["pretrain", "adversarial"]
+Stage = Literal["pretrain", "critic", "adversarial"]
 
 
 @dataclass(frozen=True)
 class Timeline:
-    """Generator pretraining, then adversarial training. Steps are counted from 0; `done` counts finished ones."""
+    """Generator pretraining, training of the discriminator alone, adversarial training: each may be of no length, and
+    has a step at least if it has any. Steps are counted from 0; `done` counts finished ones."""
 
     steps_per_epoch: int
     pretrain_epochs: float
     epochs: float
     evaluate_every: float = 1.0
+    critic_epochs: float = 0.0
 
     @property
-    def pretrain_steps(self) -> int:
-        return round(self.pretrain_epochs * self.steps_per_epoch)
+    def spans(self) -> dict[Stage, tuple[int, int]]:
+        """Each stage's first step, and the one after its last."""
+        pretrained = self._steps(self.pretrain_epochs)
+        judged = pretrained + self._steps(self.critic_epochs)
+        total = judged + self._steps(self.epochs)
+        return {"pretrain": (0, pretrained), "critic": (pretrained, judged), "adversarial": (judged, total)}
+
+    def _steps(self, epochs: float) -> int:
+        return max(round(epochs * self.steps_per_epoch), 1) if epochs else 0
 
     @property
     def total_steps(self) -> int:
-        return self.pretrain_steps + round(self.epochs * self.steps_per_epoch)
+        return self.spans["adversarial"][1]
 
     def stage(self, step: int) -> Stage:
-        return "pretrain" if step < self.pretrain_steps else "adversarial"
+        return next((stage for stage, (_, last) in self.spans.items() if step < last), "adversarial")
 
     def span(self, step: int) -> tuple[int, int]:
         """The first step of the step's stage, and the one after its last."""
-        if self.stage(step) == "pretrain":
-            return 0, self.pretrain_steps
-        return self.pretrain_steps, self.total_steps
+        return self.spans[self.stage(step)]
 
     def evaluates(self, done: int) -> bool:
-        """Whether an evaluation follows the `done`-th step: every so many epochs, and at the end of each stage."""
+        """Whether an evaluation follows the `done`-th step: every so many epochs, and at the end of each stage; but
+        never while the generator rests."""
         first, last = self.span(done - 1)
         every = max(round(self.evaluate_every * self.steps_per_epoch), 1)
-        return done == last or (done - first) % every == 0
+        return self.stage(done - 1) != "critic" and (done == last or (done - first) % every == 0)
+
+    def __str__(self) -> str:
+        """Steps of each stage."""
+        words: dict[Stage, str] = {
+            "pretrain": "of pretraining",
+            "critic": "of the critic",
+            "adversarial": "adversarial",
+        }
+        steps = {words[stage]: last - first for stage, (first, last) in self.spans.items()}
+        return ", ".join(f"{count} {name}" for name, count in steps.items() if count or name != "of the critic")
 
 
 def rate_factor(optim: OptimConfig, timeline: Timeline, step: int) -> float:

@@ -10,8 +10,10 @@ from torch import Tensor
 from tqdm import tqdm
 
 from gancolor import distributed
+from gancolor.assembly import assemble
+from gancolor.bins import bin_centres
 from gancolor.checkpoint import describe, export_generator, load_state, save_state
-from gancolor.color import rgb_to_lab, to_float
+from gancolor.color import AB_RANGE, rgb_to_lab, to_float
 from gancolor.config import TrainConfig, to_dict
 from gancolor.data.augmentation import augment, make_augmentation
 from gancolor.dataset import Dataset
@@ -20,8 +22,8 @@ from gancolor.files import write_json
 from gancolor.hardware import choose_hardware
 from gancolor.interruption import Interruption
 from gancolor.meter import Meter
-from gancolor.models import build_discriminator, build_generator
-from gancolor.players import Players
+from gancolor.objective import Batch, Terms
+from gancolor.report import save_prior
 from gancolor.run import Run
 from gancolor.schedule import Timeline, rates, step_seed
 from gancolor.tracking import Tracker, wandb_mode
@@ -49,26 +51,16 @@ class Trainer:
             self.run.open(config)
         self.data = Dataset(config.data, config.seed, self.hardware.device)
         self.batches = self.data.batches
-        self.timeline = Timeline(self.batches.steps_per_epoch, config.pretrain_epochs, config.epochs, config.eval.every)
+        self.timeline = Timeline(
+            self.batches.steps_per_epoch, config.pretrain_epochs, config.epochs, config.eval.every, config.critic_epochs
+        )
         if not self.timeline.total_steps:
             raise InputError("nothing to train: --epochs and --pretrain_epochs come to no step")
         self.augmentation = make_augmentation(config.data.size, config.data.flip, config.data.crop_scale)
-        self.players = self._build_players()
+        self.assembly = assemble(config, self.data, self.hardware)
+        self.players = self.assembly.players
         self.validation = Validation(self.data.val, config.eval, config.lpips.weights, self.hardware)
         self.done = self._resume()
-
-    # Building ---------------------------------------------------------------------------------------------------------
-
-    def _build_players(self) -> Players:
-        torch.manual_seed(self.config.seed)
-        size, norm = self.config.data.size, self.config.generator.norm
-        if self.config.data.batch_size == 1 and size <= 32 and norm == "batch" and "pretrained" in self.config.arch:
-            raise InputError("a batch of one at 32 pixels or less leaves BatchNorm a single value: give a larger one")
-        self.generator_options = {**to_dict(self.config.generator), "size": size}
-        generator = build_generator(self.config.arch, **self.generator_options)
-        discriminator = build_discriminator(size, **to_dict(self.config.discriminator))
-        config = self.config
-        return Players(generator, discriminator, config.loss, config.optim, self.hardware, config.compile)
 
     def _resume(self) -> int:
         """Takes up the run's last state, if there is one, and returns the steps that are done."""
@@ -134,8 +126,8 @@ class Trainer:
         total, device = self.timeline.total_steps, self.hardware.device
         first, bar = self.done, self._bar()
         self.meter = Meter()
-        for step, pictures, _ in self.batches.stream(self.done, total, device):
-            terms = self._step(step, pictures)
+        for step, pictures, labels in self.batches.stream(self.done, total, device):
+            terms = self._step(step, pictures, labels)
             self.done = step + 1
             self._log(terms)
             looks = self.done % CHECK_EVERY == 0
@@ -183,18 +175,17 @@ class Trainer:
                 look = "; for a first look, --config configs/demo.yaml" if self.hardware.device.type == "cpu" else ""
                 self._say(f"some {hours:.0f} hours to go{look}")
 
-    def _step(self, step: int, pictures: Tensor) -> dict[str, Tensor]:
+    def _step(self, step: int, pictures: Tensor, labels: Tensor) -> Terms:
         """One step, all of whose chance (augmentation, dropout) follows from the seed, the step and the rank."""
         torch.manual_seed(step_seed(self.config.seed, step, distributed.rank()))
         lightness, chroma = rgb_to_lab(augment(self.augmentation, to_float(pictures)))
-        adversarial = self.timeline.stage(step) == "adversarial"
-        lightness, chroma = self.hardware.place(lightness), self.hardware.place(chroma)
-        return self.players.step(lightness, chroma, adversarial, self._rates(step))
+        batch = Batch(self.hardware.place(lightness), self.hardware.place(chroma), labels)
+        return self.players.step(batch, self.timeline.stage(step), self._rates(step))
 
     def _rates(self, step: int) -> dict[str, float]:
         return rates(self.config.optim, self.timeline, step, self.batches.effective_batch)
 
-    def _log(self, terms: dict[str, Tensor]) -> None:
+    def _log(self, terms: Terms) -> None:
         """Every `log_every` steps, the means since the last time, over all ranks, to metrics.jsonl and the tracker."""
         self.meter.add(terms)
         if self.done % self.config.tracking.log_every:
@@ -208,7 +199,7 @@ class Trainer:
             memory = {"memory_gib": self.hardware.peak_memory()}
             self.tracker.log(self.done, {**where, **means, **self._rates(self.done - 1), **memory})
 
-    def _check(self, terms: dict[str, Tensor]) -> None:
+    def _check(self, terms: Terms) -> None:
         if self.players.scaler.is_enabled() and self.players.scaler.get_scale() < 1:
             raise TrainingError(f"gradients up to step {self.done} overflow fp16 at any scale, {self._last_good()}")
         if int(self.players.bad_steps) < MOST_BAD_STEPS:
@@ -249,7 +240,7 @@ class Trainer:
     def _about(self) -> dict[str, Any]:
         """What a checkpoint says of itself."""
         return {
-            "generator": {"arch": self.config.arch, "options": self.generator_options},
+            "generator": {"arch": self.config.arch, "options": self.assembly.options},
             "data": self.data.summary(),
             "config": to_dict(self.config),
             "effective_batch": self.batches.effective_batch,
@@ -293,7 +284,7 @@ class Trainer:
     def _announce(self) -> None:
         if not distributed.is_main():
             return
-        config, batches, timeline = self.config, self.batches, self.timeline
+        config, batches = self.config, self.batches
         write_json(self.run.photographs, self.data.listing())
         self.run.note_start(self.done, str(self.hardware), distributed.world_size(), batches.effective_batch)
         print(f"training {config.arch} ({self.players}) on {self.hardware}")
@@ -302,10 +293,24 @@ class Trainer:
             print(f"left out: {self.data.left_out} photographs, grey or undecodable; {self.run.photographs} lists them")
         print(
             f"effective batch {batches.effective_batch} ({config.data.batch_size} x {distributed.world_size()}), "
-            f"{batches.steps_per_epoch} steps an epoch; {timeline.pretrain_steps} of pretraining, "
-            f"{timeline.total_steps - timeline.pretrain_steps} adversarial"
+            f"{batches.steps_per_epoch} steps an epoch: {self.timeline}"
         )
+        for note in self.assembly.notes:
+            print(note)
+        self._show_prior()
         print(f"run folder {self.run.folder}{f', resumed at step {self.done}' if self.done else ''}", flush=True)
+
+    def _show_prior(self) -> None:
+        """The training set's colours and what their rarity weighs, as a picture and a line."""
+        prior, rarity = self.assembly.prior, self.assembly.rarity
+        if prior is None or rarity is None:
+            return
+        save_prior(self.run.prior, prior, rarity)
+        likeliest = bin_centres()[prior.argmax()] * AB_RANGE
+        print(
+            f"colours: {prior.max():.0%} of the pixels near a, b = {likeliest[0]:.0f}, {likeliest[1]:.0f}; weights "
+            f"{rarity.min():.2f} to {rarity.max():.1f}, {self.run.prior} shows them"
+        )
 
     def _track(self) -> Tracker | None:
         if not distributed.is_main():

@@ -1,82 +1,50 @@
+"""The game and what holds in every stage; test_players_stages.py has the critic's stage and the penalties."""
+
 import copy
 import math
 
 import pytest
 import torch
 from torch import nn
+from toys import NETWORKS, PARTS, RATES, all_equal, changed, make_batch, make_players, spoiled, state_of, weights
 
 from gancolor import losses
 from gancolor.checkpoint import load_state, save_state
 from gancolor.config import LossConfig, OptimConfig
-from gancolor.hardware import Hardware
-from gancolor.models import build_discriminator, build_generator
-from gancolor.players import Players
 
-RATES = {"lr_g": 1e-3, "lr_d": 2e-3, "ema": 0.75}
-NETWORKS = ("generator", "discriminator", "ema")
-
-
-def make_players(loss=None, optim=None, precision="fp32", dropout=0.0, norm="batch", **discriminator):
-    torch.manual_seed(0)
-    generator = build_generator("attention_ugan", width=4, size=16, dropout=dropout, norm=norm)
-    opponent = build_discriminator(16, layers=1, width=4, norm=norm, **discriminator)
-    hardware = Hardware(torch.device("cpu"), precision)
-    return Players(generator, opponent, loss or LossConfig(l1=10.0), optim or OptimConfig(), hardware)
+STAGES = ("pretrain", "pretrain", "critic", "adversarial", "adversarial")  # of the first steps
 
 
 @pytest.fixture
 def batch():
-    generator = torch.Generator().manual_seed(1)
-    return [torch.rand(4, channels, 16, 16, generator=generator) * 2 - 1 for channels in (1, 2)]
-
-
-def state_of(players: Players) -> dict[str, torch.Tensor]:
-    """All that is saved of the players, by name, copied."""
-    state = {}
-    for name, part in players.parts().items():
-        if isinstance(part, nn.Module):
-            state |= {f"{name}.{key}": value.clone() for key, value in part.state_dict().items()}
-        else:
-            for number, of_one in part.state_dict()["state"].items():
-                state |= {f"{name}.{number}.{key}": value.clone() for key, value in of_one.items()}
-    return state
-
-
-def changed(before: dict, after: dict, part: str) -> set[str]:
-    return {name for name in after if name.startswith(f"{part}.") and not torch.equal(before[name], after[name])}
-
-
-def weights(network: nn.Module) -> list[torch.Tensor]:
-    return [parameter.detach().clone() for parameter in network.parameters()]
-
-
-def all_equal(one, other) -> bool:
-    return all(torch.equal(a, b) for a, b in zip(one, other, strict=True))
+    return make_batch()
 
 
 def test_one_step_changes_every_weight_of_both(batch):
     players = make_players()
     before = {name: weights(getattr(players, name)) for name in NETWORKS}
-    players.step(*batch, True, RATES)
+    players.step(batch, "adversarial", RATES)
     for name in NETWORKS:
         assert not any(torch.equal(a, b) for a, b in zip(before[name], weights(getattr(players, name)), strict=True))
 
 
 def test_terms_are_the_log_keys(batch):
     players = make_players()
-    assert set(players.step(*batch, False, RATES)) == {"l1", "generator", "grad_norm_g"}
-    terms = players.step(*batch, True, RATES)
+    assert set(players.step(batch, "pretrain", RATES)) == {"l1", "generator", "grad_norm_g"}
+    terms = players.step(batch, "adversarial", RATES)
     assert set(terms) == {"l1", "gan", "generator", "discriminator", "grad_norm_g", "grad_norm_d"}
     assert all(value.shape == () and not value.requires_grad for value in terms.values())
 
 
 @pytest.mark.parametrize(
-    ("loss", "adversarial"), [(LossConfig(), False), (LossConfig(gan=0.0), True)], ids=["pretraining", "loss.gan 0"]
+    ("loss", "stage"),
+    [(LossConfig(), "pretrain"), (LossConfig(gan=0.0), "adversarial"), (LossConfig(gan=0.0, r1=3.0), "adversarial")],
+    ids=["pretraining", "loss.gan 0", "loss.gan 0 with a penalty"],
 )
-def test_discriminator_is_left_alone(batch, loss, adversarial):
+def test_discriminator_is_left_alone(batch, loss, stage):
     players = make_players(loss)
     before = state_of(players)
-    terms = players.step(*batch, adversarial, RATES)
+    terms = players.step(batch, stage, RATES)
     after = state_of(players)
     assert not changed(before, after, "discriminator")  # its BatchNorm's statistics included
     assert not any(name.startswith("optim_d") for name in after)
@@ -89,7 +57,7 @@ def test_generators_step_leaves_the_discriminators_weights_and_gradients_alone(b
     ends = []
     for gan in (1e-3, 1e3):
         players = make_players(LossConfig(gan=gan))
-        players.step(*batch, True, RATES)
+        players.step(batch, "adversarial", RATES)
         ends.append([*weights(players.discriminator), *(p.grad for p in players.discriminator.parameters())])
         assert all(parameter.requires_grad for parameter in players.discriminator.parameters())
     assert all_equal(*ends)
@@ -98,14 +66,14 @@ def test_generators_step_leaves_the_discriminators_weights_and_gradients_alone(b
 def test_discriminators_step_leaves_the_generators_gradients_alone(batch):
     """Without weights in the objective the generator stays, though the discriminator has judged its pictures."""
     players = make_players(LossConfig(l1=0.0, gan=1e-30))
-    players.step(*batch, True, RATES)
+    players.step(batch, "adversarial", RATES)
     assert max(parameter.grad.abs().max() for parameter in players.generator.parameters()) < 1e-25
 
 
 def test_gradients_of_the_adversarial_term_reach_the_generator(batch):
     players = make_players(LossConfig(l1=0.0, gan=1.0))
     before = weights(players.generator)
-    terms = players.step(*batch, True, RATES)
+    terms = players.step(batch, "adversarial", RATES)
     assert terms["grad_norm_g"] > 0
     assert all(parameter.grad.abs().sum() > 0 for parameter in players.generator.parameters() if parameter.dim() > 1)
     assert not all_equal(before, weights(players.generator))
@@ -120,9 +88,9 @@ def test_game_is_the_textbooks(batch, mode):
     generator, discriminator = copy.deepcopy(players.generator), copy.deepcopy(players.discriminator)
     adam_g = torch.optim.Adam(generator.parameters(), lr=RATES["lr_g"], betas=optim.betas)
     adam_d = torch.optim.Adam(discriminator.parameters(), lr=RATES["lr_d"], betas=optim.betas)
-    lightness, chroma = batch
+    lightness, chroma, _ = batch
     for _ in range(3):
-        terms = players.step(lightness, chroma, True, RATES)
+        terms = players.step(batch, "adversarial", RATES)
         fake = generator(lightness).chroma
         of_d = losses.gan_discriminator(
             discriminator(lightness, chroma), discriminator(lightness, fake.detach()), mode
@@ -146,7 +114,7 @@ def test_game_is_the_textbooks(batch, mode):
 def test_each_player_has_its_own_rate(batch, idle):
     players = make_players()
     before = {name: weights(getattr(players, name)) for name in NETWORKS}
-    players.step(*batch, True, RATES | {"lr_g" if idle == "generator" else "lr_d": 0.0})
+    players.step(batch, "adversarial", RATES | {"lr_g" if idle == "generator" else "lr_d": 0.0})
     for name in ("generator", "discriminator"):
         assert all_equal(before[name], weights(getattr(players, name))) == (name == idle)
 
@@ -155,7 +123,7 @@ def test_weight_decay_is_decoupled(batch):
     plain, decaying = (make_players(optim=OptimConfig(weight_decay=decay)) for decay in (0.0, 0.1))
     start = weights(plain.generator)
     for players in (plain, decaying):
-        players.step(*batch, False, RATES)
+        players.step(batch, "pretrain", RATES)
     for first, a, b in zip(start, weights(plain.generator), weights(decaying.generator), strict=True):
         assert torch.allclose(a - b, RATES["lr_g"] * 0.1 * first, atol=1e-7)
 
@@ -164,16 +132,14 @@ def test_weight_decay_is_decoupled(batch):
 
 
 @pytest.mark.parametrize("bad", [math.nan, math.inf, -math.inf])
-@pytest.mark.parametrize("where", [0, 1], ids=["lightness", "chroma"])
-@pytest.mark.parametrize("adversarial", [False, True])
-def test_non_finite_batch_leaves_everything_as_it_was(batch, bad, where, adversarial):
+@pytest.mark.parametrize("where", ["lightness", "chroma"])
+@pytest.mark.parametrize("stage", ["pretrain", "critic", "adversarial"])
+def test_non_finite_batch_leaves_everything_as_it_was(batch, bad, where, stage):
     """Weights, BatchNorm's statistics and optimizer state, bit for bit."""
     players = make_players()
-    players.step(*batch, True, RATES)
+    players.step(batch, "adversarial", RATES)
     before = state_of(players)
-    broken = [tensor.clone() for tensor in batch]
-    broken[where][0, 0, 3, 3] = bad
-    players.step(*broken, adversarial, RATES)
+    players.step(spoiled(batch, bad, where), stage, RATES)
     after = state_of(players)
     for part in ("generator", "optim_g", "discriminator", "optim_d"):
         assert not changed(before, after, part)
@@ -184,32 +150,32 @@ def test_non_finite_batch_leaves_everything_as_it_was(batch, bad, where, adversa
 def test_first_step_can_be_left_out(batch):
     players = make_players()
     before = {name: weights(getattr(players, name)) for name in NETWORKS}
-    players.step(batch[0] * math.nan, batch[1], True, RATES)
+    players.step(spoiled(batch, math.nan), "adversarial", RATES)
     for name in NETWORKS:
         assert all_equal(before[name], weights(getattr(players, name)))
-    players.step(*batch, True, RATES)
+    players.step(batch, "adversarial", RATES)
     fresh = make_players()
-    fresh.step(*batch, True, RATES)
+    fresh.step(batch, "adversarial", RATES)
     for name in ("generator", "discriminator"):  # as though it had never been
         assert all_equal(weights(getattr(players, name)), weights(getattr(fresh, name)))
 
 
 def test_bad_steps_are_counted_in_a_row_and_a_good_one_resets(batch):
     players = make_players()
-    broken = [batch[0] * math.nan, batch[1]]
+    broken = spoiled(batch, math.nan)
     counts = []
     for bad in (False, True, True, False, True):
-        players.step(*(broken if bad else batch), True, RATES)
+        players.step(broken if bad else batch, "adversarial", RATES)
         counts.append(int(players.bad_steps))
     assert counts == [0, 1, 2, 0, 1]
 
 
 def test_training_goes_on_after_a_bad_step(batch):
     players = make_players()
-    players.step(*batch, True, RATES)
-    players.step(batch[0] * math.nan, batch[1], True, RATES)
+    players.step(batch, "adversarial", RATES)
+    players.step(spoiled(batch, math.nan), "adversarial", RATES)
     before = state_of(players)
-    terms = players.step(*batch, True, RATES)
+    terms = players.step(batch, "adversarial", RATES)
     assert all(value.isfinite() for value in terms.values())
     assert changed(before, state_of(players), "generator")
     assert players.generator.eval()(batch[0]).chroma.isfinite().all()
@@ -226,7 +192,7 @@ def norm_of(network: nn.Module) -> float:
 @pytest.mark.parametrize("clip", [1e-3, 0.05])
 def test_clipping_bounds_each_networks_gradient_and_reports_the_unclipped(batch, clip):
     plain, clipped = make_players(), make_players(optim=OptimConfig(clip=clip))
-    of_plain, of_clipped = plain.step(*batch, True, RATES), clipped.step(*batch, True, RATES)
+    of_plain, of_clipped = plain.step(batch, "adversarial", RATES), clipped.step(batch, "adversarial", RATES)
     assert of_plain["grad_norm_d"].item() == pytest.approx(norm_of(plain.discriminator), rel=1e-4)
     assert of_plain["grad_norm_d"].item() == pytest.approx(of_clipped["grad_norm_d"].item(), rel=1e-4)
     for network in (clipped.generator, clipped.discriminator):
@@ -236,7 +202,7 @@ def test_clipping_bounds_each_networks_gradient_and_reports_the_unclipped(batch,
 def test_gradients_under_the_limit_are_left_as_they_are(batch):
     plain, clipped = make_players(), make_players(optim=OptimConfig(clip=1e6))
     for players in (plain, clipped):
-        players.step(*batch, True, RATES)
+        players.step(batch, "adversarial", RATES)
     assert all_equal(weights(plain.generator), weights(clipped.generator))
 
 
@@ -247,7 +213,7 @@ def test_moving_average_by_hand(batch):
     players = make_players()
     expected = {name: value.clone() for name, value in players.generator.state_dict().items()}
     for decay in (0.1, 0.75, 0.9):
-        players.step(*batch, True, RATES | {"ema": decay})
+        players.step(batch, "adversarial", RATES | {"ema": decay})
         for name, value in players.generator.state_dict().items():
             float_ = value.is_floating_point()
             expected[name] = decay * expected[name] + (1 - decay) * value if float_ else value.clone()
@@ -260,13 +226,13 @@ def test_moving_average_by_hand(batch):
 
 def test_decay_of_0_is_the_generator_itself(batch):
     players = make_players()
-    players.step(*batch, True, RATES | {"ema": 0.0})
+    players.step(batch, "adversarial", RATES | {"ema": 0.0})
     assert all_equal(players.ema.state_dict().values(), players.generator.state_dict().values())
 
 
 def test_moving_average_is_never_trained(batch):
-    players = make_players(dropout=0.5)
-    players.step(*batch, True, RATES)
+    players = make_players(generator={"dropout": 0.5})
+    players.step(batch, "adversarial", RATES)
     assert not players.ema.training
     assert not any(parameter.requires_grad or parameter.grad is not None for parameter in players.ema.parameters())
     assert torch.equal(players.ema(batch[0]).chroma, players.ema(batch[0]).chroma)
@@ -277,8 +243,8 @@ def test_moving_average_is_never_trained(batch):
 
 def test_half_precision_leaves_weights_losses_and_colours_float32(batch):
     players = make_players(precision="bf16")
-    terms = players.step(*batch, True, RATES)
-    exact = make_players().step(*batch, True, RATES)
+    terms = players.step(batch, "adversarial", RATES)
+    exact = make_players().step(batch, "adversarial", RATES)
     assert all(value.dtype == torch.float32 and value.isfinite() for value in terms.values())
     for network in (players.generator, players.discriminator, players.ema):
         assert all(value.dtype == torch.float32 for value in network.parameters())
@@ -293,7 +259,7 @@ def largest_singular_value(layer: nn.Conv2d) -> float:
 def test_spectral_norm_bounds_every_convolution_of_the_discriminator(batch):
     players = make_players(spectral_norm=True, norm="none")
     for _ in range(30):  # each brings the estimate nearer
-        players.step(*batch, True, RATES | {"lr_d": 0.0})
+        players.step(batch, "adversarial", RATES | {"lr_d": 0.0})
     players.discriminator.eval()
     values = [largest_singular_value(m) for m in players.discriminator.modules() if isinstance(m, nn.Conv2d)]
     assert values == pytest.approx([1] * len(values), abs=0.05)
@@ -301,36 +267,36 @@ def test_spectral_norm_bounds_every_convolution_of_the_discriminator(batch):
 
 def test_spectral_norm_is_copied_and_saved(batch, tmp_path):
     players = make_players(spectral_norm=True)
-    players.step(*batch, True, RATES)
+    players.step(batch, "adversarial", RATES)
     twin = copy.deepcopy(players.discriminator).eval()
-    assert torch.equal(twin(*batch), players.discriminator.eval()(*batch))
+    assert torch.equal(twin(*batch[:2]), players.discriminator.eval()(*batch[:2]))
     players.discriminator.train()
     save_state(tmp_path / "last.safetensors", players.parts(), {})
     other = make_players(spectral_norm=True)
     load_state(tmp_path / "last.safetensors", other.parts())
     for pair in (players, other):
-        pair.step(*batch, True, RATES)
+        pair.step(batch, "adversarial", RATES)
     one, two = state_of(players), state_of(other)
     assert one.keys() == two.keys()
     assert not any(changed(one, two, part) for part in players.parts())
 
 
-@pytest.mark.parametrize("steps", [0, 1, 4])
+@pytest.mark.parametrize("steps", [0, 1, 3, 4])
 def test_saved_players_play_on_bit_for_bit(batch, tmp_path, steps):
     """Optimizer state included: the step after loading is the step that would have been."""
-    players = make_players(dropout=0.5)
+    players = make_players(generator={"dropout": 0.5})
     for step in range(steps):
         torch.manual_seed(step)
-        players.step(*batch, step > 1, RATES)
+        players.step(batch, STAGES[step], RATES)
     save_state(tmp_path / "last.safetensors", players.parts(), {"step": steps})
-    other = make_players(dropout=0.5)
-    other.step(*batch, steps > 1, RATES)  # so that it isn't in that state already
+    other = make_players(generator={"dropout": 0.5})
+    other.step(batch, STAGES[max(steps - 1, 0)], RATES)  # so that it isn't in that state already
     assert load_state(tmp_path / "last.safetensors", other.parts())["step"] == steps
     for pair in (players, other) if steps else ():
         torch.manual_seed(steps)
-        pair.step(*batch, True, RATES)
+        pair.step(batch, "adversarial", RATES)
     one, two = state_of(players), state_of(other)
-    for part in (*NETWORKS, "optim_g", "optim_d"):
+    for part in PARTS:
         if steps or part in NETWORKS:
             assert not changed(one, two, part)
 
@@ -338,9 +304,9 @@ def test_saved_players_play_on_bit_for_bit(batch, tmp_path, steps):
 def test_same_seed_same_steps(batch):
     ends = []
     for _ in range(2):
-        players = make_players(dropout=0.5)
-        for step in range(3):
+        players = make_players(generator={"dropout": 0.5})
+        for step in range(4):
             torch.manual_seed(step)
-            players.step(*batch, step > 0, RATES)
+            players.step(batch, STAGES[step], RATES)
         ends.append(state_of(players))
     assert all_equal(ends[0].values(), ends[1].values())

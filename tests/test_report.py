@@ -7,9 +7,20 @@ from hypothesis import given
 from hypothesis import strategies as st
 from PIL import Image
 
-from gancolor.color import to_uint8
+from gancolor.bins import REACH, bin_centres, nearest_bin, smoothed
+from gancolor.color import rgb_to_lab, to_uint8
 from gancolor.evaluation import Mean
-from gancolor.report import HEADING, LEAST_SIDE, MARGIN, results_table, sample_indices, save_grid
+from gancolor.report import (
+    HEADING,
+    LEAST_SIDE,
+    MARGIN,
+    PRIOR_CELL,
+    markdown_table,
+    results_table,
+    sample_indices,
+    save_grid,
+    save_prior,
+)
 
 SYSTEMS = {
     "grey": {"psnr": Mean(22.4444, 0.314), "ssim": Mean(0.91666, 0.0049), "colorfulness": Mean(0.04, 0.001)},
@@ -54,6 +65,17 @@ def test_table_has_a_line_a_system_and_no_wider_one_than_its_rule(systems):
     for row, (name, metrics) in zip(rows, systems.items(), strict=True):
         assert row.startswith(name)
         assert row.count("±") == sum(not math.isnan(mean.stderr) for mean in metrics.values())
+
+
+def test_markdown_table_has_its_columns_under_one_another():
+    """The first to the left, the others to the right, as Markdown's rule says too."""
+    rows = [["system", "PSNR", "s"], ["attention_ugan", "23.50 ± 0.25", "7"], ["ugan", "9.1", "12.5"]]
+    assert markdown_table(rows).splitlines() == [
+        "| system         |         PSNR |    s |",
+        "| -------------- | -----------: | ---: |",
+        "| attention_ugan | 23.50 ± 0.25 |    7 |",
+        "| ugan           |          9.1 | 12.5 |",
+    ]
 
 
 # The grid ---------------------------------------------------------------------------------------------------------
@@ -120,3 +142,57 @@ def test_samples_are_different_photographs_and_always_the_same(count, samples):
 def test_samples_are_from_all_over():
     chosen = sample_indices(1000, 20)
     assert chosen.max() > 700 and chosen.min() < 300 and len(set(chosen.diff().tolist())) > 5
+
+
+# The prior --------------------------------------------------------------------------------------------------------
+
+BINS, COUNT = 313, 2 * REACH + 1
+BACKGROUND = 51
+
+
+def planes(path) -> list[np.ndarray]:
+    """The three panels, one pixel a bin: (rows, columns, 3), b upwards and a to the right."""
+    side = COUNT * PRIOR_CELL
+    grid = read(path)
+    assert grid.shape == (3 * (HEADING + side) + MARGIN, side + 2 * MARGIN, 3)
+    whole = [cell(grid, row, 0, side, side).reshape(COUNT, PRIOR_CELL, COUNT, PRIOR_CELL, 3) for row in range(3)]
+    for panel in whole:
+        assert (panel == panel[:, :1, :, :1]).all()
+    return [panel[:, 0, :, 0] for panel in whole]
+
+
+def place(number: int) -> tuple[int, int]:
+    """Row and column of a bin."""
+    a, b = (bin_centres()[number] * 11).round().int().tolist()
+    return REACH - b, REACH + a
+
+
+@pytest.fixture
+def prior():
+    """Most pixels grey, a tenth of them pure blue."""
+    pure = torch.tensor([0.0, 0.0, 1.0]).reshape(1, 3, 1, 1)
+    blue, grey = (nearest_bin(rgb_to_lab(picture)[1]).item() for picture in (pure, torch.full((1, 3, 1, 1), 0.5)))
+    shares = torch.zeros(BINS)
+    shares[grey], shares[blue] = 0.9, 0.1
+    return grey, blue, smoothed(shares)
+
+
+def test_prior_is_drawn_over_the_plane_of_a_and_b(tmp_path, prior):
+    grey, blue, shares = prior
+    save_prior(tmp_path / "prior.png", shares, 1 / shares.clamp(min=1e-9))
+    colours, share, weight = planes(tmp_path / "prior.png")
+    for panel in (colours, share, weight):
+        assert ((panel != BACKGROUND).any(axis=-1)).sum() in range(BINS - 12, BINS + 1)  # a few bins may be as dark
+    assert np.ptp(colours[place(grey)].astype(int)) <= 1  # in its own colour
+    assert colours[place(blue)].argmax() == 2 and colours[place(blue)][2] > colours[place(blue)][:2].max() + 60
+    assert place(blue)[0] > REACH  # b under 0 is below
+    assert (share[place(grey)] == 255).all() and (weight[place(grey)] == 0).all()
+    assert 0 < share[place(blue)][0] < 255 and 0 < weight[place(blue)][0] < 255
+    rarest = place(int(shares.argmin()))
+    assert (share[rarest] == 0).all()
+    assert np.array_equal(np.ptp(share, axis=-1), np.zeros((COUNT, COUNT)))  # greys
+
+
+def test_equal_weights_can_be_drawn(tmp_path):
+    save_prior(tmp_path / "prior.png", torch.full((BINS,), 1 / BINS), torch.ones(BINS))
+    assert all(panel.shape == (COUNT, COUNT, 3) for panel in planes(tmp_path / "prior.png"))

@@ -18,6 +18,7 @@ timelines = st.builds(
     pretrain_epochs=st.floats(0, 6),
     epochs=st.floats(0, 6),
     evaluate_every=st.floats(0.01, 10),
+    critic_epochs=st.just(0.0) | st.floats(0, 3),
 )
 optims = st.builds(
     OptimConfig,
@@ -47,28 +48,54 @@ def test_factor_is_a_function_of_the_step_alone(optim, timeline, start):
 
 @given(timelines)
 def test_stages_follow_each_other_without_gap_or_overlap(timeline):
-    stages = [timeline.stage(step) for step in range(timeline.total_steps)]
-    assert stages == ["pretrain"] * timeline.pretrain_steps + ["adversarial"] * (len(stages) - timeline.pretrain_steps)
+    spans = timeline.spans
+    assert list(spans) == ["pretrain", "critic", "adversarial"]
+    assert spans["pretrain"][0] == 0 and spans["adversarial"][1] == timeline.total_steps
+    assert all(before[1] == after[0] for before, after in pairwise(spans.values()))
     for step in range(timeline.total_steps):
-        first, last = timeline.span(step)
-        assert first <= step < last
-        assert timeline.stage(first) == timeline.stage(last - 1) == stages[step]
-        assert first in (0, timeline.pretrain_steps) and last in (timeline.pretrain_steps, timeline.total_steps)
+        (stage,) = [stage for stage, (first, last) in spans.items() if first <= step < last]
+        assert timeline.stage(step) == stage and timeline.span(step) == spans[stage]
 
 
-def test_stage_boundary_is_where_pretraining_ends():
-    timeline = Timeline(steps_per_epoch=10, pretrain_epochs=1.5, epochs=2)
-    assert (timeline.pretrain_steps, timeline.total_steps) == (15, 35)
-    assert [timeline.stage(step) for step in (0, 14, 15, 34)] == ["pretrain", "pretrain", "adversarial", "adversarial"]
-    assert timeline.span(14) == (0, 15)
-    assert timeline.span(15) == (15, 35)
+@given(timelines)
+def test_stages_are_as_long_as_asked_and_none_is_lost_to_rounding(timeline):
+    """A short game on few photographs (deoldify's 3 % of an epoch) is a step, not none."""
+    asked = (timeline.pretrain_epochs, timeline.critic_epochs, timeline.epochs)
+    for epochs, (first, last) in zip(asked, timeline.spans.values(), strict=True):
+        steps = epochs * timeline.steps_per_epoch
+        assert last - first == (max(round(steps), 1) if epochs else 0)
+        assert abs(last - first - steps) <= 1
+
+
+def test_stage_of_every_step():
+    timeline = Timeline(steps_per_epoch=10, pretrain_epochs=1.5, epochs=2, critic_epochs=0.3)
+    assert timeline.spans == {"pretrain": (0, 15), "critic": (15, 18), "adversarial": (18, 38)}
+    assert timeline.total_steps == 38
+    assert [timeline.stage(step) for step in range(38)] == ["pretrain"] * 15 + ["critic"] * 3 + ["adversarial"] * 20
+    assert timeline.span(14) == (0, 15) and timeline.span(15) == timeline.span(17) == (15, 18)
+    assert timeline.span(18) == timeline.span(37) == (18, 38)
+    assert timeline.stage(38) == "adversarial"  # that none follows
+
+
+@pytest.mark.parametrize(
+    ("epochs", "text"),
+    [
+        ((2, 0, 3), "20 of pretraining, 30 adversarial"),
+        ((2, 0.5, 3), "20 of pretraining, 5 of the critic, 30 adversarial"),
+        ((0, 0, 1), "0 of pretraining, 10 adversarial"),
+        ((1, 0, 0), "10 of pretraining, 0 adversarial"),
+    ],
+)
+def test_timeline_says_the_steps_of_each_stage(epochs, text):
+    pretrain, critic, adversarial = epochs
+    assert str(Timeline(10, pretrain, adversarial, critic_epochs=critic)) == text
 
 
 def test_each_stage_has_the_whole_schedule():
-    timeline = Timeline(steps_per_epoch=10, pretrain_epochs=2, epochs=2)
+    timeline = Timeline(steps_per_epoch=10, pretrain_epochs=2, epochs=2, critic_epochs=2)
     for name in SCHEDULES:
         series = factors(OptimConfig(schedule=name, warmup_steps=3), timeline)
-        assert series[:20] == series[20:]
+        assert series[:20] == series[20:40] == series[40:]
 
 
 def test_constant_linear_is_constant_then_falls_linearly_to_zero():
@@ -156,6 +183,9 @@ def test_rates_are_the_options_times_the_factors():
     assert rates(optim, timeline, 0, 32) == pytest.approx({"lr_g": 1e-3, "lr_d": 3e-4, "ema": 0.1})
     assert rates(optim, timeline, 3, 32) == pytest.approx({"lr_g": 2e-3, "lr_d": 6e-4, "ema": 4 / 13})
     assert rates(optim, timeline, 13, 16) == pytest.approx({"lr_g": 2e-4, "lr_d": 3e-4, "ema": 14 / 23})
+    with_critic = Timeline(10, 1, 1, critic_epochs=1)
+    assert rates(optim, with_critic, 13, 16)["lr_d"] == pytest.approx(3e-4)
+    assert rates(optim, with_critic, 10, 16)["lr_d"] == pytest.approx(1.5e-4)  # warming up, as each stage does
 
 
 def test_seeds_of_steps_are_all_different_and_never_change():
@@ -173,19 +203,27 @@ def test_evaluates_every_so_many_epochs_and_at_the_ends_of_stages():
     assert [done for done in range(1, 41) if timeline.evaluates(done)] == [10, 15, 25, 35, 40]
 
 
+def ends(timeline: Timeline) -> set[int]:
+    """Of the stages in which the generator learns."""
+    return {last for stage, (first, last) in timeline.spans.items() if stage != "critic" and last > first}
+
+
 @given(timelines)
-def test_every_stage_ends_with_an_evaluation(timeline):
-    for done in {timeline.pretrain_steps, timeline.total_steps} - {0}:
-        assert timeline.evaluates(done)
+def test_every_stage_ends_with_an_evaluation_but_the_critics(timeline):
+    assert all(timeline.evaluates(done) for done in ends(timeline))
+    first, last = timeline.spans["critic"]
+    assert not any(timeline.evaluates(done) for done in range(first + 1, last + 1))
 
 
 @given(timelines)
 def test_evaluations_are_as_far_apart_as_asked(timeline):
     every = max(round(timeline.evaluate_every * timeline.steps_per_epoch), 1)
     marks = [done for done in range(1, timeline.total_steps + 1) if timeline.evaluates(done)]
-    ends = {timeline.pretrain_steps, timeline.total_steps}
+    resting = timeline.spans["critic"]
     previous = 0
     for done in marks:
-        assert done - previous == every or (done in ends and done - previous < every)
+        if previous == resting[0]:
+            previous = resting[1]
+        assert done - previous == every or (done in ends(timeline) and done - previous < every)
         previous = done
-    assert not timeline.total_steps or previous == timeline.total_steps
+    assert set(marks) >= ends(timeline)

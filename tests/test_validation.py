@@ -16,7 +16,7 @@ from gancolor.errors import InputError
 from gancolor.evaluation import Mean
 from gancolor.hardware import Hardware
 from gancolor.metrics import colorfulness, psnr, ssim
-from gancolor.models import Prediction
+from gancolor.models.output import Prediction
 from gancolor.validation import Validation
 
 CPU = Hardware(torch.device("cpu"), "fp32")

@@ -1,93 +1,79 @@
-"""Generators and discriminators: explicit tables, name -> builder. Builders take plain arguments, no configuration."""
+"""Generators and discriminators: an explicit table of names. Builders take plain arguments, no configuration."""
 
 from collections.abc import Callable
-from functools import partial
+from importlib import import_module
 from inspect import signature
+from typing import TYPE_CHECKING
 
-from torch import nn
-
-from gancolor.config import Norm, Upsampling
 from gancolor.errors import InputError
-from gancolor.models.encoders import PlainEncoder, ResNetEncoder
-from gancolor.models.output import Prediction
-from gancolor.models.patchgan import PatchGAN, least_size
-from gancolor.models.unet import UNet
 
-MOST_LEVELS = 8  # of pix2pix at 256 x 256
+if TYPE_CHECKING:  # torch comes with the first network, not with the list of names
+    from torch import nn
 
+    from gancolor.models.patchgan import PatchGAN
 
-def plain_unet(
-    attention: bool,
-    width: int = 64,
-    depth: int | None = None,
-    dropout: float = 0.5,
-    norm: Norm = "batch",
-    upsampling: Upsampling = "transposed",
-    decoder_convs: int = 0,
-    size: int = 256,
-) -> UNet:
-    """The U-Net with pix2pix's encoder. `depth` None: as many levels as bring `size` down to 1 x 1, at most 8.
-
-    Raises:
-        InputError: more levels than `size` can be halved.
-    """
-    most = size.bit_length() - 1
-    depth = min(MOST_LEVELS, most) if depth is None else depth
-    if not 2 <= depth <= most:
-        raise InputError(
-            f"--generator.depth {depth}: {size} pixels take 2 to {most} levels; give another, or --data.size"
-        )
-    return UNet(PlainEncoder(width, depth, norm), attention, upsampling, norm, dropout, decoder_convs)
-
-
-def pretrained_unet(
-    attention: bool,
-    backbone: str = "resnet18",
-    backbone_weights: str = "imagenet",
-    dropout: float = 0.5,
-    norm: Norm = "batch",
-    upsampling: Upsampling = "transposed",
-    decoder_convs: int = 0,
-) -> UNet:
-    """The U-Net with a pretrained ResNet for encoder."""
-    return UNet(ResNetEncoder(backbone, backbone_weights), attention, upsampling, norm, dropout, decoder_convs)
-
-
-GENERATORS: dict[str, Callable[..., nn.Module]] = {
-    "ugan": partial(plain_unet, attention=False),
-    "attention_ugan": partial(plain_unet, attention=True),
-    "pretrained_ugan": partial(pretrained_unet, attention=False),
-    "pretrained_attention_ugan": partial(pretrained_unet, attention=True),
+# Name -> the module here, and its function, that builds it.
+GENERATORS: dict[str, str] = {
+    "ugan": "unet.ugan",
+    "attention_ugan": "unet.attention_ugan",
+    "pretrained_ugan": "unet.pretrained_ugan",
+    "pretrained_attention_ugan": "unet.pretrained_attention_ugan",
+    "deoldify": "unet.deoldify",
+    "ltbc": "ltbc.ltbc",
+    "ltbc_no_classifier": "ltbc.ltbc_no_classifier",
+    "eccv16": "eccv16.eccv16",
+    "vgg16_autoencoder": "autoencoder.vgg16_autoencoder",
+    "resnet18_autoencoder": "autoencoder.resnet18_autoencoder",
+    "polychromify": "polychromify.polychromify",
+    "polychromify_v0": "polychromify.polychromify_v0",
+    "polychromify_v1": "polychromify.polychromify_v1",
+    "polychromify_v2": "polychromify.polychromify",
+    "polychromify_v3": "polychromify.polychromify_v3",
+    "polychromify_cnn": "polychromify.polychromify_cnn",
 }
 
 
-def build_generator(arch: str, **options: object) -> nn.Module:
+def generator_builder(arch: str) -> "Callable[..., nn.Module]":
+    """The function that builds the generator of a name of GENERATORS.
+
+    Raises:
+        InputError: no such architecture.
+    """
+    if arch not in GENERATORS:
+        raise InputError(f"no architecture {arch!r}; choose from {', '.join(GENERATORS)}")
+    module, function = GENERATORS[arch].rsplit(".", 1)
+    return getattr(import_module(f"{__name__}.{module}"), function)
+
+
+def generator_options(arch: str) -> set[str]:
+    """The names of the options that an architecture has."""
+    return set(signature(generator_builder(arch)).parameters)
+
+
+def build_generator(arch: str, **options: object) -> "nn.Module":
     """The generator of a name of GENERATORS. An option that only other architectures have is passed over.
 
     Raises:
         InputError: no such architecture, or options that it can't take.
         TypeError: an option that no architecture has.
     """
-    if arch not in GENERATORS:
-        raise InputError(f"no architecture {arch!r}; choose from {', '.join(GENERATORS)}")
-    known = {name: set(signature(builder).parameters) for name, builder in GENERATORS.items()}
-    if unknown := options.keys() - set().union(*known.values()):
+    builder, own = generator_builder(arch), generator_options(arch)
+    if unknown := options.keys() - own - set().union(*map(generator_options, GENERATORS)):
         raise TypeError(f"no generator has the options {sorted(unknown)}")
-    return GENERATORS[arch](**{name: value for name, value in options.items() if name in known[arch]})
+    return builder(**{name: value for name, value in options.items() if name in own})
 
 
-def build_discriminator(size: int, layers: int = 3, **options: object) -> PatchGAN:
+def build_discriminator(size: int, layers: int = 3, **options: object) -> "PatchGAN":
     """The discriminator of photographs of `size` x `size`.
 
     Raises:
         InputError: the photographs are too small for so many layers.
     """
+    from gancolor.models.patchgan import PatchGAN, least_size
+
     if size < least_size(layers):
         raise InputError(
             f"--data.size {size} is too small for --discriminator.layers {layers}, which needs {least_size(layers)}; "
             "give fewer layers or larger photographs"
         )
     return PatchGAN(layers, **options)  # type: ignore[arg-type]
-
-
-__all__ = ["GENERATORS", "PatchGAN", "Prediction", "UNet", "build_discriminator", "build_generator"]

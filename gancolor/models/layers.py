@@ -13,8 +13,15 @@ def norm_layer(norm: Norm, channels: int) -> nn.Module:
     if norm == "batch":
         return nn.BatchNorm2d(channels)
     if norm == "instance":
-        return nn.InstanceNorm2d(channels)
+        return InstanceNorm(channels)
     return nn.Identity()
+
+
+class InstanceNorm(nn.InstanceNorm2d):
+    """Leaves a map of a single place as it is, where there is nothing to normalise by and torch raises an error."""
+
+    def forward(self, features: Tensor) -> Tensor:
+        return super().forward(features) if features.shape[-2:].numel() > 1 else features
 
 
 def upsample_layer(upsampling: Upsampling, channels_in: int, channels_out: int, bias: bool) -> nn.Module:
@@ -27,6 +34,12 @@ def upsample_layer(upsampling: Upsampling, channels_in: int, channels_out: int, 
         warnings.simplefilter("ignore")  # of fastai's own imports
         from fastai.layers import PixelShuffle_ICNR
     return PixelShuffle_ICNR(channels_in, channels_out, norm_type=None, act_cls=None)
+
+
+def pad_to_multiple(picture: Tensor, stride: int) -> Tensor:
+    """(B, C, H, W) continued by replication to the right and below, up to multiples of `stride`."""
+    bottom, right = -picture.shape[-2] % stride, -picture.shape[-1] % stride
+    return F.pad(picture, (0, right, 0, bottom), mode="replicate") if bottom or right else picture
 
 
 def init_weights(module: nn.Module) -> None:
@@ -49,6 +62,16 @@ def init_weights(module: nn.Module) -> None:
         elif isinstance(layer, nn.BatchNorm2d):
             nn.init.normal_(layer.weight, 1.0, 0.02)
             nn.init.zeros_(layer.bias)
+
+
+def init_relu(layers: nn.Module) -> None:
+    """Starts convolutions and fully connected layers that ReLU follows as He 2015, eq. 10, biases at 0. Without norm,
+    torch's own start leaves little of the picture after a few layers: the same colour everywhere."""
+    for layer in layers.modules():
+        if isinstance(layer, nn.Conv2d | nn.Linear):
+            nn.init.kaiming_normal_(layer.weight, nonlinearity="relu")
+            if layer.bias is not None:
+                nn.init.zeros_(layer.bias)
 
 
 class AttentionGate(nn.Module):
@@ -76,3 +99,25 @@ class AttentionGate(nn.Module):
 
     def forward(self, skip: Tensor, gate: Tensor) -> Tensor:
         return self.out(self.attention(skip, gate) * skip)
+
+
+class SelfAttention(nn.Module):
+    """Self-attention over all places of a feature map, added with a weight that starts at zero (Zhang 2019, section 3):
+
+    out = x + gamma V softmax(Q^T K)^T, with Q and K of C / 8 channels.
+    """
+
+    def __init__(self, channels: int) -> None:
+        super().__init__()
+        between = max(channels // 8, 1)
+        self.query, self.key = (nn.Conv1d(channels, between, 1, bias=False) for _ in range(2))
+        self.value = nn.Conv1d(channels, channels, 1, bias=False)
+        self.gamma = nn.Parameter(torch.zeros(1))
+
+    def forward(self, features: Tensor) -> Tensor:
+        """(B, C, H, W) to the same shape."""
+        places = features.flatten(2)
+        query, key, value = (layer(places).transpose(1, 2) for layer in (self.query, self.key, self.value))
+        # Torch scales by the root of the width; the paper does not.
+        attended = F.scaled_dot_product_attention(query, key, value, scale=1.0)
+        return features + self.gamma * attended.transpose(1, 2).view_as(features)

@@ -40,6 +40,15 @@ class PatchGAN(nn.Module):
         """(B, 1, H, W) and (B, 2, H, W), both in [-1, 1], to logits (B, 1, h, w), over 0 for what looks true."""
         return self.layers(torch.cat([lightness, chroma], dim=1))
 
+    def features(self, lightness: Tensor, chroma: Tensor) -> list[Tensor]:
+        """What `forward` makes on its way: the outputs of every layer's activation, and last the logits."""
+        picture, found = torch.cat([lightness, chroma], dim=1), []
+        for layer in self.layers:
+            picture = layer(picture)
+            if isinstance(layer, nn.LeakyReLU):
+                found.append(picture)
+        return [*found, picture]
+
 
 def least_size(layers: int) -> int:
     """The least side that PatchGAN(layers) gives a logit for [pixels]: what is left of it after `layers` halvings is

@@ -1,16 +1,26 @@
 """The U-Net generator: an encoder, a decoder, and the skip's kind. ugan, attention_ugan, pretrained_ugan and
-pretrained_attention_ugan are the four corners of encoder x skip."""
+pretrained_attention_ugan are the four corners of encoder x skip; deoldify has a decoder of another make."""
 
 import torch
-import torch.nn.functional as F
 from torch import Tensor, nn
+from torch.nn.utils.parametrizations import spectral_norm as spectral
 
 from gancolor.config import Norm, Upsampling
+from gancolor.errors import InputError
 from gancolor.models.encoders import PlainEncoder, ResNetEncoder
-from gancolor.models.layers import AttentionGate, init_weights, norm_layer, upsample_layer
+from gancolor.models.layers import (
+    AttentionGate,
+    SelfAttention,
+    init_weights,
+    norm_layer,
+    pad_to_multiple,
+    upsample_layer,
+)
 from gancolor.models.output import Prediction
 
+MOST_LEVELS = 8  # of pix2pix at 256 x 256
 DROPOUT_BLOCKS = (1, 2, 3)  # next to the innermost, 0, as in the released PyTorch code; the paper's are 0 to 2
+SELF_ATTENTION_BLOCK = -3  # of fastai's and so DeOldify's decoders: an eighth of the size
 
 
 class DecoderBlock(nn.Module):
@@ -64,6 +74,9 @@ class UNet(nn.Module):
         attention: pass the skips through attention gates.
         dropout: probability in the (at most three) decoder blocks next to the innermost one.
         convs: 3 x 3 convolutions after each join. With any, lightness itself is joined on at full size.
+        self_attention: one self-attention layer (Zhang 2019), in the decoder block at an eighth of the size; needs a
+            ResNet's five levels.
+        spectral_norm: spectral normalisation of the decoder's convolutions (Miyato 2018).
     """
 
     def __init__(
@@ -74,6 +87,8 @@ class UNet(nn.Module):
         norm: Norm = "batch",
         dropout: float = 0.5,
         convs: int = 0,
+        self_attention: bool = False,
+        spectral_norm: bool = False,
     ) -> None:
         super().__init__()
         self.encoder = encoder
@@ -97,14 +112,85 @@ class UNet(nn.Module):
             self.to_chroma = nn.Identity()
         for part in (self.blocks, self.head, self.to_chroma):
             init_weights(part)
+        if self_attention:
+            chosen = self.blocks[SELF_ATTENTION_BLOCK]
+            assert isinstance(chosen, DecoderBlock)
+            chosen.refine.append(SelfAttention(chosen.channels))
+        if spectral_norm:
+            for layer in (*self.blocks.modules(), *self.head.modules(), *self.to_chroma.modules()):
+                if isinstance(layer, nn.Conv2d | nn.ConvTranspose2d | nn.Conv1d):
+                    spectral(layer)
 
     def forward(self, lightness: Tensor) -> Prediction:
         height, width = lightness.shape[-2:]
-        bottom, right = -height % self.stride, -width % self.stride
-        if bottom or right:
-            lightness = F.pad(lightness, (0, right, 0, bottom), mode="replicate")
+        lightness = pad_to_multiple(lightness, self.stride)
         *skips, features = self.encoder(lightness)
         for block, skip in zip(self.blocks, reversed(skips), strict=True):
             features = block(features, skip)
         features = self.head(features, lightness) if isinstance(self.head, DecoderBlock) else self.head(features)
         return Prediction(torch.tanh(self.to_chroma(features))[..., :height, :width])
+
+
+def plain_unet(
+    attention: bool, width: int, depth: int | None, dropout: float, norm: Norm, upsampling: Upsampling,
+    decoder_convs: int, size: int,
+) -> UNet:  # fmt: skip
+    """The U-Net with pix2pix's encoder. `depth` None: as many levels as bring `size` down to 1 x 1, at most 8.
+
+    Raises:
+        InputError: more levels than `size` can be halved.
+    """
+    most = size.bit_length() - 1
+    depth = min(MOST_LEVELS, most) if depth is None else depth
+    if not 2 <= depth <= most:
+        raise InputError(
+            f"--generator.depth {depth}: {size} pixels take 2 to {most} levels; give another, or --data.size"
+        )
+    return UNet(PlainEncoder(width, depth, norm), attention, upsampling, norm, dropout, decoder_convs)
+
+
+def ugan(
+    width: int = 64, depth: int | None = None, dropout: float = 0.5, norm: Norm = "batch",
+    upsampling: Upsampling = "transposed", decoder_convs: int = 0, size: int = 256,
+) -> UNet:  # fmt: skip
+    """pix2pix's U-Net (Isola 2017)."""
+    return plain_unet(False, width, depth, dropout, norm, upsampling, decoder_convs, size)
+
+
+def attention_ugan(
+    width: int = 64, depth: int | None = None, dropout: float = 0.5, norm: Norm = "batch",
+    upsampling: Upsampling = "transposed", decoder_convs: int = 0, size: int = 256,
+) -> UNet:  # fmt: skip
+    """pix2pix's U-Net with attention gates on its skips (Oktay 2018)."""
+    return plain_unet(True, width, depth, dropout, norm, upsampling, decoder_convs, size)
+
+
+def pretrained_ugan(
+    backbone: str = "resnet18", backbone_weights: str = "imagenet", freeze_backbone: bool = False,
+    dropout: float = 0.5, norm: Norm = "batch", upsampling: Upsampling = "transposed", decoder_convs: int = 0,
+) -> UNet:  # fmt: skip
+    """The U-Net with a pretrained ResNet for encoder."""
+    encoder = ResNetEncoder(backbone, backbone_weights, freeze_backbone)
+    return UNet(encoder, False, upsampling, norm, dropout, decoder_convs)
+
+
+def pretrained_attention_ugan(
+    backbone: str = "resnet18", backbone_weights: str = "imagenet", freeze_backbone: bool = False,
+    dropout: float = 0.5, norm: Norm = "batch", upsampling: Upsampling = "transposed", decoder_convs: int = 0,
+) -> UNet:  # fmt: skip
+    """The U-Net with a pretrained ResNet for encoder and attention gates on its skips."""
+    encoder = ResNetEncoder(backbone, backbone_weights, freeze_backbone)
+    return UNet(encoder, True, upsampling, norm, dropout, decoder_convs)
+
+
+def deoldify(
+    backbone: str = "resnet34", backbone_weights: str = "imagenet", freeze_backbone: bool = False,
+    dropout: float = 0.0, norm: Norm = "batch", upsampling: Upsampling = "pixel_shuffle", decoder_convs: int = 2,
+) -> UNet:  # fmt: skip
+    """DeOldify's U-Net (Antic 2018, released code): a ResNet for encoder, spectral norm with BatchNorm and a
+    self-attention layer in the decoder. Its "artistic" model has ResNet-34, "stable" ResNet-101.
+
+    The decoder's widths are this class's, not fastai's DynamicUnet times 1.5 or 2.
+    """
+    encoder = ResNetEncoder(backbone, backbone_weights, freeze_backbone)
+    return UNet(encoder, False, upsampling, norm, dropout, decoder_convs, self_attention=True, spectral_norm=True)

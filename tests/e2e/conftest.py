@@ -237,7 +237,7 @@ class Read:
     @classmethod
     def losses(cls, run: Path) -> list[dict]:
         """The lines of steps, without how fast they went."""
-        lines = [line for line in cls.metrics(run) if "l1" in line]
+        lines = [line for line in cls.metrics(run) if "lr_g" in line]
         unlike = ("photographs_per_second", "memory_gib")
         return [{name: value for name, value in line.items() if name not in unlike} for line in lines]
 

@@ -17,8 +17,7 @@ import yaml
 from PIL import Image
 
 import gancolor
-
-ARCHITECTURES = ("ugan", "attention_ugan", "pretrained_ugan", "pretrained_attention_ugan")
+from gancolor.models import GENERATORS
 
 
 def test_prints_what_it_trains_on_and_where_the_result_is(finished, photographs):
@@ -99,17 +98,20 @@ def test_finished_generator_colours_any_size(finished):
     assert chroma.shape == (2, 2, 37, 50) and chroma.abs().max() <= 1
 
 
-@pytest.mark.parametrize("arch", ARCHITECTURES)
+@pytest.mark.parametrize("arch", GENERATORS)
 def test_each_architecture_trains_by_its_recipe(commands, read, tmp_path, arch):
     size = "--data.size 32 --discriminator.layers 2 --discriminator.width 4 --data.batch_size 2 --data.limit 4"
-    small = "--data.demo_photos 20 --data.val_limit 2 --generator.width 4 --generator.backbone_weights random"
+    small = "--data.demo_photos 20 --data.val_limit 2 --generator.width 4 --generator.global_size 32"
+    small += " --generator.backbone_weights random --loss.perceptual_weights random"
     steps = "--pretrain_epochs 0.5 --epochs 0.5 --tracking.log_every 1"
     fresh = arch == "pretrained_attention_ugan"  # whose imports have the most to say
     result = commands.train(
         "--arch", arch, *size.split(), *small.split(), *steps.split(), "--out", tmp_path, fresh=fresh
     ).ok()
     assert result.out.splitlines()[-1] == f"generator  {tmp_path / 'generator.safetensors'}"
-    assert [line["stage"] for line in read.losses(tmp_path)] == ["pretrain", "adversarial"]
+    stages = [line["stage"] for line in read.losses(tmp_path)]
+    assert stages == ["pretrain", *["critic"] * stages.count("critic"), "adversarial"]
+    assert ("critic" in stages) == (arch == "deoldify")
     assert list(read.json(tmp_path / "results.json"))[1] == arch
     generator = gancolor.load_generator(tmp_path / "generator.safetensors")
     with torch.inference_mode():

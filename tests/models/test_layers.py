@@ -1,8 +1,17 @@
 import pytest
 import torch
+import torch.nn.functional as F
 from torch import nn
 
-from gancolor.models.layers import AttentionGate, init_weights, norm_layer, upsample_layer
+from gancolor.models import build_generator
+from gancolor.models.layers import (
+    AttentionGate,
+    SelfAttention,
+    init_weights,
+    norm_layer,
+    pad_to_multiple,
+    upsample_layer,
+)
 
 UPSAMPLINGS = ["transposed", "pixel_shuffle", "nearest"]
 
@@ -11,8 +20,34 @@ UPSAMPLINGS = ["transposed", "pixel_shuffle", "nearest"]
     ("norm", "expected"), [("batch", nn.BatchNorm2d), ("instance", nn.InstanceNorm2d), ("none", nn.Identity)]
 )
 def test_norms(norm, expected):
-    assert type(norm_layer(norm, 6)) is expected
+    assert isinstance(norm_layer(norm, 6), expected)
     assert norm_layer(norm, 6)(torch.rand(2, 6, 4, 4)).shape == (2, 6, 4, 4)
+
+
+@pytest.mark.parametrize("training", [False, True])
+def test_instance_norm_leaves_a_single_place_as_it_is(training):
+    """torch's own raises an error, and so there would be no answer to small photographs."""
+    layer = norm_layer("instance", 6).train(training)
+    single, pair = torch.rand(2, 6, 1, 1), torch.rand(2, 6, 1, 2)
+    assert torch.equal(layer(single), single)
+    assert torch.equal(layer(pair), F.instance_norm(pair))
+    assert not layer.state_dict()
+
+
+@pytest.mark.parametrize(
+    ("size", "padded"), [((8, 16), (8, 16)), ((7, 16), (8, 16)), ((1, 1), (8, 8)), ((9, 3), (16, 8))]
+)
+def test_padding_is_to_the_next_multiple(size, padded):
+    picture = torch.rand(2, 3, *size)
+    out = pad_to_multiple(picture, 8)
+    assert out.shape == (2, 3, *padded)
+    assert torch.equal(out[..., : size[0], : size[1]], picture)
+    assert torch.equal(out[..., -1], out[..., size[1] - 1]) and torch.equal(out[..., -1, :], out[..., size[0] - 1, :])
+
+
+def test_no_padding_is_no_copy():
+    picture = torch.rand(1, 1, 8, 8)
+    assert pad_to_multiple(picture, 4) is picture and pad_to_multiple(picture, 1) is picture
 
 
 @pytest.mark.parametrize("upsampling", UPSAMPLINGS)
@@ -57,8 +92,6 @@ def test_initialisation_keeps_the_pixel_shuffles_start():
 @pytest.mark.parametrize("arch", ["ugan", "attention_ugan", "pretrained_attention_ugan"])
 @pytest.mark.parametrize("decoder_convs", [0, 2])
 def test_pixel_shuffles_of_whole_generators_keep_their_start(arch, decoder_convs):
-    from gancolor.models import build_generator
-
     options = {"upsampling": "pixel_shuffle", "decoder_convs": decoder_convs, "backbone_weights": "random"}
     network = build_generator(arch, width=4, size=32, **options)
     shuffles = [
@@ -159,3 +192,49 @@ def test_gradients_reach_skip_and_signal(gate):
     gate(skip, signal).square().mul(torch.rand(2, 6, 4, 4)).sum().backward()
     assert skip.grad.any() and signal.grad.any()
     assert all(parameter.grad is not None for parameter in gate.parameters())
+
+
+# Self-attention ---------------------------------------------------------------------------------------------------
+
+
+def test_self_attention_starts_as_nothing():
+    features = torch.randn(2, 16, 5, 7)
+    assert torch.equal(SelfAttention(16)(features), features)
+
+
+@pytest.mark.parametrize("channels", [1, 7, 8, 32])
+@pytest.mark.parametrize("memory_format", [torch.contiguous_format, torch.channels_last])
+def test_self_attention_by_its_formula(channels, memory_format):
+    """out_j = x_j + gamma sum_i softmax_i(f(x_i) . g(x_j)) h(x_i), unscaled (Zhang 2019, eq. 1 to 3)."""
+    layer = SelfAttention(channels)
+    nn.init.constant_(layer.gamma, 0.7)
+    features = torch.randn(2, channels, 3, 5)
+    x = features.flatten(2)
+    key, query, value = (
+        torch.einsum("oc,bcn->bon", part.weight[..., 0], x) for part in (layer.key, layer.query, layer.value)
+    )
+    assert key.shape[1] == query.shape[1] == max(channels // 8, 1) and value.shape[1] == channels
+    shares = torch.einsum("bci,bcj->bij", key, query).softmax(dim=1)
+    expected = (x + 0.7 * torch.einsum("bij,bci->bcj", shares, value)).view_as(features)
+    out = layer(features.to(memory_format=memory_format))
+    assert torch.allclose(out, expected, atol=1e-5)
+
+
+def test_self_attention_brings_far_places_together():
+    layer = SelfAttention(8)
+    nn.init.constant_(layer.gamma, 1.0)
+    features = torch.randn(1, 8, 6, 6)
+    other = features.clone()
+    other[..., -1, -1] += 5
+    change = (layer(other) - layer(features)).abs().sum(dim=1)[0]
+    assert change.min() > 1e-6
+
+
+def test_every_parameter_of_self_attention_learns_once_gamma_is_not_0():
+    layer = SelfAttention(16)
+    features = torch.randn(2, 16, 4, 4, requires_grad=True)
+    layer(features).square().sum().backward()
+    assert {name for name, parameter in layer.named_parameters() if parameter.grad.any()} == {"gamma"}
+    nn.init.constant_(layer.gamma, 0.5)
+    layer(features).square().sum().backward()
+    assert all(parameter.grad.any() for parameter in layer.parameters()) and features.grad.any()

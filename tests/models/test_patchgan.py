@@ -132,3 +132,25 @@ def test_spectral_norm_is_on_every_convolution_and_survives_a_copy():
     fresh = PatchGAN(2, width=4, spectral_norm=True).eval()
     fresh.load_state_dict(network.state_dict())
     assert torch.equal(network(*inputs), fresh(*inputs))
+
+
+@pytest.mark.parametrize("spectral_norm", [False, True])
+@pytest.mark.parametrize("layers", [0, 1, 3])
+def test_features_are_what_the_logits_come_from(layers, spectral_norm):
+    network = PatchGAN(layers, width=4, spectral_norm=spectral_norm).eval()
+    inputs = torch.rand(2, 1, 48, 48), torch.rand(2, 2, 48, 48)
+    *features, judged = network.features(*inputs)
+    assert torch.equal(judged, network(*inputs))
+    widths = [layer.out_channels for layer in convolutions(network)]
+    assert [feature.shape[1] for feature in features] == widths[:-1]
+    # each after its activation, and the last convolution of it is the logits
+    assert torch.equal(network.layers[-1](features[-1]), judged)
+    assert all((feature < 0).float().mean() > 0.05 for feature in features)
+    assert all(feature.min().abs() < feature.max() for feature in features)
+
+
+def test_features_pass_gradients_to_the_chroma():
+    chroma = torch.rand(2, 2, 32, 32, requires_grad=True)
+    first, *_ = PatchGAN(1, width=4).features(torch.rand(2, 1, 32, 32), chroma)
+    first.square().sum().backward()
+    assert chroma.grad.any()

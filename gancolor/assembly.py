@@ -1,0 +1,124 @@
+"""Players from a configuration: networks and objective, with what they need of the photographs, and the refusal of what
+does not go together."""
+
+import copy
+from dataclasses import dataclass, fields
+from typing import Any
+
+import torch
+from torch import Tensor, nn
+
+from gancolor.bins import rebalancing
+from gancolor.config import GeneratorConfig, TrainConfig, to_dict
+from gancolor.data.prior import color_prior
+from gancolor.dataset import Dataset
+from gancolor.errors import InputError
+from gancolor.hardware import Hardware
+from gancolor.metrics import Metric
+from gancolor.models import GENERATORS, build_discriminator, build_generator, generator_options
+from gancolor.objective import GAME, PENALTIES, TERMS, Objective
+from gancolor.players import Players
+
+
+@dataclass
+class Assembly:
+    """What a run trains.
+
+    Attributes:
+        options: what builds the generator again: build_generator(arch, **options).
+        prior: the training set's colours (313,), where the objective weighs by them.
+        rarity: the weights that come of it (313,).
+        notes: for the user.
+    """
+
+    players: Players
+    options: dict[str, Any]
+    prior: Tensor | None
+    rarity: Tensor | None
+    notes: list[str]
+
+
+def assemble(config: TrainConfig, data: Dataset, hardware: Hardware) -> Assembly:
+    """Builds the players, with random weights that follow from the seed.
+
+    Raises:
+        InputError: options that do not go together, or weights that can't be had.
+    """
+    _check_stages(config)
+    options = {**to_dict(config.generator), "size": config.data.size, "classes": _classes(config, data)}
+    torch.manual_seed(config.seed)
+    generator = build_generator(config.arch, **options)
+    discriminator = build_discriminator(config.data.size, **to_dict(config.discriminator))
+    if config.data.batch_size == 1:
+        _try_one_photograph(generator, config.data.size)
+    prior, rarity = None, None
+    if config.loss.color_weighted or config.loss.bins:
+        prior = color_prior(data.train, data.batches.kept, config.data.cache)
+        rarity = rebalancing(prior, config.loss.uniform)
+    objective = Objective(
+        config.loss, None if rarity is None else rarity.to(hardware.device), _perceptual(config, hardware)
+    )
+    players = Players(generator, discriminator, objective, config.optim, hardware, config.compile)
+    return Assembly(players, options, prior, rarity, _notes(config))
+
+
+def _check_stages(config: TrainConfig) -> None:
+    plays = config.loss.gan > 0 or config.loss.feature_matching > 0
+    if config.critic_epochs and not plays:
+        raise InputError("--critic_epochs trains a discriminator that --loss.gan 0 has no use for: leave one out")
+    loss = to_dict(config.loss)
+    learns = any(loss[name] for name in TERMS if name not in (*PENALTIES, *GAME))
+    if config.pretrain_epochs and not learns:
+        raise InputError("nothing to learn in pretraining: besides the game, give a loss a weight, such as --loss.l1")
+    if config.epochs and not learns and not plays:
+        raise InputError("nothing to learn: all losses have weight 0; give one a weight, such as --loss.l1 100")
+    if config.critic_epochs and not config.epochs:
+        raise InputError("--critic_epochs without --epochs: the discriminator would be trained for nothing")
+
+
+def _classes(config: TrainConfig, data: Dataset) -> int:
+    """How many scene classes the generator is to tell apart: 0 without `--loss.scene`."""
+    if not config.loss.scene:
+        return 0
+    classifiers = [arch for arch in GENERATORS if "classes" in generator_options(arch)]
+    if config.arch not in classifiers:
+        raise InputError(f"--loss.scene: {config.arch} has no scene classifier; {', '.join(classifiers)} has")
+    classes = len(data.source.classes)
+    if classes < 2:
+        raise InputError(
+            f"--loss.scene: the photographs of {data.source.name} have no classes to learn; put them into a "
+            "subfolder a class, or train without the classifier: --loss.scene 0, or --arch ltbc_no_classifier"
+        )
+    return classes
+
+
+def _try_one_photograph(generator: nn.Module, size: int) -> None:
+    """Batch normalisation of a batch of one needs more than a single place."""
+    try:
+        with torch.no_grad():
+            copy.deepcopy(generator)(torch.zeros(1, 1, size, size))
+    except ValueError:
+        raise InputError(
+            f"a batch of one photograph of {size} x {size} leaves BatchNorm a single value: give a larger "
+            "--data.batch_size"
+        ) from None
+
+
+def _perceptual(config: TrainConfig, hardware: Hardware) -> Metric | None:
+    if not config.loss.perceptual:
+        return None
+    from gancolor.perceptual import perceptual_distance
+
+    loss = config.loss
+    return perceptual_distance(loss.perceptual_network, loss.perceptual_weights, hardware.device, config.data.size)
+
+
+def _notes(config: TrainConfig) -> list[str]:
+    """Options that were given another value than their default, and that the architecture hasn't."""
+    own = generator_options(config.arch)
+    given = [
+        f"--generator.{field.name} {getattr(config.generator, field.name)}"
+        for field in fields(GeneratorConfig)
+        if field.name not in own and getattr(config.generator, field.name) != field.default
+    ]
+    return [f"passed over, since {config.arch} has no such option: {', '.join(given)}"] if given else []

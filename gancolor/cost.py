@@ -1,0 +1,20 @@
+"""What a generator costs: parameters, and multiply-accumulates of a photograph."""
+
+import copy
+
+import torch
+from torch import nn
+from torch.utils.flop_counter import FlopCounterMode
+
+
+def count_parameters(network: nn.Module) -> int:
+    return sum(parameter.numel() for parameter in network.parameters())
+
+
+def count_macs(generator: nn.Module, size: int = 256) -> int:
+    """Multiply-accumulates of one photograph of `size` x `size`: of convolutions, matrix products and attention.
+    Nothing is computed, so that it takes no time."""
+    network = copy.deepcopy(generator).to("meta").eval()
+    with FlopCounterMode(display=False) as counter, torch.no_grad():
+        network(torch.empty(1, 1, size, size, device="meta"))
+    return counter.get_total_flops() // 2

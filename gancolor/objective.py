@@ -1,0 +1,142 @@
+"""What the two players want: the terms of each one's objective, by name."""
+
+from collections.abc import Iterable
+from typing import NamedTuple
+
+import torch
+import torch.nn.functional as F
+from torch import Tensor
+
+from gancolor import losses
+from gancolor.bins import logits_of
+from gancolor.color import lab_to_rgb
+from gancolor.config import LossConfig
+from gancolor.metrics import Metric
+from gancolor.models.output import Prediction
+from gancolor.models.patchgan import PatchGAN
+
+Terms = dict[str, Tensor]  # name -> scalar
+
+BINS_STRIDE = 4  # that colours are classified at
+# The generator's, each weighted by the option of its name.
+TERMS = (
+    "l1", "mse", "smooth_l1", "tv", "perceptual", "color_weighted", "bins", "scene", "colorfulness",
+    "weight_l1", "weight_l2", "gan", "feature_matching",
+)  # fmt: skip
+GAME = ("gan", "feature_matching")  # those that the discriminator is asked for
+PENALTIES = ("tv", "colorfulness", "weight_l1", "weight_l2")  # those that don't look at the truth
+
+
+class Batch(NamedTuple):
+    """Photographs to learn from.
+
+    Attributes:
+        lightness: (B, 1, H, W) in [-1, 1].
+        chroma: (B, 2, H, W) in [-1, 1].
+        labels: int64 (B,), -1 where there is no class.
+    """
+
+    lightness: Tensor
+    chroma: Tensor
+    labels: Tensor
+
+
+class Objective:
+    """Works out the terms whose weight is not 0; l1 always, so that runs of other losses can be held beside each other.
+
+    Args:
+        rarity: the bins' weights (313,), where colours are weighted (`losses.color_weighted`, `losses.bins`).
+        perceptual: the distance of pictures, where that is asked for.
+    """
+
+    def __init__(self, loss: LossConfig, rarity: Tensor | None = None, perceptual: Metric | None = None) -> None:
+        self.loss, self.rarity, self.perceptual = loss, rarity, perceptual
+        self.weights = {name: getattr(loss, name) for name in TERMS}
+
+    @property
+    def plays(self) -> bool:
+        """Whether there is a game at all."""
+        return self.loss.gan > 0 or self.loss.feature_matching > 0
+
+    @property
+    def penalizes(self) -> bool:
+        """Whether the discriminator's gradient is penalized."""
+        return self.loss.r1 > 0 or self._bounds_slope
+
+    @property
+    def _bounds_slope(self) -> bool:
+        return self.loss.gan_mode == "wgan_gp" and self.loss.gradient_penalty > 0
+
+    def of_generator(self, batch: Batch, prediction: Prediction, parameters: Iterable[Tensor]) -> Terms:
+        """All terms but those of the game; each a scalar to differentiate.
+
+        Args:
+            parameters: the generator's trainable ones, for the penalties on weights.
+        """
+        loss, truth = self.loss, batch.chroma
+        predicted = prediction.chroma.float()
+        terms = {"l1": losses.l1(predicted, truth)}
+        if loss.mse:
+            terms["mse"] = losses.mse(predicted, truth)
+        if loss.smooth_l1:
+            terms["smooth_l1"] = losses.smooth_l1(predicted, truth, loss.smooth_l1_delta)
+        if loss.tv:
+            terms["tv"] = losses.tv(predicted)
+        if loss.color_weighted:
+            assert self.rarity is not None
+            terms["color_weighted"] = losses.color_weighted(predicted, truth, self.rarity)
+        if loss.bins:
+            assert self.rarity is not None
+            logits = prediction.bin_logits
+            if logits is None:  # at a quarter of the size, as eccv16's: 313 numbers a pixel fill a memory
+                logits = logits_of(F.avg_pool2d(predicted, BINS_STRIDE, ceil_mode=True))
+            terms["bins"] = losses.bins(logits, truth, self.rarity, loss.soft_bins)
+        if loss.scene:
+            assert prediction.scene_logits is not None
+            terms["scene"] = losses.scene(prediction.scene_logits, batch.labels)
+        if loss.perceptual or loss.colorfulness:
+            terms |= self._of_pictures(batch, predicted)
+        if loss.weight_l1 or loss.weight_l2:
+            weights = list(parameters)
+            terms |= {"weight_l1": losses.weight_l1(weights)} if loss.weight_l1 else {}
+            terms |= {"weight_l2": losses.weight_l2(weights)} if loss.weight_l2 else {}
+        return terms
+
+    def _of_pictures(self, batch: Batch, predicted: Tensor) -> Terms:
+        picture, terms = lab_to_rgb(batch.lightness, predicted), {}
+        if self.loss.perceptual:
+            assert self.perceptual is not None
+            with torch.no_grad():
+                truth = lab_to_rgb(batch.lightness, batch.chroma)
+            terms["perceptual"] = self.perceptual(picture, truth).mean()
+        if self.loss.colorfulness:
+            terms["colorfulness"] = losses.colorfulness(picture)
+        return terms
+
+    def of_game(self, discriminator: PatchGAN, batch: Batch, predicted: Tensor) -> Terms:
+        """The generator's terms that the discriminator is asked for."""
+        terms = {}
+        if self.loss.feature_matching:
+            *found, judged = discriminator.features(batch.lightness, predicted)
+            with torch.no_grad():
+                *wanted, _ = discriminator.features(batch.lightness, batch.chroma)
+            terms["feature_matching"] = losses.feature_matching(found, wanted)
+        else:
+            judged = discriminator(batch.lightness, predicted)
+        if self.loss.gan:
+            terms["gan"] = losses.gan_generator(judged, self.loss.gan_mode)
+        return terms
+
+    def penalties(self, discriminator: PatchGAN, batch: Batch, fake: Tensor) -> Terms:
+        """The gradient penalties of the discriminator's objective, not weighted."""
+
+        def judge(chroma: Tensor) -> Tensor:
+            # Not through __call__: a compiled network can't be differentiated twice.
+            return discriminator.forward(batch.lightness, chroma)
+
+        terms = {}
+        if self.loss.r1:
+            terms["r1"] = losses.r1(judge, batch.chroma)
+        if self._bounds_slope:
+            terms["gradient_penalty"] = losses.gradient_penalty(judge, batch.chroma, fake)
+        return terms

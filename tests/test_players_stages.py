@@ -1,0 +1,289 @@
+"""The critic's stage, penalties in every game, and generators of which a part is frozen."""
+
+import copy
+import math
+
+import pytest
+import torch
+from toys import PARTS, RATES, all_equal, changed, make_batch, make_players, some_rarity, spoiled, state_of, weights
+
+from gancolor import losses
+from gancolor.checkpoint import load_state, save_state
+from gancolor.config import LossConfig, OptimConfig
+
+STAGES = ("pretrain", "critic", "adversarial")
+modes = pytest.mark.parametrize("mode", ["vanilla", "lsgan", "hinge", "wgan_gp"])
+norms = pytest.mark.parametrize(("norm", "spectral_norm"), [("none", True), ("instance", False), ("batch", True)])
+EVERYTHING = {
+    "mse": 1.0, "smooth_l1": 1.0, "tv": 0.1, "perceptual": 1.0, "color_weighted": 1.0, "bins": 0.1, "colorfulness": 0.1,
+    "weight_l1": 1e-4, "weight_l2": 1e-4, "feature_matching": 2.0, "r1": 1.0,
+}  # fmt: skip
+
+
+@pytest.fixture
+def batch():
+    return make_batch()
+
+
+# The critic's stage -----------------------------------------------------------------------------------------------
+
+
+def test_critic_stage_changes_the_discriminator_alone(batch):
+    """Of generator and moving average neither weights nor BatchNorm's statistics, though both have been trained."""
+    players = make_players(generator={"dropout": 0.5})
+    players.step(batch, "pretrain", RATES)
+    before = state_of(players)
+    terms = players.step(batch, "critic", RATES)
+    after = state_of(players)
+    for part in ("generator", "ema", "optim_g"):
+        assert not changed(before, after, part)
+    parameters = {f"discriminator.{name}" for name, _ in players.discriminator.named_parameters()}
+    assert parameters <= changed(before, after, "discriminator")
+    assert any(name.startswith("optim_d") for name in after)
+    assert set(terms) == {"discriminator", "grad_norm_d"}
+    assert players.bad_steps == 0
+
+
+def test_critic_learns_to_tell_what_the_moving_average_predicts(batch):
+    """Ready to use, without dropout and with its own statistics, as it is judged and exported."""
+    players = make_players(generator={"dropout": 0.5})
+    for _ in range(3):
+        players.step(batch, "pretrain", RATES)
+    discriminator = copy.deepcopy(players.discriminator)
+    with torch.no_grad():
+        fake = copy.deepcopy(players.ema).eval()(batch.lightness).chroma
+    real = discriminator(*batch[:2])
+    expected = losses.gan_discriminator(real, discriminator(batch.lightness, fake), "vanilla")
+    terms = players.step(batch, "critic", RATES)
+    assert terms["discriminator"].item() == pytest.approx(expected.item(), rel=1e-5)
+
+
+def test_critic_gets_better(batch):
+    players = make_players(norm="none")
+    found = [players.step(batch, "critic", RATES)["discriminator"].item() for _ in range(30)]
+    assert found[-1] < 0.7 * found[0]
+
+
+def test_critic_stage_leaves_no_gradient_in_the_generator(batch):
+    players = make_players(LossConfig(r1=1.0, gan_mode="wgan_gp"), norm="none")
+    players.step(batch, "critic", RATES)
+    for network in (players.generator, players.ema):
+        assert all(parameter.grad is None for parameter in network.parameters())
+
+
+def test_critic_stage_has_the_discriminators_penalties(batch):
+    players = make_players(LossConfig(r1=1.0, gan_mode="wgan_gp"), norm="none")
+    terms = players.step(batch, "critic", RATES)
+    assert set(terms) == {"discriminator", "r1", "gradient_penalty", "grad_norm_d"}
+
+
+def test_feature_matching_alone_is_a_game_too(batch):
+    players = make_players(LossConfig(gan=0.0, feature_matching=3.0))
+    before = weights(players.discriminator)
+    terms = players.step(batch, "adversarial", RATES)
+    assert {"feature_matching", "discriminator"} <= terms.keys() and "gan" not in terms
+    assert not all_equal(before, weights(players.discriminator))
+    assert "feature_matching" not in players.step(batch, "pretrain", RATES)
+
+
+# Penalties and feature matching -----------------------------------------------------------------------------------
+
+
+@modes
+@norms
+@pytest.mark.parametrize("precision", ["fp32", "bf16"])
+def test_every_game_trains_with_penalties_and_feature_matching(batch, mode, norm, spectral_norm, precision):
+    loss = LossConfig(gan_mode=mode, r1=2.0, feature_matching=5.0)
+    players = make_players(loss, precision=precision, norm=norm, spectral_norm=spectral_norm)
+    before = [weights(network) for network in (players.generator, players.discriminator)]
+    for stage in STAGES:
+        terms = players.step(batch, stage, RATES)
+        assert all(value.isfinite() and not value.requires_grad for value in terms.values())
+    penalties = {"r1", "gradient_penalty"} if mode == "wgan_gp" else {"r1"}
+    assert {"l1", "gan", "feature_matching", "discriminator"} | penalties <= terms.keys()
+    assert ("gradient_penalty" in terms) == (mode == "wgan_gp")
+    for network, old in zip((players.generator, players.discriminator), before, strict=True):
+        assert not all_equal(weights(network), old)
+    assert all(parameter.requires_grad for parameter in players.discriminator.parameters())
+
+
+@modes
+def test_game_with_penalties_is_the_textbooks(batch, mode):
+    """The same as a plain loop that differentiates by hand, with plain Adam."""
+    loss = LossConfig(l1=10.0, gan=2.0, gan_mode=mode, r1=3.0, feature_matching=4.0, gradient_penalty=5.0)
+    optim = OptimConfig(betas=(0.5, 0.99))
+    players = make_players(loss, optim, norm="none")
+    generator, discriminator = copy.deepcopy(players.generator), copy.deepcopy(players.discriminator)
+    adam_g = torch.optim.Adam(generator.parameters(), lr=RATES["lr_g"], betas=optim.betas)
+    adam_d = torch.optim.Adam(discriminator.parameters(), lr=RATES["lr_d"], betas=optim.betas)
+    lightness, chroma, _ = batch
+
+    def squared_slopes(colours: torch.Tensor) -> torch.Tensor:
+        colours = colours.clone().requires_grad_()
+        score = discriminator(lightness, colours).mean(dim=(1, 2, 3)).sum()
+        return torch.autograd.grad(score, colours, create_graph=True)[0].square().sum(dim=(1, 2, 3))
+
+    for step in range(3):
+        torch.manual_seed(step)
+        terms = players.step(batch, "adversarial", RATES)
+        fake = generator(lightness).chroma
+        logits = [discriminator(lightness, colours) for colours in (chroma, fake.detach())]
+        r1 = squared_slopes(chroma).mean() / 2
+        of_d = losses.gan_discriminator(*logits, mode) + 3 * r1
+        if mode == "wgan_gp":
+            torch.manual_seed(step)
+            share = torch.rand(4, 1, 1, 1)
+            of_d = of_d + 5 * (squared_slopes(chroma + share * (fake.detach() - chroma)).sqrt() - 1).square().mean()
+        adam_d.zero_grad()
+        of_d.backward()
+        adam_d.step()
+        *found, judged = discriminator.features(lightness, fake)
+        *wanted, _ = discriminator.features(lightness, chroma)
+        matching = sum((a - b.detach()).abs().mean() for a, b in zip(found, wanted, strict=True)) / len(found)
+        gan, l1 = losses.gan_generator(judged, mode), (fake - chroma).abs().mean()
+        adam_g.zero_grad()
+        (10 * l1 + 2 * gan + 4 * matching).backward()
+        adam_g.step()
+        expected = {"discriminator": of_d, "r1": r1, "gan": gan, "feature_matching": matching, "l1": l1}
+        for name, value in expected.items():
+            assert torch.allclose(terms[name], value, rtol=1e-3, atol=1e-5), (step, name)
+    for a, b in zip(players.generator.parameters(), generator.parameters(), strict=True):
+        assert torch.allclose(a, b, atol=1e-5)
+
+
+@pytest.mark.parametrize("precision", ["bf16", "fp16"])
+def test_penalties_are_float32_whatever_the_networks_precision(batch, precision):
+    """Slopes squared leave half precision's range, or its digits."""
+    found = []
+    for each in ("fp32", precision):
+        players = make_players(LossConfig(r1=1.0), precision=each, norm="none")
+        for parameter in players.discriminator.parameters():
+            parameter.data.mul_(10)
+        found.append(players.step(batch, "critic", RATES))
+    assert found[0]["r1"] == found[1]["r1"] > 0
+    assert found[0]["discriminator"] != found[1]["discriminator"]  # where logits are not float32
+
+
+@modes
+def test_loss_scaler_scales_penalties_back(batch, mode):
+    """The discriminator's gradient with one is that without."""
+    loss = LossConfig(r1=100.0, gan_mode=mode)
+    exact, scaled = (make_players(loss, precision=precision, norm="none") for precision in ("fp32", "fp16"))
+    scaled.scaler = torch.amp.GradScaler("cpu", init_scale=1024.0)
+    for players in (exact, scaled):
+        torch.manual_seed(0)
+        players.step(batch, "critic", RATES)
+    for a, b in zip(exact.discriminator.parameters(), scaled.discriminator.parameters(), strict=True):
+        assert torch.allclose(a.grad, b.grad, rtol=0.02, atol=2e-4)
+
+
+# Steps that are left out ------------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("stage", STAGES)
+@pytest.mark.parametrize("where", ["lightness", "chroma"])
+@modes
+def test_bad_batch_leaves_everything_as_it_was_with_every_term(batch, stage, where, mode):
+    players = make_players(LossConfig(gan_mode=mode, **EVERYTHING))
+    for earlier in STAGES:
+        assert all(value.isfinite() for value in players.step(batch, earlier, RATES).values())
+    before = state_of(players)
+    players.step(spoiled(batch, math.nan, where), stage, RATES)
+    after = state_of(players)
+    for part in ("generator", "optim_g", "discriminator", "optim_d"):
+        assert not changed(before, after, part)
+    assert all(value.isfinite().all() for value in after.values())
+    assert players.bad_steps == 1
+    assert all(value.isfinite() for value in players.step(batch, stage, RATES).values())
+    assert players.bad_steps == 0
+
+
+def test_penalty_that_overflows_leaves_the_discriminator_as_it_was(batch):
+    players = make_players(LossConfig(r1=3e38), norm="none")
+    for parameter in players.discriminator.parameters():
+        parameter.data.mul_(20)
+    before = state_of(players)
+    terms = players.step(batch, "adversarial", RATES)
+    assert terms["discriminator"].isinf() and players.bad_steps == 1
+    assert not changed(before, state_of(players), "discriminator")
+    assert changed(before, state_of(players), "generator")
+
+
+# Frozen parts -----------------------------------------------------------------------------------------------------
+
+
+@pytest.fixture
+def frozen():
+    """Players whose generator has a frozen encoder with BatchNorm, and weight decay, which would change it."""
+    options = {"freeze_backbone": True}
+    return lambda: make_players(
+        LossConfig(), OptimConfig(weight_decay=0.1), arch="resnet18_autoencoder", generator=options
+    )
+
+
+def test_frozen_parameters_are_no_optimizers_and_stay_as_they_are(frozen, batch):
+    players = frozen()
+    encoder = dict(players.generator.named_parameters())
+    held = {name for name, parameter in encoder.items() if not parameter.requires_grad}
+    assert held == {name for name in encoder if name.startswith("encoder.")} and len(held) < len(encoder)
+    optimized = {id(parameter) for parameter in players.optim_g.param_groups[0]["params"]}
+    assert optimized == {id(parameter) for name, parameter in encoder.items() if name not in held}
+    before = state_of(players)
+    for stage in STAGES:
+        players.step(batch, stage, RATES)
+    after = state_of(players)
+    for part in ("generator", "ema"):
+        moved = changed(before, after, part)
+        assert moved and not any(name.startswith(f"{part}.encoder.") for name in moved)  # BatchNorm's statistics too
+
+
+def test_frozen_players_are_saved_and_restored_bit_for_bit(frozen, batch, tmp_path):
+    players, other = frozen(), frozen()
+    for stage in STAGES:
+        players.step(batch, stage, RATES)
+    save_state(tmp_path / "last.safetensors", players.parts(), {})
+    load_state(tmp_path / "last.safetensors", other.parts())
+    for pair in (players, other):
+        pair.step(batch, "adversarial", RATES)
+    one, two = state_of(players), state_of(other)
+    assert one.keys() == two.keys()
+    assert not any(changed(one, two, part) for part in PARTS)
+
+
+def test_penalties_on_weights_are_of_trainable_ones(frozen, batch):
+    players = frozen()
+    players.objective.loss.weight_l2 = players.objective.weights["weight_l2"] = 1e-6
+    trainable = [p for p in players.generator.parameters() if p.requires_grad and p.dim() > 1]
+    expected = sum(parameter.detach().square().sum() for parameter in trainable)
+    assert players.step(batch, "pretrain", RATES)["weight_l2"].item() == pytest.approx(expected.item(), rel=1e-4)
+
+
+# Rarity -----------------------------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("arch", ["eccv16", "ugan"])
+@pytest.mark.parametrize("term", ["bins", "color_weighted"])
+def test_rarity_reaches_the_gradient_of_a_step(batch, arch, term):
+    """Other weights, another gradient; twice the weights, twice the gradient."""
+    found = []
+    for rarity in (some_rarity(), some_rarity(1), 2 * some_rarity()):
+        players = make_players(LossConfig(l1=0.0, gan=0.0, **{term: 1.0}), arch=arch, rarity=rarity)
+        players.step(batch, "pretrain", RATES)
+        parameters = [p for p in players.generator.parameters() if p.dim() > 1]
+        found.append(torch.cat([parameter.grad.flatten() for parameter in parameters]))
+    one, other, double = found
+    assert (one - other).norm() > 0.02 * one.norm()
+    assert torch.allclose(double, 2 * one, rtol=1e-3, atol=1e-5 * one.abs().max().item())
+
+
+def test_moving_average_keeps_spectral_norm_true():
+    """Its vectors belong to the weights; the mean of several would bound nothing."""
+    players = make_players(LossConfig(l1=10.0), arch="deoldify")
+    for seed in range(3):
+        players.step(make_batch(seed=seed), "pretrain", RATES)
+    mine, live = players.ema.state_dict(), players.generator.state_dict()
+    vectors = [name for name in mine if name.endswith(("._u", "._v"))]
+    assert len(vectors) > 10
+    assert all(torch.equal(mine[name], live[name]) for name in vectors)
+    kept = [name for name in mine if name.endswith("original") and "gamma" not in name]
+    assert not all(torch.equal(mine[name], live[name]) for name in kept)
