@@ -44,7 +44,7 @@ def assemble(config: TrainConfig, data: Dataset, hardware: Hardware) -> Assembly
     Raises:
         InputError: options that do not go together, or weights that can't be had.
     """
-    _check_stages(config)
+    check_options(config)
     options = {**to_dict(config.generator), "size": config.data.size, "classes": _classes(config, data)}
     torch.manual_seed(config.seed)
     generator = build_generator(config.arch, **options)
@@ -62,7 +62,15 @@ def assemble(config: TrainConfig, data: Dataset, hardware: Hardware) -> Assembly
     return Assembly(players, options, prior, rarity, _notes(config))
 
 
-def _check_stages(config: TrainConfig) -> None:
+def check_options(config: TrainConfig) -> None:
+    """Refuses options that do not go together, before anything is decoded.
+
+    Raises:
+        InputError: which, and what to do.
+    """
+    classifiers = [arch for arch in GENERATORS if "classes" in generator_options(arch)]
+    if config.loss.scene and config.arch not in classifiers:
+        raise InputError(f"--loss.scene: {config.arch} has no scene classifier; {', '.join(classifiers)} has")
     plays = config.loss.gan > 0 or config.loss.feature_matching > 0
     if config.critic_epochs and not plays:
         raise InputError("--critic_epochs trains a discriminator that --loss.gan 0 has no use for: leave one out")
@@ -80,9 +88,6 @@ def _classes(config: TrainConfig, data: Dataset) -> int:
     """How many scene classes the generator is to tell apart: 0 without `--loss.scene`."""
     if not config.loss.scene:
         return 0
-    classifiers = [arch for arch in GENERATORS if "classes" in generator_options(arch)]
-    if config.arch not in classifiers:
-        raise InputError(f"--loss.scene: {config.arch} has no scene classifier; {', '.join(classifiers)} has")
     classes = len(data.source.classes)
     if classes < 2:
         raise InputError(
@@ -121,4 +126,8 @@ def _notes(config: TrainConfig) -> list[str]:
         for field in fields(GeneratorConfig)
         if field.name not in own and getattr(config.generator, field.name) != field.default
     ]
-    return [f"passed over, since {config.arch} has no such option: {', '.join(given)}"] if given else []
+    notes = [f"passed over, since {config.arch} has no such option: {', '.join(given)}"] if given else []
+    frozen = "freeze_backbone" in own and config.generator.freeze_backbone
+    if frozen and config.generator.backbone_weights == "random":
+        notes.append("the backbone is random and frozen, so it never learns: --generator.freeze_backbone false")
+    return notes

@@ -13,11 +13,12 @@ from gancolor.color import AB_RANGE, rgb_to_lab
 CPU = torch.device("cpu")
 SIDE = 10  # of a bin [units of ab]
 REACH = 11  # the grid runs over -110..110, sRGB's range
-# Zhang's 313 bins are more than the 229 of the grid's points that lie in the sRGB gamut, and no rule is published: the
-# 313 nearest to it are meant (the last is 13.8 units away, the next one 14.2).
+# Zhang's list of 313 bins is larger than the 229 of the grid's points that lie in the sRGB gamut, and its rule is not
+# published. These are the 313 nearest to the gamut (the last is 13.8 units away, the next 14.2): all but three are his.
 MARGIN = 14.0
 SURFACE_STEPS = 65  # colours along an edge of the RGB cube, whose surface has all of the gamut's ab
 SIGMA = 5.0  # of the soft encoding and of the prior's smoothing [units of ab]
+RAREST = 1e-6  # share that no bin counts as rarer than: a stray pixel is not to outweigh a photograph
 PIXELS_AT_ONCE = 2**16  # of which distances to all bins are held
 
 
@@ -81,13 +82,14 @@ def logits_of(chroma: Tensor) -> Tensor:
     it, a network that predicts chroma can be judged as one that classifies."""
     centres = _gamut(chroma.device)[0]
     ab = chroma.float() * AB_RANGE
-    squares = ab.square().sum(dim=1, keepdim=True) + centres.square().sum(dim=1)[:, None, None]
-    return -(squares - 2 * torch.einsum("qc,bchw->bqhw", centres, ab)) / (2 * SIGMA**2)
+    of_a, of_b = ((ab[:, [axis]] - centres[:, axis, None, None]).square() for axis in range(2))
+    return -(of_a + of_b) / (2 * SIGMA**2)
 
 
 def annealed_mean(logits: Tensor, centres: Tensor, temperature: float) -> Tensor:
     """The mean colour of softmax(logits / T) (Zhang 2016, eq. 5): (B, Q, H, W) and (Q, 2) to chroma (B, 2, H, W)."""
-    return torch.einsum("bqhw,qc->bchw", torch.softmax(logits.float() / temperature, dim=1), centres)
+    with torch.autocast(logits.device.type, enabled=False):
+        return torch.einsum("bqhw,qc->bchw", torch.softmax(logits.float() / temperature, dim=1), centres)
 
 
 def smoothed(prior: Tensor) -> Tensor:
@@ -103,8 +105,9 @@ def rebalancing(prior: Tensor, uniform: float = 0.5) -> Tensor:
 
     Args:
         prior: the bins' shares of the training set's pixels, smoothed.
-        uniform: the share u of the uniform distribution in the mixture (1/2 in the paper); 0: the inverse frequency.
+        uniform: the share u of the uniform distribution in the mixture (1/2 in the paper); 0: the inverse frequency, of
+            bins that have no pixel as of those that have one in RAREST's inverse.
     """
     mixed = (1 - uniform) * prior + uniform / len(prior)
-    weights = 1 / mixed.clamp(min=torch.finfo(torch.float32).eps)
+    weights = 1 / mixed.clamp(min=RAREST)
     return weights / (prior * weights).sum()

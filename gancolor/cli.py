@@ -47,7 +47,7 @@ def main() -> None:
 
 
 def _gancolor(argv: Sequence[str]) -> int:
-    parser = argparse.ArgumentParser(prog="gancolor", description="Trains, compares and uses colorization GANs.")
+    parser = argparse.ArgumentParser(prog="gancolor", description="Tools around train.py and evaluate.py.")
     commands = parser.add_subparsers(required=True, metavar="COMMAND")
     sweep = commands.add_parser(
         "sweep",

@@ -75,7 +75,8 @@ class Objective:
         """
         loss, truth = self.loss, batch.chroma
         predicted = prediction.chroma.float()
-        terms = {"l1": losses.l1(predicted, truth)}
+        with torch.set_grad_enabled(loss.l1 > 0):
+            terms = {"l1": losses.l1(predicted, truth)}
         if loss.mse:
             terms["mse"] = losses.mse(predicted, truth)
         if loss.smooth_l1:

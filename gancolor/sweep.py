@@ -2,7 +2,9 @@
 the runs into one table."""
 
 import itertools
+import json
 import shlex
+import signal
 import subprocess
 import sys
 from collections.abc import Iterator, Mapping, Sequence
@@ -19,6 +21,7 @@ from gancolor.parsing import parse_train
 from gancolor.run import Run
 
 KEYS = {"program", "method", "parameters", "command", "metric", "name", "description", "project", "entity"}
+COMMAND = ["${env}", "${interpreter}", "${program}", "${args}"]  # the agent's own, and all that is known here
 INTERRUPTED = (130, 143, -2, -15)  # statuses of a run that a signal has stopped
 
 
@@ -93,7 +96,9 @@ class Sweep:
         if content.get("method") != "grid":
             raise InputError(f"{self.file}: method {content.get('method')}: only grid runs here; use `wandb sweep`")
         if unknown := content.keys() - KEYS:
-            raise InputError(f"{self.file}: {', '.join(sorted(unknown))}: not known here; use `wandb sweep`")
+            raise InputError(f"{self.file}: {', '.join(sorted(map(str, unknown)))}: not known here; use `wandb sweep`")
+        if content.get("command", COMMAND) != COMMAND:
+            raise InputError(f"{self.file}: command: only {' '.join(COMMAND)} runs here; use `wandb sweep`")
         return content
 
     def _choices(self, name: str, spec: Any) -> list[Any]:
@@ -106,14 +111,16 @@ class Sweep:
     def _trial(self, values: dict[str, Any], varying: Sequence[str]) -> Trial:
         name = ", ".join(str(values[key]) if key == "arch" else f"{key}={values[key]}" for key in varying)
         folder = self.folder / name.replace(", ", ",").replace("/", "_")
-        return Trial(name, tuple(f"--{key}={value}" for key, value in values.items()), folder)
+        return Trial(name, tuple(f"--{key}={_written(value)}" for key, value in values.items()), folder)
 
     def run(self) -> int:
         """Runs what is not done yet, one after the other, writes the table, and returns 0; 1 where runs have failed,
         which the others don't mind; or the status of a run that a signal has stopped, after which nothing else runs."""
+        from gancolor.assembly import check_options  # brings torch
+
         failed = []
         for trial in self.trials:  # before hours of training, not after
-            trial.config  # noqa: B018 - exits with one line if the options are none of train.py's
+            check_options(trial.config)
         for number, trial in enumerate(self.trials, 1):
             print(f"\n[{number}/{len(self.trials)}] {trial.name}", flush=True)
             if trial.done:
@@ -121,14 +128,14 @@ class Sweep:
                 continue
             words = [sys.executable, self.program, *trial.args, f"--out={trial.folder}"]
             print(shlex.join(["python", *words[1:]]), flush=True)
-            status = subprocess.run(words, check=False).returncode
+            status = _run(words)
             if status in INTERRUPTED:
                 return abs(status) if status > 0 else 128 - status
             if status:
                 failed.append(f"{trial.name} (status {status})")
-        self._write_table()
         if failed:
-            print(f"failed: {'; '.join(failed)}", file=sys.stderr)
+            print(f"failed: {'; '.join(failed)}", file=sys.stderr, flush=True)
+        self._write_table()
         return 1 if failed else 0
 
     def _write_table(self) -> None:
@@ -141,6 +148,25 @@ class Sweep:
         path = self.folder / "table.md"
         write_atomically(path, lambda beside: beside.write_text(table + "\n", encoding="utf-8"))
         print(f"\n{table}\n\ntable  {path}")
+
+
+def _written(value: Any) -> str:
+    """A value as a flag takes it: null and lists as YAML has them, the rest as the agent writes it (True, 0.1)."""
+    return json.dumps(value) if value is None or isinstance(value, list) else str(value)
+
+
+def _run(words: Sequence[str]) -> int:
+    """Runs a command to its end and returns its status. A signal is the command's to obey, which saves first: Ctrl-C
+    reaches it by itself, SIGTERM is handed on."""
+    with subprocess.Popen(words) as process:
+        old = {number: signal.getsignal(number) for number in (signal.SIGINT, signal.SIGTERM)}
+        signal.signal(signal.SIGINT, lambda *_: None)
+        signal.signal(signal.SIGTERM, lambda *_: process.terminate())
+        try:
+            return process.wait()
+        finally:
+            for number, handler in old.items():
+                signal.signal(number, handler)
 
 
 def parse_options(words: Sequence[str]) -> Iterator[tuple[str, str]]:

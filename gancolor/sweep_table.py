@@ -8,7 +8,6 @@ from typing import Any
 
 from gancolor.checkpoint import describe
 from gancolor.cost import count_macs, count_parameters
-from gancolor.errors import InputError
 from gancolor.models import build_generator
 from gancolor.report import COLUMNS, markdown_table
 from gancolor.run import Run
@@ -18,19 +17,24 @@ MACS_SIZE = 256  # of the photograph that multiply-accumulates are counted for [
 
 def sweep_table(folders: Mapping[str, Path]) -> str:
     """Finished runs in rows, between the photographs left grey and the truth, in Markdown: parameters and
-    multiply-accumulates of the generator at 256 x 256, photographs a second in training, and the results.
+    multiply-accumulates of the generator on 256 x 256, photographs a second in training, and the results. Runs that
+    were validated on different photographs (other seeds of a folder without `val`, other sizes) make a table each.
 
     Args:
         folders: name -> run folder.
-
-    Raises:
-        InputError: runs that were validated on different photographs.
     """
-    results = {name: json.loads(Run(folder).results.read_text(encoding="utf-8")) for name, folder in folders.items()}
     abouts = {name: describe(Run(folder).generator) for name, folder in folders.items()}
-    judged_on = {about["data"]["digest"].split()[-1] for about in abouts.values()}
-    if len(judged_on) > 1:
-        raise InputError("the sweep's runs were validated on different photographs: their figures don't compare")
+    judged_on: dict[str, list[str]] = {}
+    for name, about in abouts.items():
+        judged_on.setdefault(about["data"]["digest"].split()[-1], []).append(name)
+    return "\n\n".join(
+        _table({name: folders[name] for name in names}, {name: abouts[name] for name in names})
+        for names in judged_on.values()
+    )
+
+
+def _table(folders: Mapping[str, Path], abouts: Mapping[str, Mapping[str, Any]]) -> str:
+    results = {name: json.loads(Run(folder).results.read_text(encoding="utf-8")) for name, folder in folders.items()}
     systems = {name: next(v for k, v in row.items() if k not in ("grey", "truth")) for name, row in results.items()}
     first = next(iter(results.values()))
     metrics = [metric for metric in COLUMNS if any(metric in row for row in systems.values())]
@@ -44,8 +48,7 @@ def sweep_table(folders: Mapping[str, Path]) -> str:
 
 
 def _cost(built: Mapping[str, Any]) -> list[str]:
-    options = {**built["options"], "size": MACS_SIZE, "backbone_weights": "random"}
-    generator = build_generator(built["arch"], **options)
+    generator = build_generator(built["arch"], **{**built["options"], "backbone_weights": "random"})
     parameters, macs = count_parameters(generator), count_macs(generator, MACS_SIZE)
     return [f"{parameters / 1e6:.1f} M" if parameters >= 1e6 else f"{parameters / 1e3:.0f} k", f"{macs / 1e9:.2f} G"]
 

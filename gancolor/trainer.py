@@ -10,7 +10,7 @@ from torch import Tensor
 from tqdm import tqdm
 
 from gancolor import distributed
-from gancolor.assembly import assemble
+from gancolor.assembly import assemble, check_options
 from gancolor.bins import bin_centres
 from gancolor.checkpoint import describe, export_generator, load_state, save_state
 from gancolor.color import AB_RANGE, rgb_to_lab, to_float
@@ -43,6 +43,7 @@ class Trainer:
     """
 
     def __init__(self, config: TrainConfig) -> None:
+        check_options(config)
         self.config = config
         self.hardware = choose_hardware(config.device, config.precision, config.deterministic)
         distributed.start(self.hardware.device.type)

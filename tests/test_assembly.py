@@ -5,7 +5,7 @@ import pytest
 import torch
 
 from gancolor import assembly
-from gancolor.assembly import _check_stages, assemble
+from gancolor.assembly import assemble, check_options
 from gancolor.bins import rebalancing
 from gancolor.color import rgb_to_lab, to_float
 from gancolor.config import DataConfig, DiscriminatorConfig, GeneratorConfig, LossConfig, TrainConfig, to_dict
@@ -241,8 +241,8 @@ def test_assembled_players_take_a_step(configure, classes):
 )
 def test_a_generator_with_nothing_to_learn_is_refused(options, named):
     with pytest.raises(InputError, match=named):
-        _check_stages(TrainConfig(**options))
+        check_options(TrainConfig(**options))
 
 
 def test_the_game_alone_can_be_learned():
-    _check_stages(TrainConfig(epochs=1.0, loss=LossConfig(l1=0.0)))
+    check_options(TrainConfig(epochs=1.0, loss=LossConfig(l1=0.0)))

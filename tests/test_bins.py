@@ -249,8 +249,17 @@ def test_rebalancing_by_the_uniform_alone_leaves_all_alike():
 
 
 def test_rebalancing_without_the_uniform_is_the_inverse_frequency():
-    prior = some_prior()
+    prior = some_prior().clamp(min=1e-5)
+    prior /= prior.sum()
     assert torch.allclose(rebalancing(prior, uniform=0.0) * prior, torch.full((BINS,), 1 / BINS), rtol=1e-3)
+
+
+def test_no_bin_counts_as_rarer_than_one_pixel_in_a_million():
+    """A colour that the training set hasn't is not to outweigh all others."""
+    prior = torch.zeros(BINS)
+    prior[:2] = torch.tensor([1 - 1e-6, 1e-6])
+    weights = rebalancing(prior, uniform=0.0)
+    assert torch.allclose(weights[2:], weights[1]) and weights.isfinite().all()
 
 
 @given(st.integers(0, 1000), st.floats(0, 0.99))

@@ -24,12 +24,15 @@ def color_prior(photographs: Photographs, kept: Tensor, cache: str | Path | None
     float32 (313,), summing to 1, counted the first time and read from the cache from then on."""
     key = hashlib.sha256(f"{VERSION} {photographs.digest} ".encode() + kept.numpy().tobytes()).hexdigest()[:16]
     path = Path(cache or default_cache()).expanduser() / f"prior-{key}.json"
-    if not path.is_file():
-        with distributed.one_at_a_time(path):
-            if not path.is_file():
-                write_json(path, {"pixels": count_bins(photographs, kept).tolist()})
-    counts = torch.tensor(json.loads(path.read_text(encoding="utf-8"))["pixels"], dtype=torch.float64)
-    return smoothed(counts / counts.sum())
+    try:
+        if not path.is_file():
+            with distributed.one_at_a_time(path):
+                if not path.is_file():
+                    write_json(path, {"pixels": count_bins(photographs, kept).tolist()})
+        counts = torch.tensor(json.loads(path.read_text(encoding="utf-8"))["pixels"])
+    except PermissionError:  # a cache that is shared read-only
+        counts = count_bins(photographs, kept)
+    return smoothed(counts.double() / counts.sum())
 
 
 def count_bins(photographs: Photographs, kept: Tensor) -> Tensor:

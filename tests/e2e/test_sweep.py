@@ -16,10 +16,10 @@ FIXED = {
 }  # fmt: skip
 
 
-def sweep_file(path, method="grid", **parameters):
+def sweep_file(path, method="grid", program="train.py", **parameters):
     specs = {name: {"value": value} for name, value in FIXED.items()}
     specs |= {name.replace("__", "."): spec for name, spec in parameters.items()}
-    path.write_text(yaml.safe_dump({"program": "train.py", "method": method, "parameters": specs}))
+    path.write_text(yaml.safe_dump({"program": program, "method": method, "parameters": specs}))
     return path
 
 
@@ -118,6 +118,8 @@ def test_everything_is_checked_before_the_first_run(gancolor, tmp_path):
         ("method: grid\nparameters: {}", ["parameters"]),
         ("method: grid\nparameters: {arch: {value: ugan}}\nearly_terminate: {type: hyperband}", ["early_terminate"]),
         ("method: grid\nprogram: run.py\nparameters: {arch: {value: ugan}}", ["run.py"]),
+        ("method: grid\non: push\nparameters: {arch: {value: ugan}}", ["True"]),
+        ("method: grid\nparameters: {arch: {value: ugan}}\ncommand: [python, train.py]", ["command", "${args}"]),
         ("- a list", ["method"]),
         ("a: [", ["can't be read"]),
     ],
@@ -140,3 +142,47 @@ def test_missing_file_and_words_that_are_no_options(gancolor, tmp_path):
 def test_help_is_quick_and_says_what_it_does(gancolor):
     status, out, _ = gancolor("sweep", "--help")
     assert status == 0 and "gancolor sweep FILE [--out DIR] [--NAME=VALUE ...]" in out
+
+
+SLOW = """
+import signal, sys, time, pathlib
+here = pathlib.Path(__file__).parent
+def save(*_):
+    time.sleep(1.5)
+    (here / "saved").write_text("whole")
+    sys.exit(143)
+for number in (signal.SIGINT, signal.SIGTERM):
+    signal.signal(number, save)
+(here / "started").touch()
+time.sleep(60)
+"""
+
+
+@pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM])
+def test_run_that_is_slow_to_save_is_waited_for(gancolor, tmp_path, number):
+    (tmp_path / "slow.py").write_text(SLOW)
+    file = sweep_file(tmp_path / "s.yaml", program=str(tmp_path / "slow.py"), arch={"values": ["ugan", "ltbc"]})
+    process = gancolor.start("sweep", file, "--out", tmp_path / "runs", start_new_session=True)
+    while not (tmp_path / "started").exists():
+        assert process.poll() is None
+    if number == signal.SIGINT:
+        os.killpg(process.pid, number)  # a terminal tells all
+    else:
+        process.terminate()
+    out, _ = process.communicate(timeout=60)
+    assert process.returncode == 143
+    assert (tmp_path / "saved").read_text() == "whole" and "[2/2]" not in out
+
+
+def test_null_and_lists_can_be_swept(gancolor, tmp_path):
+    file = sweep_file(tmp_path / "s.yaml", generator__depth={"values": [None, 3]}, optim__betas={"value": [0.5, 0.9]})
+    status, out, err = gancolor("sweep", file, "--out", tmp_path / "runs")
+    assert status == 0, err
+    assert "--generator.depth=null" in out and "'--optim.betas=[0.5, 0.9]'" in out
+
+
+def test_runs_of_other_validation_photographs_make_a_table_each(gancolor, tmp_path):
+    file = sweep_file(tmp_path / "s.yaml", data__size={"values": [16, 32]})
+    status, _, err = gancolor("sweep", file, "--out", tmp_path / "runs")
+    assert status == 0, err
+    assert (tmp_path / "runs/table.md").read_text().count("| grey ") == 2
