@@ -3,6 +3,7 @@
 Chroma is ab / 110 as everywhere; bins are numbered 0..312 by ascending a, then b.
 """
 
+from contextlib import nullcontext
 from functools import cache
 
 import torch
@@ -88,7 +89,9 @@ def logits_of(chroma: Tensor) -> Tensor:
 
 def annealed_mean(logits: Tensor, centres: Tensor, temperature: float) -> Tensor:
     """The mean colour of softmax(logits / T) (Zhang 2016, eq. 5): (B, Q, H, W) and (Q, 2) to chroma (B, 2, H, W)."""
-    with torch.autocast(logits.device.type, enabled=False):
+    device = logits.device.type
+    exact = torch.autocast(device, enabled=False) if torch.amp.is_autocast_available(device) else nullcontext()
+    with exact:  # autocast would have the product in half precision
         return torch.einsum("bqhw,qc->bchw", torch.softmax(logits.float() / temperature, dim=1), centres)
 
 

@@ -56,7 +56,8 @@ class _HelpFormatter(DefaultHelpFormatter):
 
 
 def _near(name: str, choices: list[str]) -> str:
-    near = get_close_matches(name, choices, n=3, cutoff=0.6)
+    same = [choice for choice in choices if choice.lower() == name.lower()]
+    near = same or get_close_matches(name, choices, n=3, cutoff=0.6)
     return f"; did you mean {' or '.join(near)}?" if near else ""
 
 
