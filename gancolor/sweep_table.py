@@ -54,9 +54,9 @@ def _cost(built: Mapping[str, Any]) -> list[str]:
 
 
 def _pace(folder: Path) -> str:
-    """Photographs a second in training, the median of the record's lines."""
+    """Photographs a second in training of the generator, the median of the record's lines."""
     lines = (folder / "metrics.jsonl").read_text(encoding="utf-8").splitlines()
-    paces = [line["photographs_per_second"] for line in map(json.loads, lines) if "photographs_per_second" in line]
+    paces = [line["photographs_per_second"] for line in map(json.loads, lines) if "grad_norm_g" in line]
     return f"{median(paces):.0f}" if paces else ""
 
 
