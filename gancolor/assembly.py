@@ -39,12 +39,11 @@ class Assembly:
 
 
 def assemble(config: TrainConfig, data: Dataset, hardware: Hardware) -> Assembly:
-    """Builds the players, with random weights that follow from the seed.
+    """Builds the players, with random weights that follow from the seed, of options that `check_options` has passed.
 
     Raises:
-        InputError: options that do not go together, or weights that can't be had.
+        InputError: photographs that the options do not suit, or weights that can't be had.
     """
-    check_options(config)
     options = {**to_dict(config.generator), "size": config.data.size, "classes": _classes(config, data)}
     torch.manual_seed(config.seed)
     generator = build_generator(config.arch, **options)
@@ -71,7 +70,7 @@ def check_options(config: TrainConfig) -> None:
     classifiers = [arch for arch in GENERATORS if "classes" in generator_options(arch)]
     if config.loss.scene and config.arch not in classifiers:
         raise InputError(f"--loss.scene: {config.arch} has no scene classifier; {', '.join(classifiers)} has")
-    plays = config.loss.gan > 0 or config.loss.feature_matching > 0
+    plays = Objective(config.loss).plays
     if config.critic_epochs and not plays:
         raise InputError("--critic_epochs trains a discriminator that --loss.gan 0 has no use for: leave one out")
     loss = to_dict(config.loss)

@@ -3,13 +3,13 @@
 import copy
 import math
 from collections.abc import Mapping
-from itertools import compress
 
 import torch
 from torch import Tensor, nn
 
 from gancolor import distributed, losses
 from gancolor.config import OptimConfig
+from gancolor.cost import count_parameters
 from gancolor.hardware import Hardware
 from gancolor.models.output import Prediction
 from gancolor.models.patchgan import PatchGAN
@@ -50,12 +50,13 @@ class Players:
         self.scaler = torch.amp.GradScaler(hardware.device.type, enabled=hardware.precision == "fp16")
         self.bad_steps = torch.zeros((), device=hardware.device)
         self._buffers = [*self.generator.buffers(), *self.discriminator.buffers()]
-        pairs = list(zip(self.ema.state_dict().values(), self.generator.state_dict().values(), strict=True))
-        # Spectral norm's vectors are estimates that belong to the weights: the mean of several is none.
-        names = zip(self.ema.state_dict(), pairs, strict=True)
-        mean = [pair[0].is_floating_point() and not name.endswith(("._u", "._v")) for name, pair in names]
-        self._averaged = list(compress(pairs, mean))
-        self._copied = [pair for pair, averaged in zip(pairs, mean, strict=True) if not averaged]
+        self._averaged: list[tuple[Tensor, Tensor]] = []
+        self._copied: list[tuple[Tensor, Tensor]] = []
+        live = self.generator.state_dict()
+        for name, mine in self.ema.state_dict().items():
+            # Spectral norm's vectors are estimates that belong to the weights: the mean of several is none.
+            averaged = mine.is_floating_point() and not name.endswith(("._u", "._v"))
+            (self._averaged if averaged else self._copied).append((mine, live[name]))
 
     def step(self, batch: Batch, stage: Stage, rates: Mapping[str, float]) -> Terms:
         """One step: of the generator alone in pretraining, of the discriminator alone as critic, else of both.
@@ -163,5 +164,5 @@ class Players:
         }
 
     def __str__(self) -> str:
-        sizes = [sum(p.numel() for p in network.parameters()) / 1e6 for network in (self.generator, self.discriminator)]
+        sizes = [count_parameters(network) / 1e6 for network in (self.generator, self.discriminator)]
         return f"{sizes[0]:.1f} M parameters; discriminator {sizes[1]:.1f} M"

@@ -30,13 +30,16 @@ def results_table(systems: Mapping[str, Mapping[str, Mean]]) -> str:
     """Systems in rows, metrics in columns: mean ± standard error; - where a metric says nothing of a system."""
     metrics = [name for name in COLUMNS if any(name in row for row in systems.values())]
     rows = [["", *(COLUMNS[name][0] for name in metrics)]]
-    rows += [[system, *(_cell(row.get(name), COLUMNS[name][1]) for name in metrics)] for system, row in systems.items()]
+    rows += [
+        [system, *(figure(row.get(name), COLUMNS[name][1]) for name in metrics)] for system, row in systems.items()
+    ]
     widths = [max(map(len, column)) for column in zip(*rows, strict=True)]
     lines = ["  ".join([row[0].ljust(widths[0]), *map(str.rjust, row[1:], widths[1:])]).rstrip() for row in rows]
     return "\n".join([lines[0], "-" * max(map(len, lines)), *lines[1:]])
 
 
-def _cell(value: Mean | None, digits: int) -> str:
+def figure(value: Mean | None, digits: int) -> str:
+    """Mean ± standard error; - for none."""
     if value is None:
         return "-"
     if value.stderr != value.stderr:  # a single photograph, or a system without spread

@@ -53,13 +53,9 @@ class Timeline:
 
     def __str__(self) -> str:
         """Steps of each stage."""
-        words: dict[Stage, str] = {
-            "pretrain": "of pretraining",
-            "critic": "of the critic",
-            "adversarial": "adversarial",
-        }
+        words = {"pretrain": "of pretraining", "critic": "of the critic", "adversarial": "adversarial"}
         steps = {words[stage]: last - first for stage, (first, last) in self.spans.items()}
-        return ", ".join(f"{count} {name}" for name, count in steps.items() if count or name != "of the critic")
+        return ", ".join(f"{count} {name}" for name, count in steps.items() if count)
 
 
 def rate_factor(optim: OptimConfig, timeline: Timeline, step: int) -> float:

@@ -9,6 +9,7 @@ import subprocess
 import sys
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
+from functools import cached_property
 from pathlib import Path
 from typing import Any
 
@@ -39,7 +40,7 @@ class Trial:
     args: tuple[str, ...]
     folder: Path
 
-    @property
+    @cached_property
     def config(self) -> TrainConfig:
         return parse_train([*self.args, f"--out={self.folder}"])
 

@@ -1,6 +1,7 @@
 """What a sweep's runs have cost and reached, in one table."""
 
 import json
+import math
 from collections.abc import Mapping
 from pathlib import Path
 from statistics import median
@@ -8,8 +9,9 @@ from typing import Any
 
 from gancolor.checkpoint import describe
 from gancolor.cost import count_macs, count_parameters
+from gancolor.evaluation import Mean
 from gancolor.models import build_generator
-from gancolor.report import COLUMNS, markdown_table
+from gancolor.report import COLUMNS, figure, markdown_table
 from gancolor.run import Run
 
 MACS_SIZE = 256  # of the photograph that multiply-accumulates are counted for [pixels]
@@ -60,9 +62,7 @@ def _pace(folder: Path) -> str:
     return f"{median(paces):.0f}" if paces else ""
 
 
-def _figure(row: Mapping[str, Mapping[str, float]], metric: str) -> str:
-    if metric not in row:
-        return ""
-    digits, value = COLUMNS[metric][1], row[metric]
-    error = "" if value["stderr"] is None else f" ± {value['stderr']:.{digits}f}"
-    return f"{value['mean']:.{digits}f}{error}"
+def _figure(row: Mapping[str, Mapping[str, float | None]], metric: str) -> str:
+    kept = row.get(metric)  # JSON has null for the standard error of a single photograph
+    mean = kept and Mean(**{name: math.nan if value is None else value for name, value in kept.items()})
+    return figure(mean or None, COLUMNS[metric][1])

@@ -50,6 +50,7 @@ def configure(photos, tmp_path):
 
 
 def built(config: TrainConfig) -> assembly.Assembly:
+    check_options(config)  # as the trainer does, before it opens the photographs
     return assemble(config, Dataset(config.data, config.seed, CPU), HARDWARE)
 
 

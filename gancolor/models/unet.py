@@ -1,6 +1,8 @@
 """The U-Net generator: an encoder, a decoder, and the skip's kind. ugan, attention_ugan, pretrained_ugan and
 pretrained_attention_ugan are the four corners of encoder x skip; deoldify has a decoder of another make."""
 
+from functools import partial
+
 import torch
 from torch import Tensor, nn
 from torch.nn.utils.parametrizations import spectral_norm as spectral
@@ -132,8 +134,8 @@ class UNet(nn.Module):
 
 
 def plain_unet(
-    attention: bool, width: int, depth: int | None, dropout: float, norm: Norm, upsampling: Upsampling,
-    decoder_convs: int, size: int,
+    attention: bool, width: int = 64, depth: int | None = None, dropout: float = 0.5, norm: Norm = "batch",
+    upsampling: Upsampling = "transposed", decoder_convs: int = 0, size: int = 256,
 ) -> UNet:  # fmt: skip
     """The U-Net with pix2pix's encoder. `depth` None: as many levels as bring `size` down to 1 x 1, at most 8.
 
@@ -149,38 +151,13 @@ def plain_unet(
     return UNet(PlainEncoder(width, depth, norm), attention, upsampling, norm, dropout, decoder_convs)
 
 
-def ugan(
-    width: int = 64, depth: int | None = None, dropout: float = 0.5, norm: Norm = "batch",
-    upsampling: Upsampling = "transposed", decoder_convs: int = 0, size: int = 256,
-) -> UNet:  # fmt: skip
-    """pix2pix's U-Net (Isola 2017)."""
-    return plain_unet(False, width, depth, dropout, norm, upsampling, decoder_convs, size)
-
-
-def attention_ugan(
-    width: int = 64, depth: int | None = None, dropout: float = 0.5, norm: Norm = "batch",
-    upsampling: Upsampling = "transposed", decoder_convs: int = 0, size: int = 256,
-) -> UNet:  # fmt: skip
-    """pix2pix's U-Net with attention gates on its skips (Oktay 2018)."""
-    return plain_unet(True, width, depth, dropout, norm, upsampling, decoder_convs, size)
-
-
-def pretrained_ugan(
-    backbone: str = "resnet18", backbone_weights: str = "imagenet", freeze_backbone: bool = False,
+def pretrained_unet(
+    attention: bool, backbone: str = "resnet18", backbone_weights: str = "imagenet", freeze_backbone: bool = False,
     dropout: float = 0.5, norm: Norm = "batch", upsampling: Upsampling = "transposed", decoder_convs: int = 0,
 ) -> UNet:  # fmt: skip
     """The U-Net with a pretrained ResNet for encoder."""
     encoder = ResNetEncoder(backbone, backbone_weights, freeze_backbone)
-    return UNet(encoder, False, upsampling, norm, dropout, decoder_convs)
-
-
-def pretrained_attention_ugan(
-    backbone: str = "resnet18", backbone_weights: str = "imagenet", freeze_backbone: bool = False,
-    dropout: float = 0.5, norm: Norm = "batch", upsampling: Upsampling = "transposed", decoder_convs: int = 0,
-) -> UNet:  # fmt: skip
-    """The U-Net with a pretrained ResNet for encoder and attention gates on its skips."""
-    encoder = ResNetEncoder(backbone, backbone_weights, freeze_backbone)
-    return UNet(encoder, True, upsampling, norm, dropout, decoder_convs)
+    return UNet(encoder, attention, upsampling, norm, dropout, decoder_convs)
 
 
 def deoldify(
@@ -194,3 +171,8 @@ def deoldify(
     """
     encoder = ResNetEncoder(backbone, backbone_weights, freeze_backbone)
     return UNet(encoder, False, upsampling, norm, dropout, decoder_convs, self_attention=True, spectral_norm=True)
+
+
+# pix2pix's U-Net (Isola 2017), and with attention gates on its skips (Oktay 2018); the same two on a pretrained ResNet.
+ugan, attention_ugan = partial(plain_unet, False), partial(plain_unet, True)
+pretrained_ugan, pretrained_attention_ugan = partial(pretrained_unet, False), partial(pretrained_unet, True)
