@@ -1,16 +1,18 @@
-"""Scores generators on photographs: `python evaluate.py RUN|CHECKPOINT... --data.source DIR`; see `--help`."""
+"""Scores generators, and other tools' pictures, on photographs: `python evaluate.py RUN|CHECKPOINT... --data.source
+DIR`; see `--help`."""
 
 from gancolor import cli
 from gancolor.parsing import parse_evaluate
 
 
-def main() -> None:
+def main() -> int:
     config = parse_evaluate()
-    from gancolor.comparison import Comparison  # brings torch, which `--help` does without
+    from gancolor.evaluator import Evaluator  # brings torch, which `--help` does without
 
-    comparison = Comparison(config)
-    comparison.score()
-    comparison.write()
+    evaluator = Evaluator(config)
+    evaluator.evaluate()
+    evaluator.write()
+    return evaluator.status
 
 
 if __name__ == "__main__":

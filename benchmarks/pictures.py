@@ -2,7 +2,7 @@
 
 import itertools
 import tempfile
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager
 from functools import partial
@@ -13,7 +13,6 @@ import reference
 import torch
 from measure import Contender, Row, Table, attempt, interleave
 from PIL import Image
-from torch import Tensor
 from training import StepSpec, as_torch_ships, forget
 
 from gancolor.color import rgb_to_lab, to_float
@@ -22,12 +21,14 @@ from gancolor.data.augmentation import augment, make_augmentation
 from gancolor.data.demo import draw_scene
 from gancolor.data.photographs import Batches, Photographs, load_photographs
 from gancolor.data.sources import PhotoFile, list_photographs
-from gancolor.evaluation import score, score_generator
 from gancolor.hardware import Hardware, choose_hardware
+from gancolor.scoring import PAIRED, Colorized, Scores, score, score_generator
 
 MOST_PHOTOS = 1024
 SCENES, SCENE_SIDE = 256, 400  # drawn where no photographs are given [pixels]
-SCORED_PHOTOS = 64
+SCORED_PHOTOS, COLOURED_PHOTOS = 540, 64  # by metrics alone; by generators, which take their time
+
+METRICS_ALONE = "metrics alone"
 
 
 @contextmanager
@@ -147,15 +148,18 @@ def _epoch_row(pipeline: Pipeline, make: partial[Contender], seconds: float) -> 
 def measure_evaluation(files: list[PhotoFile], architectures: list[str], base: StepSpec) -> list[Row]:
     """The table of evaluation: on the CPU, against scikit-image photograph by photograph, and on CUDA where asked."""
     with tempfile.TemporaryDirectory() as scratch:
-        photographs = load_photographs(files[:SCORED_PHOTOS], base.size, scratch)
+        scored = load_photographs(files[:SCORED_PHOTOS], base.size, scratch)
+        coloured = scored.subset(scored.names[:COLOURED_PHOTOS])
         table = Table(
             f"Evaluation, {base.size} x {base.size}",
-            f"PSNR and SSIM (gancolor: colourfulness too) of {len(photographs)} photographs, against scikit-image one "
-            "by one on the CPU. Difference: the largest of a photograph's PSNR [dB] and SSIM.",
+            f"{', '.join(PAIRED)} of {len(scored)} photographs ({len(coloured)} where a generator colours them), "
+            "against scikit-image one by one on the CPU. Difference: the largest of a photograph's PSNR [dB], SSIM and "
+            "CIEDE2000.",
             ["what", "device", "photos/s", "× reference (range)", "difference"],
         )
         for device in dict.fromkeys(["cpu", base.device]):
-            for what in ("metrics alone", *architectures):
+            for what in (METRICS_ALONE, *architectures):
+                photographs = scored if what == METRICS_ALONE else coloured
                 row = attempt(partial(_evaluation_row, what, device, photographs, base))
                 table.add({"what": what, "device": device} | ({"error": row} if isinstance(row, str) else row))
                 forget()
@@ -165,12 +169,12 @@ def measure_evaluation(files: list[PhotoFile], architectures: list[str], base: S
 def _evaluation_row(what: str, device: str, photographs: Photographs, base: StepSpec) -> Row:
     """`what`: an architecture, or "metrics alone" for pictures that are there already."""
     hardware = choose_hardware(device, "fp32")
-    truths = list(photographs.pictures.permute(0, 2, 3, 1).numpy().copy())
-    mine: partial[dict[str, Tensor]]
+    truths = list(photographs.take(torch.arange(len(photographs))).permute(0, 2, 3, 1).numpy().copy())
+    mine: Callable[[], Scores]
     theirs: partial[np.ndarray]
-    if what == "metrics alone":
+    if what == METRICS_ALONE:
         made = photographs.pictures.roll(1, dims=-1)  # each beside itself, moved by a pixel
-        mine = partial(score, _rolled, photographs, hardware)
+        mine = partial(_score_rolled, photographs, hardware)
         theirs = partial(reference.score_pictures, list(made.permute(0, 2, 3, 1).numpy().copy()), truths)
     else:
         generator, _ = StepSpec(what, base.size, base.batch_size, device, base.seconds).networks()
@@ -184,13 +188,15 @@ def _evaluation_row(what: str, device: str, photographs: Photographs, base: Step
     }
     timings = interleave(contenders, hardware.device, base.seconds, warm_up=1)
     scores = mine()
-    gaps = np.abs(np.stack([scores["psnr"], scores["ssim"]], axis=1) - theirs()).max(axis=0)
+    gaps = np.abs(np.stack([scores[metric] for metric in PAIRED], axis=1) - theirs()).max(axis=0)
     return {
         "photos/s": len(photographs) / timings["mine"].median,
         "× reference (range)": timings["mine"].speedup_over(timings["reference"]),
-        "difference": f"{gaps[0]:.1e}, {gaps[1]:.1e}",
+        "difference": f"{gaps[0]:.1e}, {gaps[1]:.1e}, {gaps[3]:.1e}",
     }
 
 
-def _rolled(pictures: Tensor) -> Tensor:
-    return to_float(pictures.roll(1, dims=-1))
+def _score_rolled(photographs: Photographs, hardware: Hardware) -> Scores:
+    """Pictures beside themselves, moved by a pixel."""
+    scores, _ = score({"rolled": lambda pictures, _: Colorized(pictures.roll(1, dims=-1))}, photographs, hardware)
+    return scores["rolled"]

@@ -8,14 +8,15 @@ convolutions run in TF32 and no kernel is chosen by trial.
 """
 
 import os
+import warnings
 from collections.abc import Sequence
 from pathlib import Path
 
 import numpy as np
 import torch
 from PIL import Image
-from skimage.color import lab2rgb, rgb2lab
-from skimage.metrics import peak_signal_noise_ratio, structural_similarity
+from skimage.color import deltaE_ciede2000, lab2rgb, rgb2lab
+from skimage.metrics import mean_squared_error, peak_signal_noise_ratio, structural_similarity
 from torch import Tensor, nn
 from torch.utils.data import DataLoader, Dataset
 from torchvision import transforms
@@ -115,28 +116,47 @@ class ReferenceTrainer:
 
 
 def score_pictures(made: Sequence[np.ndarray], truths: Sequence[np.ndarray]) -> np.ndarray:
-    """PSNR and SSIM (Wang 2004's Gaussian window) of uint8 (S, S, 3) pictures, one by one: (N, 2)."""
-    return np.array(
-        [
-            (
-                peak_signal_noise_ratio(truth, picture),
-                structural_similarity(
-                    truth, picture, channel_axis=2, gaussian_weights=True, sigma=1.5, use_sample_covariance=False
-                ),
-            )
-            for picture, truth in zip(made, truths, strict=True)
-        ]
-    )
+    """uint8 (S, S, 3) pictures one by one, with scikit-image where it has the metric: (N, 8) in the order of
+    `gancolor.scoring.PAIRED`."""
+    return np.array([_score_picture(picture, truth) for picture, truth in zip(made, truths, strict=True)])
+
+
+def _score_picture(picture: np.ndarray, truth: np.ndarray) -> list[float]:
+    lab, true_lab = rgb2lab(picture), rgb2lab(truth)
+    distance = np.linalg.norm(lab[..., 1:] - true_lab[..., 1:], axis=2)
+    (colour, of_ddcolor), (true_colour, _) = _colorfulness(picture), _colorfulness(truth)
+    how = {"channel_axis": 2, "gaussian_weights": True, "sigma": 1.5, "use_sample_covariance": False}  # Wang 2004
+    return [
+        peak_signal_noise_ratio(truth, picture),
+        structural_similarity(truth, picture, **how),
+        mean_squared_error(truth, picture),
+        deltaE_ciede2000(true_lab, lab).mean(),
+        100 * (1 - distance / 150).clip(min=0).mean(),
+        colour - true_colour,
+        colour,
+        of_ddcolor,
+    ]
+
+
+def _colorfulness(picture: np.ndarray) -> tuple[float, float]:
+    """Hasler and Suesstrunk's, and of absolute differences."""
+    red, green, blue = picture.astype(float).transpose(2, 0, 1)
+    found = []
+    for rg, yb in ((red - green, (red + green) / 2 - blue), (abs(red - green), abs((red + green) / 2 - blue))):
+        found.append(np.hypot(rg.std(), yb.std()) + 0.3 * np.hypot(rg.mean(), yb.mean()))
+    return found[0], found[1]
 
 
 @torch.no_grad()
 def score_generator(generator: nn.Module, truths: Sequence[np.ndarray]) -> np.ndarray:
-    """Colours uint8 (S, S, 3) photographs one by one and scores them: (N, 2), PSNR and SSIM."""
+    """Colours uint8 (S, S, 3) photographs one by one and scores them: (N, 8)."""
     generator.eval()
     made = []
     for truth in truths:
         lab = rgb2lab(truth).astype("float32")
         lightness = torch.from_numpy(lab[..., 0])[None, None] / 50.0 - 1.0
         lab[..., 1:] = generator(lightness).chroma[0].permute(1, 2, 0).numpy() * 110.0
-        made.append((lab2rgb(lab).clip(0, 1) * 255).round().astype(np.uint8))
+        with warnings.catch_warnings():
+            warnings.simplefilter("ignore")  # of colours that sRGB lacks
+            made.append((lab2rgb(lab).clip(0, 1) * 255).round().astype(np.uint8))
     return score_pictures(made, truths)

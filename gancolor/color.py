@@ -5,6 +5,7 @@ Networks see lightness L / 50 - 1 in [-1, 1] and chroma ab / 110, within [-1, 1]
 
 from collections.abc import Iterator
 from contextlib import contextmanager
+from typing import Any
 
 import torch
 from kornia.color import lab_to_rgb as _lab_to_rgb
@@ -13,18 +14,27 @@ from torch import Tensor
 
 L_HALF_RANGE = 50.0  # L runs from 0 to 100
 AB_RANGE = 110.0  # |a| and |b| of sRGB colours stay under it: the largest is b = -107.86, of pure blue
+# Linear sRGB to XYZ over the white's, D65, with kornia's and scikit-image's digits.
+KNEE = 0.008856  # of XYZ over the white's: below it Lab's cube root is a straight line
+RGB_TO_XYZ = torch.tensor(
+    [[0.412453, 0.357580, 0.180423], [0.212671, 0.715160, 0.072169], [0.019334, 0.119193, 0.950227]]
+) / torch.tensor([[0.95047], [1.0], [1.08883]])
 
 
 @contextmanager
-def _exact(device: torch.device) -> Iterator[None]:
-    """float32 that is float32: no autocast, and no TF32 in the convolutions that kornia converts with on a GPU."""
-    tf32 = torch.backends.cudnn.allow_tf32
-    torch.backends.cudnn.allow_tf32 = False
+def exact(device: torch.device) -> Iterator[None]:
+    """float32 that is float32: no autocast, and no TF32 in the convolutions (kornia's way to convert colours) and
+    matrix products of a GPU."""
+    backends: tuple[Any, ...] = (torch.backends.cudnn, torch.backends.cuda.matmul)
+    tf32 = [backend.allow_tf32 for backend in backends]
+    for backend in backends:
+        backend.allow_tf32 = False
     try:
         with torch.autocast(device.type, enabled=False):
             yield
     finally:
-        torch.backends.cudnn.allow_tf32 = tf32
+        for backend, allowed in zip(backends, tf32, strict=True):
+            backend.allow_tf32 = allowed
 
 
 def to_float(picture: Tensor) -> Tensor:
@@ -39,16 +49,30 @@ def to_uint8(picture: Tensor) -> Tensor:
 
 def rgb_to_lab(rgb: Tensor) -> tuple[Tensor, Tensor]:
     """sRGB (..., 3, H, W) in [0, 1] to lightness (..., 1, H, W) and chroma (..., 2, H, W), normalised to [-1, 1]."""
-    with _exact(rgb.device):
+    with exact(rgb.device):
         lightness, ab = _rgb_to_lab(rgb.float()).split([1, 2], dim=-3)
         return lightness / L_HALF_RANGE - 1, ab / AB_RANGE
 
 
-def lab_to_rgb(lightness: Tensor, chroma: Tensor) -> Tensor:
-    """Normalised lightness (..., 1, H, W) and chroma (..., 2, H, W) to sRGB (..., 3, H, W), clipped to [0, 1]."""
-    with _exact(lightness.device):
+def uint8_to_lab(picture: Tensor) -> Tensor:
+    """uint8 sRGB (B, 3, H, W) to L in 0..100, a and b (B, 3, H, W), not normalised: what `rgb_to_lab` says, with a
+    table of the 256 levels, in half the time."""
+    with exact(picture.device):
+        levels = torch.arange(256, device=picture.device) / 255
+        linear = torch.where(levels > 0.04045, ((levels + 0.055) / 1.055) ** 2.4, levels / 12.92)
+        values = linear.index_select(0, picture.flatten().int()).view(len(picture), 3, -1)
+        xyz = RGB_TO_XYZ.to(picture.device) @ values  # over the white's
+        roots = (xyz.clamp(min=KNEE).log() / 3).exp() + 7.787 * (xyz - KNEE).clamp(max=0)
+        x, y, z = roots.unbind(1)
+        return torch.stack([116 * y - 16, 500 * (x - y), 200 * (y - z)], dim=1).view(picture.shape)
+
+
+def lab_to_rgb(lightness: Tensor, chroma: Tensor, clip: bool = True) -> Tensor:
+    """Normalised lightness (..., 1, H, W) and chroma (..., 2, H, W) to sRGB (..., 3, H, W), clipped to [0, 1] unless
+    the values outside are to be seen."""
+    with exact(lightness.device):
         lab = torch.cat([(lightness.float() + 1) * L_HALF_RANGE, chroma.float() * AB_RANGE], dim=-3)
-        return _lab_to_rgb(lab)
+        return _lab_to_rgb(lab, clip)
 
 
 def grey(lightness: Tensor) -> Tensor:

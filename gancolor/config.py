@@ -27,6 +27,7 @@ Upsampling = Literal["transposed", "pixel_shuffle", "nearest"]
 GanMode = Literal["vanilla", "lsgan", "hinge", "wgan_gp"]
 Neurons = Literal["low", "medium", "high"]
 Filters = Literal["low", "high"]
+ProtocolName = Literal["native", "val5k-crop256", "squash256", "scenes128", "tiny64"]
 Precision = Literal["fp32", "tf32", "bf16", "fp16"]
 
 Share = restricted_number_type("Share", float, [(">", 0), ("<=", 1)], docstring="a share over 0, up to 1")
@@ -225,7 +226,7 @@ class EvalConfig:
 
     every: Positive = 1.0  # type: ignore[valid-type]
     batch_size: PositiveInt = 32
-    best_metric: Literal["psnr", "ssim", "lpips"] = "psnr"
+    best_metric: Literal["psnr", "ssim", "lpips", "lpips_vgg", "ciede2000", "auc", "mse"] = "psnr"
     samples: PositiveInt = 8
 
 
@@ -235,9 +236,11 @@ class LpipsConfig:
 
     Args:
         weights: AlexNet's: auto (torchvision's cache, and evaluate.py downloads them into it), off, or a file
+        vgg_weights: VGG-16's, for LPIPS (VGG) besides: the same
     """
 
     weights: str = "auto"
+    vgg_weights: str = "off"
 
 
 @dataclass
@@ -310,7 +313,7 @@ class EvaluateDataConfig:
     Args:
         source: folder, public data set or demo; its val folder where it has one; null: what the first checkpoint was
             trained on
-        size: side of the square that photographs are resized and cropped to [pixels]; null: the first checkpoint's
+        size: side of the square [pixels], of protocol native; null: the first checkpoint's
         val_limit: the first of a seeded shuffle; null: all
         cache: folder of the decoded photographs; null: $XDG_CACHE_HOME/gancolor or ~/.cache/gancolor
     """
@@ -322,11 +325,25 @@ class EvaluateDataConfig:
 
 
 @dataclass
+class FidConfig:
+    """FID and KID
+
+    Args:
+        weights: Inception-v3's: off, auto (torch's cache, or download), or a file
+    """
+
+    weights: str = "off"
+
+
+@dataclass
 class EvaluateConfig:
     """Evaluation
 
     Args:
-        json: write the figures to this file
+        protocol: which photographs, resized how (docs/evaluation.md)
+        predictions: NAME=DIR: score a folder of another tool's pictures, matched by file name; may be repeated
+        by_class: the figures of each class of photographs, too
+        json: write the result to this file, for gancolor compare
         csv: write one line a photograph and system to this file
         grid: write a picture of samples (grey, each system, truth) to this file
         samples: photographs in the grid
@@ -334,6 +351,9 @@ class EvaluateConfig:
         device: auto: cuda, else mps, else cpu
     """
 
+    protocol: ProtocolName = "native"
+    predictions: list[str] = field(default_factory=list)
+    by_class: bool = False
     json: str | None = None
     csv: str | None = None
     grid: str | None = None
@@ -342,6 +362,7 @@ class EvaluateConfig:
     device: Literal["auto", "cpu", "cuda", "mps"] = "auto"
     data: EvaluateDataConfig = field(default_factory=EvaluateDataConfig)
     lpips: LpipsConfig = field(default_factory=LpipsConfig)
+    fid: FidConfig = field(default_factory=FidConfig)
     checkpoints: list[str] = field(default_factory=list)
 
 

@@ -1,5 +1,6 @@
 """Files that are whole or not there."""
 
+import hashlib
 import json
 import math
 import os
@@ -22,8 +23,15 @@ def write_atomically(path: Path, write: Callable[[Path], object]) -> None:
 
 
 def write_json(path: Path, content: Any) -> None:
-    text = json.dumps(_finite(content), indent=2, ensure_ascii=False, allow_nan=False) + "\n"
+    """Dictionaries are written a key a line, lists of values in one: a thousand scores don't take a thousand lines."""
+    text = _indented(_finite(content), "") + "\n"
     write_atomically(path, lambda beside: beside.write_text(text, encoding="utf-8", errors="backslashreplace"))
+
+
+def file_digest(path: Path) -> str:
+    """sha256 of a file, in hexadecimal."""
+    with path.open("rb") as file:
+        return hashlib.file_digest(file, "sha256").hexdigest()
 
 
 def sync(path: Path) -> None:
@@ -37,6 +45,18 @@ def umask() -> int:
     mask = os.umask(0o022)
     os.umask(mask)
     return mask
+
+
+def _indented(content: Any, margin: str) -> str:
+    inside = margin + "  "
+    if isinstance(content, list) and content and isinstance(content[0], dict):
+        return "[\n" + ",\n".join(inside + _indented(item, inside) for item in content) + f"\n{margin}]"
+    if not isinstance(content, dict) or not content:
+        return json.dumps(content, ensure_ascii=False, allow_nan=False)
+    lines = [
+        f"{inside}{json.dumps(str(key), ensure_ascii=False)}: {_indented(v, inside)}" for key, v in content.items()
+    ]
+    return "{\n" + ",\n".join(lines) + f"\n{margin}}}"
 
 
 def _finite(content: Any) -> Any:

@@ -61,13 +61,19 @@ def _near(name: str, choices: list[str]) -> str:
     return f"; did you mean {' or '.join(near)}?" if near else ""
 
 
-def _with_bare_switches(argv: Sequence[str], config_class: type) -> list[str]:
-    """`--compile` alone means `--compile=true`, so that both a person's and a sweep's way of writing it work."""
+def _as_sweeps_write(argv: Sequence[str], config_class: type) -> list[str]:
+    """A sweep's ways of writing beside a person's: `--compile` alone means `--compile=true`, and None means null."""
     switches = {f"--{name}" for name, value in flatten(config_class()).items() if isinstance(value, bool)}
-    return [
-        f"{word}=true" if word in switches and (i + 1 == len(argv) or argv[i + 1].startswith("--")) else word
-        for i, word in enumerate(argv)
-    ]
+    words = []
+    for i, word in enumerate(argv):
+        if word in switches and (i + 1 == len(argv) or argv[i + 1].startswith("--")):
+            word = f"{word}=true"
+        elif word.startswith("--") and word.endswith("=None"):
+            word = f"{word.removesuffix('None')}null"
+        elif word == "None":
+            word = "null"
+        words.append(word)
+    return words
 
 
 def _make_parser(prog: str, config_class: type, description: str, recipe: Path | None = None) -> ArgumentParser:
@@ -75,20 +81,20 @@ def _make_parser(prog: str, config_class: type, description: str, recipe: Path |
     parser = _Parser(
         prog=prog,
         description=description,
-        usage="%(prog)s [--NAME VALUE ...]" + (" CHECKPOINT ..." if config_class is EvaluateConfig else ""),
+        usage="%(prog)s [--NAME VALUE ...]" + (" [CHECKPOINT ...]" if config_class is EvaluateConfig else ""),
         allow_abbrev=False,
         default_config_files=[str(recipe)] if recipe else [],
         formatter_class=_HelpFormatter,
     )
     parser.add_argument("--config", action="config", help="a YAML file of options; later flags win")
-    parser.add_class_arguments(config_class, skip={"checkpoints"})
+    parser.add_class_arguments(config_class, skip={"checkpoints", "predictions"})
     return parser
 
 
 def parse_train(argv: Sequence[str] | None = None) -> TrainConfig:
     """Parses a command line of train.py; errors print one line and exit with status 2."""
     description = "Trains a colorization GAN. `--arch NAME --help` shows that architecture's own defaults."
-    words = _with_bare_switches(sys.argv[1:] if argv is None else list(argv), TrainConfig)
+    words = _as_sweeps_write(sys.argv[1:] if argv is None else list(argv), TrainConfig)
     # The architecture chooses the recipe, so it is read first, wherever it stands (a flag or a --config file).
     asking = ("-h", "--help", "--print_config")
     first = _make_parser("train.py", TrainConfig, description)
@@ -102,12 +108,21 @@ def parse_train(argv: Sequence[str] | None = None) -> TrainConfig:
 
 def parse_evaluate(argv: Sequence[str] | None = None) -> EvaluateConfig:
     """Parses a command line of evaluate.py; errors print one line and exit with status 2."""
-    description = "Scores generators on photographs, beside the grey baseline: PSNR, SSIM, LPIPS, colourfulness."
+    description = (
+        "Scores generators, and other tools' pictures, on photographs, beside the grey baseline and the truth."
+    )
     parser = _make_parser("evaluate.py", EvaluateConfig, description)
     parser.add_argument(
-        "checkpoints", nargs="+", metavar="CHECKPOINT", help="run folders, exported generators, or run states"
+        "checkpoints", nargs="*", default=[], metavar="CHECKPOINT", help="run folders, exported generators, run states"
     )
-    config: EvaluateConfig = _instantiate(parser, sys.argv[1:] if argv is None else list(argv), EvaluateConfig)
+    parser.add_argument(
+        "--predictions", action="append", default=[], metavar="NAME=DIR",
+        help="a folder of another tool's pictures of the photographs, matched by file name; may be repeated",
+    )  # fmt: skip
+    words = _as_sweeps_write(sys.argv[1:] if argv is None else list(argv), EvaluateConfig)
+    config: EvaluateConfig = _instantiate(parser, words, EvaluateConfig)
+    if not config.checkpoints and not config.predictions:
+        parser.error("nothing to score: name run folders or checkpoints, or --predictions NAME=DIR")
     if config.data.source:
         config.data.source = _absolute(config.data.source)
     return config

@@ -65,8 +65,9 @@ class Players:
             rates: "lr_g", "lr_d" and "ema".
 
         Returns:
-            The generator's terms by name, its objective ("generator"), the discriminator's ("discriminator") and its
-            penalties, and the gradients' norms ("grad_norm_g", "grad_norm_d"): scalars on the device.
+            The generator's terms by name, its objective ("generator"), the discriminator's ("discriminator"), its
+            penalties and the share of patches whose truth it prefers to the prediction ("d_accuracy"), and the
+            gradients' norms ("grad_norm_g", "grad_norm_d"): scalars on the device.
         """
         before = [buffer.clone() for buffer in self._buffers]
         plays = stage != "pretrain" and self.objective.plays
@@ -106,7 +107,8 @@ class Players:
             loss = loss + getattr(self.objective.loss, name) * penalty
         norm = self._descend(self.optim_d, loss, rate)
         penalties = {name: penalty.detach() for name, penalty in penalties.items()}
-        return {"discriminator": loss.detach(), **penalties, "grad_norm_d": norm}
+        told_apart = (judged_true > judged_fake).float().mean()
+        return {"discriminator": loss.detach(), "d_accuracy": told_apart, **penalties, "grad_norm_d": norm}
 
     def _generator_step(self, batch: Batch, prediction: Prediction, plays: bool, rate: float) -> Terms:
         terms = self.objective.of_generator(batch, prediction, self.optim_g.param_groups[0]["params"])

@@ -9,17 +9,10 @@ from torch import Tensor
 
 from gancolor.bins import REACH, SIDE, bin_centres
 from gancolor.color import AB_RANGE, L_HALF_RANGE, lab_to_rgb, to_uint8
-from gancolor.evaluation import Mean
 from gancolor.files import write_atomically
+from gancolor.metrics import METRICS
+from gancolor.statistics import Mean
 
-# Metric -> (heading, digits after the point)
-COLUMNS = {
-    "psnr": ("PSNR [dB]", 2),
-    "gain": ("gain [dB]", 2),
-    "ssim": ("SSIM", 4),
-    "lpips": ("LPIPS", 4),
-    "colorfulness": ("colourfulness", 1),
-}
 MARGIN = 4  # between pictures [pixels]
 HEADING = 24  # height of a system's name [pixels]
 PRIOR_CELL, PRIOR_LIGHTNESS = 10, 70  # side of a bin [pixels], and L that the bins' own colours are shown at
@@ -27,24 +20,28 @@ LEAST_SIDE = 128  # that a picture is shown at: smaller ones are enlarged [pixel
 
 
 def results_table(systems: Mapping[str, Mapping[str, Mean]]) -> str:
-    """Systems in rows, metrics in columns: mean ± standard error; - where a metric says nothing of a system."""
-    metrics = [name for name in COLUMNS if any(name in row for row in systems.values())]
-    rows = [["", *(COLUMNS[name][0] for name in metrics)]]
-    rows += [
-        [system, *(figure(row.get(name), COLUMNS[name][1]) for name in metrics)] for system, row in systems.items()
-    ]
+    """Systems in rows, metrics in columns, those that are brief; - where a metric says nothing of a system."""
+    metrics = [name for name, kind in METRICS.items() if kind.brief and any(name in row for row in systems.values())]
+    rows = [["", *(METRICS[name].heading for name in metrics)]]
+    rows += [[system, *(figure(row.get(name), name) for name in metrics)] for system, row in systems.items()]
+    return text_table(rows)
+
+
+def figure(value: Mean | None, metric: str) -> str:
+    """Mean ± half of the 95 % interval; the mean alone where there is none; - for no value."""
+    if value is None:
+        return "-"
+    digits = METRICS[metric].digits
+    if value.half_width != value.half_width:  # a single photograph, or a figure of the set as a whole
+        return f"{value.mean:.{digits}f}"
+    return f"{value.mean:.{digits}f} ± {value.half_width:.{digits}f}"
+
+
+def text_table(rows: Sequence[Sequence[str]]) -> str:
+    """The first row is the heading; the first column stands to the left, the others to the right."""
     widths = [max(map(len, column)) for column in zip(*rows, strict=True)]
     lines = ["  ".join([row[0].ljust(widths[0]), *map(str.rjust, row[1:], widths[1:])]).rstrip() for row in rows]
     return "\n".join([lines[0], "-" * max(map(len, lines)), *lines[1:]])
-
-
-def figure(value: Mean | None, digits: int) -> str:
-    """Mean ± standard error; - for none."""
-    if value is None:
-        return "-"
-    if value.stderr != value.stderr:  # a single photograph, or a system without spread
-        return f"{value.mean:.{digits}f}"
-    return f"{value.mean:.{digits}f} ± {value.stderr:.{digits}f}"
 
 
 def markdown_table(rows: Sequence[Sequence[str]]) -> str:
@@ -59,7 +56,7 @@ def save_grid(path: Path, rows: Mapping[str, Tensor]) -> None:
     """A PNG with a strip of photographs a system, under the system's name; a column is one photograph.
 
     Args:
-        rows: name -> float32 sRGB (N, 3, H, W) in [0, 1], the same N photographs in each.
+        rows: name -> uint8 sRGB (N, 3, H, W), the same N photographs in each.
     """
     strips = {name: _enlarged(pictures) for name, pictures in rows.items()}
     count, _, height, width = next(iter(strips.values())).shape
@@ -77,10 +74,9 @@ def save_grid(path: Path, rows: Mapping[str, Tensor]) -> None:
 
 
 def _enlarged(pictures: Tensor) -> Tensor:
-    """uint8, small pictures enlarged by a whole number of times without smoothing."""
+    """Small pictures enlarged by a whole number of times without smoothing."""
     times = max(1, -(-LEAST_SIDE // min(pictures.shape[-2:])))
-    pictures = to_uint8(pictures.cpu())
-    return pictures.repeat_interleave(times, dim=-2).repeat_interleave(times, dim=-1)
+    return pictures.cpu().repeat_interleave(times, dim=-2).repeat_interleave(times, dim=-1)
 
 
 def sample_indices(count: int, samples: int) -> Tensor:
@@ -112,7 +108,7 @@ def save_prior(path: Path, prior: Tensor, rarity: Tensor) -> None:
     for name, colours in panels.items():
         plane = torch.full((3, count, count), 0.2)
         plane[:, count - 1 - places[:, 1], places[:, 0]] = colours.T
-        pictures[name] = plane.repeat_interleave(PRIOR_CELL, 1).repeat_interleave(PRIOR_CELL, 2).unsqueeze(0)
+        pictures[name] = to_uint8(plane.repeat_interleave(PRIOR_CELL, 1).repeat_interleave(PRIOR_CELL, 2)).unsqueeze(0)
     save_grid(path, pictures)
 
 

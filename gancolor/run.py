@@ -5,19 +5,16 @@ import os
 import platform
 import shlex
 import sys
-from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
 from typing import Any
 
 import yaml
 from filelock import FileLock, Timeout
 
-from gancolor import __version__
 from gancolor.config import TrainConfig, fixed_options, flatten, save_yaml
 from gancolor.errors import InputError
 from gancolor.files import write_atomically, write_json
-
-PACKAGES = ("torch", "torchvision", "kornia", "fastai", "lpips", "wandb", "numpy", "pillow", "safetensors")
+from gancolor.results import versions
 
 
 class Run:
@@ -104,14 +101,6 @@ class Run:
             "cpus": os.cpu_count(),
             "platform": platform.platform(),
             "python": platform.python_version(),
-            "gancolor": __version__,
-            **{name: found for name in PACKAGES if (found := _version(name))},
+            **versions(),
         }
         write_json(path, [*starts, start])
-
-
-def _version(package: str) -> str | None:
-    try:
-        return version(package)
-    except PackageNotFoundError:
-        return None

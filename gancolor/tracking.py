@@ -12,6 +12,7 @@ import netrc
 import os
 import re
 import secrets
+import signal
 import ssl
 import threading
 import urllib.request
@@ -119,11 +120,17 @@ class Tracker:
     def close(self, exit_code: int = 0) -> None:
         """Close the record and, online, wait for uploads, at most 120 s ($WANDB_FINISH_TIMEOUT).
 
-        Does not raise for W&B; a second call does nothing. `exit_code` is not 0 if the training failed."""
+        Does not raise for W&B; a second call does nothing. `exit_code` is not 0 if the training failed, and 128 + the
+        signal that interrupted it. A run of a sweep that SIGTERM interrupted goes back to the sweep, whose next agent
+        takes it up."""
         self._file.close()
         run, self._run = self._run, None
         try:
             if run is not None:
+                # SIGTERM is a machine's that is taken away, or an agent's that ends. SIGINT is a person's, or wandb's
+                # own, for a run that was stopped on the server: that one is not to come back.
+                if run.sweep_id and exit_code == 128 + signal.SIGTERM:
+                    run.mark_preempting()
                 run.finish(exit_code=exit_code)
         except Exception as error:
             sync = "wandb sync --include-online" if self.mode == "online" else "wandb sync"

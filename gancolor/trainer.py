@@ -1,13 +1,9 @@
 """One loop for every architecture."""
 
-import sys
-import time
-from dataclasses import asdict
 from typing import Any
 
 import torch
 from torch import Tensor
-from tqdm import tqdm
 
 from gancolor import distributed
 from gancolor.assembly import assemble, check_options
@@ -19,19 +15,21 @@ from gancolor.data.augmentation import augment, make_augmentation
 from gancolor.dataset import Dataset
 from gancolor.errors import InputError, TrainingError
 from gancolor.files import write_json
+from gancolor.guards import check_game
 from gancolor.hardware import choose_hardware
 from gancolor.interruption import Interruption
 from gancolor.meter import Meter
 from gancolor.objective import Batch, Terms
+from gancolor.progress import Progress, say
+from gancolor.protocols import PROTOCOLS
 from gancolor.report import save_prior
+from gancolor.results import Result, SystemResult, describe_generator, gallery_indices, make_result
 from gancolor.run import Run
 from gancolor.schedule import Timeline, rates, step_seed
 from gancolor.tracking import Tracker, wandb_mode
 from gancolor.validation import Validation
 
 CHECK_EVERY = 5  # steps between looks at whether losses are numbers, and ranks are to stop: a look waits for the device
-WARM_UP = 5  # steps that are slower than the others
-LONG_RUN = 2  # hours that a person is told of
 MOST_BAD_STEPS = 3  # in a row, left out before training stops
 
 
@@ -60,7 +58,7 @@ class Trainer:
         self.augmentation = make_augmentation(config.data.size, config.data.flip, config.data.crop_scale)
         self.assembly = assemble(config, self.data, self.hardware)
         self.players = self.assembly.players
-        self.validation = Validation(self.data.val, config.eval, config.lpips.weights, self.hardware)
+        self.validation = Validation(self.data.val, config.eval, config.lpips, self.hardware)
         self.done = self._resume()
 
     def _resume(self) -> int:
@@ -125,8 +123,8 @@ class Trainer:
     def _loop(self, interruption: Interruption) -> int | None:
         """Steps until the run is done, or a signal comes: returns it."""
         total, device = self.timeline.total_steps, self.hardware.device
-        first, bar = self.done, self._bar()
-        self.meter = Meter()
+        progress = Progress(self.config.arch, total, self.done, self.batches.effective_batch, device)
+        self.meter, self.recent, self.warned = Meter(), dict[str, float](), set[tuple[str, str]]()
         for step, pictures, labels in self.batches.stream(self.done, total, device):
             terms = self._step(step, pictures, labels)
             self.done = step + 1
@@ -137,44 +135,18 @@ class Trainer:
             )
             if looks or self.done == total:
                 self._check(terms)
-            if not bar.disable and (looks or device.type == "cpu"):
-                shown = ("l1", "gan", "discriminator")
-                bar.set_postfix({name: f"{terms[name].item():.3g}" for name in shown if name in terms}, refresh=False)
-            bar.update(self.batches.effective_batch)
-            self._foretell(self.done - first)
+            progress.step(terms, looks)
             evaluates = self.timeline.evaluates(self.done)
             if evaluates:
                 self._evaluate()
             if stops or evaluates or self.done % self.config.checkpoint_every == 0:
                 self._save()
             if stops and self.done < total:
-                bar.close()
-                self._say(f"stopped at step {self.done} of {total}, and saved; the same command goes on from there")
+                progress.close()
+                say(f"stopped at step {self.done} of {total}, and saved; the same command goes on from there")
                 return interruption.signal or 15  # a signal of another rank's: SIGTERM, as torchrun sends it
-        bar.close()
+        progress.close()
         return None
-
-    def _bar(self) -> tqdm:
-        """Progress in photographs, on a terminal alone."""
-        return tqdm(
-            total=self.timeline.total_steps * self.batches.effective_batch,
-            initial=self.done * self.batches.effective_batch,
-            desc=self.config.arch,
-            unit="photo",
-            unit_scale=True,
-            dynamic_ncols=True,
-            disable=not (distributed.is_main() and sys.stderr.isatty()),
-        )
-
-    def _foretell(self, taken: int) -> None:
-        """Says once, as soon as steps take their usual time, how long the run will take, if it is long."""
-        if taken == WARM_UP:
-            self._warm = time.perf_counter()
-        elif taken == 2 * WARM_UP:
-            hours = (time.perf_counter() - self._warm) / WARM_UP * (self.timeline.total_steps - self.done) / 3600
-            if hours > LONG_RUN:
-                look = "; for a first look, --config configs/demo.yaml" if self.hardware.device.type == "cpu" else ""
-                self._say(f"some {hours:.0f} hours to go{look}")
 
     def _step(self, step: int, pictures: Tensor, labels: Tensor) -> Terms:
         """One step, all of whose chance (augmentation, dropout) follows from the seed, the step and the rank."""
@@ -191,7 +163,7 @@ class Trainer:
         self.meter.add(terms)
         if self.done % self.config.tracking.log_every:
             return
-        means = self.meter.read(self.batches.effective_batch)
+        self.recent = means = self.meter.read(self.batches.effective_batch)
         if self.tracker:
             where = {
                 "epoch": round(self.done / self.timeline.steps_per_epoch, 4),
@@ -227,7 +199,9 @@ class Trainer:
         improved = self.validation.evaluate(self.players.ema, stage, self.done)
         if distributed.is_main():
             assert self.tracker is not None
-            self.tracker.log(self.done, {f"val/{name}": mean.mean for name, mean in self.validation.means.items()})
+            troubles = self.validation.troubles() | check_game(self.recent)
+            values = {f"val/{name}": mean.mean for name, mean in self.validation.means.items()}
+            self.tracker.log(self.done, {**values, "val/guard": ", ".join(troubles) or "fine"})
             if improved:
                 export_generator(self.run.best, self.players.ema, self._about())
             sample = self.run.sample(self.done)
@@ -235,7 +209,11 @@ class Trainer:
             self.tracker.picture(self.done, "samples", sample)
             epoch = self.done / self.timeline.steps_per_epoch
             mark = ", best so far" if improved else ""
-            self._say(f"step {self.done} ({stage}, epoch {epoch:.1f}): {self.validation.line()}{mark}")
+            say(f"step {self.done} ({stage}, epoch {epoch:.1f}): {self.validation.line()}{mark}")
+            for name, line in troubles.items():
+                if (stage, name) not in self.warned:  # once a stage
+                    say(f"  {name}: {line}")
+                    self.warned.add((stage, name))
         self.meter.restart()
 
     def _about(self) -> dict[str, Any]:
@@ -265,20 +243,33 @@ class Trainer:
 
     def _finish(self) -> None:
         """Exports the finished generator and says how good it is."""
+        if not self.validation.scores:  # a finished run, taken up again
+            self.validation.evaluate(self.players.ema, self.timeline.stage(self.done - 1), self.done)
         if not distributed.is_main():
             return
         assert self.tracker is not None
         export_generator(self.run.generator, self.players.ema, self._about())
-        systems = self.validation.systems(self.config.arch)
-        write_json(
-            self.run.results, {name: {k: asdict(mean) for k, mean in row.items()} for name, row in systems.items()}
-        )
+        self._result().save(self.run.results)
         self.tracker.artifact(self.run.generator, self._about())
         size = self.config.data.size
         held_out = f"{len(self.data.val)} held-out photographs of {self.data.source.name}"
-        print(f"\n{held_out}, {size} x {size}, after step {self.done}; mean ± standard error:")
+        print(f"\n{held_out}, {size} x {size}, after step {self.done}; mean ± half of the 95 % interval:")
         print(self.validation.table(self.config.arch))
         print(f"pictures   {self.run.sample(self.done)}\ngenerator  {self.run.generator}")
+
+    def _result(self) -> Result:
+        """The last evaluation's, by protocol native, with the generator's costs and the record of its training."""
+        validation, arch = self.validation, self.config.arch
+        about = describe_generator(self.run.generator, self._about())
+        systems = {
+            "grey": SystemResult(validation.grey_scores),
+            arch: SystemResult(validation.scores, about=about),
+            "truth": SystemResult(validation.truth_scores),
+        }
+        protocol = {"name": "native", **PROTOCOLS["native"].describe(self.config.data.size)}
+        pictures = validation.pictures(arch, self.players.ema, gallery_indices(self.data.val))
+        source = self.data.source
+        return make_result(protocol, source.name, self.data.val, source.classes, systems, pictures)
 
     # Words ------------------------------------------------------------------------------------------------------------
 
@@ -330,10 +321,5 @@ class Trainer:
             tags=tracking.tags,
             config={**to_dict(self.config), "effective_batch": self.batches.effective_batch},
             step=self.done,
-            say=self._say,
+            say=say,
         )
-
-    def _say(self, line: str) -> None:
-        if distributed.is_main():
-            tqdm.write(line)
-            sys.stdout.flush()

@@ -6,48 +6,50 @@ from pathlib import Path
 from typing import Any
 
 import torch
-from torch import nn
+from torch import Tensor, nn
 
-from gancolor.color import to_float
-from gancolor.config import EvalConfig
+from gancolor.config import EvalConfig, LpipsConfig
 from gancolor.data.photographs import Photographs
 from gancolor.errors import InputError
-from gancolor.evaluation import Mean, colorize, greyed, score, score_generator, summarize, with_gain
+from gancolor.guards import check_colour
 from gancolor.hardware import Hardware
-from gancolor.metrics import Metric, lpips
+from gancolor.metrics import METRICS
 from gancolor.report import results_table, sample_indices, save_grid
-
-LESS_IS_BETTER = ("lpips",)
+from gancolor.scoring import GREY, Scores, colorize, greyed, load_networks, score, score_generator, with_gain
+from gancolor.statistics import Mean, summarize
 
 
 class Validation:
     """The validation photographs with the figures of grey and truth on them.
 
     Attributes:
-        means: of the last evaluation, by metric.
+        scores: of the last evaluation, by metric; means: theirs.
         best: {"stage", "metric", "value", "step"} of the best evaluation of the stage that the run has reached.
             Stages compare only with themselves: adversarial training gives up PSNR for colour, as it is meant to.
     """
 
-    def __init__(self, photographs: Photographs, config: EvalConfig, lpips_weights: str, hardware: Hardware) -> None:
+    def __init__(self, photographs: Photographs, config: EvalConfig, lpips: LpipsConfig, hardware: Hardware) -> None:
         self.photographs, self.config, self.hardware = photographs, config, hardware
-        self.lpips = self._load_lpips(lpips_weights)
-        self.grey_scores = score(greyed, photographs, hardware, config.batch_size, self.lpips)
-        self.grey = summarize(self.grey_scores)
-        truth = summarize(score(to_float, photographs, hardware, config.batch_size))
-        self.truth = {"colorfulness": truth["colorfulness"]}
+        self._load_networks(lpips)
+        scores, _ = score({"grey": GREY}, photographs, hardware, config.batch_size, self.networks)
+        self.grey_scores, self.truth_scores = scores["grey"], scores["truth"]
+        self.grey, self.truth = summarize(self.grey_scores), summarize(self.truth_scores)
+        self.scores: Scores = {}
         self.means: dict[str, Mean] = {}
         self.best: dict[str, Any] = {}
 
-    def _load_lpips(self, wanted: str) -> Metric | None:
-        if wanted == "off" and self.config.best_metric == "lpips":
-            raise InputError("--eval.best_metric lpips needs --lpips.weights auto or FILE")
-        try:
-            return None if wanted == "off" else lpips(wanted, self.hardware.device, False, self.photographs.size)
-        except InputError:
-            if wanted != "auto" or self.config.best_metric == "lpips":
-                raise
-            return None  # evaluate.py fetches the weights, and says so
+    def _load_networks(self, config: LpipsConfig) -> None:
+        """Weights that are not in torchvision's cache are left to evaluate.py, which fetches them, unless they were
+        named or are to choose the best."""
+        best = self.config.best_metric
+        self.networks, problems = load_networks(config, self.hardware.device, self.photographs.size, download=False)
+        named = {"lpips": ("--lpips.weights", config.weights), "lpips_vgg": ("--lpips.vgg_weights", config.vgg_weights)}
+        for name, (option, weights) in named.items():
+            problem = problems.get(METRICS[name].heading)
+            if problem and (weights != "auto" or best == name):
+                raise InputError(problem)
+            if best == name and weights == "off":
+                raise InputError(f"--eval.best_metric {name} needs {option} auto or FILE")
 
     def state(self) -> dict[str, Any]:
         return {"means": {name: asdict(mean) for name, mean in self.means.items()}, "best": self.best}
@@ -58,10 +60,11 @@ class Validation:
 
     def evaluate(self, generator: nn.Module, stage: str, step: int) -> bool:
         """Scores the generator after `step` steps (every rank its share); whether it is the stage's best so far."""
-        scores = score_generator(generator, self.photographs, self.hardware, self.config.batch_size, self.lpips)
-        self.means = summarize(with_gain(scores, self.grey_scores))
+        scores = score_generator(generator, self.photographs, self.hardware, self.config.batch_size, self.networks)
+        self.scores = with_gain(scores, self.grey_scores)
+        self.means = summarize(self.scores)
         metric = self.config.best_metric
-        value, sign = self.means[metric].mean, -1 if metric in LESS_IS_BETTER else 1
+        value, sign = self.means[metric].mean, -1 if METRICS[metric].better == "less" else 1
         improved = math.isfinite(value) and (
             (self.best.get("stage"), self.best.get("metric")) != (stage, metric)
             or sign * value > sign * self.best["value"]
@@ -71,11 +74,19 @@ class Validation:
         return improved
 
     @torch.inference_mode()
+    def pictures(self, name: str, generator: nn.Module, indices: Tensor) -> dict[str, Tensor]:
+        """Grey, predicted and true pictures of these photographs, uint8 (len(indices), 3, S, S) each."""
+        truth = self.photographs.take(indices).to(self.hardware.device)
+        return {"grey": greyed(truth), name: colorize(generator, truth).pictures, "truth": truth}
+
     def draw_samples(self, path: Path, name: str, generator: nn.Module) -> None:
         """A grid of grey, predicted and true pictures, always of the same photographs."""
-        chosen = sample_indices(len(self.photographs), self.config.samples)
-        pictures = self.photographs.take(chosen).to(self.hardware.device)
-        save_grid(path, {"grey": greyed(pictures), name: colorize(generator, pictures), "truth": to_float(pictures)})
+        save_grid(path, self.pictures(name, generator, sample_indices(len(self.photographs), self.config.samples)))
+
+    def troubles(self) -> dict[str, str]:
+        """What is wrong with the colours of the last evaluation: its name -> a line with what to try."""
+        means = (row["colorfulness"].mean for row in (self.means, self.grey, self.truth))
+        return check_colour(*means)
 
     def line(self) -> str:
         """The last evaluation in one line."""

@@ -1,7 +1,6 @@
 """Published weights: torchvision's cache, its server, or a local file, with their sha256 checked. Nothing is unpickled
 but tensors."""
 
-import hashlib
 import re
 import warnings
 from pathlib import Path
@@ -13,6 +12,7 @@ from torch import Tensor
 
 from gancolor import distributed
 from gancolor.errors import InputError
+from gancolor.files import file_digest
 
 StateDict = dict[str, Tensor]
 
@@ -81,9 +81,3 @@ def load_file(path: Path) -> StateDict:
     if not isinstance(state, dict) or not all(isinstance(value, Tensor) for value in state.values()):
         raise InputError(f"{path} holds no dictionary of tensors")
     return state
-
-
-def file_digest(path: Path) -> str:
-    """sha256 of a file, in hexadecimal."""
-    with path.open("rb") as file:
-        return hashlib.file_digest(file, "sha256").hexdigest()

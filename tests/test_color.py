@@ -1,3 +1,5 @@
+from contextlib import suppress
+
 import numpy as np
 import pytest
 import torch
@@ -5,7 +7,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 from skimage.color import lab2rgb, rgb2lab
 
-from gancolor.color import AB_RANGE, L_HALF_RANGE, grey, lab_to_rgb, rgb_to_lab, to_float, to_uint8
+from gancolor.color import AB_RANGE, L_HALF_RANGE, exact, grey, lab_to_rgb, rgb_to_lab, to_float, to_uint8, uint8_to_lab
 
 
 def reference_lab(picture: torch.Tensor) -> torch.Tensor:
@@ -63,6 +65,18 @@ def test_lab_of_known_colours(colour, lab):
     assert torch.allclose(found, torch.tensor(lab, dtype=torch.float64), atol=0.02)
 
 
+def test_table_of_levels_says_what_the_conversion_and_scikit_image_say_over_the_cube():
+    levels = torch.arange(0, 256, 3, dtype=torch.uint8)
+    colours = torch.stack(torch.meshgrid(levels, levels, levels, indexing="ij"), dim=1)  # (86, 3, 86, 86)
+    found = uint8_to_lab(colours)
+    assert found.dtype == torch.float32 and found.shape == colours.shape
+    assert (found - unnormalised(*rgb_to_lab(to_float(colours)))).abs().max() < 2e-4
+    reference = torch.from_numpy(rgb2lab(colours.permute(0, 2, 3, 1).numpy())).permute(0, 3, 1, 2)
+    assert (found - reference).abs().max() < 2e-4
+    greys = torch.arange(256, dtype=torch.uint8).expand(1, 3, 1, 256)
+    assert (uint8_to_lab(greys) - unnormalised(*rgb_to_lab(to_float(greys)))).abs().max() < 2e-4
+
+
 def test_rgb_agrees_with_scikit_image_within_the_gamut(scenes):
     lightness, chroma = rgb_to_lab(to_float(scenes))
     for one, other in zip(lightness, chroma, strict=True):
@@ -86,6 +100,13 @@ def test_colours_outside_the_gamut_are_clipped():
     lightness = torch.rand(1, 1, 8, 8) * 2 - 1
     rgb = lab_to_rgb(lightness, torch.rand(1, 2, 8, 8).sign() * torch.tensor([[[1.0]], [[-1.0]]]))
     assert rgb.min() >= 0 and rgb.max() <= 1 and rgb.isfinite().all()
+
+
+def test_colours_outside_the_gamut_are_kept_where_they_are_to_be_seen():
+    lightness, chroma = torch.full((1, 1, 2, 2), 0.5), torch.full((1, 2, 2, 2), 0.9)
+    rgb = lab_to_rgb(lightness, chroma, clip=False)
+    assert rgb.max() > 1.1 and rgb.min() < -0.1
+    assert torch.equal(rgb.clamp(0, 1), lab_to_rgb(lightness, chroma))
 
 
 def test_gradients_are_finite_everywhere(cube):
@@ -117,6 +138,34 @@ def test_arithmetic_is_float32_inside_autocast(scenes):
     for one, other in zip(inside, outside, strict=True):
         assert one.dtype == torch.float32 and torch.equal(one, other)
     assert back.dtype == torch.float32 and torch.equal(back, lab_to_rgb(*outside))
+
+
+@pytest.fixture
+def tf32():
+    """The switches of TF32, both on."""
+    backends = torch.backends.cudnn, torch.backends.cuda.matmul
+    before = [backend.allow_tf32 for backend in backends]
+    for backend in backends:
+        backend.allow_tf32 = True
+    yield backends
+    for backend, allowed in zip(backends, before, strict=True):
+        backend.allow_tf32 = allowed
+
+
+@pytest.mark.parametrize("error", [None, KeyError])
+def test_exact_takes_tf32_and_autocast_away_and_gives_them_back(tf32, error):
+    with suppress(KeyError), torch.autocast("cpu", dtype=torch.bfloat16), exact(torch.device("cpu")):
+        assert not any(backend.allow_tf32 for backend in tf32)
+        assert (torch.ones(2, 2) @ torch.ones(2, 2)).dtype == torch.float32
+        if error:
+            raise error
+    assert all(backend.allow_tf32 for backend in tf32)
+
+
+def test_table_of_levels_is_float32_inside_autocast(scenes):
+    with torch.autocast("cpu", dtype=torch.bfloat16):
+        inside = uint8_to_lab(scenes)
+    assert inside.dtype == torch.float32 and torch.equal(inside, uint8_to_lab(scenes))
 
 
 def test_half_precision_input_is_raised_to_float32():

@@ -331,8 +331,12 @@ def test_evaluate_refuses_in_one_line(argv, named):
 
 @pytest.mark.parametrize("name", sorted(set(flatten(EvaluateConfig())) - {"checkpoints"}))
 def test_evaluate_takes_every_option_as_a_sweep_writes_it(name):
-    value = {"device": "cpu", "samples": 3, "batch_size": 3, "data.size": 64, "data.val_limit": 3}.get(name, "some")
-    assert flatten(parse_evaluate(["run", f"--{name}={value}"]))[name] == value
+    value = {
+        "device": "cpu", "samples": 3, "batch_size": 3, "data.size": 64, "data.val_limit": 3, "protocol": "tiny64",
+        "by_class": True,
+    }.get(name, "some")  # fmt: skip
+    parsed = flatten(parse_evaluate(["run", f"--{name}={value}"]))[name]
+    assert parsed == ([value] if name == "predictions" else value)
 
 
 # --help -----------------------------------------------------------------------------------------------------------

@@ -69,7 +69,8 @@ def test_weights_have_the_names_of_the_flags(batch):
     assert {*TERMS, *PENALTIES} <= flags.keys()
     terms = players.step(batch, "adversarial", RATES)
     assert {*TERMS, *PENALTIES} <= terms.keys()
-    assert set(terms) - {*TERMS, *PENALTIES} == {"generator", "discriminator", "grad_norm_g", "grad_norm_d"}
+    of_players = {"generator", "discriminator", "d_accuracy", "grad_norm_g", "grad_norm_d"}
+    assert set(terms) - {*TERMS, *PENALTIES} == of_players
     expected = sum(weight * terms[name] for name, weight in weights.items())
     assert torch.allclose(terms["generator"], expected, rtol=1e-5)
 
@@ -79,7 +80,9 @@ def test_each_flag_makes_its_term_and_no_other(name, batch):
     """l1 besides, which all runs can be compared by. It is logged, and the objective is made of it."""
     players = make_players(LossConfig(**NONE | {name: 2.0}), arch="ltbc")
     terms = players.step(batch, "adversarial", RATES)
-    others = {"generator", "grad_norm_g"} | ({"discriminator", "grad_norm_d"} if name in OF_GAME else set())
+    others = {"generator", "grad_norm_g"}
+    if name in OF_GAME:
+        others |= {"discriminator", "d_accuracy", "grad_norm_d"}
     assert set(terms) == {"l1", name} | others
     assert terms["generator"].item() == pytest.approx(2 * terms[name].item(), rel=1e-5)
     assert terms["grad_norm_g"] > 0

@@ -32,7 +32,7 @@ def test_terms_are_the_log_keys(batch):
     players = make_players()
     assert set(players.step(batch, "pretrain", RATES)) == {"l1", "generator", "grad_norm_g"}
     terms = players.step(batch, "adversarial", RATES)
-    assert set(terms) == {"l1", "gan", "generator", "discriminator", "grad_norm_g", "grad_norm_d"}
+    assert set(terms) == {"l1", "gan", "generator", "discriminator", "d_accuracy", "grad_norm_g", "grad_norm_d"}
     assert all(value.shape == () and not value.requires_grad for value in terms.values())
 
 
@@ -92,9 +92,8 @@ def test_game_is_the_textbooks(batch, mode):
     for _ in range(3):
         terms = players.step(batch, "adversarial", RATES)
         fake = generator(lightness).chroma
-        of_d = losses.gan_discriminator(
-            discriminator(lightness, chroma), discriminator(lightness, fake.detach()), mode
-        )  # fmt: skip
+        judged, judged_fake = discriminator(lightness, chroma), discriminator(lightness, fake.detach())
+        of_d = losses.gan_discriminator(judged, judged_fake, mode)
         adam_d.zero_grad()
         of_d.backward()
         adam_d.step()
@@ -103,6 +102,7 @@ def test_game_is_the_textbooks(batch, mode):
         (10 * l1 + 2 * gan).backward()
         adam_g.step()
         expected = {"discriminator": of_d, "gan": gan, "l1": l1, "generator": 10 * l1 + 2 * gan}
+        expected["d_accuracy"] = (judged > judged_fake).float().mean()  # of the patches, the truth the likelier
         for name, value in expected.items():
             assert torch.allclose(terms[name], value, rtol=1e-3), name
     for mine, theirs in ((players.generator, generator), (players.discriminator, discriminator)):

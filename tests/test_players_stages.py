@@ -40,7 +40,7 @@ def test_critic_stage_changes_the_discriminator_alone(batch):
     parameters = {f"discriminator.{name}" for name, _ in players.discriminator.named_parameters()}
     assert parameters <= changed(before, after, "discriminator")
     assert any(name.startswith("optim_d") for name in after)
-    assert set(terms) == {"discriminator", "grad_norm_d"}
+    assert set(terms) == {"discriminator", "d_accuracy", "grad_norm_d"}
     assert players.bad_steps == 0
 
 
@@ -74,7 +74,7 @@ def test_critic_stage_leaves_no_gradient_in_the_generator(batch):
 def test_critic_stage_has_the_discriminators_penalties(batch):
     players = make_players(LossConfig(r1=1.0, gan_mode="wgan_gp"), norm="none")
     terms = players.step(batch, "critic", RATES)
-    assert set(terms) == {"discriminator", "r1", "gradient_penalty", "grad_norm_d"}
+    assert set(terms) == {"discriminator", "d_accuracy", "r1", "gradient_penalty", "grad_norm_d"}
 
 
 def test_feature_matching_alone_is_a_game_too(batch):

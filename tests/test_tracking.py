@@ -384,6 +384,22 @@ def test_resumed_run_goes_on_under_its_id(tmp_path, opened, monkeypatch):
     assert ids[-1] == (run / "wandb_id").read_text().strip() == "sweep-run-1"
 
 
+@pytest.mark.parametrize(
+    ("sweep", "status", "expected"),
+    [("abc123", 143, [{}]), ("abc123", 130, []), ("abc123", 1, []), ("abc123", 0, []), ("", 143, [])],
+)
+def test_interrupted_run_goes_back_to_its_sweep(tmp_path, opened, monkeypatch, sweep, status, expected):
+    if sweep:
+        monkeypatch.setenv("WANDB_SWEEP_ID", sweep)
+    tracker = opened()
+    tracker.log(1, {"loss": 1.0})
+    tracker.close(status)
+    [folder] = (tmp_path / "run/wandb").glob("offline-run-*")
+    read = records(folder)
+    assert of_type(read, "preempting") == expected
+    assert of_type(read, "exit") == [{"exit_code": status}]
+
+
 def test_damaged_id_is_replaced(tmp_path):
     (tmp_path / "wandb_id").write_bytes(b"\xff\x00/")
     assert tracking._run_id(tmp_path, 10) == tracking._run_id(tmp_path, 20)

@@ -10,16 +10,17 @@ from torch import nn
 
 from gancolor import validation
 from gancolor.color import grey, rgb_to_lab, to_float, to_uint8
-from gancolor.config import EvalConfig
+from gancolor.config import EvalConfig, LpipsConfig
 from gancolor.data.photographs import Photographs
 from gancolor.errors import InputError
-from gancolor.evaluation import Mean
 from gancolor.hardware import Hardware
 from gancolor.metrics import colorfulness, psnr, ssim
 from gancolor.models.output import Prediction
+from gancolor.statistics import Mean, mean_of
 from gancolor.validation import Validation
 
 CPU = Hardware(torch.device("cpu"), "fp32")
+OFF = LpipsConfig("off")
 
 
 class Colorist(nn.Module):
@@ -39,21 +40,21 @@ class Colorist(nn.Module):
 @pytest.fixture
 def photographs(scenes):
     return Photographs(
-        scenes, torch.arange(4), torch.zeros(4).long(), colorfulness(to_float(scenes)), list("abcd"), "digest"
+        scenes, torch.arange(4), torch.zeros(4).long(), colorfulness(to_float(scenes)), list("abcd"), list("abcd"), ""
     )
 
 
 @pytest.fixture
 def validate(photographs):
     """A validation with these options, without LPIPS."""
-    return lambda **options: Validation(photographs, EvalConfig(**options), "off", CPU)
+    return lambda **options: Validation(photographs, EvalConfig(**options), OFF, CPU)
 
 
 def figures(monkeypatch, validation_: Validation, metric: str, values: list[float], stages: str = "") -> list[bool]:
     """What evaluations of these values say, in stages of one letter each."""
     said = []
     for step, (value, stage) in enumerate(zip(values, stages or "p" * len(values), strict=True)):
-        scores = {"psnr": torch.tensor([20.0]), "ssim": torch.tensor([0.9]), metric: torch.tensor([value])}
+        scores = {"psnr": torch.tensor([20.0]), metric: torch.tensor([value])}
         monkeypatch.setattr(validation, "score_generator", lambda *_, scores=scores: scores)
         monkeypatch.setattr(validation_, "grey_scores", {"psnr": torch.tensor([22.0])})
         validation_.config = replace(validation_.config, best_metric=metric)
@@ -78,7 +79,7 @@ def test_a_generator_that_predicts_no_colour_is_the_grey_baseline(validate):
     found.evaluate(Colorist(), "pretrain", 10)
     for name, mean in found.grey.items():
         assert found.means[name] == mean
-    assert found.means["gain"] == Mean(0.0, 0.0)
+    assert found.means["gain"] == Mean(0.0, 0.0, 0.0)
 
 
 def test_gain_is_over_grey_photograph_by_photograph(validate, scenes):
@@ -91,7 +92,8 @@ def test_gain_is_over_grey_photograph_by_photograph(validate, scenes):
     made = to_float(to_uint8(lab_to_rgb(lightness, chroma)))
     gains = psnr(made, to_float(scenes)) - found.grey_scores["psnr"]
     assert found.means["gain"].mean == pytest.approx(gains.mean().item(), abs=1e-4)
-    assert found.means["gain"].stderr == pytest.approx(gains.std().item() / math.sqrt(4), abs=1e-4)
+    assert found.means["gain"].half_width == pytest.approx(mean_of(gains).half_width, abs=1e-4)
+    assert 0 < found.means["gain"].half_width < gains.std().item()
     assert found.means["colorfulness"].mean == pytest.approx(colorfulness(made).mean().item(), rel=1e-4)
 
 
@@ -120,10 +122,14 @@ def test_generator_is_evaluated_in_its_mode_for_use_and_given_back_in_its_own(va
     [
         ("psnr", [20.0, 21.0, 20.5, 21.0, 22.0], [True, True, False, False, True]),
         ("ssim", [0.9, 0.8, 0.95], [True, False, True]),
+        ("auc", [90.0, 91.0], [True, True]),
         ("lpips", [0.3, 0.4, 0.2, 0.25], [True, False, True, False]),
+        ("lpips_vgg", [0.3, 0.2, 0.4], [True, True, False]),
+        ("ciede2000", [9.0, 8.0, 8.5], [True, True, False]),
+        ("mse", [300.0, 400.0], [True, False]),
     ],
 )
-def test_best_is_the_highest_but_of_lpips_the_lowest(monkeypatch, validate, metric, values, improved):
+def test_best_is_the_highest_but_of_distances_the_lowest(monkeypatch, validate, metric, values, improved):
     found = validate()
     assert figures(monkeypatch, found, metric, values) == improved
     step = len(values) - 1 - improved[::-1].index(True)
@@ -162,7 +168,7 @@ def test_state_is_json_and_comes_back(monkeypatch, validate):
     figures(monkeypatch, found, "psnr", [21.0, 23.0])
     resumed.load_state(json.loads(json.dumps(found.state())))
     assert resumed.best == found.best
-    assert resumed.means["psnr"].mean == found.means["psnr"].mean
+    assert resumed.means["psnr"].mean == found.means["psnr"].mean and math.isnan(resumed.means["psnr"].low)
     assert figures(monkeypatch, resumed, "psnr", [22.0, 24.0]) == [False, True]
 
 
@@ -180,7 +186,7 @@ def alexnet(tmp_path):
 
 
 def test_lpips_is_measured_where_its_weights_are_given(photographs, alexnet):
-    found = Validation(photographs, EvalConfig(best_metric="lpips"), alexnet, CPU)
+    found = Validation(photographs, EvalConfig(best_metric="lpips"), LpipsConfig(alexnet), CPU)
     assert found.grey["lpips"].mean > 0
     assert found.evaluate(Colorist(), "pretrain", 1)
     assert found.best["metric"] == "lpips" and found.best["value"] == found.grey["lpips"].mean
@@ -188,8 +194,8 @@ def test_lpips_is_measured_where_its_weights_are_given(photographs, alexnet):
 
 
 def test_lpips_is_left_out_where_its_weights_are_not_there(photographs):
-    found = Validation(photographs, EvalConfig(), "auto", CPU)
-    assert "lpips" not in found.grey
+    found = Validation(photographs, EvalConfig(), LpipsConfig("auto", "auto"), CPU)
+    assert not {"lpips", "lpips_vgg"} & found.grey.keys()
     found.evaluate(Colorist(), "pretrain", 1)
     assert "LPIPS" not in found.line() + found.table("ugan")
 
@@ -197,14 +203,27 @@ def test_lpips_is_left_out_where_its_weights_are_not_there(photographs):
 @pytest.mark.parametrize(
     ("weights", "metric", "match"),
     [
-        ("off", "lpips", "--eval.best_metric lpips needs --lpips.weights auto or FILE"),
-        ("auto", "lpips", "alexnet.*--lpips.weights FILE"),
-        ("nothing.pth", "psnr", r"nothing\.pth: no such file of weights"),
+        (("off", "off"), "lpips", "--eval.best_metric lpips needs --lpips.weights auto or FILE"),
+        (("auto", "off"), "lpips", "alexnet.*--lpips.weights FILE"),
+        (("nothing.pth", "off"), "psnr", r"nothing\.pth: no such file of weights"),
+        (("off", "off"), "lpips_vgg", "--eval.best_metric lpips_vgg needs --lpips.vgg_weights auto or FILE"),
+        (("off", "auto"), "lpips_vgg", "vgg16.*--lpips.vgg_weights FILE"),
+        (("off", "nothing.pth"), "psnr", r"nothing\.pth: no such file of weights"),
     ],
 )
 def test_lpips_that_is_needed_but_not_there_is_refused(photographs, weights, metric, match):
     with pytest.raises(InputError, match=match):
-        Validation(photographs, EvalConfig(best_metric=metric), weights, CPU)
+        Validation(photographs, EvalConfig(best_metric=metric), LpipsConfig(*weights), CPU)
+
+
+# Guards -----------------------------------------------------------------------------------------------------------
+
+
+def test_troubles_are_of_the_last_evaluations_colours(validate):
+    found = validate()
+    for chroma, troubles in (((0.0, 0.0), ["colour collapse"]), ((0.9, 0.9), ["oversaturation"])):
+        found.evaluate(Colorist(*chroma), "pretrain", 1)
+        assert list(found.troubles()) == troubles
 
 
 # What people see --------------------------------------------------------------------------------------------------

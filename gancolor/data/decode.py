@@ -9,7 +9,7 @@ from contextlib import contextmanager, suppress
 from functools import lru_cache
 from io import BufferedReader, BytesIO
 from pathlib import Path
-from typing import Any, cast
+from typing import Any, Literal, cast
 
 import numpy as np
 import torch
@@ -21,6 +21,8 @@ try:
     from torchvision.io import ImageReadMode, decode_jpeg
 except ImportError:  # deprecated since 0.29; without it all is as before but slower
     decode_jpeg = None
+
+Fit = Literal["crop", "squash"]  # a photograph into a square
 
 # Pillow's names. It has more, but some start programs (EPS) and some take any file for theirs (TGA).
 _FORMATS = ("JPEG", "PNG", "WEBP", "GIF", "BMP", "TIFF", "AVIF", "PPM")
@@ -66,8 +68,23 @@ def decode(path: Path, max_pixels: int = MAX_PIXELS) -> Tensor:
         raise UndecodableError(_reason(error)) from error
 
 
-def fit_square(picture: Tensor, size: int) -> Tensor:
-    """The centre square of a uint8 (3, height, width) picture, resized (bilinear, antialiased).
+def upright_size(path: Path) -> tuple[int, int]:
+    """Height and width [pixels] of a picture file as it is to be seen, from its header.
+
+    Raises:
+        UndecodableError: the file is no picture that can be read.
+    """
+    try:
+        with _quiet(), Image.open(path, formats=_FORMATS) as image:
+            turned = image.getexif().get(ExifTags.Base.Orientation, 1) in (5, 6, 7, 8)
+            return (image.width, image.height) if turned else (image.height, image.width)
+    except Exception as error:
+        raise UndecodableError(_reason(error)) from error
+
+
+def fit_square(picture: Tensor, size: int, fit: Fit = "crop") -> Tensor:
+    """The centre square of a uint8 (3, height, width) picture, or to "squash" all of it, resized (bilinear,
+    antialiased).
 
     Returns:
         uint8 (3, size, size), in the picture's memory order; a picture of this size is returned as it is.
@@ -75,6 +92,8 @@ def fit_square(picture: Tensor, size: int) -> Tensor:
     height, width = picture.shape[-2:]
     if height == width == size:
         return picture
+    if fit == "squash":
+        return functional.resize(picture, [size, size], antialias=True)
     # Cut before resizing: of 4000 x 3 pixels the short side scaled up first would fill the memory.
     side = min(height, width)
     top, left = (height - side) // 2, (width - side) // 2

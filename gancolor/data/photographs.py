@@ -18,12 +18,12 @@ from tqdm import tqdm
 
 from gancolor import distributed
 from gancolor.color import to_float
-from gancolor.data.decode import UndecodableError
+from gancolor.data.decode import Fit, UndecodableError
 from gancolor.data.sources import Item, Source
 from gancolor.files import sync, umask
 from gancolor.metrics import colorfulness
 
-CACHE_VERSION = 1
+CACHE_VERSION = 2
 DEVICE_SHARE = 0.25  # of an accelerator's free memory that photographs may take by default
 
 
@@ -37,8 +37,9 @@ class Photographs:
         labels: int64 (N,), -1 where there is no class.
         colorfulness: float32 (N,), of each.
         names: N of them.
+        contents: a digest of each, of what was in the file, the same on every machine.
         skipped: name -> why it could not be decoded.
-        digest: of names, contents and size.
+        digest: of names, versions of the files and size; it serves this machine.
     """
 
     pictures: Tensor
@@ -46,6 +47,7 @@ class Photographs:
     labels: Tensor
     colorfulness: Tensor
     names: list[str]
+    contents: list[str]
     digest: str
     skipped: dict[str, str] = field(default_factory=dict)
 
@@ -64,12 +66,14 @@ class Photographs:
         """Those of these names that could be decoded, in this order. The pictures are shared, not copied."""
         numbers = {name: number for number, name in enumerate(self.names)}
         known = [name for name in names if name in numbers]
-        chosen = torch.tensor([numbers[name] for name in known], dtype=torch.int64)
+        rows = [numbers[name] for name in known]
+        chosen, contents = torch.tensor(rows, dtype=torch.int64), [self.contents[row] for row in rows]
         digest = hashlib.sha256("\n".join([self.digest, *known]).encode()).hexdigest()[:16]
         skipped = {name: self.skipped[name] for name in names if name in self.skipped}
         return Photographs(
-            self.pictures, self.rows[chosen], self.labels[chosen], self.colorfulness[chosen], known, digest, skipped
-        )
+            self.pictures, self.rows[chosen], self.labels[chosen], self.colorfulness[chosen], known, contents, digest,
+            skipped,
+        )  # fmt: skip
 
     def colourful(self, least: float) -> Tensor:
         """The indices (int64) of photographs of at least this colourfulness; the others teach not to colour."""
@@ -94,15 +98,17 @@ def default_cache() -> Path:
     return Path(os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache") / "gancolor"
 
 
-def load_photographs(items: Sequence[Item], size: int, cache: str | Path | None = None, what: str = "") -> Photographs:
+def load_photographs(
+    items: Sequence[Item], size: int, cache: str | Path | None = None, what: str = "", fit: Fit = "crop"
+) -> Photographs:
     """The items' photographs as squares of `size`, decoded the first time and memory-mapped from then on.
 
-    The cache's key is made of the items' names and versions and the size, so a changed folder is decoded anew.
+    The cache's key is made of the items' names and versions, size and fit, so a changed folder is decoded anew.
 
     Args:
         what: what to call them on the terminal; where empty, nothing is said.
     """
-    key = hashlib.sha256(f"{CACHE_VERSION} {size}".encode())
+    key = hashlib.sha256(f"{CACHE_VERSION} {size} {fit}".encode())
     for item in items:
         key.update(f"{item.name} {item.version} {item.label}\n".encode())
     digest = key.hexdigest()[:16]
@@ -110,7 +116,7 @@ def load_photographs(items: Sequence[Item], size: int, cache: str | Path | None 
     if not folder.is_dir():  # looked for before it is locked: a cache may be shared read-only
         with distributed.one_at_a_time(folder):
             if not folder.is_dir():
-                _build(items, size, folder, what)
+                _build(items, size, fit, folder, what)
     return _open(folder, size, digest)
 
 
@@ -129,12 +135,13 @@ def _open(folder: Path, size: int, digest: str) -> Photographs:
         torch.tensor(index["labels"], dtype=torch.int64),
         torch.tensor(index["colorfulness"], dtype=torch.float32),
         names,
+        index["contents"],
         digest,
         index["skipped"],
     )
 
 
-def _build(items: Sequence[Item], size: int, folder: Path, what: str) -> None:
+def _build(items: Sequence[Item], size: int, fit: Fit, folder: Path, what: str) -> None:
     """Decodes into a folder beside, which takes its name only when it is whole: a killed build leaves no cache."""
     needed = len(items) * 3 * size * size
     free = shutil.disk_usage(folder.parent).free
@@ -148,6 +155,7 @@ def _build(items: Sequence[Item], size: int, folder: Path, what: str) -> None:
     if what:
         print(f"decoding {len(items)} {what}, once, into {folder.parent}", flush=True)
     names: list[str] = []
+    contents: list[str] = []
     labels: list[int] = []
     colours: list[float] = []
     skipped: dict[str, str] = {}
@@ -156,17 +164,19 @@ def _build(items: Sequence[Item], size: int, folder: Path, what: str) -> None:
             bar = tqdm(
                 total=len(items), desc=f"decoding {what}", unit="photo", disable=not sys.stderr.isatty(), leave=False
             )
-            for item, loaded in _decoded(items, size):
+            for item, loaded in _decoded(items, size, fit):
                 bar.update()
                 if isinstance(loaded, str):
                     skipped[item.name] = loaded
                     continue
-                file.write(loaded.numpy().tobytes())
+                picture, content = loaded
+                file.write(picture.numpy().tobytes())
                 names.append(item.name)
+                contents.append(content)
                 labels.append(item.label)
-                colours.append(round(float(colorfulness(to_float(loaded))), 3))
+                colours.append(round(float(colorfulness(to_float(picture))), 3))
             bar.close()
-        index = {"names": names, "labels": labels, "colorfulness": colours, "skipped": skipped}
+        index = {"names": names, "contents": contents, "labels": labels, "colorfulness": colours, "skipped": skipped}
         (scratch / "index.json").write_text(json.dumps(index), encoding="utf-8")
         for path in scratch.iterdir():
             sync(path)
@@ -177,12 +187,13 @@ def _build(items: Sequence[Item], size: int, folder: Path, what: str) -> None:
         raise
 
 
-def _decoded(items: Sequence[Item], size: int) -> Iterator[tuple[Item, Tensor | str]]:
-    """Each item with its picture, or the reason why there is none; decoded ahead by a thread a core, in order."""
+def _decoded(items: Sequence[Item], size: int, fit: Fit) -> Iterator[tuple[Item, tuple[Tensor, str] | str]]:
+    """Each item with its picture and digest, or the reason why there is none; decoded ahead by a thread a core, in
+    order."""
 
-    def load(item: Item) -> Tensor | str:
+    def load(item: Item) -> tuple[Tensor, str] | str:
         try:
-            return item.load(size)
+            return item.load(size, fit), item.digest()
         except UndecodableError as error:
             return str(error)
 
@@ -202,11 +213,11 @@ def load_source(source: Source, size: int, cache: str | Path | None = None) -> t
     return train, load_photographs(source.val, size, cache, "validation photographs")
 
 
-def load_undivided(source: Source, size: int, cache: str | Path | None = None) -> Photographs:
+def load_undivided(source: Source, size: int, cache: str | Path | None = None, fit: Fit = "crop") -> Photographs:
     """All photographs of a source that we divided ourselves, in the order of their names: decoded as one, they serve
     every seed's split."""
     items = sorted([*source.train, *source.val], key=lambda item: item.name)
-    return load_photographs(items, size, cache, "photographs")
+    return load_photographs(items, size, cache, "photographs", fit)
 
 
 class Batches:

@@ -15,18 +15,19 @@ import torch
 from torch import Tensor
 
 from gancolor import distributed
-from gancolor.data.decode import PICTURE_SUFFIXES, decode, fit_square
+from gancolor.data.decode import PICTURE_SUFFIXES, Fit, decode, fit_square, upright_size
 from gancolor.data.demo import CLASSES as DEMO_CLASSES
 from gancolor.data.demo import draw_scene, scene_label
 from gancolor.data.public import PUBLIC
 from gancolor.errors import InputError
+from gancolor.files import file_digest
 
 VAL_FOLDERS = ("val", "valid", "validation", "test")
 
 
 class Item(Protocol):
     """A photograph that can be had. `label` indexes the source's classes, or is -1; `name` tells it from the others of
-    its source; `version` changes when its contents do."""
+    its source; `version` changes when its contents do, `digest` does so alike on every machine."""
 
     @property
     def label(self) -> int: ...
@@ -37,7 +38,13 @@ class Item(Protocol):
     @property
     def version(self) -> str: ...
 
-    def load(self, size: int) -> Tensor:
+    def digest(self) -> str: ...
+
+    def upright_size(self) -> tuple[int, int]:
+        """Height and width before it is fitted. Raises UndecodableError."""
+        ...
+
+    def load(self, size: int, fit: Fit = "crop") -> Tensor:
         """uint8 sRGB (3, size, size). Raises UndecodableError."""
         ...
 
@@ -56,8 +63,14 @@ class PhotoFile:
         stat = self.path.stat()
         return f"{stat.st_size} {stat.st_mtime_ns}"
 
-    def load(self, size: int) -> Tensor:
-        return fit_square(decode(self.path), size)
+    def digest(self) -> str:
+        return file_digest(self.path)
+
+    def upright_size(self) -> tuple[int, int]:
+        return upright_size(self.path)
+
+    def load(self, size: int, fit: Fit = "crop") -> Tensor:
+        return fit_square(decode(self.path), size, fit)
 
 
 @dataclass(frozen=True)
@@ -79,7 +92,13 @@ class DemoScene:
     def version(self) -> str:
         return _demo_version()
 
-    def load(self, size: int) -> Tensor:
+    def digest(self) -> str:
+        return self.version
+
+    def upright_size(self) -> tuple[int, int]:
+        return 1, 1  # it is drawn as a square of any size
+
+    def load(self, size: int, fit: Fit = "crop") -> Tensor:  # noqa: ARG002 - it is a square
         return torch.from_numpy(draw_scene(self.seed, self.index, size)).permute(2, 0, 1).contiguous()
 
 

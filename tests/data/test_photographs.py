@@ -30,7 +30,7 @@ def decoded(monkeypatch):
     """The names of the photographs that were decoded, as they are."""
     names = []
     load = PhotoFile.load
-    monkeypatch.setattr(PhotoFile, "load", lambda self, size: names.append(self.name) or load(self, size))
+    monkeypatch.setattr(PhotoFile, "load", lambda self, *how: names.append(self.name) or load(self, *how))
     return names
 
 
@@ -155,10 +155,10 @@ def test_pictures_are_memory_mapped(folder, cache):
 def test_build_that_is_stopped_leaves_nothing(folder, cache, monkeypatch, error):
     load, items = PhotoFile.load, list_photographs(folder)
 
-    def stop(self, size):
+    def stop(self, *how):
         if self.name == "07.jpg":
             raise error
-        return load(self, size)
+        return load(self, *how)
 
     with monkeypatch.context() as patch:
         patch.setattr(PhotoFile, "load", stop)
@@ -255,6 +255,7 @@ def numbered(count: int) -> Photographs:
         numbers.long(),
         numbers.long() % 5,
         torch.ones(count),
+        [str(n) for n in numbers],
         [str(n) for n in numbers],
         "",
     )

@@ -23,7 +23,7 @@ from gancolor.metrics import colorfulness
 def of_pictures(pictures: torch.Tensor, digest: str = "digest") -> Photographs:
     count = len(pictures)
     labels, names = torch.full((count,), -1), [str(number) for number in range(count)]
-    return Photographs(pictures, torch.arange(count), labels, colorfulness(to_float(pictures)), names, digest)
+    return Photographs(pictures, torch.arange(count), labels, colorfulness(to_float(pictures)), names, names, digest)
 
 
 def brute_force(pictures: np.ndarray) -> np.ndarray:

@@ -31,7 +31,7 @@ import gc, json, os, runpy, sys, traceback, warnings
 sys.path.insert(0, os.getcwd())
 with warnings.catch_warnings():
     warnings.simplefilter("ignore")
-    import fastai.vision.learner, lpips, gancolor.comparison, gancolor.trainer
+    import fastai.vision.learner, lpips, gancolor.evaluator, gancolor.trainer
 gc.freeze()
 for line in sys.stdin:
     job = json.loads(line)
@@ -271,11 +271,23 @@ class Read:
         assert not differing
 
     @classmethod
+    def figures(cls, path: Path) -> dict:
+        """What a result says, but where, when and how fast it was made."""
+        content = cls.json(path)
+        same = ("format", "protocol", "source", "files", "names", "classes", "means", "whole", "scores", "samples")
+        unlike = ("checkpoint", "sha256", "options", "seconds", "photographs_per_second")
+        about = {
+            name: {key: value for key, value in found.items() if key not in unlike}
+            for name, found in content["about"].items()
+        }
+        return {"about": about, **{key: content[key] for key in same}}
+
+    @classmethod
     def same_run(cls, one: Path, other: Path) -> None:
         """Bit for bit the same weights, figures and losses."""
         for name in ("last", "best", "generator"):
             cls.same_tensors(one / f"{name}.safetensors", other / f"{name}.safetensors")
-        assert cls.json(one / "results.json") == cls.json(other / "results.json")
+        assert cls.figures(one / "results.json") == cls.figures(other / "results.json")
         assert cls.validations(one) == cls.validations(other)
         assert cls.losses(one) == cls.losses(other)
 

@@ -1,5 +1,7 @@
 """evaluate.py: the figures, and whether they are right."""
 
+import re
+
 import numpy as np
 import pytest
 import torch
@@ -40,43 +42,50 @@ def test_two_checkpoints_side_by_side(compared, runs, read):
     assert [word for word in ("PSNR", "gain", "SSIM", "LPIPS", "colourfulness") if word in heading] == [
         "PSNR", "gain", "SSIM", "LPIPS", "colourfulness",
     ]  # fmt: skip
-    assert [line.split()[0] for line in table if "±" in line][1:] == ["grey", "ugan", "attention_ugan", "truth"]
+    rows = [line.split()[0] for line in table if re.search(r"\d ± \d", line)]
+    assert rows == ["grey", "ugan", "attention_ugan", "truth"]
     written = [line for line in table if line.startswith("wrote ")]
     assert written == [f"wrote {folder / name}" for name in ("a/figures.json", "rows.csv", "grid.png")]
-    figures = read.json(folder / "a" / "figures.json")
-    assert figures["lpips"] == "AlexNet v0.1" and figures["photographs"]["count"] == 6
-    paths = {name: about["path"] for name, about in figures["checkpoints"].items()}
-    assert paths == {
-        "ugan": str(runs[0] / "generator.safetensors"),
-        "attention_ugan": str(runs[1] / "generator.safetensors"),
-    }
-    assert figures["checkpoints"]["ugan"]["step"] == 14
-    assert figures["systems"]["ugan"]["lpips"]["mean"] > 0
+    result = read.json(folder / "a" / "figures.json")
+    assert result["made"]["left_out"] == {} and len(result["names"]) == 6
+    about = {name: result["about"][name] for name in ("ugan", "attention_ugan")}
+    assert [found["checkpoint"] for found in about.values()] == [str(run / "generator.safetensors") for run in runs]
+    assert about["ugan"]["step"] == 14 and about["ugan"]["options"]["arch"] == "ugan"
+    assert result["means"]["ugan"]["lpips"]["mean"] > 0
 
 
 def test_figures_are_the_training_runs_own(compared, runs, read):
-    systems = read.json(compared[0] / "a" / "figures.json")["systems"]
-    for run, name in zip(runs, ("ugan", "attention_ugan"), strict=True):
+    """Photograph by photograph."""
+    result = read.json(compared[0] / "a" / "figures.json")
+    for run in runs:
         own = read.json(run / "results.json")
-        for system in ("grey", name, "truth"):
-            for metric, figure in own[system].items():
-                assert systems[system][metric] == pytest.approx(figure, rel=1e-6, abs=1e-6), (system, metric)
+        assert (own["protocol"], own["files"]) == (result["protocol"], result["files"])
+        assert own["samples"]["webp"].items() <= result["samples"]["webp"].items()
+        for system, scores in own["scores"].items():
+            for metric, values in scores.items():
+                assert result["scores"][system][metric] == pytest.approx(values, rel=1e-5, abs=1e-5), (system, metric)
 
 
 def test_table_means_are_those_of_the_rows(compared, read):
     folder, _ = compared
-    rows, systems = read.rows(folder / "rows.csv"), read.json(folder / "a" / "figures.json")["systems"]
-    assert list(rows[0]) == ["photograph", "system", "psnr", "ssim", "lpips", "colorfulness", "gain"]
+    rows, means = read.rows(folder / "rows.csv"), read.json(folder / "a" / "figures.json")["means"]
+    metrics = (
+        "psnr gain ssim lpips mse ciede2000 auc colorfulness colorfulness_difference colorfulness_ddcolor in_gamut"
+    )
+    assert list(rows[0]) == ["photograph", "class", "system", *metrics.split()]
     photographs = {row["photograph"] for row in rows}
     assert len(photographs) == 6
     assert sorted((row["photograph"], row["system"]) for row in rows) == sorted(
         (photograph, system) for photograph in photographs for system in ("grey", "ugan", "attention_ugan", "truth")
     )
-    for system, figures in systems.items():
+    for system, figures in means.items():
         for metric, figure in figures.items():
-            values = [float(row[metric]) for row in rows if row["system"] == system]
-            assert np.mean(values) == pytest.approx(figure["mean"], rel=1e-4, abs=1e-4)
-            assert np.std(values, ddof=1) / 6**0.5 == pytest.approx(figure["stderr"], rel=1e-3, abs=1e-4)
+            values = np.array([float(row[metric]) for row in rows if row["system"] == system])
+            assert values.mean() == pytest.approx(figure["mean"], rel=1e-4, abs=1e-4)
+            drawn = values[np.random.default_rng(0).integers(6, size=(20_000, 6))].mean(axis=1)
+            low, high = np.quantile(drawn, [0.025, 0.975])
+            near = 0.08 * (high - low) + 1e-4
+            assert (figure["low"], figure["high"]) == pytest.approx((low, high), abs=near), (system, metric)
     of = {(row["photograph"], row["system"]): row for row in rows}
     for photograph in photographs:
         grey, mine = of[photograph, "grey"], of[photograph, "ugan"]
@@ -125,9 +134,9 @@ def test_scores_without_lpips_where_its_weights_cannot_be_had(commands, finished
     result = commands.evaluate(finished[0], *options).ok()
     (line,) = [line for line in result.out.splitlines() if line.startswith("LPIPS left out: ")]
     assert "alexnet-owt-7be5be79.pth" in line and str(commands.home / "torch") in line and "--lpips.weights" in line
-    figures = read.json(tmp_path / "figures.json")
-    assert figures["lpips"] == line.removeprefix("LPIPS left out: ")
-    assert set(figures["systems"]["ugan"]) == {"psnr", "ssim", "colorfulness", "gain"}
+    scored = read.json(tmp_path / "figures.json")
+    assert scored["made"]["left_out"] == {"LPIPS": line.removeprefix("LPIPS left out: ")}
+    assert "psnr" in scored["means"]["ugan"] and "lpips" not in scored["means"]["ugan"]
 
 
 def test_other_photographs_other_size_other_state(commands, finished, draw, read, tmp_path):
@@ -136,7 +145,7 @@ def test_other_photographs_other_size_other_state(commands, finished, draw, read
     options = "--data.size", 24, "--lpips.weights", "off", "--csv", tmp_path / "rows.csv"
     result = commands.evaluate(finished[0] / "last.safetensors", "--data.source", unseen, *options).ok()
     (protocol,) = [line for line in result.out.splitlines() if line.startswith("5 photographs, all, of ")]
-    assert "24 x 24" in protocol
+    assert "protocol native" in protocol and "24 x 24" in protocol
     assert "LPIPS" not in result.out
     assert len(read.rows(tmp_path / "rows.csv")) == 5 * 3
     limited = commands.evaluate(finished[0], "--data.source", unseen, *options, "--data.val_limit", 2).ok()
@@ -149,15 +158,15 @@ def test_unfinished_run_is_scored_by_its_best(commands, finished, read, tmp_path
     for name in ("best", "last"):
         (run / f"{name}.safetensors").symlink_to(finished[0] / f"{name}.safetensors")
     commands.evaluate(run, "--lpips.weights", "off", "--json", tmp_path / "figures.json").ok()
-    (checkpoint,) = read.json(tmp_path / "figures.json")["checkpoints"].values()
-    assert checkpoint["path"] == str(run / "best.safetensors")
+    about = read.json(tmp_path / "figures.json")["about"]["ugan"]
+    assert about["checkpoint"] == str(run / "best.safetensors")
 
 
 def test_same_figures_whatever_the_batch(commands, finished, read, tmp_path):
     for batch in (1, 4):
         out = tmp_path / f"{batch}.json"
         commands.evaluate(finished[0], "--lpips.weights", "off", "--json", out, "--batch_size", batch).ok()
-    one, four = (read.json(tmp_path / f"{batch}.json")["systems"] for batch in (1, 4))
+    one, four = (read.json(tmp_path / f"{batch}.json")["scores"] for batch in (1, 4))
     for system in one:
         for metric in one[system]:
             assert one[system][metric] == pytest.approx(four[system][metric], rel=1e-5, abs=1e-5)
@@ -172,13 +181,17 @@ def test_training_with_lpips_records_and_chooses_by_it(commands, alexnet, finish
     assert describe(tmp_path / "run" / "best.safetensors")["step"] == best["step"]
     scored = tmp_path / "figures.json"
     commands.evaluate(tmp_path / "run", "--lpips.weights", alexnet, "--json", scored).ok()
-    figure = read.json(scored)["systems"]["ugan"]["lpips"]["mean"]
+    figure = read.json(scored)["means"]["ugan"]["lpips"]["mean"]
     assert figure == pytest.approx(validations[-1]["val/lpips"], rel=1e-4)
 
 
-def test_pictures_too_small_for_lpips_are_scored_without_unless_it_was_asked_for(commands, alexnet, finished):
-    result = commands.evaluate(finished[0], "--data.size", 30).ok()
-    assert "LPIPS left out: LPIPS takes pictures of 31 pixels or more" in result.out
-    refused = commands.evaluate(finished[0], "--data.size", 30, "--lpips.weights", alexnet)
-    refused.refusal("LPIPS takes pictures of 31 pixels or more")
-    commands.evaluate(finished[0], "--data.size", 31, "--lpips.weights", alexnet).ok()
+def test_lpips_of_pictures_too_small_or_weights_that_are_not_there_is_left_out(commands, alexnet, finished):
+    """The rest is scored all the same; that it was asked for by name and is missing shows in the exit status."""
+    small = "LPIPS takes pictures of 31 pixels or more"
+    for size, weights, reason, status in (
+        (30, "auto", small, 0), (30, alexnet, small, 1), (32, "no/such.pth", "no/such.pth: no such file", 1),
+        (31, alexnet, "", 0),
+    ):  # fmt: skip
+        result = commands.evaluate(finished[0], "--data.size", size, "--lpips.weights", weights)
+        assert (result.status, result.err) == (status, "") and "grey " in result.out
+        assert ("LPIPS left out: " in result.out) == bool(reason) and reason in result.out

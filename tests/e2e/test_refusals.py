@@ -195,7 +195,7 @@ def test_checkpoints_that_cannot_be_scored(commands, finished, tmp_path, damage,
 @pytest.mark.parametrize(
     ("options", "named"),
     [
-        ("", ["checkpoints", "required"]),
+        ("", ["nothing to score", "checkpoints", "--predictions NAME=DIR"]),
         ("--jason x RUN", ["--jason", "did you mean --json"]),
         ("--data.size 3 RUN", ["--data.size", "3"]),
         ("--data.source no/such/folder RUN", ["no/such/folder"]),

@@ -9,6 +9,7 @@ import struct
 import subprocess
 import sys
 import termios
+from hashlib import sha256
 
 import numpy as np
 import pytest
@@ -54,8 +55,14 @@ def test_run_folder_holds_the_record(finished, read):
     assert start["command"].startswith("train.py --data.size 16") and start["step"] == 0
     assert start["gancolor"] == gancolor.__version__ and torch.__version__.startswith(start["torch"])
     results = read.json(run / "results.json")
-    assert list(results) == ["grey", "ugan", "truth"]
-    assert {"psnr", "ssim", "gain", "colorfulness"} <= set(results["ugan"])
+    assert list(results["means"]) == list(results["scores"]) == ["grey", "ugan", "truth"]
+    metrics = {"psnr", "gain", "ssim", "mse", "ciede2000", "auc", "in_gamut"}
+    metrics |= {"colorfulness", "colorfulness_difference", "colorfulness_ddcolor"}
+    assert set(results["means"]["ugan"]) == set(results["scores"]["ugan"]) == metrics
+    about = results["about"]["ugan"]
+    assert about["sha256"] == sha256((run / "generator.safetensors").read_bytes()).hexdigest()
+    assert (about["step"], about["stage"], about["parameters"] > 0) == (14, "adversarial", True)
+    assert about["seconds"] > 0 and [step for step, _ in about["curves"]["psnr"]] == [4, 11, 14]
     split = read.json(run / "photographs.json")["split"]
     assert len(split["train"]) == 14 and len(split["val"]) == 6
     assert not set(split["train"]) & set(split["val"])
@@ -70,13 +77,31 @@ def test_metrics_name_each_loss_rate_and_figure(finished, read):
     pretrain, adversarial = losses[0], losses[-1]
     assert {"l1", "generator", "grad_norm_g", "lr_g", "lr_d", "ema", "epoch"} <= set(pretrain)
     assert not {"gan", "discriminator"} & set(pretrain)
-    assert {"l1", "gan", "discriminator", "grad_norm_d", "lr_g", "lr_d"} <= set(adversarial)
+    assert {"l1", "gan", "discriminator", "d_accuracy", "grad_norm_d", "lr_g", "lr_d"} <= set(adversarial)
+    assert all(0 <= line["d_accuracy"] <= 1 for line in losses[4:])
     assert adversarial["generator"] == pytest.approx(100 * adversarial["l1"] + adversarial["gan"], rel=1e-4)
     assert {"val/psnr", "val/ssim", "val/gain", "val/colorfulness"} <= set(validations[0])
-    results = read.json(run / "results.json")["ugan"]
-    assert {name: validations[-1][f"val/{name}"] for name in results} == {
-        name: figure["mean"] for name, figure in results.items()
+    means = read.json(run / "results.json")["means"]["ugan"]
+    assert {name: validations[-1][f"val/{name}"] for name in means} == {
+        name: figure["mean"] for name, figure in means.items()
     }
+
+
+def test_troubles_are_logged_at_every_evaluation_and_said_once_a_stage(commands, read, tmp_path):
+    """Of a generator that has learnt too little yet to colour, and a discriminator that can't learn."""
+    stages = "--pretrain_epochs 0.4 --epochs 0.4 --eval.every 0.2"
+    result = commands.tiny(tmp_path, "--arch", "ugan", *stages.split(), "--optim.lr_d", "1e-20").ok()
+    lines = result.out.splitlines()
+    said = [number for number, line in enumerate(lines) if line.startswith("  colour collapse: ")]
+    assert len(said) == 2 and all("% of the truth's colourfulness" in lines[number] for number in said)
+    assert ["(pretrain," in lines[said[0] - 1], "(adversarial," in lines[said[1] - 1]] == [True, True]
+    logged = [line["val/guard"] for line in read.validations(tmp_path)]
+    assert len(logged) == 4 and all("colour collapse" in guard for guard in logged)
+    game = [line["d_accuracy"] for line in read.losses(tmp_path) if line["step"] in (15, 20)]
+    names = [
+        ", discriminator too strong" * (share > 0.95) + ", discriminator too weak" * (share < 0.55) for share in game
+    ]
+    assert logged == ["colour collapse"] * 2 + ["colour collapse" + name for name in names]
 
 
 def test_sample_grid_shows_grey_predicted_and_truth(finished):
@@ -112,7 +137,7 @@ def test_each_architecture_trains_by_its_recipe(commands, read, tmp_path, arch):
     stages = [line["stage"] for line in read.losses(tmp_path)]
     assert stages == ["pretrain", *["critic"] * stages.count("critic"), "adversarial"]
     assert ("critic" in stages) == (arch == "deoldify")
-    assert list(read.json(tmp_path / "results.json"))[1] == arch
+    assert list(read.json(tmp_path / "results.json")["means"])[1] == arch
     generator = gancolor.load_generator(tmp_path / "generator.safetensors")
     with torch.inference_mode():
         assert generator(torch.zeros(1, 1, 32, 32)).chroma.abs().max() <= 1
@@ -121,7 +146,8 @@ def test_each_architecture_trains_by_its_recipe(commands, read, tmp_path, arch):
 def test_figures_of_a_single_validation_photograph_are_json(commands, read, tmp_path):
     commands.tiny(tmp_path, "--epochs", "0.1", "--data.val_limit", "1").ok()
     read.everything(tmp_path)
-    assert read.json(tmp_path / "results.json")["grey"]["psnr"]["mean"] > 5
+    figure = read.json(tmp_path / "results.json")["means"]["grey"]["psnr"]
+    assert figure["mean"] > 5 and figure["low"] is figure["high"] is None
 
 
 def test_same_command_same_run_whatever_the_folder(commands, read, finished, tmp_path):

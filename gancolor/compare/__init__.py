@@ -1,0 +1,1 @@
+"""`gancolor compare`: results of many runs and tools beside each other."""

@@ -1,0 +1,46 @@
+"""`gancolor compare`."""
+
+import shlex
+import sys
+from collections.abc import Sequence
+from pathlib import Path
+
+from gancolor.compare.comparison import Comparison
+from gancolor.compare.inputs import compare, find_results
+from gancolor.compare.page import write_page
+from gancolor.compare.table import seeds_table, terminal_table, write_csv
+
+
+def run_compare(paths: Sequence[Path], metric: str, csv: Path | None, html: Path | None) -> int:
+    """Prints a table of each set of results that compare, and writes the files that were asked for. 1 where something
+    that was named is left out.
+
+    Raises:
+        InputError: there is nothing to compare.
+    """
+    results, problems = find_results(paths)
+    comparisons, notes = compare(results, metric)
+    for line in [*problems, *notes]:
+        print(line)
+    for comparison in comparisons:
+        print(f"\n{headline(comparison)}\n{terminal_table(comparison)}")
+        if seeds := seeds_table(comparison):
+            print(f"\n{seeds}")
+    for file in (csv, html):
+        if file:
+            file.parent.mkdir(parents=True, exist_ok=True)
+    if csv:
+        write_csv(csv, comparisons)
+        print(f"wrote {csv}")
+    if html:
+        write_page(html, comparisons, [*problems, *notes], shlex.join(["gancolor", *sys.argv[1:]]))
+        print(f"wrote {html}")
+    return int(bool(problems))
+
+
+def headline(comparison: Comparison) -> str:
+    protocol = comparison.protocol
+    return (
+        f"{len(comparison.names)} photographs of {comparison.source}; protocol {protocol['name']}, "
+        f"{protocol['size']} x {protocol['size']}; mean ± half of the 95 % interval; ~ level with the first"
+    )

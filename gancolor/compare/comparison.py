@@ -1,0 +1,197 @@
+"""Systems that were judged on the same photographs by the same protocol, ranked, with how sure the ranking is."""
+
+import math
+from collections.abc import Sequence
+from dataclasses import dataclass
+from statistics import fmean, stdev
+from typing import Any
+
+import torch
+from torch import Tensor
+
+from gancolor.config import CHANGEABLE
+from gancolor.metrics import METRICS
+from gancolor.results import BASELINES, Result, SystemResult
+from gancolor.statistics import Mean, difference, mean_of, summarize
+
+NOT_THE_SYSTEM = ("seed", *set(CHANGEABLE) - {"epochs"})  # options in which runs of one system may differ
+
+
+@dataclass(frozen=True)
+class Member:
+    """One run, or one folder of pictures.
+
+    Attributes:
+        origin: the file that its result was read from.
+        about: see `results.describe_generator`.
+        scores: metric -> values of photographs (N,), in the comparison's order.
+        whole: metric of the set as a whole (FID, KID) -> value.
+        samples: photograph -> its picture, a WebP file.
+    """
+
+    name: str
+    origin: str
+    about: dict[str, Any]
+    scores: dict[str, Tensor]
+    whole: dict[str, float]
+    samples: dict[str, bytes]
+
+    @property
+    def options(self) -> dict[str, Any]:
+        """What makes it the system that it is; runs that differ in their seeds alone are one system."""
+        options = self.about.get("options", {})
+        return {name: value for name, value in options.items() if not name.startswith(NOT_THE_SYSTEM)}
+
+
+@dataclass(frozen=True)
+class Entry:
+    """One system: a run, or several that differ in their seeds alone.
+
+    Attributes:
+        scores: metric -> values of photographs (N,), the mean over seeds.
+        seeds: metric -> (mean, standard deviation) over seeds; empty where there is one.
+    """
+
+    name: str
+    members: tuple[Member, ...]
+    scores: dict[str, Tensor]
+    means: dict[str, Mean]
+    seeds: dict[str, tuple[float, float]]
+
+    @property
+    def about(self) -> dict[str, Any]:
+        """Of the first run; costs are the same for all."""
+        return self.members[0].about
+
+    @property
+    def samples(self) -> dict[str, bytes]:
+        return self.members[0].samples
+
+
+class Comparison:
+    """Results that compare with each other.
+
+    Args:
+        results: origin -> result; of the same protocol and photographs.
+        metric: that systems are ranked by.
+
+    Attributes:
+        made: origin -> how that result was made.
+        names, classes, files: of the photographs (N), as in `Result`.
+        sampled: the photographs that there are pictures of.
+        entries: best first.
+        grey, truth: the baselines.
+        behind: entry -> how much worse than the first it is, photograph by photograph, positive being worse; not for
+            the first.
+        varying: the options in which entries differ.
+        unranked: systems that the metric says nothing of.
+    """
+
+    def __init__(self, results: dict[str, Result], metric: str = "psnr") -> None:
+        first = next(iter(results.values()))
+        self.protocol, self.source, self.metric = first.protocol, first.source, metric
+        self.made = {origin: result.made for origin, result in results.items()}
+        self.names, self.classes, self.files = first.names, first.classes, first.files
+        members = [member for origin, result in results.items() for member in _members(origin, result, self.names)]
+        self.grey, self.truth = (
+            _entry(name, [_richest([member for member in members if member.name == name])]) for name in BASELINES
+        )
+        systems = _distinct([member for member in members if member.name not in BASELINES])
+        groups: dict[str, list[Member]] = {}
+        for number, member in enumerate(systems):
+            key = repr(sorted(member.options.items())) if member.options else f"{number}"
+            groups.setdefault(key, []).append(member)
+        self.varying = _varying([group[0].options for group in groups.values() if group[0].options])
+        names = _unique([_name(group[0], self.varying, groups.values()) for group in groups.values()], groups.values())
+        entries = [_entry(name, group) for name, group in zip(names, groups.values(), strict=True)]
+        sign = 1 if METRICS[metric].better == "less" else -1
+        ranked = [entry for entry in entries if metric in entry.means]
+        self.entries = sorted(ranked, key=lambda entry: sign * entry.means[metric].mean)
+        self.unranked = [entry.name for entry in entries if metric not in entry.means]
+        self.behind = {
+            entry.name: difference(sign * entry.scores[metric], sign * self.entries[0].scores[metric])
+            for entry in self.entries[1:] if metric in entry.scores
+        }  # fmt: skip
+        pictured = [set(entry.samples) for entry in (*self.entries, self.truth) if entry.samples]
+        common = set.intersection(*pictured) if pictured else set()
+        self.sampled = [name for name in self.names if name in common]
+
+    def metrics(self) -> list[str]:
+        """Those that any entry has, in the tables' order."""
+        return [name for name in METRICS if any(name in entry.means for entry in self.entries)]
+
+    def by_class(self, metric: str) -> dict[str, dict[str, Mean]]:
+        """Class -> entry -> mean."""
+        table: dict[str, dict[str, Mean]] = {}
+        for label in sorted(set(self.classes)):
+            chosen = torch.tensor([number for number, name in enumerate(self.classes) if name == label])
+            table[label] = {
+                entry.name: mean_of(entry.scores[metric][chosen]) for entry in self.entries if metric in entry.scores
+            }
+        return table
+
+
+def _members(origin: str, result: Result, names: Sequence[str]) -> list[Member]:
+    """The systems of a result, their values in the order of `names`."""
+    places = {name: place for place, name in enumerate(result.names)}
+    order = torch.tensor([places[name] for name in names], dtype=torch.int64)
+    sampled = [result.names[index] for index in result.sample_indices]
+
+    def member(name: str, system: SystemResult) -> Member:
+        scores = {metric: values[order] for metric, values in system.scores.items()}
+        samples = dict(zip(sampled, system.samples, strict=False))
+        return Member(name, origin, system.about, scores, system.whole, samples)
+
+    return [member(name, system) for name, system in result.systems.items()]
+
+
+def _richest(members: list[Member]) -> Member:
+    """Of several that say the same, the one that says most."""
+    return max(members, key=lambda member: len(member.scores) + len(member.whole))
+
+
+def _distinct(members: list[Member]) -> list[Member]:
+    """Each checkpoint once, though it was scored in several results."""
+    groups: dict[str, list[Member]] = {}
+    for member in members:
+        groups.setdefault(member.about.get("sha256", f"{member.origin} {member.name}"), []).append(member)
+    return [_richest(group) for group in groups.values()]
+
+
+def _varying(options: list[dict[str, Any]]) -> list[str]:
+    names = dict.fromkeys(name for found in options for name in found)
+    return [name for name in names if len({repr(found.get(name)) for found in options}) > 1]
+
+
+def _name(member: Member, varying: list[str], groups: Any) -> str:
+    """The architecture, and in what it differs from others of that architecture."""
+    if not member.options:
+        return member.name
+    arch = member.about["arch"]
+    same = [group[0].options for group in groups if group[0].about.get("arch") == arch]
+    differing = [name for name in _varying(same) if name in varying and name != "arch"]
+    return ", ".join([arch, *(f"{name}={member.options.get(name)}" for name in differing)])
+
+
+def _unique(names: list[str], groups: Any) -> list[str]:
+    """Names of which two are the same, with where they come from."""
+    return [
+        f"{name} ({group[0].origin})" if names.count(name) > 1 else name
+        for name, group in zip(names, groups, strict=True)
+    ]
+
+
+def _entry(name: str, members: list[Member]) -> Entry:
+    shared = [metric for metric in members[0].scores if all(metric in member.scores for member in members)]
+    scores = {metric: torch.stack([member.scores[metric] for member in members]).mean(dim=0) for metric in shared}
+    whole = {
+        metric: fmean(member.whole[metric] for member in members)
+        for metric in members[0].whole if all(metric in member.whole for member in members)
+    }  # fmt: skip
+    seeds = {}
+    if len(members) > 1:
+        per_seed = {m: [member.scores[m].double().mean().item() for member in members] for m in shared}
+        per_seed |= {m: [member.whole[m] for member in members] for m in whole}
+        seeds = {metric: (fmean(values), stdev(values)) for metric, values in per_seed.items()}
+    means = summarize(scores) | {metric: Mean(value, math.nan, math.nan) for metric, value in whole.items()}
+    return Entry(name, tuple(members), scores, means, seeds)

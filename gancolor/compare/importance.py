@@ -1,0 +1,125 @@
+"""Which options of a sweep mattered: how much a random forest's predictions rely on each."""
+
+import math
+from collections.abc import Sequence
+from dataclasses import dataclass
+from numbers import Real
+from typing import Any
+
+import numpy as np
+
+from gancolor.compare.comparison import Comparison
+
+LEAST = 6  # systems that a forest is grown on
+TREES, SHUFFLES = 300, 30
+LOG_FROM = 10  # ratio of greatest to least from which an option counts by its logarithm
+DOUBTFUL = 0.3  # out-of-bag R2 below which the importances are not to be relied on
+
+
+@dataclass(frozen=True)
+class Parameter:
+    """An option, or several that always change together.
+
+    Attributes:
+        importance: share in 0..1; all sum to 1.
+        correlation: Pearson's, of a number (or its logarithm) with the metric, in -1..1; None for other options.
+    """
+
+    names: tuple[str, ...]
+    importance: float
+    correlation: float | None
+
+
+@dataclass(frozen=True)
+class Importance:
+    """Parameters, the most important first.
+
+    Attributes:
+        systems: that it was learned from.
+        score: out-of-bag R2: how well the forest predicts systems that it was not grown on; 1 is perfectly, 0 and less
+            no better than their mean.
+    """
+
+    parameters: tuple[Parameter, ...]
+    systems: int
+    score: float
+
+    @property
+    def doubtful(self) -> bool:
+        return not self.score >= DOUBTFUL
+
+
+def importance(comparison: Comparison) -> Importance | str:
+    """How much the ranked metric depends on each varying option; in place of it the reason why that can't be told.
+
+    Permutation importance (Breiman 2001, section 10) of a random forest: how much worse its predictions become when an
+    option's values are shuffled. Unlike the impurity that forests count, it does not favour options of many values.
+    Categories are one-hot, and shuffled as one option. The unit is the system and not the run: seeds of the same system
+    would be on both sides of the out-of-bag figure and make it look surer than it is.
+    """
+    entries = [entry for entry in comparison.entries if entry.members[0].options]
+    if len(entries) < LEAST:
+        return f"{len(entries)} systems with known options; it takes {LEAST}"
+    options = [entry.members[0].options for entry in entries]
+    target = np.array([entry.means[comparison.metric].mean for entry in entries])
+    groups = _told_apart({name: [found.get(name) for found in options] for name in comparison.varying})
+    if not groups:
+        return "no option has the same value in two systems"
+    if len(groups) >= len(entries):
+        return f"{len(entries)} systems differ in {len(groups)} ways: too many to tell apart"
+    if np.allclose(target, target[0]):
+        return "all systems score the same"
+    columns = [_encode(values) for values in groups.values()]
+    drops, score = _permutation(columns, target)
+    shares = drops / drops.sum() if drops.sum() > 0 else np.full(len(drops), 1 / len(drops))
+    found = [
+        Parameter(names, float(share), _correlation(column, target) if _is_scale(values) else None)
+        for (names, values), column, share in zip(groups.items(), columns, shares, strict=True)
+    ]
+    return Importance(tuple(sorted(found, key=lambda each: -each.importance)), len(entries), score)
+
+
+def _told_apart(options: dict[str, list[Any]]) -> dict[tuple[str, ...], list[Any]]:
+    """Names of options that divide the systems in the same way, with the values of the first of them; without
+    categories that are a system's own, which say nothing of the others."""
+    names: dict[tuple[int, ...], list[str]] = {}
+    for name, values in options.items():
+        first = {repr(value): place for place, value in reversed(list(enumerate(values)))}
+        if len(first) < len(values) or _is_scale(values):
+            names.setdefault(tuple(first[repr(value)] for value in values), []).append(name)
+    return {tuple(found): options[found[0]] for found in names.values()}
+
+
+def _is_scale(values: Sequence[Any]) -> bool:
+    return all(isinstance(value, Real) and math.isfinite(value) for value in values)
+
+
+def _encode(values: Sequence[Any]) -> np.ndarray:
+    """(N, 1) of numbers, as logarithms where they span decades; (N, categories) of 0 and 1 of others."""
+    if not _is_scale(values):
+        known = sorted({repr(value) for value in values})
+        return np.array([[float(repr(value) == each) for each in known] for value in values])
+    numbers = np.array(values, dtype=np.float64)[:, None]
+    return np.log10(numbers) if numbers.min() > 0 and numbers.max() / numbers.min() >= LOG_FROM else numbers
+
+
+def _permutation(columns: Sequence[np.ndarray], target: np.ndarray) -> tuple[np.ndarray, float]:
+    """Increase of the squared error with each of K options shuffled (K,), none below 0; out-of-bag R2."""
+    from sklearn.ensemble import RandomForestRegressor  # takes a second to import
+
+    table = np.concatenate(columns, axis=1)
+    forest = RandomForestRegressor(TREES, oob_score=True, random_state=0).fit(table, target)
+    random, start, drops = np.random.default_rng(0), 0, []
+    error = np.square(forest.predict(table) - target).mean()
+    for column in columns:
+        shuffled = np.tile(table, (SHUFFLES, 1, 1))
+        for copy in shuffled:
+            copy[:, start : start + column.shape[1]] = random.permutation(column)
+        start += column.shape[1]
+        guesses = forest.predict(shuffled.reshape(-1, table.shape[1])).reshape(SHUFFLES, -1)
+        drops.append(max(np.square(guesses - target).mean() - error, 0.0))
+    return np.array(drops), float(forest.oob_score_)
+
+
+def _correlation(column: np.ndarray, target: np.ndarray) -> float:
+    return float(np.corrcoef(column[:, 0], target)[0, 1])

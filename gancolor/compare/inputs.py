@@ -1,0 +1,80 @@
+"""What `gancolor compare` is given: run folders, folders of runs, and results, sorted into those that compare."""
+
+from collections.abc import Iterable
+from pathlib import Path
+
+from gancolor.compare.comparison import Comparison
+from gancolor.compare.table import cost_table
+from gancolor.errors import InputError
+from gancolor.results import Result, load_result
+
+
+def find_results(paths: Iterable[Path]) -> tuple[dict[str, Result], list[str]]:
+    """The results of run folders, of all runs below a folder, and of files; and a line on each that has none.
+
+    Raises:
+        InputError: there is not a single result.
+    """
+    results: dict[str, Result] = {}
+    notes: list[str] = []
+    for path in paths:
+        if not path.exists():
+            notes.append(f"{path}: no such file or folder")
+        elif path.is_dir():
+            files = [path / "results.json", *sorted(path.glob("**/results.json"))]
+            configs = [path / "config.yaml", *sorted(path.glob("**/config.yaml"))]
+            unfinished = {config.parent for config in configs if config.is_file()} - {file.parent for file in files[1:]}
+            for folder in sorted(unfinished):
+                notes.append(
+                    f"{folder}: not finished, so without results; evaluate.py {folder} --json FILE scores it as it is"
+                )
+            found = list(dict.fromkeys(file for file in files if file.is_file()))  # the first is below, too
+            if not found and not unfinished:
+                notes.append(f"{path}: no run's folder, and none in it")
+            for file in found:
+                _read(file, results, notes)
+        else:
+            _read(path, results, notes)
+    if not results:
+        raise InputError("; ".join(notes) or "nothing to compare")
+    return results, notes
+
+
+def _read(file: Path, results: dict[str, Result], notes: list[str]) -> None:
+    try:
+        results.setdefault(str(file), load_result(file))
+    except InputError as error:
+        notes.append(str(error))
+
+
+def compare(results: dict[str, Result], metric: str) -> tuple[list[Comparison], list[str]]:
+    """A comparison of each set of results that compare, the largest first, and why they are several."""
+    groups: list[dict[str, Result]] = []
+    notes = []
+    for origin, result in results.items():
+        group = next((g for g in groups if not result.why_not_comparable(next(iter(g.values())))), None)
+        if group is not None:
+            group[origin] = result
+            continue
+        if groups:
+            other, first = next(iter(groups[0].items()))
+            notes.append(f"{origin} does not compare with {other}: {result.why_not_comparable(first)}")
+        groups.append({origin: result})
+    comparisons = [Comparison(group, metric) for group in sorted(groups, key=len, reverse=True)]
+    for comparison in comparisons:
+        notes += [f"{name}: was not scored by {metric}, so not ranked" for name in comparison.unranked]
+    comparisons = [comparison for comparison in comparisons if comparison.entries]
+    if not comparisons:
+        raise InputError(f"--metric {metric}: none of the results has it")
+    return comparisons, notes
+
+
+def sweep_table(folders: dict[str, Path]) -> str:
+    """The table of a sweep's finished runs, with costs, in Markdown; one for each set of runs that compare.
+
+    Args:
+        folders: name -> run's folder.
+    """
+    results, _ = find_results(folders.values())
+    comparisons, _ = compare(results, "psnr")
+    return "\n\n".join(cost_table(comparison) for comparison in comparisons)

@@ -1,0 +1,123 @@
+"""Comparisons as text: for the terminal, as Markdown with costs, and as CSV."""
+
+import csv
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any
+
+from gancolor.compare.comparison import Comparison, Entry
+from gancolor.files import write_atomically
+from gancolor.metrics import METRICS
+from gancolor.report import figure, markdown_table, text_table
+
+COSTS = {
+    "parameters": "parameters",
+    "macs": "MACs at 256",
+    "photographs_per_second": "photographs/s",
+    "seconds": "training [min]",
+}
+
+
+def terminal_table(comparison: Comparison) -> str:
+    """Ranked, between grey and truth; how far each is behind the first, with its interval."""
+    metrics = [metric for metric in comparison.metrics() if METRICS[metric].brief]
+    heading = ["", *(METRICS[metric].heading for metric in metrics), f"behind [{comparison.metric}]"]
+    rows = [heading, _row(comparison.grey, metrics, "")]
+    for place, entry in enumerate(comparison.entries, 1):
+        rows.append(_row(entry, metrics, behind(comparison, entry), f"{place} "))
+    rows.append(_row(comparison.truth, metrics, ""))
+    return text_table(rows)
+
+
+def behind(comparison: Comparison, entry: Entry) -> str:
+    """How much worse than the first an entry is, with the interval of the paired difference; ~ where zero is in it."""
+    gap = comparison.behind.get(entry.name)
+    if gap is None:
+        return ""
+    digits = METRICS[comparison.metric].digits
+    mark = "" if gap.certain else "~ "
+    return f"{mark}{gap.mean:.{digits}f} [{gap.low:.{digits}f}, {gap.high:.{digits}f}]"
+
+
+def _row(entry: Entry, metrics: Sequence[str], last: str, place: str = "") -> list[str]:
+    return [place + label(entry), *(figure(entry.means.get(metric), metric) for metric in metrics), last]
+
+
+def label(entry: Entry) -> str:
+    count = len(entry.members)
+    return f"{entry.name} ({count} seeds)" if count > 1 else entry.name
+
+
+def seeds_table(comparison: Comparison) -> str:
+    """Mean ± standard deviation over seeds, of the entries that have several; empty where none has."""
+    entries = [entry for entry in comparison.entries if entry.seeds]
+    if not entries:
+        return ""
+    metrics = [metric for metric in comparison.metrics() if METRICS[metric].brief]
+    rows = [["over seeds: mean ± sd", *(METRICS[metric].heading for metric in metrics)]]
+    for entry in entries:
+        cells = []
+        for metric in metrics:
+            mean, deviation = entry.seeds.get(metric, (None, None))
+            digits = METRICS[metric].digits
+            cells.append("-" if mean is None else f"{mean:.{digits}f} ± {deviation:.{digits}f}")
+        rows.append([label(entry), *cells])
+    return text_table(rows)
+
+
+def cost(entry: Entry, name: str) -> str:
+    """A cost in words; - where it is not known."""
+    value = entry.about.get(name)
+    if value is None:
+        return "-"
+    if name == "parameters":
+        return f"{value / 1e6:.1f} M" if value >= 1e6 else f"{value / 1e3:.0f} k"
+    if name == "macs":
+        return f"{value / 1e9:.2f} G"
+    return f"{value / 60:.1f}" if name == "seconds" else f"{value:.0f}"
+
+
+def cost_table(comparison: Comparison) -> str:
+    """Ranked, between grey and truth, with costs, in Markdown."""
+    metrics = [metric for metric in comparison.metrics() if METRICS[metric].brief]
+    costs = [name for name in COSTS if any(entry.about.get(name) is not None for entry in comparison.entries)]
+    rows = [["", *(COSTS[name] for name in costs), *(METRICS[metric].heading for metric in metrics)]]
+    for entry in (comparison.grey, *comparison.entries, comparison.truth):
+        figures = [figure(entry.means.get(metric), metric) for metric in metrics]
+        rows.append([label(entry), *(cost(entry, name) for name in costs), *figures])
+    return markdown_table(rows)
+
+
+def write_csv(path: Path, comparisons: Sequence[Comparison]) -> None:
+    """A line an entry: every metric's mean and interval, the difference to the first, costs, and the options that
+    vary."""
+    metrics = [metric for metric in METRICS if any(metric in comparison.metrics() for comparison in comparisons)]
+    options = list(dict.fromkeys(name for comparison in comparisons for name in comparison.varying))
+    heading = ["protocol", "size", "photographs", "files", "system", "runs", "rank"]
+    for metric in metrics:
+        heading += [metric, f"{metric}_low", f"{metric}_high", f"{metric}_sd_over_seeds"]
+    heading += ["behind_metric", "behind", "behind_low", "behind_high", *COSTS, *options]
+    rows: list[list[Any]] = [heading]
+    for comparison in comparisons:
+        protocol = comparison.protocol
+        where = [protocol["name"], protocol["size"], len(comparison.names), comparison.files]
+        for rank, entry in enumerate((comparison.grey, *comparison.entries, comparison.truth)):
+            row = [*where, entry.name, len(entry.members), rank if 0 < rank <= len(comparison.entries) else ""]
+            for metric in metrics:
+                mean = entry.means.get(metric)
+                row += ["", "", ""] if mean is None else [_number(v) for v in (mean.mean, mean.low, mean.high)]
+                row.append(_number(entry.seeds[metric][1]) if metric in entry.seeds else "")
+            gap = comparison.behind.get(entry.name)
+            row += [comparison.metric, *(map(_number, (gap.mean, gap.low, gap.high)) if gap else ["", "", ""])]
+            row += [entry.about.get(name, "") for name in COSTS]
+            rows.append(row + [entry.about.get("options", {}).get(name, "") for name in options])
+
+    def write(beside: Path) -> None:
+        with beside.open("w", newline="", encoding="utf-8") as file:
+            csv.writer(file).writerows(rows)
+
+    write_atomically(path, write)
+
+
+def _number(value: float) -> str:
+    return "" if value != value else f"{value:.6g}"

@@ -1,0 +1,302 @@
+"""evaluate.py: checkpoints and other tools' pictures, scored on the same photographs, beside grey and the truth."""
+
+import csv
+from collections.abc import Callable, Iterable, Mapping
+from pathlib import Path
+from typing import Any
+
+import torch
+from torch import Tensor
+
+from gancolor.checkpoint import describe, find_generator, load_generator
+from gancolor.config import EvaluateConfig
+from gancolor.data.photographs import Photographs, load_photographs, load_undivided
+from gancolor.data.sources import Item, Source, find_source, shuffled
+from gancolor.errors import InputError
+from gancolor.fidelity import FID_LEAST, Inception, fid, kid
+from gancolor.files import write_atomically
+from gancolor.hardware import choose_hardware
+from gancolor.metrics import METRICS
+from gancolor.predictions import Predictions
+from gancolor.protocols import PROTOCOLS
+from gancolor.report import figure, results_table, sample_indices, save_grid, text_table
+from gancolor.results import BASELINES, SystemResult, describe_generator, gallery_indices, make_result
+from gancolor.scoring import GREY, Colorized, System, as_system, load_networks, score, with_gain
+from gancolor.statistics import difference
+
+BY_CLASS = ("gain", "colorfulness")
+
+
+class Evaluator:
+    """Systems, the photographs that they are scored on, and the result.
+
+    Raises:
+        InputError: a checkpoint, pictures or photographs that can't be read, or that do not go together.
+    """
+
+    def __init__(self, config: EvaluateConfig) -> None:
+        self.config = config
+        self.hardware = choose_hardware(config.device, "fp32")
+        self.paths = [find_generator(path) for path in config.checkpoints]
+        self.abouts = [describe(path) for path in self.paths]
+        self.protocol = PROTOCOLS[config.protocol]
+        self.size = self._choose_size()
+        names = _names(config.checkpoints, self.abouts)
+        folders = _folders(config.predictions)
+        _check_names([*names, *folders])
+        self.generators = {
+            name: load_generator(path, self.hardware.device) for name, path in zip(names, self.paths, strict=True)
+        }
+        self.source, items = self._choose_photographs()
+        self.photographs = self._load(items)
+        self.predictions = self._load_predictions(folders, items)
+        self.networks, self.problems = load_networks(config.lpips, self.hardware.device, self.size)
+        self.inception = self._load_inception()
+
+    # Before -----------------------------------------------------------------------------------------------------------
+
+    def _choose_size(self) -> int:
+        wanted = self.config.data.size
+        if self.protocol.size:
+            if wanted not in (None, self.protocol.size):
+                raise InputError(
+                    f"--protocol {self.config.protocol} is of {self.protocol.size} pixels: leave --data.size"
+                )
+            return self.protocol.size
+        if not wanted and not self.abouts:
+            raise InputError("--data.size: which? Without a checkpoint there is no training size to take it from")
+        return wanted or self.abouts[0]["data"]["size"]
+
+    def _choose_photographs(self) -> tuple[Source, list[Item]]:
+        """The validation photographs of the source; all of them where it has no folder of those and nothing was trained
+        on it."""
+        name = self.config.data.source or (self.abouts[0]["data"]["source"] if self.abouts else None)
+        if name is None:
+            raise InputError(
+                "--data.source: which photographs? Without a checkpoint there is nothing to take them from"
+            )
+        seen = [about["config"] for about in self.abouts if about["data"]["source"] == name]
+        splits = {(config["seed"], config["data"]["val_fraction"]) for config in seen}
+        seed, val_fraction = min(splits, default=(0, 0.5))
+        demo_photos = max((config["data"]["demo_photos"] for config in seen), default=2000)
+        source = find_source(name, seed, val_fraction, demo_photos=demo_photos)
+        if source.held_out and len(splits) > 1:
+            raise InputError(
+                f"the checkpoints held different photographs of {name} out of training (other --seed or "
+                "--data.val_fraction), so each has seen the others'; give --data.source DIR with photographs new to all"
+            )
+        items, self.which = source.val, "validation photographs"
+        if source.held_out and not splits:
+            items, self.which = [*source.val, *source.train], "photographs, all,"
+        items = self.protocol.choose(items)
+        if self.config.data.val_limit is not None:
+            items = shuffled(items, seed)[: self.config.data.val_limit]
+        return source, list(items)
+
+    def _load(self, items: list[Item]) -> Photographs:
+        cache, fit = self.config.data.cache, self.protocol.fit
+        if self.source.held_out:
+            whole = load_undivided(self.source, self.size, cache, fit)
+            photographs = whole.subset([item.name for item in items])
+        else:
+            photographs = load_photographs(items, self.size, cache, "photographs", fit)
+        if not len(photographs):
+            raise InputError(f"--data.source {self.source.name}: none of its photographs can be decoded")
+        return photographs
+
+    def _load_predictions(self, folders: Mapping[str, Path], items: list[Item]) -> dict[str, Photographs]:
+        """Other tools' pictures, of the photographs that all of them have; the others are left out for all systems."""
+        known = set(self.photographs.names)
+        items = [item for item in items if item.name in known]
+        loaded, common = {}, known
+        for name, folder in folders.items():
+            found = Predictions(name, folder, items)
+            loaded[name] = load_photographs(
+                found.found, self.size, self.config.data.cache, f"pictures of {name}", self.protocol.fit
+            )
+            for line in found.notes:
+                print(line)
+            lacks = found.missing | loaded[name].skipped
+            if lacks:
+                print(f"{name} lacks {len(lacks)} of {len(items)}, left out for all systems: {_some(lacks)}")
+            common = common & set(loaded[name].names)
+        if not common:
+            raise InputError(f"no photograph has a picture of each of {', '.join(folders)}: score them one by one")
+        if len(common) < len(self.photographs):
+            self.photographs = self.photographs.subset([name for name in self.photographs.names if name in common])
+        return {name: made.subset(self.photographs.names) for name, made in loaded.items()}
+
+    def _load_inception(self) -> Inception | None:
+        weights = self.config.fid.weights
+        if weights == "off":
+            return None
+        try:
+            return Inception(weights, self.hardware.device)
+        except InputError as error:
+            self.problems["FID and KID"] = str(error)
+            return None
+
+    # Scores -----------------------------------------------------------------------------------------------------------
+
+    def evaluate(self) -> None:
+        """Scores grey, every system and the truth, and prints the table."""
+        systems = {"grey": GREY, **self._systems()}
+        scores, features = score(
+            systems, self.photographs, self.hardware, self.config.batch_size, self.networks, self.inception
+        )
+        scores |= {name: with_gain(scores[name], scores["grey"]) for name in systems if name != "grey"}
+        abouts = {
+            name: describe_generator(path, about)
+            for name, path, about in zip(self.generators, self.paths, self.abouts, strict=True)
+        }
+        abouts |= {name: {"pictures": str(folder)} for name, folder in _folders(self.config.predictions).items()}
+        whole = {
+            name: {"fid": fid(found, features["truth"]), "kid": kid(found, features["truth"])}
+            for name, found in features.items() if name != "truth"
+        }  # fmt: skip
+        results = {
+            name: SystemResult(found, whole.get(name, {}), abouts.get(name, {})) for name, found in scores.items()
+        }
+        protocol = {"name": self.config.protocol, **self.protocol.describe(self.size)}
+        self.result = make_result(
+            protocol, self.source.name, self.photographs, self.source.classes, results,
+            self._pictures(gallery_indices(self.photographs)), left_out=self.problems,
+        )  # fmt: skip
+        self._print()
+
+    def _systems(self) -> dict[str, System]:
+        def given(made: Photographs) -> System:
+            return lambda _, indices: Colorized(made.take(indices).to(self.hardware.device))
+
+        generators = {name: as_system(generator) for name, generator in self.generators.items()}
+        return generators | {name: given(made) for name, made in self.predictions.items()}
+
+    @torch.inference_mode()
+    def _pictures(self, indices: Tensor) -> dict[str, Tensor]:
+        """uint8 pictures of these photographs: grey, of each system, and the truth."""
+        truth = self.photographs.take(indices).to(self.hardware.device)
+        systems = {"grey": GREY, **self._systems()}
+        return {**{name: system(truth, indices).pictures for name, system in systems.items()}, "truth": truth}
+
+    def _print(self) -> None:
+        protocol = self.result.protocol
+        print(
+            f"{len(self.photographs)} {self.which} of {self.source.name}; protocol {protocol['name']}: "
+            f"{protocol['resizing']}, {self.size} x {self.size}; mean ± half of the 95 % interval"
+        )
+        if self.photographs.skipped:
+            print(f"{len(self.photographs.skipped)} more can't be decoded: {_some(self.photographs.skipped)}")
+        print(results_table({name: system.means for name, system in self.result.systems.items()}))
+        for line in self._differences():
+            print(line)
+        if self.config.by_class:
+            self._print_classes()
+        if self.inception and len(self.photographs) < FID_LEAST:
+            print(f"FID of fewer than {FID_LEAST} photographs compares with nothing but FID of these: see KID")
+        for what, problem in self.problems.items():
+            print(f"{what} left out: {problem}")
+
+    def _differences(self) -> list[str]:
+        """The best system by PSNR against the others, photograph by photograph."""
+        systems = {name: found.scores for name, found in self.result.systems.items() if name not in BASELINES}
+        if len(systems) < 2:
+            return []
+        best, *others = sorted(systems, key=lambda name: -systems[name]["psnr"].mean().item())
+        lines = []
+        for other in others:
+            gap = difference(systems[best]["psnr"], systems[other]["psnr"])
+            sure = "" if gap.certain else ": not certain"
+            lines.append(f"{best} - {other}: {gap.mean:+.2f} dB [{gap.low:+.2f}, {gap.high:+.2f}]{sure}")
+        return lines
+
+    def _print_classes(self) -> None:
+        if not self.result.classes:
+            print("--by_class: these photographs lie in no subfolders, which classes are")
+            return
+        for metric in BY_CLASS:
+            systems = {name: found for name, found in self.result.systems.items() if metric in found.scores}
+            rows = [[METRICS[metric].heading, "photographs", *systems]]
+            for name, chosen in self.result.by_class().items():
+                rows.append(
+                    [
+                        name,
+                        str(len(chosen)),
+                        *(figure(system.mean(metric, chosen), metric) for system in systems.values()),
+                    ]
+                )
+            print(f"\n{text_table(rows)}")
+
+    # Files ------------------------------------------------------------------------------------------------------------
+
+    def write(self) -> None:
+        """Writes the files that were asked for."""
+        wanted: list[tuple[str | None, Callable[[Path], None]]] = [
+            (self.config.json, self.result.save),
+            (self.config.csv, self._write_csv),
+            (self.config.grid, self._write_grid),
+        ]
+        for name, write in wanted:
+            if name:
+                path = Path(name)
+                path.parent.mkdir(parents=True, exist_ok=True)
+                write(path)
+                print(f"wrote {path}")
+
+    def _write_csv(self, path: Path) -> None:
+        systems = self.result.systems
+        metrics = [metric for metric in METRICS if any(metric in system.scores for system in systems.values())]
+        classes = self.result.classes or [""] * len(self.photographs)
+
+        def write(beside: Path) -> None:
+            with beside.open("w", newline="", encoding="utf-8") as file:
+                writer = csv.writer(file)
+                writer.writerow(["photograph", "class", "system", *metrics])
+                for name, system in systems.items():
+                    for row, photograph in enumerate(self.photographs.names):
+                        values = [f"{system.scores[m][row]:.6g}" if m in system.scores else "" for m in metrics]
+                        writer.writerow([photograph, classes[row], name, *values])
+
+        write_atomically(path, write)
+
+    def _write_grid(self, path: Path) -> None:
+        save_grid(path, self._pictures(sample_indices(len(self.photographs), self.config.samples)))
+
+    @property
+    def status(self) -> int:
+        """1 where a metric that was asked for in so many words is left out."""
+        asked = {"LPIPS": self.config.lpips.weights, "LPIPS (VGG)": self.config.lpips.vgg_weights}
+        asked["FID and KID"] = self.config.fid.weights
+        return int(any(asked[what] != "auto" for what in self.problems))
+
+
+def _folders(predictions: Iterable[str]) -> dict[str, Path]:
+    """NAME=DIR words, in order."""
+    folders = {}
+    for word in predictions:
+        name, equals, folder = word.partition("=")
+        if not name or not equals or not folder:
+            raise InputError(f"--predictions {word}: write NAME=DIR, such as deoldify=pictures/deoldify")
+        if name in folders:
+            raise InputError(f"--predictions {word}: a second folder of that name")
+        folders[name] = Path(folder)
+    return folders
+
+
+def _names(given: Iterable[str], abouts: Iterable[dict[str, Any]]) -> list[str]:
+    """Each generator's architecture, or where that is ambiguous what it was given as."""
+    given = list(given)
+    arches = [about["generator"]["arch"] for about in abouts]
+    return [arch if arches.count(arch) == 1 else path for arch, path in zip(arches, given, strict=True)]
+
+
+def _check_names(names: list[str]) -> None:
+    twice = next((name for name in names if names.count(name) > 1), None)
+    if twice:
+        raise InputError(f"the same checkpoint is given twice, or two systems are called {twice}")
+    if taken := next((name for name in names if name in BASELINES), None):
+        raise InputError(f"--predictions {taken}=...: that is what a baseline is called; take another name")
+
+
+def _some(skipped: Mapping[str, str]) -> str:
+    listed = [f"{name} ({reason})" for name, reason in list(skipped.items())[:3]]
+    return ", ".join([*listed, "..."] if len(skipped) > 3 else listed)

@@ -1,0 +1,63 @@
+"""Distances of a set of pictures from the set of true ones: FID and KID, of Inception-v3's features. torch-fidelity
+has the network as the metrics' authors ran it (TensorFlow's resizing, and its 2015 weights), and their formulas."""
+
+import io
+from pathlib import Path
+
+import torch
+from torch import Tensor
+
+from gancolor.errors import InputError
+from gancolor.weights import load_file, load_published
+
+FID_LEAST = 2048  # photographs: with fewer than features have dimensions, the covariance is not of full rank
+KID_SUBSETS, KID_SUBSET = 100, 1000  # as Binkowski 2018; of smaller sets, half of it
+
+
+class Inception:
+    """uint8 sRGB (B, 3, H, W) to Inception-v3's pool3 features, float32 (B, 2048); pictures are scaled to 299 x 299.
+
+    Args:
+        weights: "auto" (torch's cache, else torch-fidelity's server) or a file.
+
+    Raises:
+        InputError: the weights can't be had, or are another network's.
+    """
+
+    def __init__(self, weights: str, device: torch.device) -> None:
+        from torch_fidelity.feature_extractor_inceptionv3 import URL_INCEPTION_V3, FeatureExtractorInceptionV3
+
+        auto = weights == "auto"
+        state = load_published(URL_INCEPTION_V3, "--fid.weights FILE") if auto else load_file(Path(weights))
+        buffer = io.BytesIO()  # the package unpickles whatever it is given: this holds tensors alone
+        torch.save(state, buffer)
+        buffer.seek(0)
+        try:
+            network = FeatureExtractorInceptionV3("inception", ["2048"], feature_extractor_weights_path=buffer)
+        except RuntimeError:
+            raise InputError(f"{weights}: not Inception-v3's weights in torch-fidelity's layout") from None
+        self.network = network.to(device)
+
+    def __call__(self, pictures: Tensor) -> Tensor:
+        with torch.autocast(pictures.device.type, enabled=False):
+            (features,) = self.network(pictures)
+        return features
+
+
+def fid(features: Tensor, truth: Tensor) -> float:
+    """Frechet inception distance (Heusel 2017, eq. 6) of features (N, 2048): of Gaussians fitted to both sets. It falls
+    with N, so that only sets of one size compare, best of 2048 or more."""
+    from torch_fidelity.metric_fid import KEY_METRIC_FID, fid_features_to_statistics, fid_statistics_to_metric
+
+    one, other = (fid_features_to_statistics(found.double()) for found in (features, truth))
+    return fid_statistics_to_metric(one, other, verbose=False)[KEY_METRIC_FID]
+
+
+def kid(features: Tensor, truth: Tensor) -> float:
+    """Kernel inception distance x 1000 (Binkowski 2018, section 4) of features (N, 2048), over 100 subsets of up to
+    1000. It has no bias, and so says something of small sets, too."""
+    from torch_fidelity.metric_kid import KEY_METRIC_KID_MEAN, kid_features_to_metric
+
+    size = min(KID_SUBSET, max(2, len(features) // 2))
+    how = {"kid_subsets": KID_SUBSETS, "kid_subset_size": size, "rng_seed": 0, "verbose": False}
+    return 1000 * kid_features_to_metric(features.double(), truth.double(), **how)[KEY_METRIC_KID_MEAN]

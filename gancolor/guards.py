@@ -1,0 +1,49 @@
+"""What goes wrong in colorization GANs, named, with what to try."""
+
+from collections.abc import Mapping
+
+COLLAPSED = 0.5  # of the colour that the truth has over the grey pictures' own
+OVERSATURATED = 1.25
+TOO_STRONG, TOO_WEAK = 0.99, 0.55  # share of patches that the discriminator tells apart; 0.92 to 0.97 is usual
+
+
+def check_colour(colorfulness: float, grey: float, truth: float) -> dict[str, str]:
+    """Trouble with the colours of the validation photographs: its name -> a line with what to try.
+
+    Args:
+        colorfulness, grey, truth: mean colourfulness of the generator's pictures, of grey ones and of the true ones.
+    """
+    share = (colorfulness - grey) / (truth - grey) if truth > grey else 1.0
+    if share < COLLAPSED:
+        return {
+            "colour collapse": f"{share:.0%} of the truth's colourfulness. Usual early on; if it stays, give the game "
+            "more weight (lower --loss.l1, more --epochs), or try --loss.colorfulness 0.5, --loss.color_weighted 100, "
+            "or a higher --data.min_colorfulness"
+        }
+    if share > OVERSATURATED:
+        return {
+            "oversaturation": f"{share:.0%} of the truth's colourfulness. Try a higher --loss.l1, a lower "
+            "--optim.lr_d, fewer --epochs, or without --loss.colorfulness"
+        }
+    return {}
+
+
+def check_game(terms: Mapping[str, float]) -> dict[str, str]:
+    """Trouble with the game: its name -> a line with what to try.
+
+    Args:
+        terms: means over some steps; "d_accuracy" is the share of patches of which the discriminator finds the truth
+            more likely than the prediction. Without it (pretraining) there is nothing to say.
+    """
+    accuracy = terms.get("d_accuracy")
+    if accuracy is None or TOO_WEAK <= accuracy <= TOO_STRONG:
+        return {}
+    if accuracy > TOO_STRONG:
+        return {
+            "discriminator too strong": f"it tells {accuracy:.0%} of patches apart, and so teaches little. Try a lower "
+            "--optim.lr_d, --discriminator.spectral_norm, --loss.r1 1, or --loss.gan_mode lsgan or hinge"
+        }
+    return {
+        "discriminator too weak": f"it tells {accuracy:.0%} of patches apart, hardly more than by guessing. Try a "
+        "higher --optim.lr_d, a larger --discriminator.width, or --critic_epochs 0.5"
+    }

@@ -1,0 +1,136 @@
+"""Pictures that another tool has made of the photographs, as a system like others."""
+
+from collections import Counter, defaultdict
+from collections.abc import Sequence
+from dataclasses import dataclass, field
+from pathlib import Path, PurePosixPath
+
+from torch import Tensor
+
+from gancolor.data.decode import Fit, UndecodableError, upright_size
+from gancolor.data.sources import Item, PhotoFile, list_photographs
+from gancolor.errors import InputError
+
+SAME_SHAPE = 0.02  # of the aspect; networks round sizes to multiples of 8 or 32
+
+
+@dataclass(frozen=True)
+class Prediction:
+    """One picture of another tool, of one of the photographs: it bears the photograph's name."""
+
+    file: PhotoFile
+    of: Item
+
+    @property
+    def name(self) -> str:
+        return self.of.name
+
+    @property
+    def label(self) -> int:
+        return self.of.label
+
+    @property
+    def version(self) -> str:
+        return self.file.version
+
+    def digest(self) -> str:
+        return self.file.digest()
+
+    def upright_size(self) -> tuple[int, int]:
+        return self.file.upright_size()
+
+    def load(self, size: int, fit: Fit = "crop") -> Tensor:
+        """A picture of the photograph's shape is fitted as the photograph is; a square one is all of the square."""
+        return self.file.load(size, fit)
+
+
+@dataclass
+class Predictions:
+    """A folder of another tool's pictures, matched with photographs by file name.
+
+    Args:
+        name: the system's.
+        items: the photographs.
+
+    Attributes:
+        found: a prediction for each photograph that has one of a shape that fits.
+        missing: photograph -> why it has none.
+        notes: lines about sizes.
+
+    Raises:
+        InputError: no such folder, or none of its pictures is of a photograph.
+    """
+
+    name: str
+    folder: Path
+    items: Sequence[Item]
+    found: list[Prediction] = field(default_factory=list)
+    missing: dict[str, str] = field(default_factory=dict)
+    notes: list[str] = field(default_factory=list)
+
+    def __post_init__(self) -> None:
+        if not self.folder.is_dir():
+            raise InputError(f"--predictions {self.name}={self.folder}: no such folder")
+        files, sizes = self._match(), Counter[str]()
+        for item in self.items:
+            if item.name not in files:
+                self.missing[item.name] = "no picture of its name"
+                continue
+            try:
+                kind = _compare(files[item.name], item)
+            except UndecodableError as error:
+                self.missing[item.name] = str(error)
+                continue
+            sizes[kind] += 1
+            self.found.append(Prediction(files[item.name], item))
+        if not self.found:
+            name, reason = next(iter(self.missing.items()))
+            raise InputError(
+                f"--predictions {self.name}={self.folder}: none of its pictures is of one of the photographs "
+                f"({name}: {reason}); they are matched by file name, whatever the suffix"
+            )
+        self.notes = [
+            f"{self.name}: {count} of {len(self.found)} pictures {kind}" for kind, count in sizes.items() if kind
+        ]
+
+    def _match(self) -> dict[str, PhotoFile]:
+        """Photograph -> file of the same path without suffix, else of the same file name, where that is of one only."""
+        by_path: defaultdict[str, list[PhotoFile]] = defaultdict(list)
+        by_stem: defaultdict[str, list[PhotoFile]] = defaultdict(list)
+        for file in list_photographs(self.folder):
+            by_path[_without_suffix(file.name)].append(file)
+            by_stem[_stem(file.name)].append(file)
+        wanted = Counter(_stem(item.name) for item in self.items)
+        files = {}
+        for item in self.items:
+            path, stem = _without_suffix(item.name), _stem(item.name)
+            candidates = by_path[path] or (by_stem[stem] if wanted[stem] == 1 else [])
+            if len(candidates) > 1:
+                raise InputError(
+                    f"--predictions {self.name}={self.folder}: {candidates[0].name} and {candidates[1].name} are both "
+                    f"of {item.name}; leave one"
+                )
+            if candidates:
+                files[item.name] = candidates[0]
+        return files
+
+
+def _compare(file: PhotoFile, item: Item) -> str:
+    """How a prediction's size differs from its photograph's, in words; empty: it does not. Raises UndecodableError."""
+    height, width = upright_size(file.path)
+    true_height, true_width = item.upright_size()
+    if (height, width) == (true_height, true_width):
+        return ""
+    if abs(width / height * true_height / true_width - 1) <= max(SAME_SHAPE, 1 / min(height, width)):
+        return "" if true_height == true_width == 1 else "of another size than the photograph, resized as it is"
+    if height == width:
+        return "square where the photograph is not, taken for the square that is scored"
+    raise UndecodableError(f"{width} x {height} is not the shape of the photograph, {true_width} x {true_height}")
+
+
+def _without_suffix(name: str) -> str:
+    return str(PurePosixPath(name).with_suffix(""))
+
+
+def _stem(name: str) -> str:
+    return PurePosixPath(name).stem

@@ -1,0 +1,56 @@
+"""Named ways to score: which photographs, at which size, resized how. Figures of different protocols do not compare."""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Any, Literal
+
+from gancolor.config import ProtocolName
+from gancolor.data.decode import Fit
+from gancolor.data.sources import Item, shuffled
+
+ROUNDING = "predicted colours clipped to sRGB and rounded to 8 bits, the truth as decoded"
+
+
+@dataclass(frozen=True)
+class Protocol:
+    """Which photographs of the validation set are scored, and as what.
+
+    Attributes:
+        size: side of the square [pixels]; None: the size that the (first) generator was trained at.
+        fit: "crop": the centre square is resized; "squash": all of the photograph is, whatever its aspect.
+        limit: this many photographs; None: all.
+        order: that the limit takes the first of: the files' names, or a shuffle.
+    """
+
+    size: int | None = None
+    fit: Fit = "crop"
+    limit: int | None = None
+    order: Literal["names", "shuffle"] = "names"
+
+    def choose(self, items: Sequence[Item]) -> list[Item]:
+        """The photographs that are scored."""
+        if self.limit is None:
+            return list(items)
+        if self.order == "shuffle":
+            return shuffled(items, 0)[: self.limit]
+        return sorted(items, key=lambda item: (item.name.rsplit("/", 1)[-1], item.name))[: self.limit]
+
+    def describe(self, size: int) -> dict[str, Any]:
+        """What a result says of it."""
+        files = "all" if self.limit is None else f"the first {self.limit} by {self.order}"
+        part = "centre square" if self.fit == "crop" else "whole photograph, squashed to a square"
+        return {
+            "size": size,
+            "photographs": files,
+            "resizing": f"{part}, bilinear with antialiasing",
+            "rounding": ROUNDING,
+        }
+
+
+PROTOCOLS: dict[ProtocolName, Protocol] = {
+    "native": Protocol(),
+    "val5k-crop256": Protocol(256, limit=5000),  # ImageNet's val5k (DDColor and before): names number its photographs
+    "squash256": Protocol(256, "squash"),  # COCO-Stuff and ADE20K in the same papers
+    "scenes128": Protocol(128),
+    "tiny64": Protocol(64, limit=200, order="shuffle"),
+}

@@ -1,0 +1,199 @@
+"""Scores systems on photographs, beside grey and the truth."""
+
+from collections.abc import Callable, Iterator, Mapping
+from concurrent.futures import ThreadPoolExecutor
+from contextlib import contextmanager
+from dataclasses import dataclass
+
+import torch
+from torch import Tensor, nn
+
+from gancolor import distributed
+from gancolor.color import grey, lab_to_rgb, rgb_to_lab, to_float, to_uint8, uint8_to_lab
+from gancolor.config import LpipsConfig
+from gancolor.data.photographs import Photographs
+from gancolor.errors import InputError
+from gancolor.hardware import Hardware
+from gancolor.metrics import (
+    METRICS,
+    Metric,
+    Trunk,
+    ciede2000,
+    colorfulness,
+    colorfulness_ddcolor,
+    lpips,
+    mse,
+    psnr,
+    raw_accuracy,
+    ssim,
+    within_gamut,
+)
+
+Scores = dict[str, Tensor]  # metric -> one value a photograph, float32 (N,) on the CPU
+# uint8 sRGB (B, 3, S, S) and which of the photographs they are (B,) to the same in colour; but for a generator, which
+# sees their lightness alone, the second says it all.
+System = Callable[[Tensor, Tensor], "Colorized"]
+
+PAIRED = ("psnr", "ssim", "mse", "ciede2000", "auc", "colorfulness_difference", "colorfulness", "colorfulness_ddcolor")
+
+
+@dataclass(frozen=True)
+class Colorized:
+    """Pictures as they would be saved.
+
+    Attributes:
+        pictures: uint8 sRGB (B, 3, H, W).
+        in_gamut: share of pixels [%], (B,), whose predicted colour sRGB has; None where colours are not predicted.
+    """
+
+    pictures: Tensor
+    in_gamut: Tensor | None = None
+
+
+def colorize(generator: nn.Module, pictures: Tensor) -> Colorized:
+    """uint8 sRGB (B, 3, H, W) in the colours that a generator predicts. Only their lightness is looked at."""
+    lightness, _ = rgb_to_lab(to_float(pictures))
+    made = lab_to_rgb(lightness, generator(lightness).chroma, clip=False)
+    return Colorized(to_uint8(made), within_gamut(made))
+
+
+def as_system(generator: nn.Module) -> System:
+    return lambda pictures, _: colorize(generator, pictures)
+
+
+def greyed(pictures: Tensor) -> Tensor:
+    """uint8 sRGB (B, 3, H, W) with no colour predicted (a = b = 0), uint8."""
+    lightness, _ = rgb_to_lab(to_float(pictures))
+    return to_uint8(grey(lightness))
+
+
+GREY: System = lambda pictures, _: Colorized(greyed(pictures))  # noqa: E731 - a system like others
+
+
+def load_networks(
+    config: LpipsConfig, device: torch.device, size: int, download: bool = True
+) -> tuple[dict[str, Metric], dict[str, str]]:
+    """The metrics that networks compute, as far as their weights can be had, and why the others can't.
+
+    Args:
+        size: side of the pictures [pixels].
+        download: False: torchvision's cache alone.
+    """
+    networks, problems = {}, {}
+    options: list[tuple[str, str, str, Trunk]] = [
+        ("lpips", config.weights, "--lpips.weights", "alex"),
+        ("lpips_vgg", config.vgg_weights, "--lpips.vgg_weights", "vgg"),
+    ]
+    for name, weights, option, trunk in options:
+        if weights == "off":
+            continue
+        try:
+            networks[name] = lpips(weights, device, download, size, option, trunk)
+        except InputError as error:
+            problems[METRICS[name].heading] = str(error)
+    return networks, problems
+
+
+@torch.inference_mode()
+def score(
+    systems: Mapping[str, System],
+    photographs: Photographs,
+    hardware: Hardware,
+    batch_size: int = 32,
+    networks: Mapping[str, Metric] | None = None,
+    embed: Callable[[Tensor], Tensor] | None = None,
+) -> tuple[dict[str, Scores], dict[str, Tensor]]:
+    """Every metric of every photograph for each system, and "truth" with what it says without a system; shared out over
+    the ranks.
+
+    Args:
+        networks: metrics that are computed by networks, a batch at a time (LPIPS).
+        embed: uint8 pictures (B, 3, H, W) to features (B, F).
+
+    Returns:
+        The scores by system; and where there is `embed`, each one's features (N, F) on the CPU.
+    """
+    networks = networks or {}
+    mine = torch.arange(len(photographs))[distributed.rank() :: distributed.world_size()]
+    rows: dict[str, list[Tensor]] = {name: [] for name in [*systems, "truth"]}
+    features: dict[str, list[Tensor]] = {name: [] for name in rows}
+    with _single_threads() as pool:
+        for indices in mine.split(batch_size):
+            truth = photographs.take(indices).to(hardware.device)
+            made = {name: system(truth, indices) for name, system in systems.items()}
+            # A CPU's caches hold one photograph's intermediate values, not a batch's: a photograph a thread.
+            parts = truth.split(1 if hardware.device.type == "cpu" else batch_size)
+            pictures = [made[name].pictures.split(len(parts[0])) for name in systems]
+            judged = list(pool.map(_judge, parts, zip(*pictures, strict=True) if systems else [()] * len(parts)))
+            for number, name in enumerate(systems):
+                table = torch.cat([part[number] for part in judged])
+                extra = [metric(to_float(made[name].pictures), to_float(truth)) for metric in networks.values()]
+                inside = made[name].in_gamut
+                extra.append(torch.full_like(table[:, 0], torch.nan) if inside is None else inside)
+                rows[name].append(torch.cat([table, torch.stack(extra, dim=1)], dim=1))
+            rows["truth"].append(torch.cat([part[-1] for part in judged]))
+            if embed:
+                for name in systems:
+                    features[name].append(embed(made[name].pictures))
+                features["truth"].append(embed(truth))
+    names = {name: [*PAIRED, *networks, "in_gamut"] for name in systems} | {"truth": [*PAIRED[-2:]]}
+    scores = {name: _gather(rows[name], columns, len(photographs), hardware) for name, columns in names.items()}
+    gathered = {
+        name: distributed.gather_shares(torch.cat(found), len(photographs)).cpu()
+        for name, found in features.items() if found
+    }  # fmt: skip
+    return scores, gathered
+
+
+@contextmanager
+def _single_threads() -> Iterator[ThreadPoolExecutor]:
+    """A thread a core, in each of which torch computes on that core alone."""
+    threads = torch.get_num_threads()
+    try:
+        with ThreadPoolExecutor(threads, initializer=torch.set_num_threads, initargs=(1,)) as pool:
+            yield pool
+    finally:
+        torch.set_num_threads(threads)  # of threads that start later, too
+
+
+def _judge(truth: Tensor, made: tuple[Tensor, ...]) -> list[Tensor]:
+    """Pictures of some systems against the truth, all uint8 (B, 3, H, W): (B, metrics) of each, in the order of PAIRED,
+    and the truth's own (B, 2). What depends on the truth alone is computed once."""
+    with torch.inference_mode():
+        true, true_lab = to_float(truth), uint8_to_lab(truth)
+        own = torch.stack([colorfulness(true), colorfulness_ddcolor(true)], dim=1)
+        tables = []
+        for pictures in made:
+            picture, lab = to_float(pictures), uint8_to_lab(pictures)
+            colour = colorfulness(picture)
+            values = [psnr(picture, true), ssim(picture, true), mse(picture, true), ciede2000(lab, true_lab)]
+            values += [raw_accuracy(lab, true_lab), colour - own[:, 0], colour, colorfulness_ddcolor(picture)]
+            tables.append(torch.stack(values, dim=1))
+        return [*tables, own]
+
+
+def _gather(rows: list[Tensor], names: list[str], count: int, hardware: Hardware) -> Scores:
+    share = torch.cat(rows) if rows else torch.empty(0, len(names), device=hardware.device)
+    table = distributed.gather_shares(share, count).cpu()
+    scores = dict(zip(names, table.unbind(dim=1), strict=True))
+    return {name: values for name, values in scores.items() if not values.isnan().all()}
+
+
+def score_generator(
+    generator: nn.Module,
+    photographs: Photographs,
+    hardware: Hardware,
+    batch_size: int = 32,
+    networks: Mapping[str, Metric] | None = None,
+) -> Scores:
+    """`score` of a generator, in float32 (TF32 where the hardware's precision allows it)."""
+    training = generator.training
+    generator.eval()
+    scores, _ = score({"generator": as_system(generator)}, photographs, hardware, batch_size, networks)
+    generator.train(training)
+    return scores["generator"]
+
+
+def with_gain(scores: Scores, baseline: Scores) -> Scores:
+    """The scores with "gain", the PSNR over the grey baseline's [dB], photograph by photograph."""
+    return {**scores, "gain": scores["psnr"] - baseline["psnr"]}

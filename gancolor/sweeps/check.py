@@ -1,0 +1,68 @@
+"""Everything that a sweep will run is tried on the trainer's parser first: before hours of training, not after."""
+
+import contextlib
+import io
+import re
+from collections.abc import Iterable, Mapping, Sequence
+from pathlib import Path
+from typing import Any
+
+import gancolor
+from gancolor.config import TrainConfig
+from gancolor.errors import InputError
+from gancolor.parsing import parse_train
+from gancolor.sweeps.command import command_words
+from gancolor.sweeps.file import SweepFile
+
+TRAINER = Path(gancolor.__file__).resolve().parent.parent / "train.py"
+
+
+def check(sweep: SweepFile, samples: Iterable[tuple[str, Mapping[str, Any]]]) -> None:
+    """Refuses values that the trainer won't take, by themselves or together. A search may meet values that do not go
+    together now and then, which costs it a run; it is refused if all samples are of that kind.
+
+    Args:
+        samples: names and values.
+
+    Raises:
+        InputError: which, and why; or there is no such program.
+    """
+    if "${program}" in sweep.command and not Path(sweep.program).is_file():
+        raise InputError(f"{sweep.path}: there is no {sweep.program} here; run it from the folder that has it")
+    refusals: list[InputError] = []
+    taken = 0
+    for name, values in samples:
+        words = command_words(sweep.command, sweep.program, {**values, "out": "RUN"}, "python", "RUN/args.json")
+        options = _trainers_options(words)
+        if options is None:
+            print(f"{sweep.path}: does not run {TRAINER.name} of gancolor, so its options are not checked", flush=True)
+            return
+        from gancolor.assembly import check_options  # brings torch
+
+        config = _parse(sweep.path, options)
+        try:
+            check_options(config)
+            taken += 1
+        except InputError as error:
+            refusals.append(InputError(f"{sweep.path}: {name}: {error}"))
+    if refusals and (sweep.method == "grid" or not taken):
+        raise refusals[0]
+
+
+def _trainers_options(words: Sequence[str]) -> list[str] | None:
+    """What stands behind the trainer's name in a command; None: another program's."""
+    for index, word in enumerate(words):
+        with contextlib.suppress(OSError, ValueError):
+            if word.endswith(TRAINER.name) and Path(word).samefile(TRAINER):
+                return [*words[index + 1 :]]
+    return None
+
+
+def _parse(file: Path, options: Sequence[str]) -> TrainConfig:
+    said = io.StringIO()
+    try:
+        with contextlib.redirect_stderr(said):
+            return parse_train(options)
+    except SystemExit:  # the parser's way, as a program's own
+        text = re.sub(r"^train\.py: error: | \(--help lists the options\)$", "", said.getvalue().strip())
+        raise InputError(f"{file}: {text}") from None

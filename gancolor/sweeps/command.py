@@ -1,0 +1,79 @@
+"""Command lines of runs, character for character as the agent of Weights & Biases writes them."""
+
+import json
+import os
+import re
+from collections.abc import Callable, Mapping, Sequence
+from typing import Any
+
+from gancolor.errors import InputError
+from gancolor.sweeps.parameters import near
+
+DEFAULT = ("${env}", "${interpreter}", "${program}", "${args}")
+JSON_FILE = "${args_json_file}"
+
+# Macros that pass the parameters on -> the words they become. Python's str() of a value, and JSON of all of them, are
+# the agent's own ways of writing.
+ARGUMENTS: dict[str, Callable[[Mapping[str, Any]], list[str]]] = {
+    "${args}": lambda values: [f"--{name}={value}" for name, value in values.items()],
+    "${args_no_equals}": lambda values: [
+        word for name, value in values.items() for word in (f"--{name}", str(value))
+    ],
+    "${args_no_hyphens}": lambda values: [f"{name}={value}" for name, value in values.items()],
+    "${args_no_boolean_flags}": lambda values: [
+        f"--{name}" if value is True else f"--{name}={value}" for name, value in values.items() if value is not False
+    ],
+    "${args_append_hydra}": lambda values: [f"+{name}={value}" for name, value in values.items()],
+    "${args_override_hydra}": lambda values: [f"++{name}={value}" for name, value in values.items()],
+    "${args_json}": lambda values: [json.dumps(values)],
+}  # fmt: skip
+
+
+def make_command(section: Any) -> tuple[str, ...]:
+    """A sweep file's `command`, with environment variables (${envvar:NAME}) filled in; one that is not set leaves its
+    name.
+
+    Raises:
+        InputError: no list, a macro that there is not, or none for the parameters.
+    """
+    if not isinstance(section, list) or not section:
+        raise InputError('command: a list of words, such as ["${env}", "${interpreter}", "${program}", "${args}"]')
+    words = [re.sub(r"\$\{envvar:([A-Z0-9_]*)\}", _variable, str(word)) for word in section]
+    known = [*dict.fromkeys((*DEFAULT, *ARGUMENTS, JSON_FILE))]
+    for word in words:
+        if word.startswith("${") and word.endswith("}") and word not in known:  # the agent would leave it out
+            raise InputError(f"command: no macro {word}{near(word, known)}")
+    if not {*ARGUMENTS, JSON_FILE} & {*words}:
+        raise InputError("command: without ${args}, or another of its kind, no parameter would reach the program")
+    return tuple(words)
+
+
+def command_words(
+    command: Sequence[str], program: str, values: Mapping[str, Any], interpreter: str, json_file: str
+) -> list[str]:
+    """The words of one run's command.
+
+    Args:
+        command: of `make_command`.
+        program: for ${program}.
+        values: of the parameters, in the order of the words.
+        interpreter: for ${interpreter}; the agent's is "python".
+        json_file: for ${args_json_file}.
+    """
+    words: list[str] = []
+    for word in command:
+        if word in ARGUMENTS:
+            words += ARGUMENTS[word](values)
+        else:
+            single = {
+                "${env}": "/usr/bin/env",
+                "${interpreter}": interpreter,
+                "${program}": program,
+                JSON_FILE: json_file,
+            }
+            words.append(single.get(word, word))
+    return words
+
+
+def _variable(found: re.Match[str]) -> str:
+    return os.environ.get(found[1], found[1])

@@ -1,0 +1,160 @@
+"""A Weights & Biases sweep file, checked: https://docs.wandb.ai/models/sweeps/sweep-config-keys"""
+
+import re
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import yaml
+
+from gancolor.errors import InputError
+from gancolor.sweeps.command import DEFAULT, make_command
+from gancolor.sweeps.hyperband import Hyperband, make_hyperband
+from gancolor.sweeps.parameters import Choice, Parameter, make_parameter, near
+
+METHODS = ("grid", "random", "bayes")
+SEARCHED = ("program", "method", "parameters", "metric", "command", "early_terminate")  # what says which runs there are
+KEYS = (*SEARCHED, "run_cap", "name", "description", "project", "entity")
+
+
+@dataclass(frozen=True)
+class Metric:
+    """
+    Attributes:
+        name: as the runs log it.
+        maximize: whether more is better.
+        target: once a run has reached it, no further one is started.
+    """
+
+    name: str
+    maximize: bool = False
+    target: float | None = None
+
+    def best(self, history: Sequence[float]) -> float | None:
+        """The best value of a run, which is the one that Weights & Biases goes by too; None: it has logged none."""
+        return (max if self.maximize else min)(history, default=None)
+
+    def loss(self, value: float) -> float:
+        """The value, or minus it: lower is better."""
+        return -value if self.maximize else value
+
+    def reached(self, value: float | None) -> bool:
+        return value is not None and self.target is not None and self.loss(value) <= self.loss(self.target)
+
+
+@dataclass(frozen=True)
+class SweepFile:
+    """
+    Attributes:
+        path: of the file, for messages.
+        content: what was read, of the keys that say which runs there are.
+        parameters: by name, in the order of names, which is that of the agent's words and of the grid.
+        command: with macros.
+        run_cap: greatest number of runs, or None.
+    """
+
+    path: Path
+    content: dict[str, Any]
+    program: str
+    method: str
+    parameters: dict[str, Parameter]
+    metric: Metric | None
+    command: tuple[str, ...]
+    hyperband: Hyperband | None
+    run_cap: int | None
+
+    @property
+    def varying(self) -> list[str]:
+        """Names of the parameters that tell runs apart; the first one, if none does."""
+        return [name for name, parameter in self.parameters.items() if parameter.varies] or list(self.parameters)[:1]
+
+
+def read_sweep_file(path: Path, given: Mapping[str, str]) -> SweepFile:
+    """Reads a sweep file.
+
+    Args:
+        path: of YAML.
+        given: options that stand above the file's, by name.
+
+    Raises:
+        InputError: it can't be read, or something in it is not as it should be. The message names the file.
+    """
+    try:
+        content = yaml.safe_load(path.read_text(encoding="utf-8"))
+    except FileNotFoundError:
+        raise InputError(f"{path}: no such sweep file") from None
+    except (yaml.YAMLError, UnicodeDecodeError, OSError) as error:
+        raise InputError(f"{path}: can't be read ({' '.join(str(error).split())})") from None
+    try:
+        return _checked(path, content, given)
+    except InputError as error:
+        raise InputError(f"{path}: {error}") from None
+
+
+def _checked(path: Path, content: Any, given: Mapping[str, str]) -> SweepFile:
+    if not isinstance(content, dict) or not content.get("parameters"):
+        raise InputError("a sweep file has `method` and `parameters`")
+    if unknown := [key for key in content if key not in KEYS]:
+        raise InputError(_no_key(unknown[0], KEYS))
+    method = content.get("method")
+    if method not in METHODS:
+        raise InputError(f"method: {method}; choose from {', '.join(METHODS)}{near(method, METHODS)}")
+    metric = _metric(content["metric"]) if "metric" in content else None
+    hyperband = make_hyperband(content["early_terminate"]) if "early_terminate" in content else None
+    if metric is None and (hyperband or method == "bayes"):
+        raise InputError(f"{'early_terminate' if hyperband else 'method: bayes'} needs `metric`, with name and goal")
+    cap = content.get("run_cap")
+    if cap is not None and (isinstance(cap, bool) or not isinstance(cap, int) or cap < 1):
+        raise InputError(f"run_cap: a whole number from 1, not {cap}")
+    return SweepFile(
+        path=path,
+        content={key: content[key] for key in SEARCHED if key in content},
+        program=str(content.get("program", "train.py")),
+        method=method,
+        parameters=_parameters(content["parameters"], given, method),
+        metric=metric,
+        command=make_command(content["command"]) if "command" in content else DEFAULT,
+        hyperband=hyperband,
+        run_cap=cap,
+    )
+
+
+def _parameters(section: Any, given: Mapping[str, str], method: str) -> dict[str, Parameter]:
+    if not isinstance(section, dict):
+        raise InputError("parameters: by name, each with `value`, `values` or a distribution")
+    made: dict[str, Parameter] = {}
+    for name, spec in section.items():
+        if not isinstance(name, str) or not re.fullmatch(r"[A-Za-z_][A-Za-z0-9_.-]*", name):
+            raise InputError(f"parameters: {_no_key(name, ())}")
+        try:
+            parameter = make_parameter(spec)
+            if name not in given and method == "grid" and parameter.grid() is None:
+                raise InputError("a grid takes value, values, whole numbers between min and max, or q_uniform")
+        except InputError as error:
+            raise InputError(f"parameters: {name}: {error}") from None
+        made[name] = parameter
+    made |= {name: Choice((value,)) for name, value in given.items()}
+    if "out" in made:
+        raise InputError("parameters: out: each run gets a folder of its own in the sweep's (gancolor sweep --out DIR)")
+    return dict(sorted(made.items()))
+
+
+def _metric(section: Any) -> Metric:
+    keys = ("name", "goal", "target")
+    if not isinstance(section, dict) or not isinstance(section.get("name"), str):
+        raise InputError("metric: {name: val/psnr, goal: maximize}, say")
+    if unknown := [key for key in section if key not in keys]:
+        raise InputError(f"metric: {_no_key(unknown[0], keys)}")
+    goal, target = section.get("goal", "minimize"), section.get("target")
+    if goal not in ("minimize", "maximize"):
+        raise InputError(f"metric: goal: minimize or maximize, not {goal}")
+    if target is not None and (isinstance(target, bool) or not isinstance(target, int | float)):
+        raise InputError(f"metric: target: a number, not {target!r}")
+    return Metric(section["name"], goal == "maximize", target)
+
+
+def _no_key(key: Any, known: Sequence[str]) -> str:
+    if isinstance(key, bool):
+        return f"a key {key}: YAML reads on, off, yes and no so, unless they are in quotes"
+    return f"no key {key}{near(key, known)}"

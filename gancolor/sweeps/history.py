@@ -1,0 +1,59 @@
+"""What a run has logged so far: RUN/metrics.jsonl, one JSON object a line."""
+
+import json
+import math
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any, TypeGuard
+
+from gancolor.tracking import METRICS_FILE
+
+
+class History:
+    """A run's values of one metric, read again only when its file has changed.
+
+    Args:
+        run: folder.
+        metric: name; None: none is read.
+    """
+
+    def __init__(self, run: Path, metric: str | None) -> None:
+        self._run, self._metric = run, metric
+        self._seen: tuple[int, int] | None = None
+        self._values: list[float] = []
+
+    def read(self) -> list[float]:
+        """The finite values, in the order of steps."""
+        try:
+            about = (self._run / METRICS_FILE).stat()
+        except FileNotFoundError:
+            return []
+        if self._metric and self._seen != (about.st_mtime_ns, about.st_size):
+            self._seen = (about.st_mtime_ns, about.st_size)
+            values = (line.get(self._metric) for line in _lines(self._run))
+            self._values = [value for value in values if _is_number(value)]
+        return self._values
+
+
+def logged_names(run: Path) -> list[str]:
+    """Names of the numbers that a run has logged, sorted."""
+    return sorted(
+        {name for line in _lines(run) for name, value in line.items() if name != "step" and _is_number(value)}
+    )
+
+
+def _lines(run: Path) -> Iterator[dict[str, Any]]:
+    path = run / METRICS_FILE
+    if not path.is_file():
+        return
+    for text in path.read_text(encoding="utf-8", errors="replace").splitlines():
+        try:
+            line = json.loads(text)
+        except ValueError:  # being written
+            continue
+        if isinstance(line, dict):
+            yield line
+
+
+def _is_number(value: Any) -> TypeGuard[float]:
+    return isinstance(value, int | float) and not isinstance(value, bool) and math.isfinite(value)

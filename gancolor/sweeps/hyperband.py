@@ -1,0 +1,96 @@
+"""Early termination: runs that are behind the others at set counts of values stop.
+
+Hyperband (Li et al., 2018, https://arxiv.org/abs/1603.06560), as Weights & Biases applies it: an iteration is a logged
+value of the sweep's metric, and at each of a series of counts ("bands") a run has to be among the best 1 / eta of all
+runs that have come so far.
+"""
+
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass
+from itertools import accumulate
+from typing import Any
+
+from gancolor.errors import InputError
+from gancolor.sweeps.parameters import near
+
+_KEYS = ("type", "min_iter", "max_iter", "s", "eta", "strict")
+
+
+@dataclass(frozen=True)
+class Hyperband:
+    """
+    Attributes:
+        min_iter: first band, the next ones eta times the one before; or None, and
+        max_iter: bands are this over eta, eta^2 ... `s` times.
+        strict: a run is judged by its value at the band, else by its best so far.
+    """
+
+    eta: float
+    strict: bool
+    min_iter: int | None = None
+    max_iter: int | None = None
+    s: int = 0
+
+    def bands(self, longest: int) -> list[int]:
+        """Counts of values, rising, up to `longest`, at which runs are judged."""
+        return [band for band in self._bands() if band <= longest]
+
+    def _bands(self) -> Iterator[int]:
+        if self.max_iter is None:
+            assert self.min_iter is not None
+            yield from map(int, accumulate(range(99), lambda band, _: band * self.eta, initial=float(self.min_iter)))
+        else:
+            downwards = accumulate(range(self.s), lambda band, _: band / self.eta, initial=float(self.max_iter))
+            yield from sorted(int(band) for band in list(downwards)[1:] if band >= 1)
+
+    def stops(self, running: Mapping[int, Sequence[float]], ended: Sequence[Sequence[float]]) -> list[int]:
+        """Which of the running runs are to stop.
+
+        Args:
+            running: key -> values of the metric so far, lower being better.
+            ended: the same of every run that has ended.
+        """
+        everyone = [history for history in (*running.values(), *ended) if history]
+        bands = self.bands(max(map(len, everyone), default=0))
+        thresholds = {band: self._threshold([h[band - 1] for h in everyone if len(h) >= band]) for band in bands}
+        stopped = []
+        for key, history in running.items():
+            reached = [band for band in bands if band <= len(history)]
+            if reached:
+                value = history[reached[-1] - 1] if self.strict else min(history)
+                if value > thresholds[reached[-1]]:
+                    stopped.append(key)
+        return stopped
+
+    def _threshold(self, values: Sequence[float]) -> float:
+        return sorted(values)[int(1 / self.eta * len(values))]
+
+
+def make_hyperband(section: Any) -> Hyperband:
+    """The stopping rule of a sweep file's `early_terminate`.
+
+    Raises:
+        InputError: not hyperband's.
+    """
+    if not isinstance(section, Mapping) or section.get("type") != "hyperband":
+        raise InputError("early_terminate: `type: hyperband` is the only one, with min_iter, or max_iter and s")
+    if unknown := [key for key in section if key not in _KEYS]:
+        raise InputError(f"early_terminate: no key {unknown[0]}{near(unknown[0], _KEYS)}")
+    for key in ("min_iter", "max_iter", "s"):
+        value = section.get(key, 1)
+        if isinstance(value, bool) or not isinstance(value, int) or value < 1:
+            raise InputError(f"early_terminate: {key} is a whole number from 1, not {value}")
+    eta, strict = section.get("eta", 3), section.get("strict", True)
+    if isinstance(eta, bool) or not isinstance(eta, int | float) or not eta > 1:
+        raise InputError(f"early_terminate: eta is a number over 1, not {eta}")
+    if not isinstance(strict, bool):
+        raise InputError(f"early_terminate: strict is true or false, not {strict}")
+    if "max_iter" in section and "s" in section:
+        rule = Hyperband(eta, strict, max_iter=section["max_iter"], s=section["s"])
+    elif "min_iter" in section and not {"max_iter", "s"} & section.keys():
+        rule = Hyperband(eta, strict, min_iter=section["min_iter"])
+    else:
+        raise InputError("early_terminate: give min_iter, or max_iter and s")
+    if next(rule._bands(), None) is None:
+        raise InputError("early_terminate: max_iter / eta is under one value; give a larger max_iter")
+    return rule

@@ -1,0 +1,80 @@
+"""What a sweep has run so far: DIR/sweep.json, whole at any moment, which the same command goes on from."""
+
+import json
+from collections.abc import Mapping
+from dataclasses import asdict
+from pathlib import Path
+from typing import Any
+
+from filelock import FileLock, Timeout
+
+from gancolor.config import flatten
+from gancolor.errors import InputError
+from gancolor.files import write_json
+from gancolor.sweeps.file import SweepFile
+from gancolor.sweeps.plan import Trial
+
+
+class Journal:
+    """The trials that have been started, in the order of their numbers.
+
+    Args:
+        folder: of the sweep, made if missing.
+        sweep: the file.
+        given: options that stand above the file's.
+        draw: seed of what is drawn.
+
+    Raises:
+        InputError: the folder holds another sweep, or another process runs in it.
+    """
+
+    def __init__(self, folder: Path, sweep: SweepFile, given: Mapping[str, str], draw: int) -> None:
+        self.folder = folder
+        self._path = folder / "sweep.json"
+        about = {"file": sweep.content, "given": given, "draw": draw}
+        self._about: dict[str, Any] = json.loads(json.dumps(about, default=str))
+        self.trials: list[Trial] = []
+        try:
+            folder.mkdir(parents=True, exist_ok=True)
+            self._lock = FileLock(folder / ".lock")
+            self._lock.acquire(timeout=0)
+        except (FileExistsError, NotADirectoryError):
+            raise InputError(f"--out {folder}: there is a file of that name") from None
+        except Timeout:
+            raise InputError(f"--out {folder}: another process runs a sweep in this folder") from None
+        if self._path.is_file():
+            kept = json.loads(self._path.read_text(encoding="utf-8"))
+            self._check(kept)
+            self.trials = [Trial(**trial) for trial in kept["trials"]]
+
+    def save(self) -> None:
+        write_json(self._path, self._about | {"trials": [asdict(trial) for trial in self.trials]})
+
+    def close(self) -> None:
+        self._lock.release()
+
+    def folder_of(self, trial: Trial) -> Path:
+        return self.folder / trial.folder
+
+    def ended(self, trial: Trial) -> bool:
+        """Whether there is nothing left to do; a trial whose folder was removed is run again."""
+        return trial.status in ("done", "stopped early") and self.folder_of(trial).is_dir()
+
+    def _check(self, kept: Mapping[str, Any]) -> None:
+        before, now = (flatten({key: about[key] for key in self._about}) for about in (kept, self._about))
+        differing = [
+            f"{_named(key)} was {before.get(key, 'not there')}, is {now.get(key, 'not there')}"
+            for key in dict.fromkeys((*before, *now))
+            if before.get(key, ...) != now.get(key, ...)
+        ]
+        if differing:
+            raise InputError(
+                f"--out {self.folder} holds another sweep ({'; '.join(differing)}). "
+                "Give the same to go on with it, or another --out"
+            )
+
+
+def _named(key: str) -> str:
+    """`--seed` of given.seed, `--draw`, and the file's keys as they are."""
+    kind, _, name = key.partition(".")
+    return name if kind == "file" else f"--{name or kind}"

@@ -1,0 +1,302 @@
+"""`gancolor sweep FILE`: runs a Weights & Biases sweep file here, with no account, server or network, and puts the runs
+into one table."""
+
+import contextlib
+import json
+import os
+import shlex
+import signal
+import subprocess
+import sys
+import time
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass
+from functools import partial
+from pathlib import Path
+from typing import Any
+
+from gancolor.errors import InputError
+from gancolor.files import write_atomically
+from gancolor.sweeps.check import check
+from gancolor.sweeps.command import JSON_FILE, command_words
+from gancolor.sweeps.file import SweepFile, read_sweep_file
+from gancolor.sweeps.history import History, logged_names
+from gancolor.sweeps.journal import Journal
+from gancolor.sweeps.parameters import near
+from gancolor.sweeps.plan import Plan, Trial
+from gancolor.sweeps.search import Result
+
+POLL_SECONDS = 0.1  # between looks at whether runs have ended
+JUDGE_SECONDS = 1.0  # between looks at what they have logged, where some may be stopped early
+
+
+def run_sweep(
+    file: Path, folder: Path, given: Mapping[str, str], *, jobs: int | None, trials: int | None, draw: int
+) -> int:
+    """Runs what is not done yet of a sweep, and writes folder/table.md.
+
+    Args:
+        file: as `wandb sweep` takes it.
+        folder: of the runs.
+        given: options that stand above the file's, by name.
+        jobs: runs at a time; None: one a GPU, and one without any.
+        trials: greatest number of runs; None: the file's.
+        draw: seed of what is drawn.
+
+    Returns:
+        0; 1 where runs have failed, which the others don't mind; or 128 + a signal that has stopped the sweep.
+
+    Raises:
+        InputError: what the user can mend, before the first run.
+    """
+    sweep = read_sweep_file(file, given)
+    plan = Plan(sweep, draw, trials)
+    check(sweep, plan.samples())
+    journal = Journal(folder, sweep, given, draw)
+    try:
+        status = Runner(sweep, plan, journal, _slots(jobs)).run()
+        if status < 128:
+            _write_table(sweep, journal)
+        return status
+    finally:
+        journal.close()
+
+
+@dataclass
+class Running:
+    """A trial's process. `told`: it has been asked to stop early."""
+
+    trial: Trial
+    number: int
+    process: subprocess.Popen[bytes]
+    slot: str | None
+    history: History
+    told: bool = False
+
+
+class Runner:
+    """Runs trials, as many at a time as there are slots.
+
+    Args:
+        slots: $CUDA_VISIBLE_DEVICES of each; None: as it is.
+    """
+
+    def __init__(self, sweep: SweepFile, plan: Plan, journal: Journal, slots: Sequence[str | None]) -> None:
+        self.sweep, self.plan, self.journal = sweep, plan, journal
+        self._free = list(slots)
+        self._alone = len(slots) == 1
+        self._running: list[Running] = []
+        self._failed: list[str] = []
+        self._signal: int | None = None
+        self._warned = False
+
+    def run(self) -> int:
+        """Runs everything, and returns 0, 1 if a run has failed, or 128 + the signal that came."""
+        for number, trial in enumerate(self.journal.trials):
+            if self.journal.ended(trial):
+                self._say(number, f"{trial.name} is {trial.status}: {self.journal.folder_of(trial)}", gap=False)
+        judged = time.monotonic()
+        upcoming = self._upcoming()
+        with self._handling_signals():
+            while True:
+                while self._free and self._signal is None and (one := next(upcoming, None)):
+                    self._start(*one)
+                if not self._running:
+                    break
+                time.sleep(POLL_SECONDS)
+                for running in [each for each in self._running if each.process.poll() is not None]:
+                    self._end(running)
+                if self.sweep.hyperband and time.monotonic() - judged >= JUDGE_SECONDS:
+                    self._judge()
+                    judged = time.monotonic()
+        if self._signal:
+            return 128 + self._signal
+        if self._failed:
+            print(f"failed: {'; '.join(self._failed)}", file=sys.stderr, flush=True)
+        return 1 if self._failed else 0
+
+    def _upcoming(self) -> Iterator[tuple[int, Trial]]:
+        """What is left to run, each drawn when it is asked for: first what was begun before, then the rest."""
+        trials, metric = self.journal.trials, self.sweep.metric
+        for number, trial in enumerate([*trials]):
+            if not self.journal.ended(trial):
+                yield number, trial
+        while len(trials) < self.plan.total:
+            if metric and (reached := [trial for trial in trials if metric.reached(trial.metric)]):
+                print(f"\n{metric.name} has reached {metric.target}: {reached[0].name}", flush=True)
+                return
+            trials.append(self.plan.trial(len(trials), self._results()))
+            yield len(trials) - 1, trials[-1]
+
+    def _results(self) -> list[Result]:
+        ended = ("done", "stopped early", "failed")
+        metric = self.sweep.metric
+        return [
+            Result(
+                trial.values,
+                None if metric is None or trial.metric is None else metric.loss(trial.metric),
+                running=trial.status not in ended,
+            )
+            for trial in self.journal.trials
+        ]
+
+    # One run ----------------------------------------------------------------------------------------------------------
+
+    def _start(self, number: int, trial: Trial) -> None:
+        folder = self.journal.folder_of(trial)
+        folder.mkdir(parents=True, exist_ok=True)
+        values, json_file = {**trial.values, "out": str(folder)}, folder / "args.json"
+        words = partial(command_words, self.sweep.command, self.sweep.program, values, json_file=str(json_file))
+        if JSON_FILE in self.sweep.command:
+            json_file.write_text(json.dumps(values), encoding="utf-8")
+        slot = self._free.pop(0)
+        environment = os.environ | ({} if slot is None else {"CUDA_VISIBLE_DEVICES": slot})
+        line = shlex.join(words(interpreter="python"))
+        how: dict[str, Any] = {"env": environment}
+        trial.status, trial.metric = "running", None
+        self.journal.save()
+        with contextlib.ExitStack() as stack:
+            if self._alone:
+                self._say(number, f"{trial.name}\n{line}")
+            else:
+                log = stack.enter_context((folder / "log.txt").open("a", encoding="utf-8"))
+                self._say(number, f"{trial.name}: started, {log.name}")
+                print(line, file=log, flush=True)
+                how |= {"stdin": subprocess.DEVNULL, "stdout": log, "stderr": subprocess.STDOUT}
+            try:
+                process = subprocess.Popen(words(interpreter=sys.executable), **how)
+            except OSError as error:
+                raise InputError(f"{self.sweep.path}: {words(interpreter='python')[0]}: {error.strerror}") from None
+        name = self.sweep.metric.name if self.sweep.metric else None
+        self._running.append(Running(trial, number, process, slot, History(folder, name)))
+        if self._signal:  # it came meanwhile, too early for this one
+            process.terminate()
+
+    def _end(self, running: Running) -> None:
+        self._running.remove(running)
+        self._free.append(running.slot)
+        trial, status, history = running.trial, running.process.returncode, running.history.read()
+        reached = self.sweep.metric.best(history) if self.sweep.metric else None
+        figure = f", {self.sweep.metric.name} {reached:.6g}" if self.sweep.metric and reached is not None else ""
+        if status == 0:
+            trial.status, trial.metric = "done", reached
+            said = f"done{figure}"
+        elif running.told:
+            trial.status, trial.metric = "stopped early", reached
+            said = f"stopped early after {len(history)} values{figure}"
+        elif self._signal:
+            trial.status = "interrupted"
+            said = "interrupted; the same command goes on"
+        else:
+            trial.status = "failed"
+            said = f"failed (status {status})"
+            self._failed.append(f"{trial.name} (status {status})")
+            if not self._alone:
+                said += f": {_last_line(self.journal.folder_of(trial) / 'log.txt')}"
+        self.journal.save()
+        self._say(running.number, f"{trial.name}: {said}")
+        if trial.status == "done" and not history:
+            self._warn_of_metric(trial)
+
+    def _warn_of_metric(self, trial: Trial) -> None:
+        """Says once that a run has logged nothing of what the sweep goes by."""
+        if self._warned or self.sweep.metric is None:
+            return
+        self._warned = True
+        names, wanted = logged_names(self.journal.folder_of(trial)), self.sweep.metric.name
+        has = f"it has {', '.join(names)}{near(wanted, names)}" if names else "it has no metrics.jsonl"
+        so = "; runs are drawn at random" if self.sweep.method == "bayes" else ""
+        print(f"{self.sweep.path}: metric: {trial.name} logged no {wanted}; {has}{so}", file=sys.stderr, flush=True)
+
+    def _judge(self) -> None:
+        """Asks runs that are behind the others to stop: SIGTERM, on which the trainer saves first."""
+        metric = self.sweep.metric
+        assert metric is not None and self.sweep.hyperband is not None
+        asked = {running.number: running for running in self._running}
+        histories = {
+            number: [
+                metric.loss(value)
+                for value in (
+                    asked[number].history.read()
+                    if number in asked
+                    else History(self.journal.folder_of(trial), metric.name).read()
+                )
+            ]
+            for number, trial in enumerate(self.journal.trials)
+        }
+        running = {number: histories.pop(number) for number in asked}
+        for number in self.sweep.hyperband.stops(running, [*histories.values()]):
+            if not asked[number].told:
+                asked[number].told = True
+                asked[number].process.terminate()
+
+    # Words and signals ------------------------------------------------------------------------------------------------
+
+    def _say(self, number: int, text: str, gap: bool = True) -> None:
+        """A line of one run, apart from what it says itself."""
+        before = "\n" if gap and self._alone else ""
+        print(f"{before}[{number + 1}/{self.plan.total}] {text}", flush=True)
+
+    def _terminate(self) -> None:
+        for running in self._running:
+            running.process.terminate()
+
+    @contextlib.contextmanager
+    def _handling_signals(self) -> Iterator[None]:
+        """A signal is the runs' to obey, which save first: Ctrl-C reaches them by itself, SIGTERM is handed on. They
+        are waited for, and none is started any more."""
+
+        def keep(number: int, _frame: Any) -> None:
+            self._signal = number
+            if number == signal.SIGTERM:
+                self._terminate()
+
+        before = {number: signal.signal(number, keep) for number in (signal.SIGINT, signal.SIGTERM)}
+        try:
+            yield
+        finally:
+            self._terminate()  # where an error has ended the sweep; else there is none left
+            for number, handler in before.items():
+                signal.signal(number, handler)
+
+
+def _slots(jobs: int | None) -> list[str | None]:
+    """$CUDA_VISIBLE_DEVICES for each of the runs at a time: a GPU each, in turn; None: left as it is."""
+    visible = os.environ.get("CUDA_VISIBLE_DEVICES")
+    if jobs == 1:
+        devices = []
+    elif visible is not None:
+        devices = [device.strip() for device in visible.split(",") if device.strip()]
+    else:
+        import torch
+
+        devices = [str(index) for index in range(torch.cuda.device_count())]
+    jobs = jobs or max(1, len(devices))
+    return [None] * jobs if jobs == 1 or not devices else [devices[index % len(devices)] for index in range(jobs)]
+
+
+def _last_line(log: Path) -> str:
+    lines = log.read_text(encoding="utf-8", errors="replace").strip().splitlines()
+    return lines[-1][:300] if lines else ""
+
+
+def _write_table(sweep: SweepFile, journal: Journal) -> None:
+    """Writes the table of the runs that are done, and says which is best and which are not in it."""
+    from gancolor.compare.inputs import sweep_table  # brings torch
+    from gancolor.run import Run
+
+    done = {trial.name: journal.folder_of(trial) for trial in journal.trials if trial.status == "done"}
+    finished = {name: folder for name, folder in done.items() if Run(folder).results.is_file()}
+    if finished:
+        table = sweep_table(finished)
+        path = journal.folder / "table.md"
+        write_atomically(path, lambda beside: beside.write_text(table + "\n", encoding="utf-8"))
+        print(f"\n{table}\n\ntable  {path}")
+    stopped = [trial.name for trial in journal.trials if trial.status == "stopped early"]
+    if stopped:
+        print(f"stopped early, and not in the table: {'; '.join(stopped)}")
+    if metric := sweep.metric:
+        values = {trial.name: trial.metric for trial in journal.trials if trial.status == "done"}
+        ranked = [(metric.loss(value), name) for name, value in values.items() if value is not None]
+        if ranked:
+            print(f"best   {min(ranked)[1]}: {metric.name} {values[min(ranked)[1]]:.6g}")

@@ -1,0 +1,82 @@
+"""gancolor.sweeps.check: everything is tried on the trainer's parser before the first run."""
+
+import pytest
+import yaml
+
+from gancolor.errors import InputError
+from gancolor.parsing import RECIPES
+from gancolor.sweeps.check import TRAINER, check
+from gancolor.sweeps.file import read_sweep_file
+from gancolor.sweeps.plan import Plan
+from gancolor.sweeps.runner import Runner, run_sweep
+
+
+@pytest.fixture
+def refusal(tmp_path, monkeypatch, capfd):
+    """The line that a sweep of these parameters is refused with."""
+    monkeypatch.chdir(RECIPES.parent)
+    monkeypatch.setattr(Runner, "run", lambda _: pytest.fail("it was not refused"))
+
+    def refuse(parameters, given=None, **keys):
+        path = tmp_path / "mine.yaml"
+        content = {"program": "train.py", "method": "grid", "metric": {"name": "val/psnr"}, "run_cap": 3}
+        path.write_text(yaml.safe_dump({**content, "parameters": parameters, **keys}))
+        with pytest.raises(InputError) as error:
+            run_sweep(path, tmp_path / "runs", given or {}, jobs=1, trials=None, draw=0)
+        assert capfd.readouterr() == ("", "")
+        assert not (tmp_path / "runs").exists()
+        line = str(error.value)
+        assert line.startswith(f"{path}: ") and "\n" not in line
+        return line.removeprefix(f"{path}: ")
+
+    return refuse
+
+
+MISSPELT = "no option --generator.widht=4; did you mean --generator.width"
+SECOND = {"values": ["ugan", "unet3000"]}
+
+
+@pytest.mark.parametrize(
+    ("parameters", "keys", "named"),
+    [
+        ({"generator.widht": {"value": 4}}, {}, MISSPELT),
+        ({"arch": {"value": "ugan"}}, {"given": {"generator.widht": "4"}}, MISSPELT),
+        ({"arch": SECOND}, {}, "no 'unet3000'; choose from"),
+        ({"arch": SECOND}, {"method": "random"}, "no 'unet3000'; choose from"),
+        ({"generator.dropout": {"min": 0.0, "max": 1.0}}, {"method": "random"}, "dropout: 1 is out of range"),
+        ({"optim.lr_g": {"distribution": "normal"}}, {"method": "bayes"}, "--optim.lr_g: -2.32635 is out of range"),
+        ({"seed": {"min": -1, "max": 3}}, {"method": "bayes"}, "--seed: -1 is out of range"),
+        ({"loss.l1": {"values": [1, 0]}, "loss.gan": {"values": [1, 0]}}, {}, "gan=0, loss.l1=0: nothing to learn"),
+        ({"loss.l1": {"values": [0, 0.0]}, "loss.gan": {"value": 0}}, {"method": "random"}, "nothing to learn"),
+        ({"seed": {"value": 1}}, {"command": ["${program}", "--data.sise", "8", "${args}"]}, "no option --data.sise"),
+        ({"seed": {"value": 1}}, {"command": ["${program}", "${args_no_hyphens}"]}, "no option seed=1"),
+        ({"seed": {"value": 1}}, {"command": ["torchrun", "train.py", "${args}", "--no"]}, "no option --no"),
+        ({"seed": {"value": 1}}, {"command": ["python", str(TRAINER), "${args}", "--no"]}, "no option --no"),
+    ],
+)  # fmt: skip
+def test_what_the_trainer_would_refuse(refusal, parameters, keys, named):
+    assert named in refusal(parameters, **{"run_cap": 9, **keys})
+
+
+@pytest.mark.parametrize(
+    ("parameters", "keys"),
+    [
+        ({"arch": {"values": ["ugan", "ltbc", "unet3000"]}}, {"run_cap": 2}),  # the third is not asked for
+        ({"loss.l1": {"values": [1, 0]}, "loss.gan": {"values": [1, 0]}}, {"method": "random"}),  # one in four
+    ],
+)
+def test_what_may_pass(tmp_path, monkeypatch, parameters, keys):
+    monkeypatch.chdir(RECIPES.parent)
+    path = tmp_path / "mine.yaml"
+    path.write_text(yaml.safe_dump({"method": "grid", "run_cap": 9, "parameters": parameters, **keys}))
+    sweep = read_sweep_file(path, {})
+    check(sweep, Plan(sweep, 0, None).samples())
+
+
+def test_another_train_py_is_not_checked(tmp_path, monkeypatch, capfd):
+    monkeypatch.chdir(tmp_path)
+    (tmp_path / "train.py").write_text("its own options")
+    (tmp_path / "mine.yaml").write_text("method: grid\nparameters: {anything: {value: 1}}")
+    sweep = read_sweep_file(tmp_path / "mine.yaml", {})
+    check(sweep, Plan(sweep, 0, None).samples())
+    assert "not checked" in capfd.readouterr().out

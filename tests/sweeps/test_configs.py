@@ -1,0 +1,55 @@
+"""configs/sweeps: every shipped sweep file, by what gancolor makes of it. tests/test_recipes.py parses their values."""
+
+import pytest
+
+from gancolor.config import TrainConfig, flatten
+from gancolor.parsing import RECIPES
+from gancolor.sweeps.check import check
+from gancolor.sweeps.file import read_sweep_file
+from gancolor.sweeps.parameters import Range
+from gancolor.sweeps.plan import Plan
+
+FILES = sorted(RECIPES.glob("sweeps/*.yaml"))
+LOGGED = ("val/psnr", "val/ssim")  # tests/e2e/test_training.py: what a validation logs
+
+
+@pytest.fixture(autouse=True)
+def root(monkeypatch):
+    monkeypatch.chdir(RECIPES.parent)
+
+
+@pytest.mark.parametrize("path", FILES, ids=[path.stem for path in FILES])
+def test_every_run_of_it_is_taken_by_the_trainer(path):
+    sweep = read_sweep_file(path, {})
+    assert sweep.parameters.keys() <= flatten(TrainConfig()).keys()
+    assert sweep.metric.name in LOGGED and sweep.metric.maximize
+    plan = Plan(sweep, 0, None)  # which has an end
+    samples = [*plan.samples()]
+    assert len(samples) >= (plan.total if sweep.method == "grid" else 2 * len(sweep.varying))
+    check(sweep, samples)
+
+
+@pytest.mark.parametrize("path", FILES, ids=[path.stem for path in FILES])
+def test_it_says_how_to_run_it(path):
+    comment = " ".join(line[2:] for line in path.read_text().splitlines() if line.startswith("# "))
+    assert (
+        f"`gancolor sweep configs/sweeps/{path.name}" in comment
+        or f"`wandb sweep configs/sweeps/{path.name}" in comment
+    )
+
+
+def test_what_is_asked_can_be_seen_in_a_run_of_it():
+    """Runs that differ have folders that differ, and names that a table has room for."""
+    for path in FILES:
+        sweep = read_sweep_file(path, {})
+        plan = Plan(sweep, 0, None)
+        trials = [plan.trial(number, []) for number in range(plan.total)]
+        assert len({trial.folder for trial in trials}) == plan.total
+        assert max(len(trial.name) for trial in trials) < 70
+
+
+def test_learning_rates_are_searched_evenly_in_their_logarithms():
+    sweep = read_sweep_file(RECIPES / "sweeps/learning_rates.yaml", {})
+    assert sweep.hyperband.bands(20) == [3, 6, 12]
+    rates = [parameter for parameter in sweep.parameters.values() if isinstance(parameter, Range)]
+    assert len(rates) == 2 and all(rate.at([0.5])[0] == pytest.approx(2.236e-4, rel=1e-3) for rate in rates)

@@ -1,0 +1,36 @@
+"""What the documents list is what there is."""
+
+import re
+from pathlib import Path
+
+import pytest
+
+from gancolor.cli import RANKING
+from gancolor.config import EvalConfig
+from gancolor.metrics import METRICS
+from gancolor.protocols import PROTOCOLS
+
+DOCS = Path(__file__).parent.parent / "docs"
+
+
+def rows(document: str, heading: str) -> list[str]:
+    """The first cells, without backquotes, of the table below a heading."""
+    section = (DOCS / document).read_text(encoding="utf-8").split(f"## {heading}\n")[1].split("\n## ")[0]
+    return re.findall(r"^\| `(\w[\w-]*)`", section, re.MULTILINE)
+
+
+def test_every_metric_and_protocol_is_in_the_documents_in_order():
+    assert sorted(rows("evaluation.md", "Metrics")) == sorted(METRICS)
+    assert rows("evaluation.md", "Protocols") == list(PROTOCOLS)
+
+
+@pytest.mark.parametrize("metrics", [RANKING, EvalConfig.__annotations__["best_metric"].__args__])
+def test_what_can_be_ranked_by_has_a_better_end(metrics):
+    for metric in metrics:
+        assert METRICS[metric].better in ("more", "less")
+
+
+def test_links_between_documents_lead_somewhere():
+    for document in [*DOCS.glob("*.md"), DOCS.parent / "README.md", DOCS.parent / "CONTRIBUTING.md"]:
+        for link in re.findall(r"\]\((?!https?:)([^)#]+)", document.read_text(encoding="utf-8")):
+            assert (document.parent / link).exists(), f"{document.name}: {link}"

@@ -1,0 +1,45 @@
+import math
+import re
+
+import pytest
+
+from gancolor.config import TrainConfig, flatten
+from gancolor.guards import check_colour, check_game
+
+
+@pytest.mark.parametrize(
+    ("colorfulness", "name"),
+    [
+        (5.0, "colour collapse"), (19.9, "colour collapse"), (20.1, None), (35.0, None), (42.4, None),
+        (42.6, "oversaturation"), (90.0, "oversaturation"), (math.nan, None),
+    ],
+)  # fmt: skip
+def test_colour_is_judged_between_grey_and_truth(colorfulness, name):
+    """Of grey pictures that have 5, and a truth that has 35: half of the way is 20, five quarters are 42.5."""
+    assert list(check_colour(colorfulness, grey=5.0, truth=35.0)) == ([name] if name else [])
+
+
+def test_grey_photographs_make_no_trouble():
+    assert check_colour(0.1, grey=0.1, truth=0.1) == check_colour(0.1, grey=0.2, truth=0.1) == {}
+
+
+@pytest.mark.parametrize(
+    ("accuracy", "name"),
+    [
+        (1.0, "discriminator too strong"), (0.951, "discriminator too strong"), (0.949, None), (0.7, None),
+        (0.551, None), (0.549, "discriminator too weak"), (0.0, "discriminator too weak"), (None, None),
+    ],
+)  # fmt: skip
+def test_game_is_judged_by_the_share_that_is_told_apart(accuracy, name):
+    terms = {"l1": 0.1} | ({} if accuracy is None else {"d_accuracy": accuracy})
+    assert list(check_game(terms)) == ([name] if name else [])
+
+
+@pytest.mark.parametrize(
+    "found", [check_colour(1, 0, 30), check_colour(60, 0, 30), *(check_game({"d_accuracy": s}) for s in (1.0, 0.5))]
+)
+def test_advice_says_how_much_and_names_options_that_there_are(found):
+    (line,) = found.values()
+    assert "\n" not in line and re.search(r"\b\d+%", line)
+    options = re.findall(r"--([\w.]+\w)", line)
+    assert options and set(options) <= flatten(TrainConfig()).keys()

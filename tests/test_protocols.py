@@ -1,0 +1,80 @@
+from dataclasses import replace
+from pathlib import Path
+from typing import get_args
+
+import pytest
+import torch
+from PIL import Image
+
+from gancolor.config import ProtocolName
+from gancolor.data.demo import draw_scene
+from gancolor.data.photographs import load_photographs
+from gancolor.data.sources import PhotoFile, list_photographs, shuffled
+from gancolor.protocols import PROTOCOLS
+
+
+def items(*names: str) -> list[PhotoFile]:
+    return [PhotoFile(Path(name), name) for name in names]
+
+
+def names(chosen) -> list[str]:
+    return [item.name for item in chosen]
+
+
+IMAGENET = items(
+    "n02/ILSVRC2012_val_00000003.JPEG", "n01/ILSVRC2012_val_00000001.JPEG", "n03/ILSVRC2012_val_00000002.JPEG",
+    "n01/ILSVRC2012_val_00000004.JPEG",
+)  # fmt: skip
+
+
+def test_every_name_that_is_offered_is_a_protocol():
+    assert tuple(PROTOCOLS) == get_args(ProtocolName)
+
+
+def test_first_5000_are_by_the_files_own_names_whatever_their_folders():
+    protocol = PROTOCOLS["val5k-crop256"]
+    assert (protocol.limit, protocol.size, protocol.fit, protocol.order) == (5000, 256, "crop", "names")
+    assert [name[-6:-5] for name in names(protocol.choose(IMAGENET))] == ["1", "2", "3", "4"]
+    assert [name[-6:-5] for name in names(replace(protocol, limit=2).choose(IMAGENET))] == ["1", "2"]
+    same = items("b/one.jpg", "a/one.jpg", "c/none.jpg")
+    assert names(replace(protocol, limit=2).choose(same)) == ["c/none.jpg", "a/one.jpg"]
+
+
+def test_shuffled_limit_is_the_seeded_one_and_without_a_limit_all_are_taken_as_they_come():
+    many = items(*(f"{number}.jpg" for number in range(300)))
+    chosen = PROTOCOLS["tiny64"].choose(many)
+    assert names(chosen) == names(shuffled(many, 0)[:200]) == names(PROTOCOLS["tiny64"].choose(many[::-1]))
+    for name in ("native", "squash256", "scenes128"):
+        assert PROTOCOLS[name].choose(IMAGENET) == IMAGENET
+
+
+def test_descriptions_tell_protocols_apart_and_sizes():
+    said = [str(protocol.describe(protocol.size or 256)) for protocol in PROTOCOLS.values()]
+    assert len(set(said)) == len(said)
+    native = PROTOCOLS["native"].describe(96)
+    assert native["size"] == 96 and native["photographs"] == "all" and "centre" in native["resizing"]
+    assert "squashed" in PROTOCOLS["squash256"].describe(256)["resizing"]
+    assert PROTOCOLS["tiny64"].describe(64)["photographs"] == "the first 200 by shuffle"
+
+
+@pytest.fixture
+def wide(tmp_path):
+    """A photograph 90 x 30, red to the left, green in the middle, blue to the right."""
+    picture = Image.new("RGB", (90, 30), "green")
+    picture.paste("red", (0, 0, 30, 30))
+    picture.paste("blue", (60, 0, 90, 30))
+    picture.save(tmp_path / "wide.png")
+    Image.fromarray(draw_scene(3, 1, 48)).save(tmp_path / "square.png")
+    return list_photographs(tmp_path)
+
+
+def test_squashed_photographs_are_whole_and_cropped_ones_their_centre(wide, tmp_path):
+    cropped, squashed = (load_photographs(wide, 30, tmp_path / "cache", fit=fit) for fit in ("crop", "squash"))
+    assert cropped.digest != squashed.digest and cropped.contents == squashed.contents
+    assert cropped.names == squashed.names == ["square.png", "wide.png"]
+    assert torch.equal(cropped.pictures[0], squashed.pictures[0])
+    colours = squashed.pictures[1].float().mean(dim=1)  # (3, 30), from left to right
+    assert colours.argmax(dim=0)[[3, 15, 26]].tolist() == [0, 1, 2]
+    assert (cropped.pictures[1].argmax(dim=0) == 1).all()
+    again = load_photographs(wide, 30, tmp_path / "cache", fit="squash")
+    assert torch.equal(again.pictures, squashed.pictures)  # each fit has its own cache
