@@ -14,12 +14,13 @@ from torch import Tensor, nn
 
 from gancolor.bins import bin_centres
 from gancolor.color import rgb_to_lab, to_float
-from gancolor.config import TrainConfig, to_dict
+from gancolor.config import TrainConfig
 from gancolor.data.augmentation import augment, make_augmentation
 from gancolor.hardware import Hardware, choose_hardware
 from gancolor.models import build_discriminator, build_generator
 from gancolor.models.patchgan import PatchGAN
 from gancolor.objective import Batch, Objective
+from gancolor.options import to_dict
 from gancolor.parsing import parse_train
 from gancolor.perceptual import perceptual_distance
 from gancolor.players import Players

@@ -9,7 +9,7 @@ import torch
 from torch import Tensor, nn
 
 from gancolor.bins import rebalancing
-from gancolor.config import GeneratorConfig, TrainConfig, to_dict
+from gancolor.config import GeneratorConfig, TrainConfig
 from gancolor.data.prior import color_prior
 from gancolor.dataset import Dataset
 from gancolor.errors import InputError
@@ -17,6 +17,7 @@ from gancolor.hardware import Hardware
 from gancolor.metrics import Metric
 from gancolor.models import GENERATORS, build_discriminator, build_generator, generator_options
 from gancolor.objective import GAME, PENALTIES, TERMS, Objective
+from gancolor.options import to_dict
 from gancolor.players import Players
 
 

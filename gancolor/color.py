@@ -25,7 +25,8 @@ RGB_TO_XYZ = torch.tensor(
 def exact(device: torch.device) -> Iterator[None]:
     """float32 that is float32: no autocast, and no TF32 in the convolutions (kornia's way to convert colours) and
     matrix products of a GPU."""
-    backends: tuple[Any, ...] = (torch.backends.cudnn, torch.backends.cuda.matmul)
+    cuda: tuple[Any, ...] = (torch.backends.cudnn, torch.backends.cuda.matmul)
+    backends = cuda if device.type == "cuda" else ()  # they are one for all threads
     tf32 = [backend.allow_tf32 for backend in backends]
     for backend in backends:
         backend.allow_tf32 = False

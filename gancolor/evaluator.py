@@ -128,7 +128,9 @@ class Evaluator:
 
     def _load_inception(self) -> Inception | None:
         weights = self.config.fid.weights
-        if weights == "off":
+        if weights != "off" and len(self.photographs) < 2:
+            self.problems["FID and KID"] = "a single photograph has no spread"
+        if weights == "off" or len(self.photographs) < 2:
             return None
         try:
             return Inception(weights, self.hardware.device)

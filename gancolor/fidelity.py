@@ -45,17 +45,30 @@ class Inception:
 
 
 def fid(features: Tensor, truth: Tensor) -> float:
-    """Frechet inception distance (Heusel 2017, eq. 6) of features (N, 2048): of Gaussians fitted to both sets. It falls
-    with N, so that only sets of one size compare, best of 2048 or more."""
+    """Frechet inception distance (Heusel 2017, eq. 6) of features (N, 2048), N > 1: of Gaussians fitted to both sets.
+    It falls with N, so that only sets of one size compare, best of 2048 or more."""
+    if len(features) < features.shape[1]:
+        return _fid_of_few(features.double(), truth.double())
     from torch_fidelity.metric_fid import KEY_METRIC_FID, fid_features_to_statistics, fid_statistics_to_metric
 
     one, other = (fid_features_to_statistics(found.double()) for found in (features, truth))
     return fid_statistics_to_metric(one, other, verbose=False)[KEY_METRIC_FID]
 
 
+def _fid_of_few(features: Tensor, truth: Tensor) -> float:
+    """The same from products of N x N: with covariances A'A and B'B, tr (A'A B'B)^(1/2) is the sum of AB''s singular
+    values, so that no matrix of 2048 x 2048 has to be taken the root of."""
+    centres = [found.mean(dim=0) for found in (features, truth)]
+    one, other = (
+        (found - centre) / (len(found) - 1) ** 0.5 for found, centre in zip((features, truth), centres, strict=True)
+    )
+    shared = torch.linalg.svdvals(one @ other.T).sum()
+    return float((centres[0] - centres[1]).square().sum() + one.square().sum() + other.square().sum() - 2 * shared)
+
+
 def kid(features: Tensor, truth: Tensor) -> float:
-    """Kernel inception distance x 1000 (Binkowski 2018, section 4) of features (N, 2048), over 100 subsets of up to
-    1000. It has no bias, and so says something of small sets, too."""
+    """Kernel inception distance x 1000 (Binkowski 2018, section 4) of features (N, 2048), N > 1, over 100 subsets of
+    up to 1000. It has no bias, and so says something of small sets, too."""
     from torch_fidelity.metric_kid import KEY_METRIC_KID_MEAN, kid_features_to_metric
 
     size = min(KID_SUBSET, max(2, len(features) // 2))

@@ -143,7 +143,7 @@ def ciede2000(lab: Tensor, truth: Tensor) -> Tensor:
     stretch = 1.5 - 0.5 * _share_of_chroma((_length(a_1, b_1) + _length(a_2, b_2)) / 2)
     a_1, a_2 = a_1 * stretch, a_2 * stretch
     c_1, c_2 = _length(a_1, b_1), _length(a_2, b_2)
-    hue, turn = torch.atan2(b_1, a_1), torch.atan2(b_2, a_2)
+    hue, turn = (torch.remainder(torch.atan2(b, a), math.tau) for a, b in ((a_1, b_1), (a_2, b_2)))
     turn = turn - hue
     turn = turn - math.tau * (turn / math.tau).round()  # the short way round
     hue, chroma = hue + turn / 2, (c_1 + c_2) / 2

@@ -12,8 +12,9 @@ from typing import Any, NoReturn
 
 from jsonargparse import ArgumentParser, DefaultHelpFormatter, Namespace
 
-from gancolor.config import EvaluateConfig, TrainConfig, default_out, flatten
+from gancolor.config import EvaluateConfig, TrainConfig
 from gancolor.data.public import PUBLIC
+from gancolor.options import default_out, flatten
 
 RECIPES = Path(__file__).resolve().parent.parent / "configs"
 

@@ -31,7 +31,8 @@ class Prediction:
 
     @property
     def version(self) -> str:
-        return self.file.version
+        """With where it lies: tools write files of one name, length and (out of archives) time for one photograph."""
+        return f"{self.file.path.absolute()} {self.file.version}"
 
     def digest(self) -> str:
         return self.file.digest()
@@ -100,11 +101,13 @@ class Predictions:
         for file in list_photographs(self.folder):
             by_path[_without_suffix(file.name)].append(file)
             by_stem[_stem(file.name)].append(file)
-        wanted = Counter(_stem(item.name) for item in self.items)
+        paths, stems = (Counter(map(part, (item.name for item in self.items))) for part in (_without_suffix, _stem))
         files = {}
         for item in self.items:
             path, stem = _without_suffix(item.name), _stem(item.name)
-            candidates = by_path[path] or (by_stem[stem] if wanted[stem] == 1 else [])
+            candidates = by_path[path] or (by_stem[stem] if stems[stem] == 1 else [])
+            if paths[path] > 1:  # photographs x.jpg and x.png: here the suffix tells
+                candidates = [file for file in by_path[path] if file.name == item.name]
             if len(candidates) > 1:
                 raise InputError(
                     f"--predictions {self.name}={self.folder}: {candidates[0].name} and {candidates[1].name} are both "

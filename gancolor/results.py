@@ -19,12 +19,12 @@ from PIL import Image
 from torch import Tensor
 
 from gancolor import __version__
-from gancolor.config import flatten
 from gancolor.cost import count_macs, count_parameters
 from gancolor.data.photographs import Photographs
 from gancolor.errors import InputError
 from gancolor.files import file_digest, write_json
 from gancolor.models import build_generator
+from gancolor.options import flatten
 from gancolor.report import sample_indices
 from gancolor.statistics import Mean, mean_of, summarize
 
@@ -90,8 +90,9 @@ class Result:
     def why_not_comparable(self, other: "Result") -> str:
         """Why figures of the two do not compare; empty: they do."""
         if self.protocol != other.protocol:
-            keys = [key for key in self.protocol if self.protocol[key] != other.protocol.get(key)]
-            return "; ".join(f"{key} {self.protocol[key]} against {other.protocol.get(key)}" for key in keys)
+            one, two = self.protocol, other.protocol
+            keys = [key for key in dict.fromkeys((*one, *two)) if one.get(key) != two.get(key)]
+            return "; ".join(f"{key} {one.get(key)} against {two.get(key)}" for key in keys)
         if self.files != other.files:
             common = len(set(self.names) & set(other.names))
             of = f"{len(self.names)} of {self.source} against {len(other.names)} of {other.source}"
@@ -154,13 +155,15 @@ def load_result(path: Path) -> Result:
         result = Result(
             content["protocol"], content["source"], names, content["files"], classes, systems, indices, content["made"]
         )
-        if any(len(values) != len(names) for system in systems.values() for values in system.scores.values()):
+        columns = [values.shape for system in systems.values() for values in system.scores.values()]
+        whole = all(shape == (len(names),) for shape in columns) and all(name in systems for name in BASELINES)
+        if not whole or any(not 0 <= index < len(names) for index in indices):
             raise ValueError
     except InputError:
         raise
     except OSError as error:
         raise InputError(f"{path}: can't be read ({error.strerror})") from None
-    except (ValueError, KeyError, TypeError, AttributeError):
+    except (ValueError, KeyError, TypeError, AttributeError, OverflowError, RuntimeError):
         raise InputError(f"{path}: no result of evaluate.py --json or of a finished run, or a damaged one") from None
     return result
 

@@ -11,9 +11,10 @@ from typing import Any
 import yaml
 from filelock import FileLock, Timeout
 
-from gancolor.config import TrainConfig, fixed_options, flatten, save_yaml
+from gancolor.config import TrainConfig
 from gancolor.errors import InputError
 from gancolor.files import write_atomically, write_json
+from gancolor.options import fixed_options, flatten, save_yaml
 from gancolor.results import versions
 
 

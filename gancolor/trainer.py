@@ -10,7 +10,7 @@ from gancolor.assembly import assemble, check_options
 from gancolor.bins import bin_centres
 from gancolor.checkpoint import describe, export_generator, load_state, save_state
 from gancolor.color import AB_RANGE, rgb_to_lab, to_float
-from gancolor.config import TrainConfig, to_dict
+from gancolor.config import TrainConfig
 from gancolor.data.augmentation import augment, make_augmentation
 from gancolor.dataset import Dataset
 from gancolor.errors import InputError, TrainingError
@@ -20,6 +20,7 @@ from gancolor.hardware import choose_hardware
 from gancolor.interruption import Interruption
 from gancolor.meter import Meter
 from gancolor.objective import Batch, Terms
+from gancolor.options import to_dict
 from gancolor.progress import Progress, say
 from gancolor.protocols import PROTOCOLS
 from gancolor.report import save_prior

@@ -8,13 +8,14 @@ from gancolor import assembly
 from gancolor.assembly import assemble, check_options
 from gancolor.bins import rebalancing
 from gancolor.color import rgb_to_lab, to_float
-from gancolor.config import DataConfig, DiscriminatorConfig, GeneratorConfig, LossConfig, TrainConfig, to_dict
+from gancolor.config import DataConfig, DiscriminatorConfig, GeneratorConfig, LossConfig, TrainConfig
 from gancolor.data.prior import color_prior
 from gancolor.dataset import Dataset
 from gancolor.errors import InputError
 from gancolor.hardware import Hardware
 from gancolor.models import GENERATORS, build_generator, generator_options
 from gancolor.objective import TERMS, Batch
+from gancolor.options import to_dict
 
 CPU = torch.device("cpu")
 HARDWARE = Hardware(CPU, "fp32")

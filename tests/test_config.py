@@ -10,7 +10,8 @@ from pathlib import Path
 
 import pytest
 
-from gancolor.config import EvaluateConfig, TrainConfig, default_out, fixed_options, flatten, to_dict
+from gancolor.config import EvaluateConfig, TrainConfig
+from gancolor.options import default_out, fixed_options, flatten, to_dict
 from gancolor.parsing import parse_evaluate, parse_train
 
 ROOT = Path(__file__).resolve().parents[1]

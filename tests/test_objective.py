@@ -8,10 +8,11 @@ from toys import RATES, SIZE, difference, make_batch, make_generator, make_playe
 from gancolor import losses
 from gancolor.bins import logits_of
 from gancolor.color import lab_to_rgb
-from gancolor.config import LossConfig, flatten
+from gancolor.config import LossConfig
 from gancolor.models import build_discriminator
 from gancolor.models.output import Prediction
 from gancolor.objective import TERMS, Objective
+from gancolor.options import flatten
 
 OF_GAME = ("gan", "feature_matching")
 PENALTIES = ("r1", "gradient_penalty")

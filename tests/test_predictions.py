@@ -1,3 +1,4 @@
+import os
 import shutil
 from dataclasses import replace
 from pathlib import Path
@@ -7,6 +8,7 @@ import torch
 from PIL import Image
 
 from gancolor.data.demo import draw_scene
+from gancolor.data.photographs import load_photographs
 from gancolor.data.sources import DemoScene, list_photographs
 from gancolor.errors import InputError
 from gancolor.predictions import Predictions
@@ -162,3 +164,23 @@ def test_folder_without_a_single_picture_of_them_is_refused(tmp_path, predict, n
         (tmp_path / "made").mkdir()
     with pytest.raises(InputError, match=match):
         predict(*(names or []))
+
+
+def test_suffix_tells_where_photographs_share_a_name(tmp_path):
+    """x.jpg and x.png are two photographs: one picture x.png is not of both."""
+    folder = tmp_path / "photographs"
+    for name in ("x.jpg", "x.png"):
+        draw(folder / name)
+    draw(tmp_path / "made" / "x.png")
+    predictions = Predictions("tool", tmp_path / "made", list_photographs(folder))
+    assert [made.of.name for made in predictions.found] == ["x.png"] and list(predictions.missing) == ["x.jpg"]
+
+
+def test_two_tools_files_of_one_length_and_time_are_told_apart(tmp_path, photographs):
+    """As uncompressed pictures out of archives are."""
+    made = []
+    for number, tool in enumerate(("one", "two")):
+        os.utime(draw(tmp_path / tool / "a.bmp", number=number), (10**9, 10**9))
+        predictions = Predictions(tool, tmp_path / tool, photographs)
+        made.append(load_photographs(predictions.found, 16, tmp_path / "cache").pictures)
+    assert not torch.equal(*made)

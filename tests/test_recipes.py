@@ -8,9 +8,10 @@ import yaml
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from gancolor.config import TrainConfig, flatten, save_yaml
+from gancolor.config import TrainConfig
 from gancolor.models import GENERATORS, generator_options
 from gancolor.objective import TERMS
+from gancolor.options import flatten, save_yaml
 from gancolor.parsing import RECIPES, parse_train
 
 OPTIONS = flatten(TrainConfig())

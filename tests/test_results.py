@@ -15,11 +15,12 @@ from scored import photographs_of
 from toys import make_generator
 
 from gancolor.checkpoint import describe, export_generator
-from gancolor.config import TrainConfig, to_dict
+from gancolor.config import TrainConfig
 from gancolor.cost import count_macs, count_parameters
 from gancolor.data.photographs import load_photographs
 from gancolor.data.sources import find_source, list_photographs
 from gancolor.errors import InputError
+from gancolor.options import to_dict
 from gancolor.results import (
     FORMAT,
     GALLERY,

@@ -3,17 +3,19 @@
 import math
 from collections.abc import Sequence
 from dataclasses import dataclass
+from pathlib import Path
 from statistics import fmean, stdev
 from typing import Any
 
 import torch
 from torch import Tensor
 
-from gancolor.config import CHANGEABLE
 from gancolor.metrics import METRICS
+from gancolor.options import CHANGEABLE
 from gancolor.results import BASELINES, Result, SystemResult
 from gancolor.statistics import Mean, difference, mean_of, summarize
 
+MOST_NAMED = 4  # options in a system's name
 NOT_THE_SYSTEM = ("seed", *set(CHANGEABLE) - {"epochs"})  # options in which runs of one system may differ
 
 
@@ -35,6 +37,10 @@ class Member:
     scores: dict[str, Tensor]
     whole: dict[str, float]
     samples: dict[str, bytes]
+
+    @property
+    def seed(self) -> int | None:
+        return self.about.get("options", {}).get("seed")
 
     @property
     def options(self) -> dict[str, Any]:
@@ -96,14 +102,10 @@ class Comparison:
         self.grey, self.truth = (
             _entry(name, [_richest([member for member in members if member.name == name])]) for name in BASELINES
         )
-        systems = _distinct([member for member in members if member.name not in BASELINES])
-        groups: dict[str, list[Member]] = {}
-        for number, member in enumerate(systems):
-            key = repr(sorted(member.options.items())) if member.options else f"{number}"
-            groups.setdefault(key, []).append(member)
-        self.varying = _varying([group[0].options for group in groups.values() if group[0].options])
-        names = _unique([_name(group[0], self.varying, groups.values()) for group in groups.values()], groups.values())
-        entries = [_entry(name, group) for name, group in zip(names, groups.values(), strict=True)]
+        groups = _systems(_distinct([member for member in members if member.name not in BASELINES]))
+        self.varying = _varying([group[0].options for group in groups if group[0].options])
+        names = _unique([_name(group[0], self.varying, groups) for group in groups], groups)
+        entries = [_entry(name, group) for name, group in zip(names, groups, strict=True)]
         sign = 1 if METRICS[metric].better == "less" else -1
         ranked = [entry for entry in entries if metric in entry.means]
         self.entries = sorted(ranked, key=lambda entry: sign * entry.means[metric].mean)
@@ -158,22 +160,37 @@ def _distinct(members: list[Member]) -> list[Member]:
     return [_richest(group) for group in groups.values()]
 
 
+def _systems(members: list[Member]) -> list[list[Member]]:
+    """Runs that differ in their seeds alone are one system. Two checkpoints of one run have the same seed: they are
+    two."""
+    groups: list[list[Member]] = []
+    for member in members:
+        group = next((g for g in groups if member.options and member.options == g[0].options), None)
+        if group is not None and member.seed not in [other.seed for other in group]:
+            group.append(member)
+        else:
+            groups.append([member])
+    return groups
+
+
 def _varying(options: list[dict[str, Any]]) -> list[str]:
     names = dict.fromkeys(name for found in options for name in found)
     return [name for name in names if len({repr(found.get(name)) for found in options}) > 1]
 
 
-def _name(member: Member, varying: list[str], groups: Any) -> str:
-    """The architecture, and in what it differs from others of that architecture."""
+def _name(member: Member, varying: list[str], groups: Sequence[list[Member]]) -> str:
+    """The architecture, and in what it differs from others of it; where that is much, its run's folder."""
     if not member.options:
         return member.name
     arch = member.about["arch"]
     same = [group[0].options for group in groups if group[0].about.get("arch") == arch]
     differing = [name for name in _varying(same) if name in varying and name != "arch"]
+    if len(differing) > MOST_NAMED:
+        return f"{arch} ({Path(member.about.get('checkpoint', member.origin)).parent.name})"
     return ", ".join([arch, *(f"{name}={member.options.get(name)}" for name in differing)])
 
 
-def _unique(names: list[str], groups: Any) -> list[str]:
+def _unique(names: list[str], groups: Sequence[list[Member]]) -> list[str]:
     """Names of which two are the same, with where they come from."""
     return [
         f"{name} ({group[0].origin})" if names.count(name) > 1 else name

@@ -21,14 +21,13 @@ def find_results(paths: Iterable[Path]) -> tuple[dict[str, Result], list[str]]:
         if not path.exists():
             notes.append(f"{path}: no such file or folder")
         elif path.is_dir():
-            files = [path / "results.json", *sorted(path.glob("**/results.json"))]
-            configs = [path / "config.yaml", *sorted(path.glob("**/config.yaml"))]
-            unfinished = {config.parent for config in configs if config.is_file()} - {file.parent for file in files[1:]}
-            for folder in sorted(unfinished):
+            found = sorted(path.rglob("results.json"))
+            runs = {record.parent for record in path.rglob("environment.json")}
+            unfinished = sorted(runs - {file.parent for file in found})
+            for folder in unfinished:
                 notes.append(
                     f"{folder}: not finished, so without results; evaluate.py {folder} --json FILE scores it as it is"
                 )
-            found = list(dict.fromkeys(file for file in files if file.is_file()))  # the first is below, too
             if not found and not unfinished:
                 notes.append(f"{path}: no run's folder, and none in it")
             for file in found:

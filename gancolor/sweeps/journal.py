@@ -8,9 +8,9 @@ from typing import Any
 
 from filelock import FileLock, Timeout
 
-from gancolor.config import flatten
 from gancolor.errors import InputError
 from gancolor.files import write_json
+from gancolor.options import flatten
 from gancolor.sweeps.file import SweepFile
 from gancolor.sweeps.plan import Trial
 

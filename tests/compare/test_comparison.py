@@ -116,6 +116,18 @@ def test_systems_that_differ_by_an_option_are_named_by_it(option):
     assert comparison.varying == ["arch", option]
 
 
+def test_systems_that_differ_in_much_are_named_by_their_runs_folders():
+    runs = {
+        name: {
+            **made_run(**dict.fromkeys(("a", "b", "c", "d", "e"), name)),
+            "checkpoint": f"runs/{name}/best.safetensors",
+        }
+        for name in ("one", "two")
+    }
+    results = {name: made_result({"ugan": about}) for name, about in runs.items()}
+    assert sorted(names(Comparison(results))) == ["ugan (one)", "ugan (two)"]
+
+
 def test_checkpoint_in_several_results_is_one_system_with_all_that_is_known():
     whole = {"ugan": {"fid": 12.0}}
     run, again = made_result({"ugan": made_run()}), made_result({"runs/a": made_run()}, whole={"runs/a": whole["ugan"]})
@@ -141,3 +153,13 @@ def test_what_only_some_seeds_were_scored_by_is_left_out():
     results["1"].systems["ugan"].scores["lpips"] = torch.rand(12)
     comparison = Comparison(results, "lpips")
     assert comparison.entries == [] and comparison.unranked == ["ugan"]
+
+
+def test_two_checkpoints_of_one_run_are_two_systems():
+    """Its best and its finished generator: of one seed, so no two seeds of one system."""
+    finished, best = (made_run("ugan", seed=1) for _ in range(2))
+    finished |= {"sha256": "a", "checkpoint": "runs/one/generator.safetensors"}
+    best |= {"sha256": "b", "checkpoint": "runs/one/best.safetensors"}
+    comparison = Comparison({"a.json": made_result({"ugan": finished}), "b.json": made_result({"ugan": best})})
+    assert sorted(names(comparison)) == ["ugan (a.json)", "ugan (b.json)"]
+    assert not any(entry.seeds for entry in comparison.entries)

@@ -11,10 +11,10 @@ def runs(tmp_path):
     for number in (1, 2):
         folder = tmp_path / "runs" / f"run {number}"
         folder.mkdir(parents=True)
-        (folder / "config.yaml").touch()
+        (folder / "environment.json").touch()
         made_result({"ugan": made_run(place=number, **{"loss.l1": number})}, seed=number).save(folder / "results.json")
     (tmp_path / "runs" / "stopped").mkdir()
-    (tmp_path / "runs" / "stopped" / "config.yaml").touch()
+    (tmp_path / "runs" / "stopped" / "environment.json").touch()
     made_result({"tool": {"pictures": "there"}}).save(tmp_path / "tool.json")
     return tmp_path / "runs"
 

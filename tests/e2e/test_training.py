@@ -99,7 +99,7 @@ def test_troubles_are_logged_at_every_evaluation_and_said_once_a_stage(commands,
     assert len(logged) == 4 and all("colour collapse" in guard for guard in logged)
     game = [line["d_accuracy"] for line in read.losses(tmp_path) if line["step"] in (15, 20)]
     names = [
-        ", discriminator too strong" * (share > 0.95) + ", discriminator too weak" * (share < 0.55) for share in game
+        ", discriminator too strong" * (share > 0.99) + ", discriminator too weak" * (share < 0.55) for share in game
     ]
     assert logged == ["colour collapse"] * 2 + ["colour collapse" + name for name in names]
 

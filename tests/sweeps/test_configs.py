@@ -2,7 +2,8 @@
 
 import pytest
 
-from gancolor.config import TrainConfig, flatten
+from gancolor.config import TrainConfig
+from gancolor.options import flatten
 from gancolor.parsing import RECIPES
 from gancolor.sweeps.check import check
 from gancolor.sweeps.file import read_sweep_file
