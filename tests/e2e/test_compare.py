@@ -20,7 +20,7 @@ def runs(commands, tmp_path_factory):
     for name, options in {"one": "--seed 1", "two": "--seed 2", "sharp": "--loss.l1 10"}.items():
         commands.tiny(folder / name, *OPTIONS, *options.split()).ok()
     (folder / "stopped").mkdir()
-    for name in ("config.yaml", "best.safetensors"):
+    for name in ("environment.json", "best.safetensors"):
         os.link(folder / "one" / name, folder / "stopped" / name)
     return folder
 
