@@ -69,7 +69,9 @@ def _add_compare(commands: Any) -> None:
         allow_abbrev=False,
     )
     compare.add_argument("paths", metavar="RUN", type=Path, nargs="+", help="a run's or sweep's folder, or a result")
-    compare.add_argument("--metric", choices=RANKING, default="psnr", help=f"to rank by: {', '.join(RANKING)}")
+    compare.add_argument(
+        "--metric", metavar="NAME", choices=RANKING, default="psnr", help=f"to rank by: {', '.join(RANKING)}"
+    )
     compare.add_argument("--csv", metavar="FILE", type=Path, help="write a line a system to this file")
     compare.add_argument("--html", metavar="FILE", type=Path, help="write a report to look at, in one file")
     compare.set_defaults(command=_compare)

@@ -9,12 +9,12 @@ import torch
 from torch import Tensor
 
 from gancolor.checkpoint import describe, find_generator, load_generator
-from gancolor.config import EvaluateConfig
+from gancolor.config import EvaluateConfig, FidConfig, LpipsConfig
 from gancolor.data.photographs import Photographs, load_photographs, load_undivided
 from gancolor.data.sources import Item, Source, find_source, shuffled
 from gancolor.errors import InputError
 from gancolor.fidelity import FID_LEAST, Inception, fid, kid
-from gancolor.files import write_atomically
+from gancolor.files import check_writable, write_atomically
 from gancolor.hardware import choose_hardware
 from gancolor.metrics import METRICS
 from gancolor.predictions import Predictions
@@ -36,6 +36,8 @@ class Evaluator:
 
     def __init__(self, config: EvaluateConfig) -> None:
         self.config = config
+        for option in ("json", "csv", "grid"):
+            check_writable(f"--{option}", getattr(config, option))
         self.hardware = choose_hardware(config.device, "fp32")
         self.paths = [find_generator(path) for path in config.checkpoints]
         self.abouts = [describe(path) for path in self.paths]
@@ -91,6 +93,13 @@ class Evaluator:
         items = self.protocol.choose(items)
         if self.config.data.val_limit is not None:
             items = shuffled(items, seed)[: self.config.data.val_limit]
+        self.seed = seed
+        elsewhere = [about["data"]["source"] for about in self.abouts if about["data"].get("held_out")]
+        if source.held_out and elsewhere and not splits:
+            print(
+                f"note: a checkpoint was trained on a part of {elsewhere[0]}; if these are the same photographs in "
+                "another place, it has seen most of them"
+            )
         return source, list(items)
 
     def _load(self, items: list[Item]) -> Photographs:
@@ -107,6 +116,7 @@ class Evaluator:
     def _load_predictions(self, folders: Mapping[str, Path], items: list[Item]) -> dict[str, Photographs]:
         """Other tools' pictures, of the photographs that all of them have; the others are left out for all systems."""
         known = set(self.photographs.names)
+        self.lacking: dict[str, str] = {}
         items = [item for item in items if item.name in known]
         loaded, common = {}, known
         for name, folder in folders.items():
@@ -117,6 +127,7 @@ class Evaluator:
             for line in found.notes:
                 print(line)
             lacks = found.missing | loaded[name].skipped
+            self.lacking |= {name_of: f"{name}: {reason}" for name_of, reason in lacks.items()}
             if lacks:
                 print(f"{name} lacks {len(lacks)} of {len(items)}, left out for all systems: {_some(lacks)}")
             common = common & set(loaded[name].names)
@@ -151,7 +162,11 @@ class Evaluator:
             name: describe_generator(path, about)
             for name, path, about in zip(self.generators, self.paths, self.abouts, strict=True)
         }
-        abouts |= {name: {"pictures": str(folder)} for name, folder in _folders(self.config.predictions).items()}
+        folders = _folders(self.config.predictions)
+        abouts |= {
+            name: {"pictures": str(folders[name]), "sha256": made.contents_digest}
+            for name, made in self.predictions.items()
+        }
         whole = {
             name: {"fid": fid(found, features["truth"]), "kid": kid(found, features["truth"])}
             for name, found in features.items() if name != "truth"
@@ -159,10 +174,12 @@ class Evaluator:
         results = {
             name: SystemResult(found, whole.get(name, {}), abouts.get(name, {})) for name, found in scores.items()
         }
-        protocol = {"name": self.config.protocol, **self.protocol.describe(self.size)}
+        described = self.protocol.describe(self.size, self.config.data.val_limit, self.seed)
+        protocol = {"name": self.config.protocol, **described}
         self.result = make_result(
             protocol, self.source.name, self.photographs, self.source.classes, results,
             self._pictures(gallery_indices(self.photographs)), left_out=self.problems,
+            photographs_left_out=self.lacking | self.photographs.skipped,
         )  # fmt: skip
         self._print()
 
@@ -207,8 +224,9 @@ class Evaluator:
         lines = []
         for other in others:
             gap = difference(systems[best]["psnr"], systems[other]["psnr"])
+            interval = "" if gap.low != gap.low else f" [{gap.low:+.2f}, {gap.high:+.2f}]"  # a single photograph
             sure = "" if gap.certain else ": not certain"
-            lines.append(f"{best} - {other}: {gap.mean:+.2f} dB [{gap.low:+.2f}, {gap.high:+.2f}]{sure}")
+            lines.append(f"{best} - {other}: {gap.mean:+.2f} dB{interval}{sure}")
         return lines
 
     def _print_classes(self) -> None:
@@ -239,10 +257,8 @@ class Evaluator:
         ]
         for name, write in wanted:
             if name:
-                path = Path(name)
-                path.parent.mkdir(parents=True, exist_ok=True)
-                write(path)
-                print(f"wrote {path}")
+                write(Path(name))
+                print(f"wrote {name}")
 
     def _write_csv(self, path: Path) -> None:
         systems = self.result.systems
@@ -266,9 +282,12 @@ class Evaluator:
     @property
     def status(self) -> int:
         """1 where a metric that was asked for in so many words is left out."""
-        asked = {"LPIPS": self.config.lpips.weights, "LPIPS (VGG)": self.config.lpips.vgg_weights}
-        asked["FID and KID"] = self.config.fid.weights
-        return int(any(asked[what] != "auto" for what in self.problems))
+        asked = {
+            "LPIPS": self.config.lpips.weights != LpipsConfig().weights,
+            "LPIPS (VGG)": self.config.lpips.vgg_weights != LpipsConfig().vgg_weights,
+            "FID and KID": self.config.fid.weights != FidConfig().weights,
+        }
+        return int(any(asked[what] for what in self.problems))
 
 
 def _folders(predictions: Iterable[str]) -> dict[str, Path]:

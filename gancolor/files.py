@@ -8,6 +8,8 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
+from gancolor.errors import InputError
+
 
 def write_atomically(path: Path, write: Callable[[Path], object]) -> None:
     """Lets `write` fill a file beside, and gives it the name `path` when it is whole and on the disk. What was there
@@ -20,6 +22,23 @@ def write_atomically(path: Path, write: Callable[[Path], object]) -> None:
         beside.replace(path)
     finally:
         beside.unlink(missing_ok=True)
+
+
+def check_writable(option: str, name: str | Path | None) -> None:
+    """Makes the folder of a file that is to be written later, before the work that it is to hold.
+
+    Raises:
+        InputError: the file can't be written.
+    """
+    if not name:
+        return
+    path = Path(name)
+    try:
+        path.parent.mkdir(parents=True, exist_ok=True)
+    except OSError as error:
+        raise InputError(f"{option} {name}: {error.filename} can't be made ({error.strerror})") from None
+    if path.is_dir() or not os.access(path.parent, os.W_OK):
+        raise InputError(f"{option} {name}: {'a folder' if path.is_dir() else 'its folder is read-only'}")
 
 
 def write_json(path: Path, content: Any) -> None:

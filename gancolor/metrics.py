@@ -63,7 +63,12 @@ LEAST_MSE = 1e-10  # a single value of a 256 x 256 picture off by one level of 2
 def psnr(picture: Tensor, truth: Tensor) -> Tensor:
     """Peak signal-to-noise ratio [dB], (B,): 10 log10(1 / MSE), the MSE over a picture's pixels and channels; 100 for
     equal pictures, so that one photograph that is grey itself does not make a mean infinite."""
-    return -10 * (picture - truth).square().mean(dim=(-3, -2, -1)).clamp(min=LEAST_MSE).log10()
+    return psnr_of(mse(picture, truth))
+
+
+def psnr_of(error: Tensor) -> Tensor:
+    """PSNR [dB] of mean squared errors in levels of 0..255."""
+    return -10 * (error / 255**2).clamp(min=LEAST_MSE).log10()
 
 
 def mse(picture: Tensor, truth: Tensor) -> Tensor:
@@ -75,7 +80,7 @@ def mse(picture: Tensor, truth: Tensor) -> Tensor:
 
 WINDOW, SIGMA = 11, 1.5  # of SSIM's Gaussian [pixels]
 C1, C2 = 0.01**2, 0.03**2
-BLOCK = 64  # pixels that a product of matrices blurs at once
+BLOCK = 32  # pixels that a product of matrices blurs at once
 
 
 def ssim(picture: Tensor, truth: Tensor) -> Tensor:
@@ -144,8 +149,7 @@ def ciede2000(lab: Tensor, truth: Tensor) -> Tensor:
     a_1, a_2 = a_1 * stretch, a_2 * stretch
     c_1, c_2 = _length(a_1, b_1), _length(a_2, b_2)
     hue, turn = (torch.remainder(torch.atan2(b, a), math.tau) for a, b in ((a_1, b_1), (a_2, b_2)))
-    turn = turn - hue
-    turn = turn - math.tau * (turn / math.tau).round()  # the short way round
+    turn = _short_way(turn - hue)
     hue, chroma = hue + turn / 2, (c_1 + c_2) / 2
     t = (
         1 - 0.17 * torch.cos(hue - math.radians(30)) + 0.24 * torch.cos(2 * hue)
@@ -155,11 +159,16 @@ def ciede2000(lab: Tensor, truth: Tensor) -> Tensor:
     d_l = (l_2 - l_1) / (1 + 0.015 * from_middle / (20 + from_middle).sqrt())
     d_c = (c_2 - c_1) / (1 + 0.045 * chroma)
     d_h = 2 * (c_1 * c_2).sqrt() * torch.sin(turn / 2) / (1 + 0.015 * chroma * t)
-    from_blue = (torch.remainder(hue, math.tau) * (180 / math.pi) - 275) / 25
+    from_blue = _short_way(hue - math.radians(275)) / math.radians(25)
     blueness = torch.exp(-from_blue.square().clamp(max=80))  # less would be a denormal number, which CPUs are slow with
     rotation = -2 * _share_of_chroma(chroma) * torch.sin(math.radians(60) * blueness)
     squared = d_l.square() + d_c.square() + d_h.square() + rotation * d_c * d_h
     return squared.clamp(min=0).sqrt().mean(dim=(-2, -1))
+
+
+def _short_way(angle: Tensor) -> Tensor:
+    """The angle, less whole turns: -pi..pi."""
+    return angle - math.tau * (angle / math.tau).round()
 
 
 def _length(a: Tensor, b: Tensor) -> Tensor:
@@ -195,6 +204,12 @@ def colorfulness(picture: Tensor) -> Tensor:
     sqrt(s_rg^2 + s_yb^2) + 0.3 sqrt(m_rg^2 + m_yb^2) of the signed rg = R - G and yb = (R + G) / 2 - B, on 0..255.
     """
     return _colorfulness(_opponents(picture))
+
+
+def both_colorfulnesses(picture: Tensor) -> Tensor:
+    """`colorfulness` and `colorfulness_ddcolor`, (B, 2), with what they share computed once."""
+    opponents = _opponents(picture)
+    return torch.stack([_colorfulness(opponents), _colorfulness(opponents.abs())], dim=-1)
 
 
 def colorfulness_ddcolor(picture: Tensor) -> Tensor:

@@ -11,6 +11,7 @@ from gancolor.data.decode import Fit, UndecodableError, upright_size
 from gancolor.data.sources import Item, PhotoFile, list_photographs
 from gancolor.errors import InputError
 
+NAMELESS = "no picture of its name"
 SAME_SHAPE = 0.02  # of the aspect; networks round sizes to multiples of 8 or 32
 
 
@@ -75,7 +76,7 @@ class Predictions:
         files, sizes = self._match(), Counter[str]()
         for item in self.items:
             if item.name not in files:
-                self.missing[item.name] = "no picture of its name"
+                self.missing[item.name] = NAMELESS
                 continue
             try:
                 kind = _compare(files[item.name], item)
@@ -85,7 +86,7 @@ class Predictions:
             sizes[kind] += 1
             self.found.append(Prediction(files[item.name], item))
         if not self.found:
-            name, reason = next(iter(self.missing.items()))
+            name, reason = min(self.missing.items(), key=lambda item: item[1] == NAMELESS)  # another one tells more
             raise InputError(
                 f"--predictions {self.name}={self.folder}: none of its pictures is of one of the photographs "
                 f"({name}: {reason}); they are matched by file name, whatever the suffix"

@@ -35,9 +35,15 @@ class Protocol:
             return shuffled(items, 0)[: self.limit]
         return sorted(items, key=lambda item: (item.name.rsplit("/", 1)[-1], item.name))[: self.limit]
 
-    def describe(self, size: int) -> dict[str, Any]:
-        """What a result says of it."""
+    def describe(self, size: int, limit: int | None = None, seed: int = 0) -> dict[str, Any]:
+        """What a result says of it.
+
+        Args:
+            limit: --data.val_limit: so many of the photographs, of a shuffle with this seed.
+        """
         files = "all" if self.limit is None else f"the first {self.limit} by {self.order}"
+        if limit is not None:
+            files += f", of them {limit} by a shuffle with seed {seed}"
         part = "centre square" if self.fit == "crop" else "whole photograph, squashed to a square"
         return {
             "size": size,

@@ -25,7 +25,6 @@ from gancolor.errors import InputError
 from gancolor.files import file_digest, write_json
 from gancolor.models import build_generator
 from gancolor.options import flatten
-from gancolor.report import sample_indices
 from gancolor.statistics import Mean, mean_of, summarize
 
 FORMAT = 1
@@ -152,6 +151,12 @@ def load_result(path: Path) -> Result:
             for name, scores in content["scores"].items()
         }
         names, classes, indices = content["names"], content["classes"], content["samples"]["indices"]
+        described = [*content["about"].values(), *content["whole"].values(), content["made"], content["protocol"]]
+        named = isinstance(content["protocol"].get("name"), str) and isinstance(content["protocol"].get("size"), int)
+        if not named or not all(isinstance(part, dict) for part in described):
+            raise ValueError
+        if len(set(names)) < len(names) or len(classes) not in (0, len(names)):
+            raise ValueError
         result = Result(
             content["protocol"], content["source"], names, content["files"], classes, systems, indices, content["made"]
         )
@@ -180,12 +185,11 @@ def make_result(
     """
     for name, batch in pictures.items():
         systems[name].samples = [_webp(picture) for picture in batch.cpu()]
-    listed = [f"{name} {content}" for name, content in zip(photographs.names, photographs.contents, strict=True)]
     return Result(
         protocol,
         source,
         photographs.names,
-        hashlib.sha256("\n".join(sorted(listed)).encode("utf-8", "backslashreplace")).hexdigest(),
+        photographs.contents_digest,
         [classes[label] for label in photographs.labels.tolist()] if classes else [],
         systems,
         gallery_indices(photographs).tolist(),
@@ -194,8 +198,11 @@ def make_result(
 
 
 def gallery_indices(photographs: Photographs) -> Tensor:
-    """The photographs that pictures are kept of, int64, always the same of the same photographs."""
-    return sample_indices(len(photographs), GALLERY)
+    """The photographs that pictures are kept of, int64, always the same of the same photographs in whatever order."""
+    drawn = sorted(
+        range(len(photographs)), key=lambda index: hashlib.sha256(photographs.names[index].encode()).digest()
+    )
+    return torch.tensor(sorted(drawn[:GALLERY]), dtype=torch.int64)
 
 
 def describe_generator(path: Path, about: Mapping[str, Any]) -> dict[str, Any]:
@@ -216,10 +223,27 @@ def describe_generator(path: Path, about: Mapping[str, Any]) -> dict[str, Any]:
         "stage": about["stage"],
         "trained_on": about["data"]["source"],
         "options": flatten(about["config"]),
+        "without_effect": _without_effect(flatten(about["config"]), built["options"]),
         "parameters": count_parameters(generator),
         "macs": count_macs(generator, MACS_SIZE),
         **read_training(path.parent / "metrics.jsonl", about["effective_batch"], about["step"]),
     }
+
+
+def _without_effect(options: Mapping[str, Any], built: Mapping[str, Any]) -> list[str]:
+    """Options that change nothing, given the others.
+
+    Args:
+        built: what the generator was built with.
+    """
+    game = options["loss.gan"] or options["loss.feature_matching"]
+    idle = [name for name in options if name.startswith("generator.") and name.removeprefix("generator.") not in built]
+    if not options["loss.perceptual"]:
+        idle += ["loss.perceptual_network", "loss.perceptual_weights"]
+    if not game:
+        idle += [name for name in options if name.startswith("discriminator.")]
+        idle += ["loss.gan_mode", "loss.gradient_penalty", "loss.r1", "optim.lr_d"]
+    return idle
 
 
 def read_training(record: Path, effective_batch: int, until: int) -> dict[str, Any]:

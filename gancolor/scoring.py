@@ -18,12 +18,11 @@ from gancolor.metrics import (
     METRICS,
     Metric,
     Trunk,
+    both_colorfulnesses,
     ciede2000,
-    colorfulness,
-    colorfulness_ddcolor,
     lpips,
     mse,
-    psnr,
+    psnr_of,
     raw_accuracy,
     ssim,
     within_gamut,
@@ -34,7 +33,8 @@ Scores = dict[str, Tensor]  # metric -> one value a photograph, float32 (N,) on 
 # sees their lightness alone, the second says it all.
 System = Callable[[Tensor, Tensor], "Colorized"]
 
-PAIRED = ("psnr", "ssim", "mse", "ciede2000", "auc", "colorfulness_difference", "colorfulness", "colorfulness_ddcolor")
+OWN = ("colorfulness", "colorfulness_ddcolor")  # of a picture alone, without the truth
+PAIRED = ("psnr", "ssim", "mse", "ciede2000", "auc", "colorfulness_difference", *OWN)
 
 
 @dataclass(frozen=True)
@@ -136,7 +136,7 @@ def score(
                 for name in systems:
                     features[name].append(embed(made[name].pictures))
                 features["truth"].append(embed(truth))
-    names = {name: [*PAIRED, *networks, "in_gamut"] for name in systems} | {"truth": [*PAIRED[-2:]]}
+    names = {name: [*PAIRED, *networks, "in_gamut"] for name in systems} | {"truth": [*OWN]}
     scores = {name: _gather(rows[name], columns, len(photographs), hardware) for name, columns in names.items()}
     gathered = {
         name: distributed.gather_shares(torch.cat(found), len(photographs)).cpu()
@@ -161,13 +161,13 @@ def _judge(truth: Tensor, made: tuple[Tensor, ...]) -> list[Tensor]:
     and the truth's own (B, 2). What depends on the truth alone is computed once."""
     with torch.inference_mode():
         true, true_lab = to_float(truth), uint8_to_lab(truth)
-        own = torch.stack([colorfulness(true), colorfulness_ddcolor(true)], dim=1)
+        own = both_colorfulnesses(true)
         tables = []
         for pictures in made:
             picture, lab = to_float(pictures), uint8_to_lab(pictures)
-            colour = colorfulness(picture)
-            values = [psnr(picture, true), ssim(picture, true), mse(picture, true), ciede2000(lab, true_lab)]
-            values += [raw_accuracy(lab, true_lab), colour - own[:, 0], colour, colorfulness_ddcolor(picture)]
+            error, colours = mse(picture, true), both_colorfulnesses(picture)
+            values = [psnr_of(error), ssim(picture, true), error, ciede2000(lab, true_lab), raw_accuracy(lab, true_lab)]
+            values += [colours[:, 0] - own[:, 0], *colours.unbind(dim=1)]
             tables.append(torch.stack(values, dim=1))
         return [*tables, own]
 

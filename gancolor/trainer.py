@@ -196,6 +196,8 @@ class Trainer:
     def _evaluate(self) -> None:
         """Scores the averaged generator, draws the sample grid, and keeps the generator if it is the stage's best."""
         stage = self.timeline.stage(self.done - 1)
+        if self.meter.steps:
+            self.recent = self.meter.read(self.batches.effective_batch)
         distributed.share_buffers(self.players.ema)
         improved = self.validation.evaluate(self.players.ema, stage, self.done)
         if distributed.is_main():
@@ -260,14 +262,14 @@ class Trainer:
 
     def _result(self) -> Result:
         """The last evaluation's, by protocol native, with the generator's costs and the record of its training."""
-        validation, arch = self.validation, self.config.arch
+        validation, arch, data = self.validation, self.config.arch, self.config.data
         about = describe_generator(self.run.generator, self._about())
         systems = {
             "grey": SystemResult(validation.grey_scores),
             arch: SystemResult(validation.scores, about=about),
             "truth": SystemResult(validation.truth_scores),
         }
-        protocol = {"name": "native", **PROTOCOLS["native"].describe(self.config.data.size)}
+        protocol = {"name": "native", **PROTOCOLS["native"].describe(data.size, data.val_limit, self.config.seed)}
         pictures = validation.pictures(arch, self.players.ema, gallery_indices(self.data.val))
         source = self.data.source
         return make_result(protocol, source.name, self.data.val, source.classes, systems, pictures)

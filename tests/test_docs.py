@@ -24,6 +24,11 @@ def test_every_metric_and_protocol_is_in_the_documents_in_order():
     assert rows("evaluation.md", "Protocols") == list(PROTOCOLS)
 
 
+def test_ranks_are_by_every_metric_that_says_more_of_a_system_than_of_the_photographs():
+    told = {name for name, kind in METRICS.items() if kind.better != "neither"}
+    assert set(RANKING) == told - {"gain", "in_gamut"}  # gain ranks as psnr does; all of grey is in gamut
+
+
 @pytest.mark.parametrize("metrics", [RANKING, EvalConfig.__annotations__["best_metric"].__args__])
 def test_what_can_be_ranked_by_has_a_better_end(metrics):
     for metric in metrics:

@@ -15,16 +15,18 @@ from scored import photographs_of
 from toys import make_generator
 
 from gancolor.checkpoint import describe, export_generator
-from gancolor.config import TrainConfig
+from gancolor.config import LossConfig, TrainConfig
 from gancolor.cost import count_macs, count_parameters
 from gancolor.data.photographs import load_photographs
 from gancolor.data.sources import find_source, list_photographs
 from gancolor.errors import InputError
-from gancolor.options import to_dict
+from gancolor.models import generator_options
+from gancolor.options import flatten, to_dict
 from gancolor.results import (
     FORMAT,
     GALLERY,
     SystemResult,
+    _without_effect,
     describe_generator,
     gallery_indices,
     load_result,
@@ -249,3 +251,20 @@ def test_demo_has_a_digest_too(tmp_path):
         plain(load_photographs(find_source("demo", demo_photos=count).val, 16, tmp_path)).files for count in (50, 120)
     ]
     assert len(set(found)) == 2 and all(len(digest) == 64 for digest in found)
+
+
+@pytest.mark.parametrize(
+    ("given", "idle"),
+    [
+        ({"arch": "polychromify"}, {"generator.backbone", "generator.width", "loss.perceptual_weights"}),
+        ({"loss": LossConfig(gan=0)}, {"discriminator.width", "loss.gan_mode", "optim.lr_d", "loss.r1"}),
+        ({"loss": LossConfig(perceptual=1.0)}, {"generator.backbone"}),
+    ],
+)
+def test_options_without_effect_are_told(given, idle):
+    config = TrainConfig(**{"arch": "ugan", **given})
+    built = dict.fromkeys(generator_options(config.arch))
+    found = _without_effect(flatten(config), built)
+    assert idle <= set(found) and not {"seed", "arch", "loss.l1", "optim.lr_g", "data.size"} & set(found)
+    assert ("loss.perceptual_weights" in found) == (not config.loss.perceptual)
+    assert ("discriminator.layers" in found) == (not config.loss.gan)

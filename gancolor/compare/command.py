@@ -9,6 +9,7 @@ from gancolor.compare.comparison import Comparison
 from gancolor.compare.inputs import compare, find_results
 from gancolor.compare.page import write_page
 from gancolor.compare.table import seeds_table, terminal_table, write_csv
+from gancolor.files import check_writable
 
 
 def run_compare(paths: Sequence[Path], metric: str, csv: Path | None, html: Path | None) -> int:
@@ -18,6 +19,8 @@ def run_compare(paths: Sequence[Path], metric: str, csv: Path | None, html: Path
     Raises:
         InputError: there is nothing to compare.
     """
+    for option, file in (("--csv", csv), ("--html", html)):
+        check_writable(option, file)
     results, problems = find_results(paths)
     comparisons, notes = compare(results, metric)
     for line in [*problems, *notes]:
@@ -26,9 +29,6 @@ def run_compare(paths: Sequence[Path], metric: str, csv: Path | None, html: Path
         print(f"\n{headline(comparison)}\n{terminal_table(comparison)}")
         if seeds := seeds_table(comparison):
             print(f"\n{seeds}")
-    for file in (csv, html):
-        if file:
-            file.parent.mkdir(parents=True, exist_ok=True)
     if csv:
         write_csv(csv, comparisons)
         print(f"wrote {csv}")

@@ -46,7 +46,20 @@ class Member:
     def options(self) -> dict[str, Any]:
         """What makes it the system that it is; runs that differ in their seeds alone are one system."""
         options = self.about.get("options", {})
-        return {name: value for name, value in options.items() if not name.startswith(NOT_THE_SYSTEM)}
+        return {
+            name: value for name, value in options.items()
+            if not name.startswith(NOT_THE_SYSTEM) and name not in self.about.get("without_effect", ())
+        }  # fmt: skip
+
+    @property
+    def state(self) -> tuple[str, str]:
+        """How far it was trained: seeds of one system are equally far."""
+        return self.about.get("stage", ""), Path(self.about.get("checkpoint", "")).name
+
+    @property
+    def place(self) -> str:
+        """Where its checkpoint lies, in short; of other systems, nothing."""
+        return "/".join(Path(self.about.get("checkpoint", "")).parts[-2:])
 
 
 @dataclass(frozen=True)
@@ -163,13 +176,18 @@ def _distinct(members: list[Member]) -> list[Member]:
 def _systems(members: list[Member]) -> list[list[Member]]:
     """Runs that differ in their seeds alone are one system. Two checkpoints of one run have the same seed: they are
     two."""
+
+    def belongs(member: Member, group: list[Member]) -> bool:
+        same = member.options == group[0].options and member.state == group[0].state
+        return same and member.seed not in [other.seed for other in group]
+
     groups: list[list[Member]] = []
     for member in members:
-        group = next((g for g in groups if member.options and member.options == g[0].options), None)
-        if group is not None and member.seed not in [other.seed for other in group]:
-            group.append(member)
-        else:
+        group = next((group for group in groups if member.options and belongs(member, group)), None)
+        if group is None:
             groups.append([member])
+        else:
+            group.append(member)
     return groups
 
 
@@ -191,11 +209,14 @@ def _name(member: Member, varying: list[str], groups: Sequence[list[Member]]) ->
 
 
 def _unique(names: list[str], groups: Sequence[list[Member]]) -> list[str]:
-    """Names of which two are the same, with where they come from."""
-    return [
-        f"{name} ({group[0].origin})" if names.count(name) > 1 else name
-        for name, group in zip(names, groups, strict=True)
-    ]
+    """Names of which two are the same, with where they come from: the checkpoint, the file, or at last a number."""
+    tellings = ([group[0].place for group in groups], [group[0].origin for group in groups], map(str, range(1, 10**6)))
+    for places in tellings:
+        names = [
+            f"{name} ({place})" if place and names.count(name) > 1 else name
+            for name, place in zip(names, places, strict=False)
+        ]
+    return names
 
 
 def _entry(name: str, members: list[Member]) -> Entry:

@@ -1,5 +1,6 @@
 """What `gancolor compare` is given: run folders, folders of runs, and results, sorted into those that compare."""
 
+import json
 from collections.abc import Iterable
 from pathlib import Path
 
@@ -22,8 +23,9 @@ def find_results(paths: Iterable[Path]) -> tuple[dict[str, Result], list[str]]:
             notes.append(f"{path}: no such file or folder")
         elif path.is_dir():
             found = sorted(path.rglob("results.json"))
-            runs = {record.parent for record in path.rglob("environment.json")}
-            unfinished = sorted(runs - {file.parent for file in found})
+            below = (config for config in path.rglob("config.yaml") if "wandb" not in config.relative_to(path).parts)
+            runs = {config.parent for config in below}
+            unfinished = sorted(runs - {file.parent for file in found} - _stopped_early(path))
             for folder in unfinished:
                 notes.append(
                     f"{folder}: not finished, so without results; evaluate.py {folder} --json FILE scores it as it is"
@@ -37,6 +39,15 @@ def find_results(paths: Iterable[Path]) -> tuple[dict[str, Result], list[str]]:
     if not results:
         raise InputError("; ".join(notes) or "nothing to compare")
     return results, notes
+
+
+def _stopped_early(folder: Path) -> set[Path]:
+    """The runs that a sweep has stopped early: they are as they should be."""
+    journal = folder / "sweep.json"
+    if not journal.is_file():
+        return set()
+    trials = json.loads(journal.read_text(encoding="utf-8"))["trials"]
+    return {folder / trial["folder"] for trial in trials if trial["status"] == "stopped early"}
 
 
 def _read(file: Path, results: dict[str, Result], notes: list[str]) -> None:
@@ -68,12 +79,15 @@ def compare(results: dict[str, Result], metric: str) -> tuple[list[Comparison], 
     return comparisons, notes
 
 
-def sweep_table(folders: dict[str, Path]) -> str:
+def sweep_table(folders: Iterable[Path], metric: str) -> str:
     """The table of a sweep's finished runs, with costs, in Markdown; one for each set of runs that compare.
 
     Args:
-        folders: name -> run's folder.
+        metric: to rank by; psnr where runs have none of it.
     """
-    results, _ = find_results(folders.values())
-    comparisons, _ = compare(results, "psnr")
+    results, _ = find_results(folders)
+    try:
+        comparisons, _ = compare(results, metric)
+    except InputError:
+        comparisons, _ = compare(results, "psnr")
     return "\n\n".join(cost_table(comparison) for comparison in comparisons)

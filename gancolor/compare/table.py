@@ -35,6 +35,8 @@ def behind(comparison: Comparison, entry: Entry) -> str:
     if gap is None:
         return ""
     digits = METRICS[comparison.metric].digits
+    if gap.low != gap.low:  # a single photograph
+        return f"{gap.mean:.{digits}f}"
     mark = "" if gap.certain else "~ "
     return f"{mark}{gap.mean:.{digits}f} [{gap.low:.{digits}f}, {gap.high:.{digits}f}]"
 

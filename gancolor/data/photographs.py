@@ -58,6 +58,12 @@ class Photographs:
     def size(self) -> int:
         return self.pictures.shape[-1]
 
+    @property
+    def contents_digest(self) -> str:
+        """sha256 of names and contents, in whatever order: the same on every machine."""
+        listed = sorted(f"{name} {content}" for name, content in zip(self.names, self.contents, strict=True))
+        return hashlib.sha256("\n".join(listed).encode("utf-8", "backslashreplace")).hexdigest()
+
     def take(self, indices: Tensor) -> Tensor:
         """uint8 (len(indices), 3, S, S), on the device where the photographs are."""
         return self.pictures[self.rows[indices].to(self.pictures.device)]

@@ -43,9 +43,15 @@ class Journal:
         except Timeout:
             raise InputError(f"--out {folder}: another process runs a sweep in this folder") from None
         if self._path.is_file():
-            kept = json.loads(self._path.read_text(encoding="utf-8"))
-            self._check(kept)
-            self.trials = [Trial(**trial) for trial in kept["trials"]]
+            try:
+                kept = json.loads(self._path.read_text(encoding="utf-8"))
+                self.trials = [Trial(**trial) for trial in kept["trials"]]
+                before = {key: kept[key] for key in self._about}
+            except (ValueError, KeyError, TypeError):
+                raise InputError(
+                    f"{self._path}: damaged; remove it to start the sweep anew, or give another --out"
+                ) from None
+            self._check(before)
 
     def save(self) -> None:
         write_json(self._path, self._about | {"trials": [asdict(trial) for trial in self.trials]})

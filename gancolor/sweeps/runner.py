@@ -282,13 +282,15 @@ def _last_line(log: Path) -> str:
 
 def _write_table(sweep: SweepFile, journal: Journal) -> None:
     """Writes the table of the runs that are done, and says which is best and which are not in it."""
+    from gancolor.cli import RANKING
     from gancolor.compare.inputs import sweep_table  # brings torch
     from gancolor.run import Run
 
     done = {trial.name: journal.folder_of(trial) for trial in journal.trials if trial.status == "done"}
-    finished = {name: folder for name, folder in done.items() if Run(folder).results.is_file()}
+    finished = [folder for folder in done.values() if Run(folder).results.is_file()]
     if finished:
-        table = sweep_table(finished)
+        rank_by = sweep.metric.name.removeprefix("val/") if sweep.metric else "psnr"
+        table = sweep_table(finished, rank_by if rank_by in RANKING else "psnr")
         path = journal.folder / "table.md"
         write_atomically(path, lambda beside: beside.write_text(table + "\n", encoding="utf-8"))
         print(f"\n{table}\n\ntable  {path}")

@@ -160,6 +160,33 @@ def test_two_checkpoints_of_one_run_are_two_systems():
     finished, best = (made_run("ugan", seed=1) for _ in range(2))
     finished |= {"sha256": "a", "checkpoint": "runs/one/generator.safetensors"}
     best |= {"sha256": "b", "checkpoint": "runs/one/best.safetensors"}
-    comparison = Comparison({"a.json": made_result({"ugan": finished}), "b.json": made_result({"ugan": best})})
-    assert sorted(names(comparison)) == ["ugan (a.json)", "ugan (b.json)"]
-    assert not any(entry.seeds for entry in comparison.entries)
+    two = {"a.json": made_result({"ugan": finished}), "b.json": made_result({"ugan": best})}
+    one = {"a.json": made_result({"runs/one": finished, "best": best})}
+    for results in (one, two):
+        comparison = Comparison(results)
+        assert sorted(names(comparison)) == ["ugan (one/best.safetensors)", "ugan (one/generator.safetensors)"]
+        assert not any(entry.seeds for entry in comparison.entries)
+        assert list(comparison.behind) == names(comparison)[1:]
+
+
+@pytest.mark.parametrize("other", [{"stage": "pretrain"}, {"checkpoint": "runs/two/best.safetensors"}])
+def test_seeds_that_were_trained_unequally_far_are_not_one_system(other):
+    how = {"stage": "adversarial", "checkpoint": "runs/two/generator.safetensors"}
+    runs = {
+        "a.json": made_run(seed=1) | how,
+        "b.json": made_run(seed=2) | how,
+        "c.json": made_run(seed=3) | how | other,
+    }
+    comparison = Comparison({origin: made_result({"ugan": about}) for origin, about in runs.items()})
+    assert sorted(len(entry.members) for entry in comparison.entries) == [1, 2]
+
+
+def test_options_without_effect_neither_name_nor_part_systems():
+    """A run of no perceptual loss is what it is whatever that loss would have been computed with."""
+    runs = [
+        made_run(seed=seed, **{"loss.perceptual_weights": weights}) | {"without_effect": ["loss.perceptual_weights"]}
+        for seed, weights in enumerate(("imagenet", "random"))
+    ]
+    comparison = Comparison({f"{run['sha256']}.json": made_result({"ugan": run}) for run in runs})
+    (entry,) = comparison.entries
+    assert entry.name == "ugan" and len(entry.members) == 2 and comparison.varying == []

@@ -1,3 +1,5 @@
+import json
+
 import pytest
 from made_results import made_result, made_run
 
@@ -11,10 +13,10 @@ def runs(tmp_path):
     for number in (1, 2):
         folder = tmp_path / "runs" / f"run {number}"
         folder.mkdir(parents=True)
-        (folder / "environment.json").touch()
+        (folder / "config.yaml").touch()
         made_result({"ugan": made_run(place=number, **{"loss.l1": number})}, seed=number).save(folder / "results.json")
     (tmp_path / "runs" / "stopped").mkdir()
-    (tmp_path / "runs" / "stopped" / "environment.json").touch()
+    (tmp_path / "runs" / "stopped" / "config.yaml").touch()
     made_result({"tool": {"pictures": "there"}}).save(tmp_path / "tool.json")
     return tmp_path / "runs"
 
@@ -43,6 +45,17 @@ def test_what_has_no_results_is_noted_and_the_rest_goes_on(runs, tmp_path):
         f"{tmp_path / 'empty'}: no run's folder, and none in it",
     ]
     assert notes[3].startswith(f"{damaged}: no result of evaluate.py") and len(notes) == 4
+
+
+def test_what_is_as_it_should_be_without_results_is_passed_over(runs):
+    """Runs that a sweep has stopped early, and Weights & Biases' own files in a run's folder."""
+    theirs = runs / "run 1" / "wandb" / "run-x" / "files"
+    theirs.mkdir(parents=True)
+    (theirs / "config.yaml").touch()
+    trials = [{"folder": "stopped", "status": "stopped early"}, {"folder": "run 1", "status": "done"}]
+    (runs / "sweep.json").write_text(json.dumps({"trials": trials}))
+    results, notes = find_results([runs])
+    assert len(results) == 2 and notes == []
 
 
 def test_nothing_at_all_is_refused_with_the_reasons(runs, tmp_path):
@@ -75,7 +88,7 @@ def test_systems_without_the_metric_are_noted_and_none_with_it_is_refused():
 
 
 def test_sweeps_table_is_of_its_finished_runs_with_costs(runs):
-    table = sweep_table({path.name: path for path in sorted(runs.iterdir())})
+    table = sweep_table(sorted(runs.iterdir()), "psnr")
     heading, rule, *rows = table.splitlines()
     assert "parameters" in heading and "MACs at 256" in heading and "PSNR [dB]" in heading and set(rule) <= set("|-: ")
     assert [row.split("|")[1].strip() for row in rows] == ["grey", "ugan, loss.l1=1", "ugan, loss.l1=2", "truth"]

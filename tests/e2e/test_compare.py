@@ -20,7 +20,7 @@ def runs(commands, tmp_path_factory):
     for name, options in {"one": "--seed 1", "two": "--seed 2", "sharp": "--loss.l1 10"}.items():
         commands.tiny(folder / name, *OPTIONS, *options.split()).ok()
     (folder / "stopped").mkdir()
-    for name in ("environment.json", "best.safetensors"):
+    for name in ("config.yaml", "best.safetensors"):
         os.link(folder / "one" / name, folder / "stopped" / name)
     return folder
 
@@ -84,7 +84,8 @@ def test_missing_paths_are_noted_and_nothing_at_all_is_refused(compare, runs, tm
         ("RUN --metric colour", "'colour'"),
         ("RUN --nonsense", "--nonsense"),
         ("RUN --metric kid", "--metric kid: none of the results has it"),
-        ("RUN --csv RUN", "Is a directory"),
+        ("RUN --csv RUN", "a folder"),
+        ("RUN --html /dev/null/x.html", "--html /dev/null/x.html: "),
     ],
 )
 def test_bad_options_are_refused_in_one_line(compare, runs, words, named):

@@ -42,7 +42,8 @@ def test_perfect_pictures_alone_score_100_db(commands, photographs, read, tmp_pa
     result = commands.evaluate("--predictions", f"the tool={made}", *options).ok()
     assert "20 photographs, all, of " in result.out and re.search(r"^the tool +100\.00 ± 0\.00 ", result.out, re.M)
     content = read.json(tmp_path / "result.json")
-    assert content["about"]["the tool"] == {"pictures": str(made)} and len(content["names"]) == 20
+    about = content["about"]["the tool"]
+    assert about["pictures"] == str(made) and len(about["sha256"]) == 64 and len(content["names"]) == 20
     means = {metric: mean["mean"] for metric, mean in content["means"]["the tool"].items()}
     assert (means["psnr"], means["mse"], means["ciede2000"], means["auc"]) == (100, 0, 0, 100)
     assert means["ssim"] == pytest.approx(1) and means["colorfulness_difference"] == 0 and "in_gamut" not in means
@@ -169,7 +170,7 @@ def test_photographs_in_no_folders_have_no_classes(commands, finished):
 
 @pytest.mark.parametrize(
     ("weights", "named", "status"),
-    [("auto", "weights-inception-2015-12-05-6726825d.pth", 0), ("no/such.pth", "no/such.pth: no such file", 1)],
+    [("auto", "weights-inception-2015-12-05-6726825d.pth", 1), ("no/such.pth", "no/such.pth: no such file", 1)],
 )
 def test_fid_that_cannot_be_had_is_left_out(commands, finished, weights, named, status):
     result = commands.evaluate(finished[0], "--fid.weights", weights, *OFF, https_proxy="http://127.0.0.1:9")
