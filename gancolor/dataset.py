@@ -16,7 +16,8 @@ class Dataset:
 
     Attributes:
         train: all that could be decoded; `batches.kept` are those that are trained on.
-        digest: changes when any photograph does; names_digest: is the same for copies on several machines.
+        digest: changes when any photograph does, and is the same for copies of a folder; names_digest: of their names
+            and order.
 
     Raises:
         InputError: no photographs, none that can be decoded, or fewer than a batch.
@@ -35,7 +36,7 @@ class Dataset:
                     f"--data.source {config.source}: none of its {part} photographs can be decoded ({name}: {reason})"
                 )
         self.train = train.to(device, config.on_device)
-        self.digest = f"{self.train.digest} {self.val.digest}"
+        self.digest = f"{self.train.contents_digest} {self.val.contents_digest}"
         self.names_digest = hashlib.sha256("\n".join([*self.train.names, *self.val.names]).encode()).hexdigest()
         kept = self.train.colourful(config.min_colorfulness)
         self.batches = Batches(self.train, kept, config.batch_size, seed)

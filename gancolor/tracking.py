@@ -127,8 +127,8 @@ class Tracker:
         run, self._run = self._run, None
         try:
             if run is not None:
-                # SIGTERM is a machine's that is taken away, or an agent's that ends. SIGINT is a person's, or wandb's
-                # own, for a run that was stopped on the server: that one is not to come back.
+                # SIGTERM is a machine's that is taken away, or an agent's that ends; SIGINT a person's. An agent also
+                # terminates runs that the server has stopped: those it is the server's to leave alone.
                 if run.sweep_id and exit_code == 128 + signal.SIGTERM:
                     run.mark_preempting()
                 run.finish(exit_code=exit_code)

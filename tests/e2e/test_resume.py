@@ -1,5 +1,6 @@
 """Interrupted and started again: the same command goes on, and gets where it would have got."""
 
+import os
 import random
 import shlex
 import shutil
@@ -176,6 +177,16 @@ def test_changed_photographs_are_refused(commands, draw, tmp_path):
     draw(photographs, 1, seed=8)
     refused = commands.tiny(tmp_path / "run", *options)
     refused.refusal(str(photographs), "have changed", "another --out")
+
+
+def test_copied_photographs_are_the_same_ones(commands, draw, read, tmp_path):
+    """On another day, with other times of files, a run goes on."""
+    photographs = draw(tmp_path / "photographs", 8)
+    options = ["--data.source", photographs, "--epochs", "0.5"]
+    commands.tiny(tmp_path / "run", *options).ok()
+    for path in photographs.iterdir():
+        os.utime(path, (1, 1))
+    assert "resumed at step" in commands.tiny(tmp_path / "run", *options).ok().out
 
 
 def test_two_trainings_in_one_folder_are_refused(start, tmp_path):
