@@ -13,6 +13,7 @@ import reference
 import torch
 from measure import Contender, Row, Table, attempt, interleave
 from PIL import Image
+from torch import Tensor
 from training import StepSpec, as_torch_ships, forget
 
 from gancolor.color import rgb_to_lab, to_float
@@ -152,7 +153,8 @@ def measure_evaluation(files: list[PhotoFile], architectures: list[str], base: S
         coloured = scored.subset(scored.names[:COLOURED_PHOTOS])
         table = Table(
             f"Evaluation, {base.size} x {base.size}",
-            f"{', '.join(PAIRED)} of {len(scored)} photographs ({len(coloured)} where a generator colours them), "
+            f"{', '.join(PAIRED)} of two systems on {len(scored)} photographs (of one on {len(coloured)} where a "
+            "generator colours them), "
             "against scikit-image one by one on the CPU. Difference: the largest of a photograph's PSNR [dB], SSIM and "
             "CIEDE2000.",
             ["what", "device", "photos/s", "× reference (range)", "difference"],
@@ -173,9 +175,9 @@ def _evaluation_row(what: str, device: str, photographs: Photographs, base: Step
     mine: Callable[[], Scores]
     theirs: partial[np.ndarray]
     if what == METRICS_ALONE:
-        made = photographs.pictures.roll(1, dims=-1)  # each beside itself, moved by a pixel
-        mine = partial(_score_rolled, photographs, hardware)
-        theirs = partial(reference.score_pictures, list(made.permute(0, 2, 3, 1).numpy().copy()), truths)
+        made = _moved(photographs)
+        mine = partial(_score_moved, made, photographs, hardware)
+        theirs = partial(_score_moved_by_reference, made, truths)
     else:
         generator, _ = StepSpec(what, base.size, base.batch_size, device, base.seconds).networks()
         own, _ = StepSpec(what, base.size, base.batch_size, "cpu", base.seconds).networks()
@@ -196,7 +198,23 @@ def _evaluation_row(what: str, device: str, photographs: Photographs, base: Step
     }
 
 
-def _score_rolled(photographs: Photographs, hardware: Hardware) -> Scores:
-    """Pictures beside themselves, moved by a pixel."""
-    scores, _ = score({"rolled": lambda pictures, _: Colorized(pictures.roll(1, dims=-1))}, photographs, hardware)
-    return scores["rolled"]
+def _moved(photographs: Photographs) -> dict[str, Tensor]:
+    """Two systems, as an evaluation has at least (grey and a generator): the photographs moved by a pixel, and by two.
+    uint8 (N, 3, S, S) each."""
+    pictures = photographs.take(torch.arange(len(photographs)))
+    return {"one": pictures.roll(1, dims=-1), "two": pictures.roll(2, dims=-1)}
+
+
+def _score_moved(made: dict[str, Tensor], photographs: Photographs, hardware: Hardware) -> Scores:
+    def system(pictures: Tensor) -> Callable[[Tensor, Tensor], Colorized]:
+        return lambda _, indices: Colorized(pictures[indices].to(hardware.device))
+
+    scores, _ = score({name: system(pictures) for name, pictures in made.items()}, photographs, hardware)
+    return scores["one"]
+
+
+def _score_moved_by_reference(made: dict[str, Tensor], truths: list[np.ndarray]) -> np.ndarray:
+    one, _ = (
+        reference.score_pictures(list(pictures.permute(0, 2, 3, 1).numpy()), truths) for pictures in made.values()
+    )
+    return one
