@@ -44,14 +44,14 @@ class Evaluator:
         self.protocol = PROTOCOLS[config.protocol]
         self.size = self._choose_size()
         names = _names(config.checkpoints, self.abouts)
-        folders = _folders(config.predictions)
-        _check_names([*names, *folders])
+        self.folders = _folders(config.predictions)
+        _check_names([*names, *self.folders])
         self.generators = {
             name: load_generator(path, self.hardware.device) for name, path in zip(names, self.paths, strict=True)
         }
         self.source, items = self._choose_photographs()
         self.photographs = self._load(items)
-        self.predictions = self._load_predictions(folders, items)
+        self.predictions = self._load_predictions(items)
         self.networks, self.problems = load_networks(config.lpips, self.hardware.device, self.size)
         self.inception = self._load_inception()
 
@@ -113,13 +113,13 @@ class Evaluator:
             raise InputError(f"--data.source {self.source.name}: none of its photographs can be decoded")
         return photographs
 
-    def _load_predictions(self, folders: Mapping[str, Path], items: list[Item]) -> dict[str, Photographs]:
+    def _load_predictions(self, items: list[Item]) -> dict[str, Photographs]:
         """Other tools' pictures, of the photographs that all of them have; the others are left out for all systems."""
         known = set(self.photographs.names)
         self.lacking: dict[str, str] = {}
         items = [item for item in items if item.name in known]
         loaded, common = {}, known
-        for name, folder in folders.items():
+        for name, folder in self.folders.items():
             found = Predictions(name, folder, items)
             loaded[name] = load_photographs(
                 found.found, self.size, self.config.data.cache, f"pictures of {name}", self.protocol.fit
@@ -132,7 +132,7 @@ class Evaluator:
                 print(f"{name} lacks {len(lacks)} of {len(items)}, left out for all systems: {_some(lacks)}")
             common = common & set(loaded[name].names)
         if not common:
-            raise InputError(f"no photograph has a picture of each of {', '.join(folders)}: score them one by one")
+            raise InputError(f"no photograph has a picture of each of {', '.join(self.folders)}: score them one by one")
         if len(common) < len(self.photographs):
             self.photographs = self.photographs.subset([name for name in self.photographs.names if name in common])
         return {name: made.subset(self.photographs.names) for name, made in loaded.items()}
@@ -162,9 +162,8 @@ class Evaluator:
             name: describe_generator(path, about)
             for name, path, about in zip(self.generators, self.paths, self.abouts, strict=True)
         }
-        folders = _folders(self.config.predictions)
         abouts |= {
-            name: {"pictures": str(folders[name]), "sha256": made.contents_digest}
+            name: {"pictures": str(self.folders[name]), "sha256": made.contents_digest}
             for name, made in self.predictions.items()
         }
         whole = {

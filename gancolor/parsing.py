@@ -6,7 +6,6 @@ import shutil
 import sys
 from argparse import Action
 from collections.abc import Sequence
-from difflib import get_close_matches
 from pathlib import Path
 from typing import Any, NoReturn
 
@@ -14,6 +13,7 @@ from jsonargparse import ArgumentParser, DefaultHelpFormatter, Namespace
 
 from gancolor.config import EvaluateConfig, TrainConfig
 from gancolor.data.public import PUBLIC
+from gancolor.errors import near
 from gancolor.options import default_out, flatten
 
 RECIPES = Path(__file__).resolve().parent.parent / "configs"
@@ -28,16 +28,16 @@ class _Parser(ArgumentParser):
         if found := re.search(r"Expected a typing.Literal\[(.*?)\]\. Got value: (\S+)", text):
             choices = [choice.strip(" '\"") for choice in found[1].split(",")]
             text = (
-                text[: found.start()] + f"no {found[2]!r}; choose from {', '.join(choices)}" + _near(found[2], choices)
+                text[: found.start()] + f"no {found[2]!r}; choose from {', '.join(choices)}" + near(found[2], choices)
             )
         elif found := re.search(r"Not of type (\w+): (\S+) does not conform to restriction (.*)", text):
             text = text[: found.start()] + f"{found[2]} is out of range: it must be {found[3].replace('v', '')}"
         elif found := re.match(r"unrecognized arguments: (.*)", text, re.IGNORECASE):
             unknown = found[1].split()[0]
-            text = f"no option {found[1]}" + _near(unknown.split("=")[0], list(self._option_string_actions))
+            text = f"no option {found[1]}" + near(unknown.split("=")[0], list(self._option_string_actions))
         elif found := re.match(r"(?:Group '(\S+)' does not accept option|Option) '(\S+)'", text):
             options = [option.lstrip("-") for option in self._option_string_actions]
-            text += _near(f"{found[1]}.{found[2]}" if found[1] else found[2], options)
+            text += near(f"{found[1]}.{found[2]}" if found[1] else found[2], options)
         print(f"{self.prog}: error: {text} (--help lists the options)", file=sys.stderr)
         sys.exit(2)
 
@@ -54,12 +54,6 @@ class _HelpFormatter(DefaultHelpFormatter):
     def add_argument(self, action: Action) -> None:
         if action.metavar != "CONFIG" or action.dest == "config":  # not the groups' own --data FILE and such
             super().add_argument(action)
-
-
-def _near(name: str, choices: list[str]) -> str:
-    same = [choice for choice in choices if choice.lower() == name.lower()]
-    near = same or get_close_matches(name, choices, n=3, cutoff=0.6)
-    return f"; did you mean {' or '.join(near)}?" if near else ""
 
 
 def _as_sweeps_write(argv: Sequence[str], config_class: type) -> list[str]:

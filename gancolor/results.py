@@ -8,6 +8,7 @@ import shlex
 import sys
 from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass, field
+from functools import cached_property
 from importlib.metadata import PackageNotFoundError, version
 from io import BytesIO
 from pathlib import Path
@@ -51,7 +52,7 @@ class SystemResult:
     about: dict[str, Any] = field(default_factory=dict)
     samples: list[bytes] = field(default_factory=list)
 
-    @property
+    @cached_property
     def means(self) -> dict[str, Mean]:
         """Each metric's mean with its interval; those of the set as a whole have none."""
         whole = {name: Mean(value, _NAN, _NAN) for name, value in self.whole.items()}
@@ -213,7 +214,7 @@ def describe_generator(path: Path, about: Mapping[str, Any]) -> dict[str, Any]:
         path: the checkpoint.
         about: what it says of itself (`checkpoint.describe`).
     """
-    built = about["generator"]
+    built, options = about["generator"], flatten(about["config"])
     generator = build_generator(built["arch"], **{**built["options"], "backbone_weights": "random"})
     return {
         "checkpoint": str(path),
@@ -222,8 +223,8 @@ def describe_generator(path: Path, about: Mapping[str, Any]) -> dict[str, Any]:
         "step": about["step"],
         "stage": about["stage"],
         "trained_on": about["data"]["source"],
-        "options": flatten(about["config"]),
-        "without_effect": _without_effect(flatten(about["config"]), built["options"]),
+        "options": options,
+        "without_effect": _without_effect(options, built["options"]),
         "parameters": count_parameters(generator),
         "macs": count_macs(generator, MACS_SIZE),
         **read_training(path.parent / "metrics.jsonl", about["effective_batch"], about["step"]),

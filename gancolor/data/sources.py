@@ -5,7 +5,6 @@ import sys
 import warnings
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
-from difflib import get_close_matches
 from functools import cache
 from pathlib import Path
 from tarfile import TarError
@@ -19,7 +18,7 @@ from gancolor.data.decode import PICTURE_SUFFIXES, Fit, decode, fit_square, upri
 from gancolor.data.demo import CLASSES as DEMO_CLASSES
 from gancolor.data.demo import draw_scene, scene_label
 from gancolor.data.public import PUBLIC
-from gancolor.errors import InputError
+from gancolor.errors import InputError, near
 from gancolor.files import file_digest
 
 VAL_FOLDERS = ("val", "valid", "validation", "test")
@@ -144,8 +143,7 @@ def find_source(
     elif source and Path(source).is_dir():
         found = _folder_source(Path(source), seed, val_fraction)
     else:
-        near = get_close_matches(source, ["demo", *PUBLIC], n=1)
-        hint = f"; did you mean {near[0]}?" if near else "."
+        hint = near(source, ["demo", *PUBLIC]) or "."
         raise InputError(
             f"--data.source {source}: no such folder, and no data set of that name{hint} "
             f"Give a folder of photographs, demo, or one of {', '.join(PUBLIC)}"

@@ -6,8 +6,7 @@ import re
 from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
-from gancolor.errors import InputError
-from gancolor.sweeps.parameters import near
+from gancolor.errors import InputError, near
 
 DEFAULT = ("${env}", "${interpreter}", "${program}", "${args}")
 JSON_FILE = "${args_json_file}"

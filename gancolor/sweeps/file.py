@@ -8,10 +8,10 @@ from typing import Any
 
 import yaml
 
-from gancolor.errors import InputError
+from gancolor.errors import InputError, near
 from gancolor.sweeps.command import DEFAULT, make_command
 from gancolor.sweeps.hyperband import Hyperband, make_hyperband
-from gancolor.sweeps.parameters import Choice, Parameter, make_parameter, near
+from gancolor.sweeps.parameters import Choice, Parameter, make_parameter
 
 METHODS = ("grid", "random", "bayes")
 SEARCHED = ("program", "method", "parameters", "metric", "command", "early_terminate")  # what says which runs there are

@@ -9,14 +9,13 @@ import math
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from decimal import Decimal
-from difflib import get_close_matches
 from typing import Any
 
 import numpy as np
 from numpy.typing import ArrayLike
 from scipy import stats
 
-from gancolor.errors import InputError
+from gancolor.errors import InputError, near
 
 DIGITS = 6  # significant ones of a number drawn
 TAILS = (0.01, 0.99)  # quantiles that stand for the ends of a distribution that has none
@@ -155,12 +154,6 @@ def make_parameter(spec: Any) -> Parameter:
     if missing := [key for key, default in keys.items() if default is None and key not in given]:
         raise InputError(f"{name} needs {' and '.join(missing)}")
     return build(**{**{key: default for key, default in keys.items() if default is not None}, **given})
-
-
-def near(name: Any, choices: Sequence[str] | Mapping[str, Any]) -> str:
-    """`; did you mean ...?` where choices are near, else nothing."""
-    found = get_close_matches(str(name), list(choices), n=3, cutoff=0.6)
-    return f"; did you mean {' or '.join(found)}?" if found else ""
 
 
 def _implied(spec: Mapping[str, Any]) -> str:

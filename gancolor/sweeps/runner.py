@@ -15,14 +15,13 @@ from functools import partial
 from pathlib import Path
 from typing import Any
 
-from gancolor.errors import InputError
+from gancolor.errors import InputError, near
 from gancolor.files import write_atomically
 from gancolor.sweeps.check import check
 from gancolor.sweeps.command import JSON_FILE, command_words
 from gancolor.sweeps.file import SweepFile, read_sweep_file
 from gancolor.sweeps.history import History, logged_names
 from gancolor.sweeps.journal import Journal
-from gancolor.sweeps.parameters import near
 from gancolor.sweeps.plan import Plan, Trial
 from gancolor.sweeps.search import Result
 

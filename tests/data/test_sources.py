@@ -208,7 +208,7 @@ def test_empty_part_of_a_split_is_refused_by_name(tmp_path, full, empty):
 
 @pytest.mark.parametrize(("wrong", "right"), [("imagenete", "imagenette"), ("pet", "pets"), ("dmo", "demo")])
 def test_missing_source_names_the_near_one(wrong, right):
-    with pytest.raises(InputError, match=rf"--data.source {wrong}: no such folder.*did you mean {right}\? Give"):
+    with pytest.raises(InputError, match=rf"--data.source {wrong}: no such folder.*did you mean {right}\b.*\? Give"):
         find_source(wrong)
 
 
