@@ -12,15 +12,12 @@ from kornia.color import lab_to_rgb as _lab_to_rgb
 from kornia.color import rgb_to_lab as _rgb_to_lab
 from torch import Tensor
 
-L_HALF_RANGE = 50.0  # L runs from 0 to 100
-AB_RANGE = 110.0  # |a| and |b| of sRGB colours stay under it: the largest is b = -107.86, of pure blue
-# Linear sRGB to XYZ over the white's, D65, with kornia's and scikit-image's digits.
+from gancolor.lab import AB_RANGE, KNEE, L_HALF_RANGE, RGB_TO_XYZ, SLOPE
+
+__all__ = ["AB_RANGE", "L_HALF_RANGE"]
+
 ROOTS_TO_LAB = torch.tensor([[0.0, 116.0, 0.0], [500.0, -500.0, 0.0], [0.0, 200.0, -200.0]])
 LAB_OF_BLACK = torch.tensor([[16.0], [0.0], [0.0]])
-KNEE = 0.008856  # of XYZ over the white's: below it Lab's cube root is a straight line
-RGB_TO_XYZ = torch.tensor(
-    [[0.412453, 0.357580, 0.180423], [0.212671, 0.715160, 0.072169], [0.019334, 0.119193, 0.950227]]
-) / torch.tensor([[0.95047], [1.0], [1.08883]])
 
 
 @contextmanager
@@ -64,9 +61,9 @@ def uint8_to_lab(picture: Tensor) -> Tensor:
         levels = torch.arange(256, device=picture.device) / 255
         linear = torch.where(levels > 0.04045, ((levels + 0.055) / 1.055) ** 2.4, levels / 12.92)
         values = linear.index_select(0, picture.flatten().int()).view(len(picture), 3, -1)
-        xyz = RGB_TO_XYZ.to(picture.device) @ values  # over the white's
+        xyz = torch.tensor(RGB_TO_XYZ, dtype=torch.float32, device=picture.device) @ values  # over the white's
         roots = xyz.clamp(min=KNEE).log_().div_(3).exp_()  # thrice as fast as a power
-        roots += xyz.sub_(KNEE).clamp_(max=0).mul_(7.787)
+        roots += xyz.sub_(KNEE).clamp_(max=0).mul_(SLOPE)
         return (ROOTS_TO_LAB.to(picture.device) @ roots - LAB_OF_BLACK.to(picture.device)).view(picture.shape)
 
 

@@ -1,0 +1,99 @@
+"""sRGB and CIELAB (D65) for photographs at full resolution: the colour space of `color`, on arrays of any library
+(NumPy, PyTorch on any device), so that colouring a photograph takes no PyTorch. float32 throughout.
+
+f is Lab's function of XYZ over the white's: L = 116 f(Y) - 16, a = 500 (f(X) - f(Y)), b = 200 (f(Y) - f(Z)); CIE 15.
+"""
+
+from typing import Any
+
+import numpy as np
+from array_api_compat import array_namespace, device
+
+Array = Any  # of NumPy, PyTorch or another library that follows the array API standard
+
+L_HALF_RANGE = 50.0  # L runs from 0 to 100
+AB_RANGE = 110.0  # |a| and |b| of sRGB colours stay under it: the largest is b = -107.86, of pure blue
+KNEE = 0.008856  # of XYZ over the white's: below it f is a straight line
+SLOPE = 7.787  # of that line
+F_KNEE = SLOPE * KNEE + 16 / 116
+# Linear sRGB to XYZ over the white's, D65, with kornia's and scikit-image's digits.
+RGB_TO_XYZ = np.array([[0.412453, 0.357580, 0.180423], [0.212671, 0.715160, 0.072169], [0.019334, 0.119193, 0.950227]])
+RGB_TO_XYZ /= np.array([[0.95047], [1.0], [1.08883]])
+XYZ_TO_RGB = np.linalg.inv(RGB_TO_XYZ)
+SPILL = 1e-4  # of linear sRGB beyond 0..1: not seen in 8 bits, and what rounding leaves of greys
+STEPS = 4  # of false position towards the gamut's boundary: then it is closer than 8 bits tell
+
+
+def decode(rgb: Array) -> Array:
+    """Linear light of sRGB values in [0, 1] (IEC 61966-2-1)."""
+    xp = array_namespace(rgb)
+    return xp.where(rgb > 0.04045, ((rgb + 0.055) / 1.055) ** 2.4, rgb / 12.92)
+
+
+def encode(linear: Array) -> Array:
+    """sRGB values of linear light, clipped to [0, 1]."""
+    xp = array_namespace(linear)
+    linear = linear.clip(0.0, 1.0)
+    return xp.where(linear > 0.0031308, 1.055 * linear ** (1 / 2.4) - 0.055, 12.92 * linear)
+
+
+def f(ratio: Array) -> Array:
+    """Lab's f of XYZ over the white's."""
+    # Power and line meet at the knee, so each can stop there and be added; a choice by mask takes ten times as long.
+    above = ratio.clip(KNEE, None)
+    root = np.cbrt(above) if isinstance(above, np.ndarray) else above ** (1 / 3)
+    return root + SLOPE * (ratio - KNEE).clip(None, 0.0)
+
+
+def inverse_f(value: Array) -> Array:
+    """XYZ over the white's of Lab's f."""
+    above = value.clip(F_KNEE, None)
+    return above * above * above + (1 / SLOPE) * (value - F_KNEE).clip(None, 0.0)
+
+
+def luminance(linear: Array) -> Array:
+    """Y of linear sRGB (..., 3, H, W): (..., H, W)."""
+    red, green, blue = RGB_TO_XYZ[1].tolist()
+    return red * linear[..., 0, :, :] + green * linear[..., 1, :, :] + blue * linear[..., 2, :, :]
+
+
+def lightness(f_of_y: Array) -> Array:
+    """L in 0..100 of f(Y)."""
+    return 116.0 * f_of_y - 16.0
+
+
+def to_linear(y: Array, f_of_y: Array, a: Array, b: Array) -> Array:
+    """Linear sRGB (3, N) of N pixels' luminance, its f, and ab in Lab's units. Where sRGB has no such colour, lightness
+    and hue are kept, and chroma is reduced to the most that there is."""
+    xp = array_namespace(y)
+    rgb = _to_linear(y, f_of_y, a, b)
+    if rgb.min() >= -SPILL and rgb.max() <= 1 + SPILL:
+        return rgb
+    outside = xp.nonzero(_excess(rgb) > SPILL)[0]
+    y, f_of_y, a, b = (xp.take(plane, outside) for plane in (y, f_of_y, a, b))
+    # The greatest share of the chroma within the gamut, by false position between none and all of it.
+    low, high = xp.zeros_like(y), xp.ones_like(y)
+    inside, beyond = _excess(_to_linear(y, f_of_y, low, low)).clip(None, 0.0), _excess(xp.take(rgb, outside, axis=1))
+    for step in range(STEPS):
+        share = low + (high - low) * inside / (inside - beyond)
+        fitted = _to_linear(y, f_of_y, share * a, share * b)
+        if step + 1 < STEPS:
+            excess = _excess(fitted)
+            fits = excess <= 0
+            low, inside = xp.where(fits, share, low), xp.where(fits, excess, inside)
+            high, beyond = xp.where(fits, high, share), xp.where(fits, beyond, excess)
+    rgb[:, outside] = fitted
+    return rgb
+
+
+def _to_linear(y: Array, f_of_y: Array, a: Array, b: Array) -> Array:
+    xp = array_namespace(y)
+    xyz = xp.stack([inverse_f(f_of_y + a * (1 / 500)), y, inverse_f(f_of_y - b * (1 / 200))])
+    return xp.asarray(XYZ_TO_RGB, dtype=xp.float32, device=device(y)) @ xyz
+
+
+def _excess(rgb: Array) -> Array:
+    """How far the worst of a pixel's channels lies beyond 0..1; negative within: (N,) of linear sRGB (3, N)."""
+    red, green, blue = abs(rgb - 0.5)
+    xp = array_namespace(rgb)
+    return xp.maximum(xp.maximum(red, green), blue) - 0.5
