@@ -2,10 +2,11 @@
 DIR`; see `--help`."""
 
 from gancolor import cli
-from gancolor.parsing import parse_evaluate
 
 
 def main() -> int:
+    from gancolor.parsing import parse_evaluate
+
     config = parse_evaluate()
     from gancolor.evaluator import Evaluator  # brings torch, which `--help` does without
 

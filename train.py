@@ -1,10 +1,11 @@
 """Trains a colorization GAN: `python train.py --arch attention_ugan --data.source DIR`; see `--help`."""
 
 from gancolor import cli
-from gancolor.parsing import parse_train
 
 
 def main() -> int:
+    from gancolor.parsing import parse_train
+
     config = parse_train()
     from gancolor.trainer import Trainer  # brings torch, which `--help` does without
 

@@ -1,18 +1,20 @@
 """gancolor: train, compare and use photograph colorization GANs."""
 
+from importlib import import_module
 from typing import TYPE_CHECKING
 
 __version__ = "0.1.0"
-__all__ = ["__version__", "load_generator"]
+__all__ = ["Colorizer", "__version__", "load_generator"]
 
 if TYPE_CHECKING:
     from gancolor.checkpoint import load_generator
+    from gancolor.colorizer import Colorizer
+
+_PLACES = {"Colorizer": "gancolor.colorizer", "load_generator": "gancolor.checkpoint"}
 
 
 def __getattr__(name: str) -> object:
-    """Brings torch in when it is wanted, not before: `train.py --help` answers at once."""
-    if name == "load_generator":
-        from gancolor.checkpoint import load_generator
-
-        return load_generator
+    """Brings in what is wanted when it is wanted: `train.py --help` answers at once, and colouring needs no torch."""
+    if name in _PLACES:
+        return getattr(import_module(_PLACES[name]), name)
     raise AttributeError(f"module 'gancolor' has no attribute {name!r}")

@@ -117,15 +117,28 @@ def _load_optimizer(optimizer: torch.optim.Optimizer, tensors: Mapping[str, Tens
             optimizer.state[parameter][name] = torch.empty_like(parameter).copy_(value)
 
 
-def export_generator(path: Path, generator: nn.Module, about: Mapping[str, Any]) -> None:
+def export_generator(path: Path, generator: nn.Module, about: Mapping[str, Any], half: bool = False) -> None:
     """Writes the generator to one file that describes itself.
 
     Args:
         about: "generator" ({"arch", "options"}: what builds it), and whatever is to be known of it: training data,
             configuration, step, metrics.
+        half: store kernels and matrices as float16. Vectors (biases, statistics of norms) are a hundredth of the file
+            and stay float32, as does all that is computed.
     """
+    tensors = generator.state_dict()
+    if half:
+        tensors = {
+            name: tensor.half() if tensor.is_floating_point() and tensor.dim() > 1 else tensor
+            for name, tensor in tensors.items()
+        }
+    _save(path, tensors, generator_header(about))
+
+
+def generator_header(about: Mapping[str, Any]) -> dict[str, Any]:
+    """What a file of a generator says of itself in every format: `about`, and what it takes to use it."""
     normalisation = {"lightness": f"L / {L_HALF_RANGE:g} - 1", "chroma": f"ab / {AB_RANGE:g}"}
-    _save(path, generator.state_dict(), {"kind": "generator", "normalisation": normalisation, **about})
+    return {"format": FORMAT, "version": __version__, "kind": "generator", "normalisation": normalisation, **about}
 
 
 def describe(path: str | Path) -> dict[str, Any]:

@@ -11,6 +11,8 @@ from typing import Any
 
 from gancolor.errors import InputError, TrainingError
 
+PICTURE_FORMATS = ("keep", "jpg", "png", "webp", "tiff", "avif")
+EXPORT_FORMATS = ("safetensors", "onnx", "torch_export", "torchscript")
 RANKING = ("psnr", "ssim", "lpips", "lpips_vgg", "ciede2000", "auc", "mse", "fid", "kid")
 
 
@@ -25,6 +27,10 @@ def run(main: Callable[[], int | None]) -> None:
         status = fail(name, str(error), 1)
     except KeyboardInterrupt:
         status = fail(name, "interrupted", 130)
+    except ModuleNotFoundError as error:
+        if str(error.name).startswith("gancolor"):
+            raise
+        status = fail(name, f"{error.name} is not installed, which this needs: pip install 'gancolor[train]'", 2)
     except OSError as error:
         if error.errno is None:
             raise
@@ -52,10 +58,56 @@ def main() -> None:
 def _gancolor(argv: Sequence[str]) -> int:
     parser = argparse.ArgumentParser(prog="gancolor", description="Tools around train.py and evaluate.py.")
     commands = parser.add_subparsers(required=True, metavar="COMMAND")
+    _add_colorize(commands)
     _add_compare(commands)
     _add_sweep(commands)
+    _add_export(commands)
+    _add_demo(commands)
     chosen, others = parser.parse_known_args(argv)
     return chosen.command(chosen, others)
+
+
+def _add_colorize(commands: Any) -> None:
+    colorize = commands.add_parser(
+        "colorize",
+        help="colour photographs and videos: files, folders, patterns",
+        usage="gancolor colorize IN... [-o OUT] [--checkpoint PATH] [--size N] [--strength X] [--format NAME] [...]",
+        description="Colours photographs and videos. A folder's tree is kept below OUT. What is there already is skipped, "
+        "so the same command again goes on where it was stopped; files that can't be read are listed at the end, and the "
+        "exit status is 1. More in docs/colorizing.md.",
+        allow_abbrev=False,
+        argument_default=argparse.SUPPRESS,
+    )
+    colorize.add_argument("inputs", metavar="IN", nargs="+", help="files, folders, or quoted patterns ('scans/**/*.tif')")
+    add = colorize.add_argument_group("what is written").add_argument
+    add("-o", "--out", metavar="OUT", help="a folder; for one file, its result's name too (default: colorized)")
+    add("--format", metavar="NAME", dest="picture_format", choices=PICTURE_FORMATS,
+        help=f"{', '.join(PICTURE_FORMATS)} (default: keep, the photograph's own)")  # fmt: skip
+    add("--quality", metavar="N", type=_count, help="1 to 100, of jpg, webp, avif and videos (default: 95)")
+    add("--side_by_side", action="store_true", help="write grey, coloured and, where it had colour, the original in one")
+    add("--overwrite", action="store_true", help="colour again what is there already")
+    add("--in_place", action="store_true", help="write over the inputs themselves")
+    add = colorize.add_argument_group("how it is coloured").add_argument
+    add("--checkpoint", metavar="PATH", type=Path,
+        help="a run's folder, .safetensors or .onnx (default: the one that comes with gancolor)")  # fmt: skip
+    add("--size", metavar="N", type=_count,
+        help="shorter side that the network sees, in pixels: more is finer, less is bolder (default: as trained)")  # fmt: skip
+    add("--strength", metavar="X", type=float, help="of the colour, 0 to 1 (default: 1)")
+    add("--upsampling", metavar="NAME", help="guided (colour ends at edges) or bilinear (default: guided)")
+    add("--flips", action="store_true", help="predict the mirrored picture too, and take the mean: twice the time")
+    add("--steadiness", metavar="X", type=float,
+        help="of a video's colour from frame to frame, 0 (none) to 1 (default: 0.8)")  # fmt: skip
+    add("--device", metavar="NAME", help="auto, cpu, cuda, cuda:1, mps (default: auto)")
+    colorize.set_defaults(command=_colorize)
+
+
+def _colorize(chosen: argparse.Namespace, others: Sequence[str]) -> int:
+    options = {name: value for name, value in vars(chosen).items() if name not in ("command", "inputs")}
+    if unknown := [word for word in others if word.startswith("-")]:
+        raise InputError(f"no option {unknown[0]}; gancolor colorize --help lists them. A file's name: ./{unknown[0]}")
+    from gancolor.colorize.command import Options, run_colorize
+
+    return run_colorize([*chosen.inputs, *others], Options(**options))
 
 
 def _add_compare(commands: Any) -> None:
@@ -113,6 +165,81 @@ def _sweep(chosen: argparse.Namespace, others: Sequence[str]) -> int:
     return run_sweep(chosen.file, folder, given, jobs=chosen.jobs, trials=chosen.trials, draw=chosen.draw)
 
 
+def _add_export(commands: Any) -> None:
+    export = commands.add_parser(
+        "export",
+        help="write a generator to one file of another format, or to the Hugging Face Hub, with a model card",
+        usage="gancolor export RUN -o FILE [--format NAME] [--half] [--result FILE] [--push_to_hub OWNER/NAME]",
+        description="Writes a run's generator to one file, compares it with the original on several sizes by the "
+        "format's own runtime, and puts a model card beside it. What differs is not written.",
+        allow_abbrev=False,
+    )
+    export.add_argument("path", metavar="RUN", type=Path, help="a run's folder, or a checkpoint")
+    export.add_argument("-o", "--out", metavar="FILE", type=Path, help=".safetensors, .onnx, .pt2, .pt or .ts")
+    export.add_argument(
+        "--format", metavar="NAME", choices=EXPORT_FORMATS,
+        help=f"{', '.join(EXPORT_FORMATS)} (default: by FILE's suffix)",
+    )  # fmt: skip
+    export.add_argument("--half", action="store_true", help="store the weights as float16: half the size")
+    export.add_argument("--overwrite", action="store_true", help="write over FILE and its card")
+    export.add_argument(
+        "--result", metavar="FILE", type=Path, action="append", default=[],
+        help="of evaluate.py --json, for the card's figures; may be repeated",
+    )  # fmt: skip
+    export.add_argument("--license", metavar="ID", help="of the weights, for the card, such as apache-2.0")
+    export.add_argument("--push_to_hub", metavar="OWNER/NAME", help="upload generator.safetensors and its card there")
+    export.add_argument("--private", action="store_true", help="make that repository for its owner alone")
+    export.set_defaults(command=_export)
+
+
+def _export(chosen: argparse.Namespace, others: Sequence[str]) -> int:
+    if others:
+        raise InputError(f"no option {others[0]}; gancolor export --help lists them")
+    from gancolor.export.command import run_export
+
+    return run_export(
+        chosen.path, chosen.out, chosen.format, half=chosen.half, overwrite=chosen.overwrite, results=chosen.result,
+        license_id=chosen.license, repository=chosen.push_to_hub, private=chosen.private,
+    )  # fmt: skip
+
+
+def _add_demo(commands: Any) -> None:
+    demo = commands.add_parser(
+        "demo",
+        help="a page in the browser that colours photographs, served by this machine",
+        usage="gancolor demo [CHECKPOINT...] [--host ADDRESS] [--port N] [--device NAME] [--open]",
+        description="Serves a page on which photographs are dropped, coloured by one or several checkpoints side by side, "
+        "and downloaded at full size. Nothing leaves this machine.",
+        allow_abbrev=False,
+    )
+    demo.add_argument(
+        "paths", metavar="CHECKPOINT", type=Path, nargs="*",
+        help="a run's folder, or an exported generator (default: the one that comes with gancolor)",
+    )  # fmt: skip
+    demo.add_argument(
+        "--host", metavar="ADDRESS", default="127.0.0.1",
+        help="to listen at; 0.0.0.0 lets the whole network in (default: 127.0.0.1, this machine alone)",
+    )  # fmt: skip
+    demo.add_argument("--port", metavar="N", type=_port, help="(default: 7860, or the next that is free)")
+    demo.add_argument("--device", metavar="NAME", default="auto", help="auto, cpu, cuda, cuda:1, mps (default: auto)")
+    demo.add_argument(
+        "--max_upload_mb", metavar="N", type=_count, default=50, help="size of a photograph's file at most (default: 50)"
+    )
+    demo.add_argument("--open", action="store_true", help="open the page in the browser")
+    demo.set_defaults(command=_demo)
+
+
+def _demo(chosen: argparse.Namespace, others: Sequence[str]) -> int:
+    if others:
+        raise InputError(f"no option {others[0]}; gancolor demo --help lists them")
+    from gancolor.demo.command import run_demo
+
+    return run_demo(
+        chosen.paths, chosen.host, chosen.port,
+        most_mb=chosen.max_upload_mb, device=chosen.device, show=chosen.open,
+    )  # fmt: skip
+
+
 def _options(words: Sequence[str]) -> Iterator[tuple[str, str]]:
     """`--key=value` words, each to (key, value).
 
@@ -132,6 +259,12 @@ def _count(text: str) -> int:
 
 def _seed(text: str) -> int:
     return _whole(text, 0)
+
+
+def _port(text: str) -> int:
+    if not text.isdecimal() or not 0 < int(text) < 65536:
+        raise argparse.ArgumentTypeError(f"{text} is no port; they go from 1 to 65535")
+    return int(text)
 
 
 def _whole(text: str, least: int) -> int:

@@ -21,7 +21,7 @@ RGB_TO_XYZ = np.array([[0.412453, 0.357580, 0.180423], [0.212671, 0.715160, 0.07
 RGB_TO_XYZ /= np.array([[0.95047], [1.0], [1.08883]])
 XYZ_TO_RGB = np.linalg.inv(RGB_TO_XYZ)
 SPILL = 1e-4  # of linear sRGB beyond 0..1: not seen in 8 bits, and what rounding leaves of greys
-STEPS = 4  # of false position towards the gamut's boundary: then it is closer than 8 bits tell
+STEPS = 6  # towards the boundary of the gamut: then 999 of 1000 pixels are within half a unit of its chroma
 
 
 def decode(rgb: Array) -> Array:
@@ -71,18 +71,18 @@ def to_linear(y: Array, f_of_y: Array, a: Array, b: Array) -> Array:
         return rgb
     outside = xp.nonzero(_excess(rgb) > SPILL)[0]
     y, f_of_y, a, b = (xp.take(plane, outside) for plane in (y, f_of_y, a, b))
-    # The greatest share of the chroma within the gamut, by false position between none and all of it.
+    # The greatest share of the chroma within the gamut: false position between none and all of it, where an end that
+    # stays counts for half (the Illinois algorithm, Dowell and Jarratt 1971).
     low, high = xp.zeros_like(y), xp.ones_like(y)
     inside, beyond = _excess(_to_linear(y, f_of_y, low, low)).clip(None, 0.0), _excess(xp.take(rgb, outside, axis=1))
-    for step in range(STEPS):
+    for _ in range(STEPS):
         share = low + (high - low) * inside / (inside - beyond)
-        fitted = _to_linear(y, f_of_y, share * a, share * b)
-        if step + 1 < STEPS:
-            excess = _excess(fitted)
-            fits = excess <= 0
-            low, inside = xp.where(fits, share, low), xp.where(fits, excess, inside)
-            high, beyond = xp.where(fits, high, share), xp.where(fits, beyond, excess)
-    rgb[:, outside] = fitted
+        excess = _excess(_to_linear(y, f_of_y, share * a, share * b))
+        fits = excess <= 0
+        low, high = xp.where(fits, share, low), xp.where(fits, high, share)
+        inside, beyond = xp.where(fits, excess, inside / 2), xp.where(fits, beyond / 2, excess)
+    share = low + (high - low) * inside / (inside - beyond)
+    rgb[:, outside] = _to_linear(y, f_of_y, share * a, share * b)
     return rgb
 
 

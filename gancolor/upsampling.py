@@ -19,8 +19,8 @@ class Enlarged:
 
     `guided` follows the fast guided filter (He and Sun 2015, arXiv:1505.00996): in a window around each pixel of the
     small picture chroma is fitted as a line in lightness, and the line, not the chroma, is enlarged; so colour ends
-    where the photograph's own edge is. Unlike the filter it smooths nothing: what the line leaves of the chroma is kept.
-    `bilinear` enlarges the chroma.
+    where the photograph's own edge is. Unlike the filter it smooths nothing: what the line leaves of the chroma is
+    kept. `bilinear` enlarges the chroma.
 
     Args:
         chroma: (..., 2, h, w) of the small picture, any unit.

@@ -58,7 +58,7 @@ def test_beyond_the_gamut_lightness_and_hue_are_kept(library) -> None:
     y, f_of_y = f_of(grey)
     rgb = np.asarray(lab.encode(lab.to_linear(*map(library, (y, f_of_y, a, b)))))
     result = rgb2lab(rgb.T)
-    assert np.abs(result[:, 0] - lab.lightness(f_of_y)).max() < 0.05
+    assert np.abs(result[:, 0] - lab.lightness(f_of_y)).max() < 0.1
     chroma = np.hypot(result[:, 1], result[:, 2])
     coloured = chroma > 2
     assert coloured.mean() > 0.95

@@ -1,0 +1,169 @@
+"""What computes a generator: PyTorch, or ONNX Runtime where there is no PyTorch. Both take lightness, give chroma."""
+
+import json
+from pathlib import Path
+from typing import Any, Protocol
+
+import numpy as np
+
+from gancolor.errors import InputError
+from gancolor.lab import Array
+
+NEWEST_FORMAT = 1  # of what a file says of itself
+TRAINING = "pip install 'gancolor[train]'"
+
+
+class Runtime(Protocol):
+    """A generator ready to use.
+
+    Attributes:
+        about: what its file says of itself: architecture, training data, configuration, metrics.
+    """
+
+    about: dict[str, Any]
+
+    def __call__(self, lightness: Array) -> Array:
+        """Lightness (B, 1, H, W) in [-1, 1] to chroma (B, 2, H, W) in [-1, 1], arrays of the same library.
+
+        Raises:
+            MemoryError: the device's memory is full.
+        """
+
+
+class TorchRuntime:
+    """By PyTorch: float32 on a CPU, half precision on CUDA."""
+
+    def __init__(self, path: Path, device: str = "auto") -> None:
+        import torch
+
+        from gancolor.checkpoint import describe, find_generator, load_generator
+
+        if device == "auto":
+            device = "cuda" if torch.cuda.is_available() else "mps" if torch.backends.mps.is_available() else "cpu"
+        path = find_generator(path)
+        self.about = describe(path)
+        self.torch = torch
+        try:
+            self.device = torch.device(device)
+            self.network = load_generator(path, self.device)
+        except (RuntimeError, AssertionError) as error:
+            raise InputError(f"device {device}: this machine has none ({str(error).splitlines()[0]})") from None
+        if self.device.type == "cuda":
+            self.network = self.network.to(memory_format=torch.channels_last)
+
+    def __call__(self, lightness: Array) -> Array:
+        torch = self.torch
+        given = torch.from_numpy(np.ascontiguousarray(lightness)) if isinstance(lightness, np.ndarray) else lightness
+        half = torch.bfloat16 if self.device.type == "cuda" and torch.cuda.is_bf16_supported(False) else torch.float16
+        try:
+            with torch.inference_mode(), torch.autocast(self.device.type, half, enabled=self.device.type == "cuda"):
+                chroma = self.network(given.to(self.device)).chroma.float()
+        except RuntimeError as error:
+            if not _memory_is_full(error):
+                raise
+            if self.device.type == "cuda":
+                torch.cuda.empty_cache()
+            raise MemoryError(str(error).splitlines()[0]) from None
+        return chroma.cpu().numpy() if isinstance(lightness, np.ndarray) else chroma.to(given.device)
+
+
+class OnnxRuntime:
+    """By ONNX Runtime, on the CPU or what else its installation offers."""
+
+    def __init__(self, path: Path, device: str = "auto") -> None:
+        try:
+            import onnxruntime
+        except ImportError:
+            raise InputError(f"{path}: ONNX Runtime is not installed: pip install 'gancolor[onnx]'") from None
+        onnxruntime.set_default_logger_severity(3)
+        providers = _providers(onnxruntime.get_available_providers(), device)
+        try:
+            self.session = onnxruntime.InferenceSession(str(path), providers=providers)
+        except Exception:  # its exceptions have no common class
+            raise InputError(f"{path} is no ONNX model, or a truncated one") from None
+        self.about = read_about(path, self.session.get_modelmeta().custom_metadata_map.get("gancolor"))
+
+    def __call__(self, lightness: Array) -> Array:
+        given = lightness if isinstance(lightness, np.ndarray) else lightness.detach().cpu().numpy()
+        try:
+            (chroma,) = self.session.run(["chroma"], {"lightness": given.astype(np.float32, copy=False)})
+        except Exception as error:
+            if not _memory_is_full(error):
+                raise
+            raise MemoryError(str(error).splitlines()[0]) from None
+        if isinstance(lightness, np.ndarray):
+            return chroma
+        import torch
+
+        return torch.from_numpy(chroma).to(lightness.device)
+
+
+def open_runtime(path: Path, device: str = "auto") -> Runtime:
+    """The generator of an exported file (.safetensors, .onnx) or a run's folder.
+
+    Raises:
+        InputError: no such file, a foreign or pickled one (nothing in it is run), a newer version's, or no runtime for
+            it.
+    """
+    if not path.exists():
+        raise InputError(f"{path}: no such checkpoint")
+    if path.suffix == ".onnx":
+        return OnnxRuntime(path, device)
+    if path.is_file() and path.suffix != ".safetensors":
+        raise InputError(
+            f"{path}: only .safetensors and .onnx are opened, since other kinds can hold code; export the generator "
+            "anew (gancolor export RUN -o generator.safetensors)"
+        )
+    if not has_torch():
+        raise InputError(f"{path} needs PyTorch: {TRAINING}, or export it to ONNX (gancolor export)")
+    return TorchRuntime(path, device)
+
+
+def has_torch() -> bool:
+    from importlib.util import find_spec
+
+    return find_spec("torch") is not None
+
+
+def read_about(path: Path, text: str | None) -> dict[str, Any]:
+    """What a file of ours says of itself, from its JSON.
+
+    Raises:
+        InputError: nothing of ours, or of a newer version.
+    """
+    try:
+        about = json.loads(text or "null")
+    except json.JSONDecodeError:
+        about = None
+    if not isinstance(about, dict) or not isinstance(about.get("format"), int):
+        raise InputError(f"{path} is not one of gancolor's; export a generator with gancolor export")
+    if about["format"] > NEWEST_FORMAT:
+        raise InputError(
+            f"{path} was written by gancolor {about.get('version')}, which is newer than this one: upgrade gancolor"
+        )
+    return about
+
+
+def _providers(available: list[str], device: str) -> list[str]:
+    wanted = {"cuda": "CUDAExecutionProvider", "mps": "CoreMLExecutionProvider", "cpu": "CPUExecutionProvider"}
+    if device == "auto":
+        return [name for name in wanted.values() if name in available]
+    kind = device.partition(":")[0]
+    if wanted.get(kind) not in available:
+        raise InputError(f"device {device}: this ONNX Runtime has none; it has {', '.join(available)}")
+    return [wanted[kind], "CPUExecutionProvider"] if kind != "cpu" else [wanted[kind]]
+
+
+def _memory_is_full(error: Exception) -> bool:
+    text = str(error).lower()
+    return type(error).__name__ == "OutOfMemoryError" or any(
+        words in text
+        for words in (
+            "out of memory",
+            "not enough memory",
+            "can't allocate memory",
+            "failed to allocate",
+            "bad_alloc",
+            "bad allocation",
+        )
+    )
