@@ -2,13 +2,10 @@
 
 import warnings
 from collections import OrderedDict
-from collections.abc import Callable
 from pathlib import Path
 from typing import Self
 
-import torchvision.models as tv
 from torch import Tensor, nn
-from torchvision.models.vgg import cfgs, make_layers
 
 from gancolor.config import Norm
 from gancolor.errors import InputError
@@ -44,12 +41,12 @@ class PlainEncoder(nn.Module):
         return pyramid
 
 
-# Name -> (torchvision's builder, its ImageNet weights, the widths of its five levels)
-RESNETS: dict[str, tuple[Callable[..., nn.Module], tv.WeightsEnum, list[int]]] = {
-    "resnet18": (tv.resnet18, tv.ResNet18_Weights.IMAGENET1K_V1, [64, 64, 128, 256, 512]),
-    "resnet34": (tv.resnet34, tv.ResNet34_Weights.IMAGENET1K_V1, [64, 64, 128, 256, 512]),
-    "resnet50": (tv.resnet50, tv.ResNet50_Weights.IMAGENET1K_V2, [64, 256, 512, 1024, 2048]),
-    "resnet101": (tv.resnet101, tv.ResNet101_Weights.IMAGENET1K_V2, [64, 256, 512, 1024, 2048]),
+# torchvision's name -> the widths of its five levels
+RESNETS = {
+    "resnet18": [64, 64, 128, 256, 512],
+    "resnet34": [64, 64, 128, 256, 512],
+    "resnet50": [64, 256, 512, 1024, 2048],
+    "resnet101": [64, 256, 512, 1024, 2048],
 }
 GREY_MEAN, GREY_STD = (
     0.449,
@@ -91,10 +88,13 @@ class ResNetEncoder(Backbone):
 
     def __init__(self, backbone: str = "resnet18", weights: str = "imagenet", frozen: bool = False) -> None:
         super().__init__()
-        build, published, self.channels = RESNETS[backbone]
-        network = build(weights=None)
+        from torchvision.models import get_model, get_model_weights  # a second to import, so not for plain encoders
+
+        self.channels = RESNETS[backbone]
+        network = get_model(backbone, weights=None)
         if weights != "random":
-            load_backbone(network, backbone, weights, published.url, "fc.", "--generator.backbone_weights")
+            url = get_model_weights(backbone).DEFAULT.url
+            load_backbone(network, backbone, weights, url, "fc.", "--generator.backbone_weights")
         body = _create_body(network, -2)
         self.stem, self.pool, self.stages = body[:3], body[3], body[4:]
         if frozen:
@@ -141,12 +141,15 @@ def vgg16_features(weights: str, option: str) -> nn.Sequential:
     Raises:
         InputError: weights that can't be had, or are another network's.
     """
+    from torchvision.models import VGG16_Weights
+    from torchvision.models.vgg import cfgs, make_layers
+
     features = make_layers(cfgs["D"])
     if weights == "random":
         init_relu(features)
     else:
         network = nn.Sequential(OrderedDict(features=features))
-        load_backbone(network, "vgg16", weights, tv.VGG16_Weights.IMAGENET1K_V1.url, "classifier.", option)
+        load_backbone(network, "vgg16", weights, VGG16_Weights.IMAGENET1K_V1.url, "classifier.", option)
     return features
 
 

@@ -48,7 +48,7 @@ def test_widths_of_every_backbone(backbone):
     with torch.device("meta"):
         encoder = ResNetEncoder(backbone, "random")
         pyramid = encoder(torch.empty(1, 1, 64, 96))
-    assert encoder.channels == RESNETS[backbone][2]
+    assert encoder.channels == RESNETS[backbone]
     for number, level in enumerate(pyramid):
         assert level.shape == (1, encoder.channels[number], 64 >> (number + 1), 96 >> (number + 1))
 
@@ -160,8 +160,8 @@ def test_vgg16_refuses_weights_of_another_network(resnet18_file, vgg16_file, tmp
 @pytest.mark.parametrize(
     ("arch", "weights", "name"),
     [
-        ("pretrained_ugan", RESNETS["resnet18"][1], "resnet18-f37072fd.pth"),
-        ("deoldify", RESNETS["resnet34"][1], "resnet34-b627a593.pth"),
+        ("pretrained_ugan", tv.ResNet18_Weights.IMAGENET1K_V1, "resnet18-f37072fd.pth"),
+        ("deoldify", tv.ResNet34_Weights.IMAGENET1K_V1, "resnet34-b627a593.pth"),
         ("vgg16_autoencoder", VGG16, "vgg16-397923af.pth"),
     ],
 )
@@ -175,7 +175,7 @@ def test_weights_that_are_not_there_are_refused_with_the_option(monkeypatch, now
 def test_published_weights_come_from_torchvisions_cache(resnet18_file, vgg16_file, monkeypatch, nowhere, home):
     cache = home / "torch" / "hub" / "checkpoints"
     cache.mkdir(parents=True)
-    for weights, (path, _) in ((RESNETS["resnet18"][1], resnet18_file), (VGG16, vgg16_file)):
+    for weights, (path, _) in ((tv.ResNet18_Weights.IMAGENET1K_V1, resnet18_file), (VGG16, vgg16_file)):
         contents = path.read_bytes()
         name = f"{path.stem}-{sha256(contents).hexdigest()[:8]}.pth"
         move_published(monkeypatch, weights, f"{nowhere}/{name}")
