@@ -72,26 +72,29 @@ def _add_colorize(commands: Any) -> None:
         "colorize",
         help="colour photographs and videos: files, folders, patterns",
         usage="gancolor colorize IN... [-o OUT] [--checkpoint PATH] [--size N] [--strength X] [--format NAME] [...]",
-        description="Colours photographs and videos. A folder's tree is kept below OUT. What is there already is skipped, "
-        "so the same command again goes on where it was stopped; files that can't be read are listed at the end, and the "
-        "exit status is 1. More in docs/colorizing.md.",
+        description="Colours photographs and videos. A folder's tree is kept below OUT. What is there already is "
+        "skipped, so the same command again goes on where it was stopped; files that can't be read are listed at the "
+        "end, and the exit status is 1. More in docs/colorizing.md.",
         allow_abbrev=False,
         argument_default=argparse.SUPPRESS,
     )
-    colorize.add_argument("inputs", metavar="IN", nargs="+", help="files, folders, or quoted patterns ('scans/**/*.tif')")
+    colorize.add_argument(
+        "inputs", metavar="IN", nargs="*", default=[], help="files, folders, or quoted patterns ('scans/**/*.tif')"
+    )
     add = colorize.add_argument_group("what is written").add_argument
     add("-o", "--out", metavar="OUT", help="a folder; for one file, its result's name too (default: colorized)")
     add("--format", metavar="NAME", dest="picture_format", choices=PICTURE_FORMATS,
         help=f"{', '.join(PICTURE_FORMATS)} (default: keep, the photograph's own)")  # fmt: skip
     add("--quality", metavar="N", type=_count, help="1 to 100, of jpg, webp, avif and videos (default: 95)")
-    add("--side_by_side", action="store_true", help="write grey, coloured and, where it had colour, the original in one")
+    add("--side_by_side", action="store_true", help="write grey, coloured, and the original if it had colour, in one")
     add("--overwrite", action="store_true", help="colour again what is there already")
     add("--in_place", action="store_true", help="write over the inputs themselves")
     add = colorize.add_argument_group("how it is coloured").add_argument
     add("--checkpoint", metavar="PATH", type=Path,
         help="a run's folder, .safetensors or .onnx (default: the one that comes with gancolor)")  # fmt: skip
     add("--size", metavar="N", type=_count,
-        help="shorter side that the network sees, in pixels: more is finer, less is bolder (default: as trained)")  # fmt: skip
+        help="shorter side of what the network sees, in pixels: more is finer, less bolder (default: as trained)"
+        )  # fmt: skip
     add("--strength", metavar="X", type=float, help="of the colour, 0 to 1 (default: 1)")
     add("--upsampling", metavar="NAME", help="guided (colour ends at edges) or bilinear (default: guided)")
     add("--flips", action="store_true", help="predict the mirrored picture too, and take the mean: twice the time")
@@ -105,6 +108,10 @@ def _colorize(chosen: argparse.Namespace, others: Sequence[str]) -> int:
     options = {name: value for name, value in vars(chosen).items() if name not in ("command", "inputs")}
     if unknown := [word for word in others if word.startswith("-")]:
         raise InputError(f"no option {unknown[0]}; gancolor colorize --help lists them. A file's name: ./{unknown[0]}")
+    # Photographs are what runs side by side here. Threads within an operation wait for one another instead, and where
+    # other work shares the cores that takes ten times as long. To be set before NumPy and PyTorch come.
+    os.environ.setdefault("OPENBLAS_NUM_THREADS", "1")
+    os.environ.setdefault("OMP_WAIT_POLICY", "PASSIVE")
     from gancolor.colorize.command import Options, run_colorize
 
     return run_colorize([*chosen.inputs, *others], Options(**options))
@@ -208,8 +215,8 @@ def _add_demo(commands: Any) -> None:
         "demo",
         help="a page in the browser that colours photographs, served by this machine",
         usage="gancolor demo [CHECKPOINT...] [--host ADDRESS] [--port N] [--device NAME] [--open]",
-        description="Serves a page on which photographs are dropped, coloured by one or several checkpoints side by side, "
-        "and downloaded at full size. Nothing leaves this machine.",
+        description="Serves a page on which photographs are dropped, coloured by one or several checkpoints side by "
+        "side, and downloaded at full size. Nothing leaves this machine.",
         allow_abbrev=False,
     )
     demo.add_argument(
@@ -223,7 +230,7 @@ def _add_demo(commands: Any) -> None:
     demo.add_argument("--port", metavar="N", type=_port, help="(default: 7860, or the next that is free)")
     demo.add_argument("--device", metavar="NAME", default="auto", help="auto, cpu, cuda, cuda:1, mps (default: auto)")
     demo.add_argument(
-        "--max_upload_mb", metavar="N", type=_count, default=50, help="size of a photograph's file at most (default: 50)"
+        "--max_upload_mb", metavar="N", type=_count, default=50, help="a photograph's file at most (default: 50)"
     )
     demo.add_argument("--open", action="store_true", help="open the page in the browser")
     demo.set_defaults(command=_demo)

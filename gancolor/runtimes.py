@@ -1,6 +1,7 @@
 """What computes a generator: PyTorch, or ONNX Runtime where there is no PyTorch. Both take lightness, give chroma."""
 
 import json
+import os
 from pathlib import Path
 from typing import Any, Protocol
 
@@ -71,6 +72,7 @@ class OnnxRuntime:
     """By ONNX Runtime, on the CPU or what else its installation offers."""
 
     def __init__(self, path: Path, device: str = "auto") -> None:
+        os.environ.setdefault("ORT_DISABLE_TELEMETRY", "1")  # whose builds for Linux report home unless told not to
         try:
             import onnxruntime
         except ImportError:

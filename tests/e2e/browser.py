@@ -66,9 +66,9 @@ class Browser:
         )
 
     def open(self, path):
-        """Loads a file, and waits until it is there."""
+        """Loads a file, or an http address, and waits until it is there."""
         self.events.clear()
-        self("Page.navigate", url=Path(path).resolve().as_uri())
+        self("Page.navigate", url=path if str(path).startswith("http") else Path(path).resolve().as_uri())
         self._wait(lambda found: found.get("method") == "Page.loadEventFired", self.events)
 
     def js(self, code):
@@ -76,6 +76,20 @@ class Browser:
         answer = self("Runtime.evaluate", expression=code, returnByValue=True, awaitPromise=True)
         assert "exceptionDetails" not in answer, answer["exceptionDetails"]
         return answer["result"].get("value")
+
+    def until(self, code, patience=PATIENCE):
+        """What an expression comes to, once that is something."""
+        limit = time.monotonic() + patience
+        while not (value := self.js(code)):
+            assert time.monotonic() < limit, code
+            time.sleep(0.05)
+        return value
+
+    def choose_file(self, selector, path):
+        """Gives a file to an input of that kind."""
+        root = self("DOM.getDocument")["root"]["nodeId"]
+        node = self("DOM.querySelector", nodeId=root, selector=selector)["nodeId"]
+        self("DOM.setFileInputFiles", nodeId=node, files=[str(path)])
 
     def key(self, name, code=0):
         for kind in ("rawKeyDown", "keyUp"):

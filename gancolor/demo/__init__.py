@@ -1,0 +1,1 @@
+"""`gancolor demo`: a page in the browser that colours photographs, served by this machine."""

@@ -1,0 +1,106 @@
+"""The command: checkpoints are opened, the page is served until it is interrupted, nothing is left behind."""
+
+import errno
+import os
+import socket
+import sys
+import time
+import webbrowser
+from collections.abc import Iterable, Sequence
+from importlib.util import find_spec
+from ipaddress import ip_address
+from pathlib import Path
+from tempfile import TemporaryDirectory
+
+from gancolor.colorizer import Colorizer
+from gancolor.demo.systems import Systems, system_names
+from gancolor.errors import InputError
+from gancolor.interruption import Interruption
+
+HERE = "127.0.0.1"
+BOX = "gancolor"  # name of the generator that comes with it
+
+
+def run_demo(
+    checkpoints: Sequence[Path], host: str = HERE, port: int | None = None, *, most_mb: int, device: str, show: bool
+) -> int:
+    """Serves the page until Ctrl-C or SIGTERM.
+
+    Args:
+        checkpoints: exported generators (.safetensors, .onnx) and runs' folders; none: the one in the box.
+        host: address to listen at.
+        port: None: 7860, or the next that is free.
+        most_mb: size of an upload at most [megabytes].
+        device: as of `Colorizer.load`.
+        show: whether to open the page in the browser.
+
+    Raises:
+        InputError: a checkpoint that can't be used, an address or a port that can't be had, Gradio is not installed.
+    """
+    if find_spec("gradio") is None:
+        raise InputError("the page needs Gradio: pip install 'gancolor[demo]'")
+    host = host.strip("[]")  # of an IPv6 address
+    check_address(host, port)
+    with (
+        Interruption() as interruption,
+        TemporaryDirectory(prefix="gancolor-demo-", ignore_cleanup_errors=True) as kept,
+    ):
+        keep_to_ourselves(Path(kept))
+        systems = open_systems(checkpoints, device)
+        from gancolor.demo.page import build_page, serve  # brings gradio
+
+        page = build_page(systems, Path(kept))
+        names = [HERE, "localhost", host] if is_loopback(host) and ":" not in host else ["*"]
+        address = serve(page, f"[{host}]" if ":" in host else host, port, most_mb, names)
+        if not is_loopback(host):
+            print(f"gancolor: warning: at {host}, anyone in the network can use this page", file=sys.stderr, flush=True)
+        print(f"{address} colours photographs; Ctrl-C ends it", flush=True)
+        if show:
+            webbrowser.open(address)
+        while interruption.signal is None:
+            time.sleep(0.1)
+        page.close(verbose=False)
+    return 0
+
+
+def open_systems(checkpoints: Iterable[Path], device: str) -> Systems:
+    """Raises InputError: a checkpoint that can't be used."""
+    paths = list(checkpoints)
+    if not paths:
+        return Systems({BOX: Colorizer.load(device=device)})
+    colorizers = (Colorizer.load(path, device=device) for path in paths)
+    return Systems(dict(zip(system_names(paths), colorizers, strict=True)))
+
+
+def check_address(host: str, port: int | None) -> None:
+    """Raises InputError: nothing can listen there."""
+    family = socket.AF_INET6 if ":" in host else socket.AF_INET
+    with socket.socket(family) as probe:
+        probe.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+        try:
+            probe.bind((host, port or 0))
+        except OSError as error:
+            if error.errno == errno.EADDRINUSE:
+                raise InputError(f"port {port} is busy; give another, or none for the next that is free") from None
+            raise InputError(f"--host {host}, --port {port or 'free'}: {error.strerror}") from None
+
+
+def is_loopback(host: str) -> bool:
+    try:
+        return ip_address(host).is_loopback
+    except ValueError:
+        return host == "localhost"
+
+
+def keep_to_ourselves(folder: Path) -> None:
+    """Before Gradio and ONNX Runtime are imported: files go to a folder of ours, neither reports to its makers, and
+    what Gradio asks of its own server goes through no proxy."""
+    os.environ |= {
+        "GRADIO_TEMP_DIR": str(folder),
+        "GRADIO_ANALYTICS_ENABLED": "False",
+        "HF_HUB_DISABLE_TELEMETRY": "1",
+        "HF_HUB_OFFLINE": "1",
+        "ORT_DISABLE_TELEMETRY": "1",
+        "NO_PROXY": "*",
+        "no_proxy": "*",
+    }

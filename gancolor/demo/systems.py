@@ -1,0 +1,126 @@
+"""What the page shows and gives, without the page: several systems colour a photograph, and a network runs once for
+each thing that it has to be asked."""
+
+import re
+from collections.abc import Sequence
+from dataclasses import dataclass, replace
+from functools import lru_cache
+from pathlib import Path
+
+import numpy as np
+
+from gancolor.colorizer import Colorizer, Prediction
+from gancolor.errors import InputError
+from gancolor.pictures import FORMATS, Picture, read_picture, shrink
+from gancolor.upsampling import Upsampling
+
+PAGE_SIDE = 1600  # pixels, longer side of what is shown: a wide page at two pixels a point
+KEPT = (
+    16  # photographs at the page's size, and predictions; of full photographs the last alone, they can take gigabytes
+)
+COLOURED = 1.0  # mean of the largest less the least of red, green and blue, of 255, from which a photograph has colour
+NO_COLOUR = Prediction(np.zeros((1, 16, 16), np.float32), np.zeros((2, 16, 16), np.float32))
+UNNAMED = ("generator", "best", "last")  # files that are known by their folder
+
+
+@dataclass(frozen=True)
+class Options:
+    """How a photograph is coloured; see `Colorizer`.
+
+    Attributes:
+        size: 0: what each system was trained on.
+    """
+
+    size: int = 0
+    strength: float = 1.0
+    upsampling: Upsampling = "guided"
+    flips: bool = False
+
+
+class Systems:
+    """Colorizers by name, at least one, and what they said of the last photographs. Photographs are files, the messages
+    about which have no path. All methods raise InputError: no picture, or a damaged one."""
+
+    def __init__(self, colorizers: dict[str, Colorizer]) -> None:
+        self.colorizers = colorizers
+        self._photograph = lru_cache(1)(_read)
+        self._small = lru_cache(KEPT)(lambda file: _shrunk(self._photograph(file)))
+        self._prediction = lru_cache(KEPT)(self._predict)
+
+    def before(self, file: Path) -> tuple[Picture, Picture | None]:
+        """The photograph in grey, and as it was where it had colours, at the page's size."""
+        small = self._small(file)
+        grey = replace(next(iter(self.colorizers.values())), strength=0).colour(small, NO_COLOUR)
+        return grey, small if np.ptp(small.pixels, axis=-1).mean() > COLOURED else None
+
+    def after(self, file: Path, name: str, options: Options) -> Picture:
+        """One system's photograph at the page's size."""
+        prediction = self._prediction(file, name, options.size, options.flips)
+        return self._with(name, options).colour(self._small(file), prediction)
+
+    def finished(self, file: Path, name: str, options: Options) -> Picture:
+        """One system's photograph at its full size, with its depth and metadata."""
+        prediction = self._prediction(file, name, options.size, options.flips)
+        return self._with(name, options).colour(self._photograph(file), prediction)
+
+    def _predict(self, file: Path, name: str, size: int, flips: bool) -> Prediction:
+        colorizer = self._with(name, Options(size, flips=flips))
+        return colorizer.predict([colorizer.see(self._photograph(file))])[0]
+
+    def _with(self, name: str, options: Options) -> Colorizer:
+        colorizer = self.colorizers[name]
+        return replace(
+            colorizer,
+            size=options.size or colorizer.size,
+            strength=options.strength,
+            upsampling=options.upsampling,
+            flips=options.flips,
+        )
+
+
+def system_names(paths: Sequence[Path]) -> list[str]:
+    """A name for each checkpoint, all different: a run's folder is its own, a file's is its stem, or its folder's where
+    the stem says nothing."""
+    names: list[str] = []
+    for path in paths:
+        folder = path.resolve().parent.name
+        name = path.resolve().name if path.is_dir() else folder if path.stem in UNNAMED and folder else path.stem
+        same = sum(name == other.rpartition(" (")[0] or name == other for other in names)
+        names.append(f"{name} ({same + 1})" if same else name)
+    return names
+
+
+def download_name(file: Path, name: str, kind: str) -> str:
+    """What a finished photograph is called: safe on any system, whatever the upload and the system are called.
+
+    Args:
+        kind: a suffix, or empty for the upload's own, where it is written, else .png.
+    """
+    suffix = kind or (file.suffix.lower() if file.suffix.lower() in FORMATS else ".png")
+    return f"{_safe(file.stem)[:80] or 'photograph'}_{_safe(name)[:40] or 'colour'}{suffix}"
+
+
+def _safe(text: str) -> str:
+    return re.sub(r"[^\w-]+", "_", text).strip("_")
+
+
+def _read(file: Path) -> Picture:
+    if not file.is_file():
+        raise InputError(f"{file.name} is no longer kept here; upload it again")
+    try:
+        return read_picture(file)
+    except InputError as error:
+        raise InputError(str(error).replace(str(file), file.name)) from None
+
+
+def _shrunk(picture: Picture) -> Picture:
+    """At the page's size, in 8 bits, without metadata."""
+    share = min(1, PAGE_SIDE / max(picture.size))
+    height, width = (max(1, round(side * share)) for side in picture.size)
+    alpha = None if picture.alpha is None else _in_8_bits(picture.alpha, height, width)
+    return Picture(_in_8_bits(picture.pixels, height, width), alpha)
+
+
+def _in_8_bits(pixels: np.ndarray, height: int, width: int) -> np.ndarray:
+    small = shrink(pixels, height, width) * (255 / np.iinfo(pixels.dtype).max)
+    return np.clip(small + 0.5, 0, 255).astype(np.uint8)

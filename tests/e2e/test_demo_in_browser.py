@@ -1,0 +1,249 @@
+"""`gancolor demo`, the real command, in a real browser: without PyTorch, and watched for whom it talks to."""
+
+import http.client
+import json
+import os
+import signal
+import subprocess
+import sys
+import time
+from pathlib import Path
+from urllib.parse import urlsplit
+
+import pytest
+from browser import NAMES, Browser, find_browser
+from made_onnx import made_onnx
+from made_pictures import colourfulness, scene
+from PIL import Image
+
+from gancolor.pictures import Picture, read_picture
+
+pytestmark = pytest.mark.skipif(
+    find_browser() is None, reason=f"needs a browser: none of {', '.join(NAMES)} is on PATH"
+)
+ROOT = Path(__file__).resolve().parents[2]
+COMMAND = "import sys; sys.argv[0] = 'gancolor'; from gancolor.cli import main; main()"
+# Runs before anything else in the command's Python: notes whom it wants to reach, and knows no PyTorch.
+GUARD = """
+import os, socket, sys
+sys.modules["torch"] = None
+def noting(function):
+    def noted(*given, **named):
+        host = next((x[0] if isinstance(x, tuple) else x for x in given if isinstance(x, (tuple, str, bytes))), None)
+        if host not in ("127.0.0.1", "localhost", "0.0.0.0", "::1", "", None):
+            with open(os.environ["OUTSIDE"], "a") as file:
+                print(host, file=file)
+        return function(*given, **named)
+    return noted
+socket.getaddrinfo = noting(socket.getaddrinfo)
+socket.socket.connect = noting(socket.socket.connect)
+socket.socket.connect_ex = noting(socket.socket.connect_ex)
+"""
+UPLOAD = "#photograph input[type=file]"
+LOADED = "[...document.querySelectorAll('#slider img')].filter(each => each.complete && each.naturalWidth)"
+SHOWN = f"{LOADED}.length == 2"
+AFTER = "document.querySelectorAll('#slider img')[1]?.src"
+PIXELS = """(picture => {{
+    const canvas = new OffscreenCanvas(picture.naturalWidth, picture.naturalHeight), pen = canvas.getContext('2d');
+    pen.drawImage(picture, 0, 0);
+    const data = pen.getImageData(0, 0, canvas.width, canvas.height).data;
+    let spread = 0;
+    for (let at = 0; at < data.length; at += 4) {{
+        const rgb = data.slice(at, at + 3);
+        spread += Math.max(...rgb) - Math.min(...rgb);
+    }}
+    return spread / (data.length / 4);
+}})({}[{}])"""  # how far red, green and blue lie apart
+
+
+class Demo:
+    def __init__(self, process, address, folder):
+        self.process, self.address, self.folder = process, address, folder
+
+    def outside(self):
+        """Whom the server wanted to reach other than itself."""
+        noted = self.folder / "outside"
+        return noted.read_text().split() if noted.exists() else []
+
+    def status(self, method, path, **headers):
+        connection = http.client.HTTPConnection(urlsplit(self.address).netloc, timeout=20)
+        connection.request(method, path, headers=headers)
+        return connection.getresponse().status
+
+
+def started(folder, *words):
+    """The command, once it serves."""
+    (folder / "guard").mkdir()
+    (folder / "temporary").mkdir()
+    (folder / "guard" / "sitecustomize.py").write_text(GUARD)
+    env = {name: value for name, value in os.environ.items() if name in ("PATH", "LD_LIBRARY_PATH")}
+    env |= {"PYTHONPATH": f"{folder / 'guard'}:{ROOT}", "OUTSIDE": str(folder / "outside"), "HOME": str(folder)}
+    env |= {"TMPDIR": str(folder / "temporary"), "OMP_NUM_THREADS": "1", "http_proxy": "http://proxy.invalid:9"}
+    process = subprocess.Popen(
+        [sys.executable, "-c", COMMAND, "demo", *map(str, words)], env=env, cwd=folder,
+        stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True,
+    )  # fmt: skip
+    line = process.stdout.readline()
+    assert line.startswith("http://127.0.0.1:"), line + process.stdout.read()
+    return Demo(process, line.split()[0], folder)
+
+
+@pytest.fixture(scope="module")
+def demo(tmp_path_factory):
+    folder = tmp_path_factory.mktemp("demo")
+    warm = made_onnx(folder / "warm.onnx", (0.1, 0.0), (0.2, 0.4))
+    cold = made_onnx(folder / "cold.onnx", (0.0, 0.1), (0.0, -0.4))
+    found = started(folder, warm, cold, "--max_upload_mb", 8)
+    yield found
+    found.process.kill()
+    found.process.wait()
+
+
+@pytest.fixture(scope="module")
+def browser(tmp_path_factory):
+    found = Browser(find_browser(), tmp_path_factory.mktemp("profile"))
+    yield found
+    found.close()
+
+
+@pytest.fixture
+def page(browser, demo):
+    browser.size(1280)
+    browser.open(demo.address)
+    browser.until(f"!!document.querySelector('{UPLOAD}')")
+    yield browser
+    hosts = {urlsplit(address.removeprefix("blob:")).netloc for address in browser.requests()}
+    assert hosts == {urlsplit(demo.address).netloc}
+    assert demo.outside() == []
+
+
+@pytest.fixture(scope="module")
+def photograph(tmp_path_factory):
+    """1234 x 821 in 16 bits, with a profile."""
+    path = tmp_path_factory.mktemp("photograph") / "a scene.png"
+    Picture(scene(821, 1234, "uint16"), profiled=True).save(path)
+    small = path.with_name("scene.jpg")
+    Picture(scene(300, 400)).save(small)
+    return path, small
+
+
+def upload(page, path):
+    page.choose_file(UPLOAD, path)
+    page.until(SHOWN)
+
+
+def download(page, folder, kind=None):
+    """The file that the button gives."""
+    page("Browser.setDownloadBehavior", behavior="allow", downloadPath=str(folder))
+    if kind:
+        page.js(f"document.querySelector('#download input[value={kind}]').click()")
+    page.js("document.querySelector('#download button').click()")
+    limit = time.monotonic() + 30
+    while not (found := [path for path in folder.iterdir() if path.suffix != ".crdownload"]):
+        assert time.monotonic() < limit
+        time.sleep(0.05)
+    return found[0]
+
+
+def test_a_photograph_is_seen_in_colour_and_downloaded_as_it_came(page, photograph, tmp_path):
+    upload(page, photograph[1])
+    assert page.js(PIXELS.format(LOADED, 0)) < 1 < 20 < page.js(PIXELS.format(LOADED, 1))
+    boxes = page.js(f"{LOADED}.map(each => JSON.stringify(each.getBoundingClientRect()))")
+    assert boxes[0] == boxes[1]
+    assert page.js("[...document.querySelectorAll('#beside .caption-label')].map(each => each.textContent.trim())") == [
+        "Grey", "warm", "cold", "Original",
+    ]  # fmt: skip
+    before = page.js(AFTER)
+    page.js("document.querySelectorAll('#beside button')[2].click()")
+    page.until("document.querySelector('#slider label').textContent.includes('cold')")
+    page.until(f"{SHOWN} && {AFTER} != '{before}'")
+    found = download(page, tmp_path)
+    assert found.name == "scene_cold.jpg"
+    assert Image.open(found).format == "JPEG" and read_picture(found).size == (300, 400)
+
+
+def test_a_deep_photograph_keeps_its_size_depth_and_profile(page, photograph, tmp_path):
+    deep, _ = photograph
+    upload(page, deep)
+    found = read_picture(download(page, tmp_path))
+    assert found.size == (821, 1234) and found.pixels.dtype == "uint16" and found.profiled
+    assert colourfulness(found.pixels) > 20
+    (tmp_path / "jpeg").mkdir()
+    assert Image.open(download(page, tmp_path / "jpeg", "JPEG")).size == (1234, 821)
+
+
+def test_the_slider_moves(page, photograph):
+    upload(page, photograph[1])
+    clip = f"{LOADED}[1].style.clipPath"
+    assert "50%" in page.js(clip)
+    box = "document.querySelector('#slider .slider-wrap').getBoundingClientRect()"
+    left, top, width, height = page.js(f"(b => [b.left, b.top, b.width, b.height])({box})")
+    for kind, share in (("mousePressed", 0.5), ("mouseMoved", 0.6), ("mouseMoved", 0.7), ("mouseReleased", 0.7)):
+        page(
+            "Input.dispatchMouseEvent", type=kind, x=left + share * width, y=top + height / 2, button="left",
+            buttons=1, clickCount=1,
+        )  # fmt: skip
+    page.until(f"{clip}.includes('70%') || {clip}.includes('69.') || {clip}.includes('70.')", 10)
+
+
+def test_an_example_and_strength_nought(page):
+    page.js("document.querySelectorAll('#examples button')[1].click()")
+    page.until(SHOWN)
+    before = page.js(AFTER)
+    page.js("""(number => {
+        number.value = 0;
+        for (const kind of ['input', 'change', 'blur']) number.dispatchEvent(new Event(kind, {bubbles: true}));
+    })(document.querySelector('#options input[type=number]'))""")
+    page.until(f"{SHOWN} && {AFTER} != '{before}'")
+    assert page.js(PIXELS.format(LOADED, 1)) < 1
+
+
+def test_what_is_no_photograph_is_said_and_the_page_goes_on(page, photograph, tmp_path):
+    bad = tmp_path / "<img src=x onerror=alert(1)>..jpg"
+    bad.write_bytes(b"not a photograph")
+    page.choose_file(UPLOAD, bad)
+    said = page.until("document.querySelector('#message [role=alert]')?.textContent")
+    assert "no picture that can be read" in said and "/" not in said and "<" not in said
+    page.js("document.querySelector('[aria-label=Clear]').click()")
+    page.until("document.querySelector('#message').textContent.includes('Drop a photograph')")
+    bad.write_bytes(bytes(9 << 20))
+    page.choose_file(UPLOAD, bad)
+    page.until("document.body.textContent.includes('exceed the maximum allowed size')")
+    upload(page, photograph[1])
+
+
+@pytest.mark.parametrize("dark", [False, True])
+def test_a_phone_shows_all_without_scrolling_sideways(page, photograph, dark):
+    page.size(390, 844, dark, mobile=True)
+    upload(page, photograph[1])
+    assert page.js("innerWidth") == 390
+    assert page.js("document.documentElement.scrollWidth") <= 390
+
+
+def test_files_of_the_machine_and_foreign_sites_are_refused(demo):
+    for path in (
+        "/etc/passwd",
+        ROOT / "setup.cfg",
+        "../../etc/passwd",
+        demo.folder / "warm.onnx",
+        "%2e%2e/%2e%2e/etc/passwd",
+    ):
+        assert demo.status("GET", f"/gradio_api/file={path}") in (403, 404)
+    assert demo.status("GET", "/", Host="colours.example") == 400
+    assert demo.status("GET", "/") == 200
+
+
+def test_nothing_reports_and_nothing_is_shared(page):
+    config = json.loads(page.js("JSON.stringify(window.gradio_config)"))
+    assert config["analytics_enabled"] is False
+    assert all(not dependency["show_api"] for dependency in config["dependencies"] if "show_api" in dependency)
+
+
+def test_it_ends_without_a_trace_while_a_page_is_open(browser, tmp_path):
+    demo = started(tmp_path, made_onnx(tmp_path / "warm.onnx", (0.1, 0.0), (0.2, 0.4)))
+    browser.open(demo.address)
+    browser.until(f"!!document.querySelector('{UPLOAD}')")
+    demo.process.send_signal(signal.SIGINT)
+    rest, _ = demo.process.communicate(timeout=30)
+    assert (demo.process.returncode, rest) == (0, "")
+    assert list((tmp_path / "temporary").iterdir()) == []
