@@ -16,9 +16,9 @@ from safetensors.torch import save_file
 from torch import Tensor, nn
 
 from gancolor import __version__
-from gancolor.color import AB_RANGE, L_HALF_RANGE
 from gancolor.errors import InputError
 from gancolor.files import write_atomically
+from gancolor.lab import AB_RANGE, L_HALF_RANGE
 from gancolor.models import build_generator
 
 FORMAT = 1

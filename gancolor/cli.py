@@ -107,7 +107,8 @@ def _add_colorize(commands: Any) -> None:
 def _colorize(chosen: argparse.Namespace, others: Sequence[str]) -> int:
     options = {name: value for name, value in vars(chosen).items() if name not in ("command", "inputs")}
     if unknown := [word for word in others if word.startswith("-")]:
-        raise InputError(f"no option {unknown[0]}; gancolor colorize --help lists them. A file's name: ./{unknown[0]}")
+        file = unknown[0]
+        raise InputError(f"no option {file}; gancolor colorize --help lists them (a file of that name: ./{file})")
     # Photographs are what runs side by side here. Threads within an operation wait for one another instead, and where
     # other work shares the cores that takes ten times as long. To be set before NumPy and PyTorch come.
     os.environ.setdefault("OPENBLAS_NUM_THREADS", "1")

@@ -5,6 +5,7 @@ import json
 import math
 import os
 from collections.abc import Callable
+from functools import cache
 from pathlib import Path
 from typing import Any
 
@@ -59,8 +60,10 @@ def sync(path: Path) -> None:
         os.fsync(file.fileno())
 
 
+@cache
 def umask() -> int:
-    """The permissions that the user takes from new files (reading it means setting it)."""
+    """The permissions that the user takes from new files. Reading it means setting it, so it is read once: threads would
+    find each other's."""
     mask = os.umask(0o022)
     os.umask(mask)
     return mask

@@ -215,6 +215,17 @@ def test_loaded_generator_is_ready_to_use(exported):
     assert torch.equal(loaded(picture).chroma, loaded(picture).chroma)
 
 
+def test_half_is_half_the_size_and_loads_into_float32(tmp_path):
+    generator = make(width=32)
+    for name, half in (("full", False), ("half", True)):
+        export_generator(tmp_path / name, generator, about(width=32), half)
+    assert (tmp_path / "half").stat().st_size < 0.52 * (tmp_path / "full").stat().st_size
+    loaded = load_generator(tmp_path / "half").state_dict()
+    for name, tensor in generator.state_dict().items():
+        rounded = tensor.half().to(tensor.dtype) if tensor.dim() > 1 else tensor
+        assert loaded[name].dtype == tensor.dtype and torch.equal(loaded[name], rounded), name
+
+
 def test_loading_needs_no_published_weights(tmp_path):
     """A generator with an ImageNet backbone carries its weights."""
     generator = make("pretrained_ugan")

@@ -1,0 +1,206 @@
+"""The model card: what a generator is, what it was trained on and how, what it scored, and what it is not good for."""
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import yaml
+
+from gancolor.config import TrainConfig
+from gancolor.errors import InputError
+from gancolor.export.description import last_name
+from gancolor.export.exporter import Exported
+from gancolor.files import file_digest
+from gancolor.metrics import METRICS
+from gancolor.options import flatten
+from gancolor.parsing import RECIPES
+from gancolor.report import figure, markdown_table
+from gancolor.results import Result, load_result
+from gancolor.statistics import Mean
+
+_NAN = float("nan")
+LIMITS = """\
+It is meant for photographs: for looking at old ones in colour, for drafts, and for research on colorization.
+
+- **Its colours are guesses, not history.** Lightness does not say whether a dress was red or green. It gives what such
+  things most often were in its training set, and nothing of what comes out is evidence of what was there.
+- It knows what it was trained on, above, and no more. Photographs unlike those (other subjects, times, films, damage)
+  can come out worse than left grey. Look at some of yours beside grey before you trust it with the rest.
+- Clothes, signs and whatever else people made can have any colour, and nothing tells it which. The biases of the
+  training set, in people and places too, are its own.
+"""
+RUN_WITH_TORCH = """\
+```python
+import torch
+from gancolor.color import lab_to_rgb, rgb_to_lab
+
+generator = {load}
+lightness, _ = rgb_to_lab(photograph)  # (B, 3, H, W) sRGB in [0, 1], any H and W
+coloured = lab_to_rgb(lightness, generator(lightness))
+```
+"""
+
+
+@dataclass(frozen=True)
+class Scored:
+    """What a result says of the generator: means with intervals by metric, of grey, of it, and of the truth."""
+
+    photographs: str
+    systems: Mapping[str, Mapping[str, Mean]]
+
+
+def load_scores(files: Sequence[Path], checkpoint: Path) -> list[Scored]:
+    """What results say of a checkpoint; that of its own run, where it has one, comes first.
+
+    Args:
+        files: results, as `evaluate.py --json` writes them.
+
+    Raises:
+        InputError: a result that can't be read, or in which this checkpoint was not scored.
+    """
+    digest = file_digest(checkpoint)
+    own = checkpoint.parent / "results.json"
+    found = {path.resolve(): path for path in ([own, *files] if own.is_file() else files)}
+    scores = []
+    for path in found.values():
+        result = load_result(path)
+        name = next((name for name, system in result.systems.items() if system.about.get("sha256") == digest), None)
+        if name is not None:
+            scores.append(_scored(result, name))
+        elif path != own:
+            scored = ", ".join(name for name in result.systems if name not in ("grey", "truth"))
+            raise InputError(
+                f"--result {path}: {checkpoint} was not scored there ({scored} were); run evaluate.py {checkpoint} "
+                "--json FILE"
+            )
+    return scores
+
+
+def _scored(result: Result, name: str) -> Scored:
+    protocol = result.protocol
+    what = (
+        f"{len(result.names):,} photographs of {last_name(result.source)}, protocol `{protocol['name']}`, "
+        f"{protocol['size']} x {protocol['size']}; mean ± half of the 95 % interval"
+    )
+    return Scored(what, {row: result.systems[row].means for row in ("grey", name, "truth")})
+
+
+def model_card(exported: Exported, name: str, scores: Sequence[Scored] = (), license_id: str | None = None) -> str:
+    """The card, in Markdown, with the Hub's front matter.
+
+    Args:
+        name: how the file is to be named to gancolor: a file's name, or a repository OWNER/NAME.
+        scores: as `load_scores` gives them; none: the figures of the training's own validation, without intervals.
+        license_id: of the weights; None: not stated.
+    """
+    about = exported.about
+    arch = about["generator"]["arch"]
+    front: dict[str, Any] = {
+        "library_name": "gancolor",
+        "pipeline_tag": "image-to-image",
+        "tags": ["colorization", "image-colorization", "gan", arch],
+    }
+    if license_id:
+        front["license"] = license_id
+    parts = [
+        f"---\n{yaml.safe_dump(front, sort_keys=False)}---\n\n# {name}\n",
+        f"Colours black-and-white photographs: gancolor's `{arch}`, {_training(about)}.\n",
+        f"## Use\n\n{_usage(exported, name)}",
+        f"## Figures\n\n{_figures(arch, about, scores)}",
+        f"## Intended use, and limits\n\n{LIMITS}",
+        f"## Training\n\n{_recipe(about)}",
+        f"## File\n\n{_file(exported)}",
+        f"## Licence\n\n{license_id or 'Not stated. Ask whoever gave you this file.'}\n",
+    ]
+    return "\n".join(parts)
+
+
+def _training(about: Mapping[str, Any]) -> str:
+    data = about.get("data", {})
+    if "train" not in data:
+        return "trained on photographs that it does not name"
+    seen = f"trained on {data['train']:,} {_photographs(data)} at {data['size']} x {data['size']}"
+    classes = data.get("classes", [])
+    kinds = f" ({', '.join(classes[:12])}{', ...' if len(classes) > 12 else ''})" if classes else ""
+    return f"{seen}{kinds}, and on nothing else"
+
+
+def _photographs(data: Mapping[str, Any]) -> str:
+    return "scenes drawn by code (demo)" if data["source"] == "demo" else f"photographs of {data['source']}"
+
+
+def _usage(exported: Exported, name: str) -> str:
+    if exported.format in ("safetensors", "onnx"):
+        of_file = Path(name).suffix in (".safetensors", ".onnx")
+        load, file = ("load", name) if of_file else ("from_pretrained", exported.path.name)
+        return (
+            f'```python\nimport gancolor\n\ncolorizer = gancolor.Colorizer.{load}("{name}")\n'
+            f'colorizer("photograph.jpg").save("coloured.png")\n```\n\n'
+            f"    gancolor colorize photograph.jpg -o coloured.png --checkpoint {file}\n"
+        )
+    load = {
+        "torch_export": f'torch.export.load("{name}").module()',
+        "torchscript": f'torch.jit.load("{name}")  # it can hold code: load none that you do not trust',
+    }[exported.format]
+    return RUN_WITH_TORCH.format(load=load)
+
+
+def _figures(arch: str, about: Mapping[str, Any], scores: Sequence[Scored]) -> str:
+    if not scores:
+        if not about.get("metrics"):
+            return "None: it says nothing of its validation.\n"
+        data = about.get("data", {})
+        held_out = f"{data['val']:,} {_photographs(data)}" if "val" in data else "photographs"
+        systems = {
+            name: {metric: Mean(value, _NAN, _NAN) for metric, value in about.get(key, {}).items()}
+            for name, key in (("grey", "grey"), (arch, "metrics"))
+        }
+        scores = [Scored(f"{held_out} that it was not trained on; means, without intervals", systems)]
+    parts = ["Grey is the photograph left as it was: PSNR and SSIM reward doing nothing. Read gain over grey and "
+             "colourfulness together.\n"]  # fmt: skip
+    for scored in scores:
+        metrics = [m for m, kind in METRICS.items() if kind.brief and any(m in row for row in scored.systems.values())]
+        rows = [["", *(METRICS[metric].heading for metric in metrics)]]
+        rows += [[name, *(figure(row.get(m), m) for m in metrics)] for name, row in scored.systems.items()]
+        parts += [f"{scored.photographs}:\n", f"{markdown_table(rows)}\n"]
+        gain = list(scored.systems.values())[1].get("gain")
+        if gain is not None and gain.mean < 0:
+            parts.append(f"**On these it is {-gain.mean:.2f} dB below leaving them grey.**\n")
+    return "\n".join(parts)
+
+
+def _recipe(about: Mapping[str, Any]) -> str:
+    """What of the configuration is not as train.py or the architecture's recipe has it, and so makes the run again."""
+    if "config" not in about:
+        return "It does not say how it was trained.\n"
+    config, defaults = flatten(about["config"]), flatten(TrainConfig())
+    recipe_file = RECIPES / f"{config.get('arch')}.yaml"
+    recipe = flatten(yaml.safe_load(recipe_file.read_text(encoding="utf-8"))) if recipe_file.is_file() else {}
+    chosen: dict[str, Any] = {"arch": config.get("arch")}
+    for option, value in config.items():
+        if option in defaults and not value == defaults[option] == recipe.get(option, value):
+            *groups, leaf = option.split(".")
+            node = chosen
+            for group in groups:
+                node = node.setdefault(group, {})
+            node[leaf] = value
+    steps = f"{about['step']:,} steps of {about['effective_batch']} photographs" if "step" in about else "training"
+    return (
+        f"{steps} with gancolor {about['trained_with']}, by\n\n    python train.py --config recipe.yaml\n\n"
+        f"where recipe.yaml has the options that are not the defaults:\n\n"
+        f"```yaml\n{yaml.safe_dump(chosen, sort_keys=False)}```\n"
+    )
+
+
+def _file(exported: Exported) -> str:
+    about, path = exported.about, exported.path
+    rows = [["batch x height x width", "largest difference [ab]"]]
+    rows += [[str(difference), f"{difference.largest:.2g}"] for difference in exported.differences]
+    made_with = ", ".join(f"{name} {text}" for name, text in about["parity"]["made_with"].items())
+    return (
+        f"{exported.format}, {path.stat().st_size / 1e6:.1f} MB, weights {about['weights']}, sha256 "
+        f"`{file_digest(path)}`. Lightness (B, 1, H, W), L / 50 - 1, goes in, chroma (B, 2, H, W), ab / 110, comes "
+        f"out, both float32, any B, H and W. Compared with the checkpoint that it was made of ({made_with}), where "
+        f"{about['parity']['tolerance_ab']:g} is allowed:\n\n{markdown_table(rows)}\n"
+    )

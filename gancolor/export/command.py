@@ -1,0 +1,69 @@
+"""`gancolor export`."""
+
+from collections.abc import Sequence
+from pathlib import Path
+
+from gancolor.checkpoint import describe, find_generator
+from gancolor.errors import InputError
+from gancolor.export.card import load_scores, model_card
+from gancolor.export.exporter import Exported, export
+from gancolor.export.formats import choose_format
+from gancolor.files import check_writable, write_atomically
+from gancolor.report import text_table
+
+
+def run_export(
+    source: Path, out: Path | None, format_name: str | None, *, half: bool = False, overwrite: bool = False,
+    results: Sequence[Path] = (), license_id: str | None = None, repository: str | None = None, private: bool = False,
+) -> int:  # fmt: skip
+    """Writes a generator and its model card, to a file, to the Hub, or to both.
+
+    Args:
+        source: a run's folder, or a checkpoint.
+        results: of evaluate.py --json, for the card.
+        repository: OWNER/NAME on the Hub.
+
+    Raises:
+        InputError: what is given can't be exported, or not there.
+    """
+    if out is None and repository is None:
+        raise InputError("nothing to write: give -o FILE, or --push_to_hub OWNER/NAME")
+    checkpoint = find_generator(source)
+    describe(checkpoint)
+    scores = load_scores(results, checkpoint)
+    if out is not None:
+        chosen = choose_format(out, format_name)
+        card = out.with_name(f"{out.name}.md")
+        _check_free(out, card, checkpoint, overwrite)
+        exported = export(checkpoint, out, chosen, half)
+        text = model_card(exported, out.name, scores, license_id)
+        write_atomically(card, lambda beside: beside.write_text(text, encoding="utf-8"))
+        _say(exported)
+        print(f"card {card}")
+    if repository is not None:
+        from gancolor.export.hub import push_to_hub
+
+        formats = ("safetensors", *([format_name] if format_name and format_name != "safetensors" else []))
+        address = push_to_hub(
+            checkpoint, repository, private=private, formats=formats, half=half, results=results, license_id=license_id
+        )
+        print(f"pushed to {address}")
+    return 0
+
+
+def _check_free(out: Path, card: Path, checkpoint: Path, overwrite: bool) -> None:
+    """Raises InputError: a file that is not to be written over."""
+    check_writable("-o", out)
+    if out.exists() and out.samefile(checkpoint):
+        raise InputError(f"-o {out} is the checkpoint itself; give another name")
+    for path in (out, card):
+        if path.exists() and not overwrite:
+            raise InputError(f"-o {out}: {path} is there already; give another name, or --overwrite")
+
+
+def _say(exported: Exported) -> None:
+    rows = [["batch x height x width", "largest difference [ab]"]]
+    rows += [[str(difference), f"{difference.largest:.2g}"] for difference in exported.differences]
+    size = exported.path.stat().st_size / 1e6
+    print(f"wrote {exported.path}: {exported.format}, {exported.about['weights']}, {size:.1f} MB")
+    print(f"\n{text_table(rows)}\n")

@@ -1,0 +1,40 @@
+"""What an exported file says of itself: what is listed here, and nothing else of the machine that it was made on."""
+
+import re
+from collections.abc import Mapping
+from typing import Any
+
+KEPT = ("generator", "data", "config", "effective_batch", "step", "stage", "metrics", "grey")
+KEPT_OPTIONS = (
+    "arch", "epochs", "pretrain_epochs", "critic_epochs", "seed", "precision",
+    "data", "generator", "discriminator", "loss", "optim",
+)  # fmt: skip
+PUBLISHED_WEIGHTS = ("imagenet", "random")  # other weights are a file's path
+
+
+def public_description(about: Mapping[str, Any]) -> dict[str, Any]:
+    """What may leave the machine of what a checkpoint says of itself: no folders, no files' paths, no accounts. A
+    folder of photographs is its last name."""
+    kept = {name: about[name] for name in KEPT if name in about}
+    kept["trained_with"] = about.get("trained_with", about.get("version"))
+    if "config" in kept:
+        config = {name: kept["config"][name] for name in KEPT_OPTIONS if name in kept["config"]}
+        if "data" in config:
+            config["data"] = {name: value for name, value in config["data"].items() if name != "cache"}
+        kept["config"] = config
+    return _without_paths(kept)
+
+
+def last_name(path: str) -> str:
+    """The last name of a path of any system: /data/scenes/ and C:\\data\\scenes are scenes."""
+    return next((name for name in reversed(re.split(r"[/\\]", path)) if name), "photographs")
+
+
+def _without_paths(node: Any, key: str = "") -> Any:
+    if isinstance(node, dict):
+        return {name: _without_paths(value, name) for name, value in node.items()}
+    if key == "source" and isinstance(node, str):
+        return last_name(node)
+    if key.endswith("_weights") and node not in PUBLISHED_WEIGHTS:
+        return "file"
+    return node

@@ -1,0 +1,251 @@
+"""The formats of a generator's file. All take lightness (B, 1, H, W) in [-1, 1] and give chroma (B, 2, H, W) in
+[-1, 1], float32, for any B, H and W, and carry the same JSON about themselves."""
+
+import io
+import json
+import logging
+import warnings
+import zipfile
+from collections.abc import Callable, Iterator, Mapping
+from contextlib import contextmanager
+from dataclasses import dataclass
+from importlib.util import find_spec
+from pathlib import Path
+from typing import Any
+
+import torch
+import torch.nn.functional as F
+from torch import Tensor, nn
+from torch.nn.utils import parametrize
+
+from gancolor.checkpoint import KEY, export_generator, generator_header, load_generator
+from gancolor.errors import InputError, near
+from gancolor.export.parity import Runner
+
+EXTRA_FILE = f"{KEY}.json"  # beside the program in torch's archives
+EXAMPLE = (2, 1, 75, 101)  # of lightness, to trace by; no multiple of any stride, so that padding is traced
+# Where torch notes the source files that an operation comes from, by their paths on this machine.
+SOURCE_NOTES = ("stack_trace", "nn_module_stack", "source_fn_stack", "torch_fn")
+
+Writer = Callable[[Path, Mapping[str, Any]], None]  # of a file, with what it is to say of itself
+
+
+@dataclass(frozen=True)
+class Format:
+    """A format.
+
+    Attributes:
+        suffixes: of its files, the usual one first.
+        convert: a generator, which is used up, and whether its kernels are to be stored as float16, to what writes it.
+        open: a file to what runs it, by the format's own runtime.
+        packages: that it needs besides the trainer's.
+    """
+
+    suffixes: tuple[str, ...]
+    convert: Callable[[nn.Module, bool], Writer]
+    open: Callable[[Path], Runner]
+    packages: tuple[str, ...] = ()
+
+
+class ChromaOf(nn.Module):
+    """A generator's chroma alone. Pads to the generator's stride always, where generators do it if need be: a condition
+    on the size would hold the program to the sizes that meet it."""
+
+    def __init__(self, generator: nn.Module) -> None:
+        super().__init__()
+        self.generator = generator
+        self.stride = int(generator.stride)  # type: ignore[arg-type]
+        generator.stride = 1  # type: ignore[assignment]
+
+    def forward(self, lightness: Tensor) -> Tensor:
+        height, width = lightness.shape[-2:]
+        padded = F.pad(lightness, (0, -width % self.stride, 0, -height % self.stride), mode="replicate")
+        return self.generator(padded).chroma[..., :height, :width]
+
+
+class _ToFloat(nn.Module):
+    def forward(self, weight: Tensor) -> Tensor:
+        return weight.float()
+
+
+def _prepare(generator: nn.Module, half: bool) -> ChromaOf:
+    """The generator as a program to trace: weights that are computed (spectral norm) are worked out, and with `half`
+    stored as float16 and widened when they are used."""
+    for layer in list(generator.modules()):
+        if parametrize.is_parametrized(layer):
+            for name in list(layer.parametrizations):  # type: ignore[arg-type]
+                parametrize.remove_parametrizations(layer, name)
+    generator.requires_grad_(False)
+    for layer in list(generator.modules()) if half else []:
+        for name, weight in list(layer.named_parameters(recurse=False)):
+            if weight.dim() > 1:
+                setattr(layer, name, nn.Parameter(weight.half(), requires_grad=False))
+                parametrize.register_parametrization(layer, name, _ToFloat(), unsafe=True)  # another type
+    return ChromaOf(generator).eval()
+
+
+@contextmanager
+def _quiet() -> Iterator[None]:
+    """What torch's exporters say to their developers is not for ours."""
+    before = logging.root.manager.disable
+    logging.disable(logging.CRITICAL)
+    try:
+        with warnings.catch_warnings():
+            warnings.simplefilter("ignore")
+            yield
+    finally:
+        logging.disable(before)
+
+
+# Formats --------------------------------------------------------------------------------------------------------------
+
+
+def _to_safetensors(generator: nn.Module, half: bool) -> Writer:
+    return lambda path, about: export_generator(path, generator, about, half)
+
+
+def _open_safetensors(path: Path) -> Runner:
+    generator = load_generator(path)
+
+    @torch.inference_mode()
+    def run(lightness: Tensor) -> Tensor:
+        return generator(lightness).chroma
+
+    return run
+
+
+def _program(generator: nn.Module, half: bool) -> torch.export.ExportedProgram:
+    """The generator as a graph, for any size."""
+    from torch.fx.experimental import _config as symbolic_shapes
+
+    dynamic = dict.fromkeys((0, 2, 3), torch.export.Dim.DYNAMIC)
+    # Otherwise a size of 1 inside, which small photographs have, would be another program.
+    oblivious = symbolic_shapes.patch(backed_size_oblivious=True)  # type: ignore[attr-defined]
+    with torch.no_grad(), oblivious:
+        program = torch.export.export(_prepare(generator, half), (torch.zeros(EXAMPLE),), dynamic_shapes=(dynamic,))
+    # What is left of conditions on the size changes no number: memory layouts, and whether ltbc resizes a photograph of
+    # its own global size.
+    program._guards_code = []
+    for module in program.graph_module.modules():
+        for node in module.graph.nodes if isinstance(module, torch.fx.GraphModule) else []:
+            for note in SOURCE_NOTES:
+                node.meta.pop(note, None)
+    return program
+
+
+def _to_torch_export(generator: nn.Module, half: bool) -> Writer:
+    with _quiet():
+        program = _program(generator, half)
+
+    def write(path: Path, about: Mapping[str, Any]) -> None:
+        archive = io.BytesIO()  # a full disk is an OSError for Python, and another error in torch's writers
+        with _quiet():
+            torch.export.save(program, archive, extra_files={EXTRA_FILE: _header(about)})
+        path.write_bytes(archive.getbuffer())
+
+    return write
+
+
+def _open_torch_export(path: Path) -> Runner:
+    with _quiet(), path.open("rb") as file:
+        return torch.inference_mode()(torch.export.load(file).module())
+
+
+def _to_torchscript(generator: nn.Module, half: bool) -> Writer:
+    with _quiet(), torch.no_grad():
+        program = torch.jit.trace(_prepare(generator, half), torch.zeros(EXAMPLE), check_trace=False)
+
+    def write(path: Path, about: Mapping[str, Any]) -> None:
+        with _quiet():
+            archive = program.save_to_buffer(_extra_files={EXTRA_FILE: _header(about)})
+        with zipfile.ZipFile(io.BytesIO(archive)) as read, zipfile.ZipFile(path, "w") as written:
+            for entry in read.infolist():
+                if not entry.filename.endswith(".debug_pkl"):  # source files by their paths
+                    written.writestr(entry, read.read(entry))
+
+    return write
+
+
+def _open_torchscript(path: Path) -> Runner:
+    with _quiet():
+        return torch.inference_mode()(torch.jit.load(path, "cpu"))
+
+
+def _to_onnx(generator: nn.Module, half: bool) -> Writer:
+    with _quiet():
+        program = torch.onnx.export(
+            _program(generator, half),
+            dynamo=True,
+            external_data=False,
+            verbose=False,
+            input_names=["lightness"],
+            output_names=["chroma"],
+            custom_translation_table={torch.ops.aten.scaled_dot_product_attention.default: _attention},
+        )
+    assert program is not None
+    model = program.model_proto
+    graph = model.graph
+    for node in graph.node:
+        node.ClearField("metadata_props")  # the exporter's notes
+    for field in ("metadata_props", "value_info"):
+        graph.ClearField(field)
+    for value in (graph.input[0], graph.output[0]):
+        for axis, name in {0: "batch", 2: "height", 3: "width"}.items():
+            value.type.tensor_type.shape.dim[axis].dim_param = name
+
+    def write(path: Path, about: Mapping[str, Any]) -> None:
+        model.ClearField("metadata_props")
+        model.metadata_props.add(key=KEY, value=_header(about))
+        path.write_bytes(model.SerializeToString())
+
+    return write
+
+
+def _attention(
+    query: Any, key: Any, value: Any, attn_mask: Any = None, dropout_p: float = 0.0, is_causal: bool = False,
+    scale: float | None = None, enable_gqa: bool = False,
+) -> Any:  # fmt: skip
+    """deoldify's self-attention, (B, places, C): torch's own translation takes heads too, and nothing without."""
+    from onnxscript import opset20 as op
+
+    assert attn_mask is None and not is_causal and scale == 1.0
+    return op.MatMul(op.Softmax(op.MatMul(query, op.Transpose(key, perm=[0, 2, 1])), axis=-1), value)
+
+
+def _open_onnx(path: Path) -> Runner:
+    from gancolor.runtimes import OnnxRuntime
+
+    return OnnxRuntime(path, "cpu")
+
+
+def _header(about: Mapping[str, Any]) -> str:
+    return json.dumps(generator_header(about))
+
+
+FORMATS: dict[str, Format] = {
+    "safetensors": Format((".safetensors",), _to_safetensors, _open_safetensors),
+    "onnx": Format((".onnx",), _to_onnx, _open_onnx, ("onnx", "onnxscript", "onnxruntime")),
+    "torch_export": Format((".pt2",), _to_torch_export, _open_torch_export),
+    "torchscript": Format((".pt", ".ts"), _to_torchscript, _open_torchscript),
+}
+
+
+def choose_format(out: Path, name: str | None) -> str:
+    """The format of a file: by its suffix, which must be that of `name` where one is given.
+
+    Raises:
+        InputError: no such suffix or another format's, or packages that the format needs are not there.
+    """
+    of_suffix = {suffix: name for name, format in FORMATS.items() for suffix in format.suffixes}
+    found = of_suffix.get(out.suffix.lower())
+    if name is None and found is None:
+        known = ", ".join(f"{suffix} ({format})" for suffix, format in of_suffix.items())
+        raise InputError(
+            f"-o {out}: no format has the suffix {out.suffix!r}; take {known}{near(out.suffix, of_suffix)}"
+        )
+    if name is not None and found != name:
+        raise InputError(f"-o {out} is no name for --format {name}: end it in {' or '.join(FORMATS[name].suffixes)}")
+    chosen = name or found or ""
+    if missing := [package for package in FORMATS[chosen].packages if find_spec(package) is None]:
+        raise InputError(f"--format {chosen} needs {' and '.join(missing)}: pip install 'gancolor[export]'")
+    return chosen

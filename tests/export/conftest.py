@@ -1,0 +1,48 @@
+"""A small checkpoint, its exports, and a Hub to push them to."""
+
+import http.server
+import threading
+
+import pytest
+from fake_hub import Hub, handler, point_to
+from small_checkpoint import save_checkpoint
+
+from gancolor.export.exporter import export
+from gancolor.export.formats import FORMATS
+
+
+@pytest.fixture(scope="session")
+def checkpoint(tmp_path_factory):
+    """A generator's file, and the generator."""
+    path = tmp_path_factory.mktemp("run") / "generator.safetensors"
+    return path, save_checkpoint(path)
+
+
+@pytest.fixture(scope="session")
+def exports(checkpoint, tmp_path_factory):
+    """Each format's file, made when it is first asked for: a function of format and half."""
+    folder, made = tmp_path_factory.mktemp("exports"), {}
+
+    def exported(name, half=False):
+        if (name, half) not in made:
+            out = folder / f"{'half' if half else 'full'}{FORMATS[name].suffixes[0]}"
+            made[name, half] = export(checkpoint[0], out, name, half)
+        return made[name, half]
+
+    return exported
+
+
+@pytest.fixture
+def hub(monkeypatch, tmp_path):
+    """A Hub of its own on this machine, a user who is logged in to it, and an empty cache."""
+    pytest.importorskip("huggingface_hub")
+    hub = Hub()
+
+    server = http.server.ThreadingHTTPServer(("127.0.0.1", 0), handler(hub))
+    threading.Thread(target=server.serve_forever, args=(0.02,), daemon=True).start()
+    hub.address = f"http://127.0.0.1:{server.server_port}"
+    point_to(monkeypatch, hub.address, tmp_path / "hub")
+    monkeypatch.setenv("HF_TOKEN", Hub.TOKEN)
+    yield hub
+    server.shutdown()
+    server.server_close()

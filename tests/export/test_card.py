@@ -1,0 +1,122 @@
+"""The model card says what the generator is, how it came about, what it scored and what it is not good for."""
+
+import pytest
+import yaml
+from made_results import made_result, made_run
+from small_checkpoint import PRIVATE
+
+from gancolor.errors import InputError
+from gancolor.export.card import load_scores, model_card
+from gancolor.export.description import last_name, public_description
+from gancolor.files import file_digest
+from gancolor.options import flatten
+from gancolor.parsing import parse_train
+
+
+@pytest.fixture
+def result(checkpoint, tmp_path):
+    """A result in which the checkpoint was scored, beside another."""
+    run = made_run() | {"sha256": file_digest(checkpoint[0])}
+    made = made_result({"mine": run, "other": made_run(place=1)})
+    made.source = f"{PRIVATE}/val"
+    made.save(tmp_path / "result.json")
+    return tmp_path / "result.json"
+
+
+def front_matter(card):
+    _, front, rest = card.split("---\n", 2)
+    return yaml.safe_load(front), rest
+
+
+def test_card_says_what_it_was_trained_on_and_scored(exports):
+    front, text = front_matter(model_card(exports("safetensors"), "g.safetensors"))
+    assert front["library_name"] == "gancolor" and front["pipeline_tag"] == "image-to-image"
+    assert "attention_ugan" in front["tags"] and "license" not in front
+    assert "6,399 photographs of scenes at 32 x 32 (forest, sea), and on nothing else" in text
+    assert "540 photographs of scenes that it was not trained on" in text
+    rows = {line.split("|")[1].strip(): line for line in text.splitlines() if line.startswith("|")}
+    assert " 24.40 " in rows["grey"] and " 25.65 " in rows["attention_ugan"] and " 1.25 " in rows["attention_ugan"]
+    assert "399 steps of 16 photographs" in text
+    assert "guesses, not history" in text and "come out worse than left grey" in text
+    assert 'gancolor.Colorizer.load("g.safetensors")' in text
+    assert "1 x 75 x 131" in text and file_digest(exports("safetensors").path) in text
+    assert "Not stated" in text
+    assert PRIVATE not in text and "someone" not in text
+
+
+def test_recipe_trains_the_same_again(exports, tmp_path):
+    text = model_card(exports("safetensors"), "g.safetensors").split("```yaml\n")[1].split("```")[0]
+    (tmp_path / "recipe.yaml").write_text(text, encoding="utf-8")
+    expected = flatten(exports("safetensors").about["config"])
+    again = flatten(parse_train(["--config", str(tmp_path / "recipe.yaml")]))
+    assert {name: again[name] for name in expected} == expected
+
+
+def test_license_is_the_users(exports):
+    front, text = front_matter(model_card(exports("safetensors"), "g.safetensors", license_id="apache-2.0: x\n- y"))
+    assert front["license"] == "apache-2.0: x\n- y" and "apache-2.0" in text.split("## Licence")[1]
+
+
+@pytest.mark.parametrize(
+    ("name", "expected"), [("torch_export", 'torch.export.load("g.pt2").module()'), ("torchscript", "torch.jit.load")]
+)
+def test_use_of_programs_is_shown(exports, name, expected):
+    assert expected in model_card(exports(name), "g.pt2")
+
+
+def test_results_bring_figures_with_intervals(exports, checkpoint, result):
+    text = model_card(exports("safetensors"), "g.safetensors", load_scores([result], checkpoint[0]))
+    assert "12 photographs of val, protocol `native`, 16 x 16" in text and PRIVATE not in text
+    rows = [line.split("|")[1].strip() for line in text.splitlines() if line.startswith("|")]
+    assert rows[2:5] == ["grey", "mine", "truth"] and "other" not in rows
+    assert " ± " in text.split("## Figures")[1]
+    assert "without intervals" not in text
+
+
+def test_run_has_its_own_result(exports, checkpoint, result, tmp_path):
+    path = tmp_path / "generator.safetensors"
+    path.write_bytes(checkpoint[0].read_bytes())
+    (tmp_path / "results.json").write_bytes(result.read_bytes())
+    assert len(load_scores([], path)) == 1
+    assert len(load_scores([result], path)) == 2
+    assert len(load_scores([tmp_path / "results.json"], path)) == 1
+    made_result({"other": made_run()}).save(tmp_path / "results.json")  # of the finished generator, and this is another
+    assert load_scores([], path) == []
+
+
+def test_what_is_below_grey_is_said(exports, checkpoint, tmp_path):
+    made = made_result({"mine": made_run() | {"sha256": file_digest(checkpoint[0])}})
+    made.systems["mine"].scores["gain"] -= 5
+    made.save(tmp_path / "result.json")
+    text = model_card(exports("onnx"), "g.onnx", load_scores([tmp_path / "result.json"], checkpoint[0]))
+    below = -made.systems["mine"].scores["gain"].mean().item()
+    assert f"it is {below:.2f} dB below leaving them grey" in text
+
+
+def test_result_of_another_generator_is_refused(checkpoint, tmp_path):
+    made_result({"other": made_run()}).save(tmp_path / "result.json")
+    with pytest.raises(InputError, match=r"was not scored there \(other were\); run evaluate\.py"):
+        load_scores([tmp_path / "result.json"], checkpoint[0])
+    with pytest.raises(InputError, match="can't be read"):
+        load_scores([tmp_path / "none.json"], checkpoint[0])
+
+
+def test_card_of_a_generator_that_says_little(exports):
+    exported = exports("safetensors")
+    little = {name: exported.about[name] for name in ("generator", "weights", "parity")}
+    text = model_card(type(exported)(exported.path, "safetensors", little, exported.differences), "g.safetensors")
+    assert "that it does not name" in text and "It does not say how it was trained" in text
+
+
+@pytest.mark.parametrize(
+    ("path", "name"),
+    [("/data/scenes", "scenes"), ("/data/scenes/", "scenes"), ("C:\\data\\scenes", "scenes"), ("demo", "demo"),
+     ("/", "photographs"), ("", "photographs")],
+)  # fmt: skip
+def test_folders_go_by_their_last_name(path, name):
+    assert last_name(path) == name
+
+
+def test_what_is_not_listed_does_not_leave():
+    told = public_description({"generator": {"arch": "ugan", "options": {}}, "home": "/root", "config": {"out": "/x"}})
+    assert told["generator"]["arch"] == "ugan" and "home" not in told and told["config"] == {}

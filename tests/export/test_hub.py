@@ -1,0 +1,119 @@
+"""The Hugging Face Hub: what is pushed comes back, and what can't be had is one line."""
+
+import time
+
+import pytest
+import torch
+from fake_hub import point_to
+
+from gancolor import cli
+from gancolor.checkpoint import describe, load_generator
+from gancolor.errors import InputError
+from gancolor.export import hub as hub_module
+from gancolor.export.hub import download_from_hub, push_to_hub
+
+REPO = "someone/colours"
+
+
+def one_line(refusal, match=""):
+    text = str(refusal.value)
+    assert "\n" not in text and match in text, text
+
+
+def test_what_is_pushed_comes_back(checkpoint, hub):
+    path, generator = checkpoint
+    address = push_to_hub(path, REPO, license_id="cc-by-4.0")
+    assert address.endswith(REPO) and hub.commits == 1 and REPO not in hub.private
+    assert sorted(hub.files[REPO]) == ["README.md", "generator.safetensors"]
+    card = hub.files[REPO]["README.md"].decode()
+    assert f'from_pretrained("{REPO}")' in card and "license: cc-by-4.0" in card
+    downloaded = download_from_hub(REPO)
+    assert downloaded.name == "generator.safetensors" and describe(downloaded)["generator"]["arch"] == "attention_ugan"
+    picture = torch.rand(1, 1, 40, 50)
+    with torch.no_grad():
+        assert torch.equal(load_generator(downloaded)(picture).chroma, generator(picture).chroma)
+
+
+def test_revision_is_followed(checkpoint, hub):
+    push_to_hub(checkpoint[0], REPO)
+    assert download_from_hub(REPO, revision=hub.COMMIT) == download_from_hub(REPO)
+    with pytest.raises(InputError) as refusal:
+        download_from_hub(REPO, revision="v9")
+    one_line(refusal, "no revision v9")
+
+
+def test_command_pushes_a_private_repository_at_half_size(checkpoint, hub, capsys):
+    assert cli._gancolor(["export", str(checkpoint[0]), "--push_to_hub", REPO, "--private", "--half"]) == 0
+    assert REPO in hub.private and "pushed to http" in capsys.readouterr().out
+    assert len(hub.files[REPO]["generator.safetensors"]) < 0.6 * checkpoint[0].stat().st_size
+    assert download_from_hub(REPO).is_file()
+
+
+def test_private_repository_of_others_is_not_there(checkpoint, hub, monkeypatch):
+    push_to_hub(checkpoint[0], REPO, private=True)
+    monkeypatch.setenv("HF_TOKEN", "hf_another")
+    with pytest.raises(InputError) as refusal:
+        download_from_hub(REPO)
+    one_line(refusal, "nor such a repository on the Hub (if it is private: run `hf auth login`")
+
+
+def test_without_torch_the_onnx_file_is_taken(hub, monkeypatch):
+    hub.files[REPO] = {"generator.onnx": b"onnx", "generator.safetensors": b"torch"}
+    monkeypatch.setattr(hub_module, "has_torch", lambda: False)
+    assert download_from_hub(REPO).read_bytes() == b"onnx"
+
+
+def test_missing_repository_and_missing_generator_are_one_line(hub):
+    with pytest.raises(InputError) as refusal:
+        download_from_hub("nobody/nothing")
+    one_line(refusal, "nobody/nothing: no such file or folder here, nor such a repository")
+    hub.files[REPO] = {"model.bin": b""}
+    with pytest.raises(InputError) as refusal:
+        download_from_hub(REPO)
+    one_line(refusal, "has no generator.safetensors")
+
+
+@pytest.mark.parametrize("name", ["a/b/c", "../up", "some name/x", ""])
+def test_what_is_no_repository_is_one_line(checkpoint, hub, name):
+    for act in (download_from_hub, lambda name: push_to_hub(checkpoint[0], name)):
+        with pytest.raises(InputError) as refusal:
+            act(name)
+        one_line(refusal, "OWNER/NAME")
+
+
+def test_wrong_token_is_one_line_and_leaves_nothing(checkpoint, hub):
+    with pytest.raises(InputError) as refusal:
+        push_to_hub(checkpoint[0], REPO, token="hf_wrong")
+    one_line(refusal, "(401): run `hf auth login`")
+    assert hub.files == {}
+
+
+def test_not_logged_in_is_one_line_before_any_work(checkpoint, hub, monkeypatch):
+    monkeypatch.delenv("HF_TOKEN")
+    with pytest.raises(InputError) as refusal:
+        push_to_hub(checkpoint[0], REPO)
+    one_line(refusal, "not logged in to the Hub: run `hf auth login`, or set HF_TOKEN")
+
+
+def test_offline_is_one_line_at_once_and_what_was_downloaded_serves(checkpoint, hub, monkeypatch, nowhere, tmp_path):
+    pytest.importorskip("huggingface_hub")
+    push_to_hub(checkpoint[0], REPO)
+    before = download_from_hub(REPO)
+    point_to(monkeypatch, nowhere, tmp_path / "hub")
+    start = time.monotonic()
+    assert download_from_hub(REPO) == before
+    with pytest.raises(InputError) as refusal:
+        download_from_hub("someone/else")
+    one_line(refusal, "nor in the Hub's cache, and the Hugging Face Hub can't be reached")
+    with pytest.raises(InputError) as refusal:
+        push_to_hub(checkpoint[0], REPO, token="hf_x")
+    one_line(refusal, "can't be reached")
+    assert time.monotonic() - start < 5
+
+
+def test_missing_package_is_one_line(checkpoint, monkeypatch):
+    monkeypatch.setitem(__import__("sys").modules, "huggingface_hub", None)
+    for act in (lambda: download_from_hub(REPO), lambda: push_to_hub(checkpoint[0], REPO)):
+        with pytest.raises(InputError) as refusal:
+            act()
+        one_line(refusal, "pip install 'gancolor[hub]'")

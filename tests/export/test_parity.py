@@ -1,0 +1,97 @@
+"""A file that says something else than the generator is not written."""
+
+import dataclasses
+import errno
+
+import pytest
+import torch
+from torch import nn
+
+from gancolor.errors import InputError
+from gancolor.export import formats
+from gancolor.export.exporter import export
+from gancolor.export.parity import SIZES, TOLERANCES, Difference, check, compare
+from gancolor.models.output import Prediction
+
+
+class Half(nn.Module):
+    def forward(self, lightness):
+        return Prediction(torch.cat([lightness, -lightness], dim=1) / 2)
+
+
+def test_differences_are_in_units_of_ab_at_sizes_that_fit_no_stride():
+    assert [found.largest for found in compare(Half(), lambda x: Half()(x).chroma)] == [0] * len(SIZES)
+    found = compare(Half(), lambda x: Half()(x).chroma + 0.01)
+    assert [found.largest for found in found] == pytest.approx([1.1] * len(SIZES), rel=1e-4)
+    assert [(d.batch, d.height, d.width) for d in found] == list(SIZES)
+    assert any(height % 2 and width % 2 for _, height, width in SIZES) and any(batch > 1 for batch, _, _ in SIZES)
+
+
+def test_chroma_of_another_shape_is_refused():
+    with pytest.raises(InputError, match="chroma is"):
+        compare(Half(), lambda x: Half()(x).chroma[..., :-1])
+
+
+@pytest.mark.parametrize("weights", TOLERANCES)
+def test_only_what_is_within_the_tolerance_passes(weights):
+    check([Difference(1, 64, 64, TOLERANCES[weights])], weights)
+    for largest in (TOLERANCES[weights] * 1.01, float("nan"), float("inf")):
+        with pytest.raises(InputError, match=r"at 2 x 75 x 131, where .* is allowed; nothing is written"):
+            check([Difference(1, 64, 64, 0.0), Difference(2, 75, 131, largest)], weights)
+
+
+@pytest.mark.parametrize("largest", [0.02, float("nan")])
+def test_file_that_differs_is_not_written(checkpoint, tmp_path, monkeypatch, largest):
+    """The check is of the file as it was written, before it has its name."""
+    chosen = formats.FORMATS["safetensors"]
+    seen = []
+
+    def open_changed(path):
+        seen.append((path.name, path.is_file(), (tmp_path / "g.safetensors").exists()))
+        run = chosen.open(path)
+        return lambda lightness: run(lightness) + largest / 110
+
+    monkeypatch.setitem(formats.FORMATS, "safetensors", dataclasses.replace(chosen, open=open_changed))
+    with pytest.raises(InputError, match="differs from the generator"):
+        export(checkpoint[0], tmp_path / "g.safetensors", "safetensors")
+    assert seen == [("g.safetensors.part", True, False)]
+    assert list(tmp_path.iterdir()) == []
+
+
+def test_weights_beyond_float16_are_refused(checkpoint, tmp_path, monkeypatch):
+    from gancolor.checkpoint import describe, export_generator, load_generator
+
+    generator = load_generator(checkpoint[0])
+    next(generator.parameters()).data.view(-1)[0] = 1e6
+    export_generator(tmp_path / "large.safetensors", generator, describe(checkpoint[0]))
+    with pytest.raises(InputError, match="leave out --half"):
+        export(tmp_path / "large.safetensors", tmp_path / "half.safetensors", "safetensors", half=True)
+    assert not (tmp_path / "half.safetensors").exists()
+
+
+def test_what_an_exporter_can_not_do_is_one_line(checkpoint, tmp_path, monkeypatch):
+    def convert(generator, half):
+        raise RuntimeError("no such operation:\n\n a long story")
+
+    broken = dataclasses.replace(formats.FORMATS["onnx"], convert=convert)
+    monkeypatch.setitem(formats.FORMATS, "onnx", broken)
+    with pytest.raises(InputError, match=r"attention_ugan can't be exported to onnx by torch .*another --format") as no:
+        export(checkpoint[0], tmp_path / "g.onnx", "onnx")
+    assert "\n" not in str(no.value) and list(tmp_path.iterdir()) == []
+
+
+@pytest.mark.parametrize("name", ["safetensors", "torch_export", "torchscript"])
+def test_full_disk_leaves_what_was_there(checkpoint, tmp_path, name):
+    """A limit on the size of files does what a full disk does."""
+    resource = pytest.importorskip("resource")
+    out = tmp_path / f"g{formats.FORMATS[name].suffixes[0]}"
+    out.write_bytes(b"before")
+    before = resource.getrlimit(resource.RLIMIT_FSIZE)
+    resource.setrlimit(resource.RLIMIT_FSIZE, (100_000, before[1]))
+    try:
+        with pytest.raises(OSError, match="too large") as full:
+            export(checkpoint[0], out, name)
+    finally:
+        resource.setrlimit(resource.RLIMIT_FSIZE, before)
+    assert full.value.errno == errno.EFBIG and full.value.filename == str(out)
+    assert out.read_bytes() == b"before" and list(tmp_path.iterdir()) == [out]
