@@ -12,7 +12,8 @@ from gancolor import lab
 from gancolor.lab import Array
 from gancolor.upsampling import Enlarged
 
-STRIP = 2**16  # pixels: some twenty planes of them stay in a core's cache
+STRIP = 2**17  # pixels: more leave a core's cache, fewer have the interpreter wait for itself
+CODE_STEPS, CODE_MARGIN = 65000.0, 200.0
 TENSOR_STRIP = 2**24  # pixels of a batch on an accelerator
 
 
@@ -28,9 +29,10 @@ def join(pixels: np.ndarray, chroma: Enlarged) -> np.ndarray:
 
     def colour(start: int) -> None:
         stop = min(start + rows, height)
-        y = _luminance(pixels[start:stop])
-        for channel, plane in enumerate(_encode(_coloured(y, start, stop, chroma), pixels.dtype)):
-            coloured[start:stop, :, channel] = plane
+        roots = chroma.strip(start, stop, _root_of_luminance(pixels[start:stop]))
+        codes = _encode(lab.to_linear(roots.reshape(3, -1)), pixels.dtype)
+        for channel in range(3):  # thrice as fast as all at once
+            coloured[start:stop, :, channel] = codes[channel].reshape(-1, width)
 
     rows = max(1, STRIP // width)
     # NumPy lets go of the interpreter while it computes, so threads share the work.
@@ -50,37 +52,29 @@ def join_batch(pictures: Array, chroma: Enlarged) -> Array:
     for start in range(0, height, rows):
         stop = min(start + rows, height)
         linear = lab.decode(xp.astype(pictures[:, :, start:stop], xp.float32))
-        y = lab.luminance(linear) if channels == 3 else linear[:, 0]
-        strips.append(lab.encode(_coloured(y, start, stop, chroma)))
+        roots = chroma.strip(start, stop, lab.f(lab.luminance(linear) if channels == 3 else linear[:, 0]))
+        linear = lab.to_linear(xp.reshape(xp.moveaxis(roots, 1, 0), (3, -1)))
+        strips.append(lab.encode(xp.reshape(linear, (3, count, stop - start, width))))
     return xp.moveaxis(xp.concat(strips, axis=-2), 0, 1)
 
 
-def _coloured(y: Array, start: int, stop: int, chroma: Enlarged) -> Array:
-    """Linear sRGB (3, ...) of luminance (...) of the rows from `start` to before `stop`."""
-    xp = array_namespace(y)
-    f_of_y = lab.f(y)
-    a, b = chroma.strip(start, stop, lab.lightness(f_of_y))
-    flat = [xp.reshape(plane, (-1,)) for plane in (y, f_of_y, a, b)]
-    return xp.reshape(lab.to_linear(*flat), (3, *y.shape))
-
-
-def _luminance(pixels: np.ndarray) -> np.ndarray:
-    """Y (rows, W) of (rows, W, 1 or 3)."""
-    linear = (
-        _levels(pixels.dtype).take(pixels, mode="clip")
-        if pixels.dtype.kind == "u"
-        else lab.decode(pixels.astype(np.float32))
-    )
-    return linear @ lab.RGB_TO_XYZ[1].astype(np.float32) if pixels.shape[-1] == 3 else linear[..., 0]
+def _root_of_luminance(pixels: np.ndarray) -> np.ndarray:
+    """Lab's f of Y (rows, W) of pixels (rows, W, 1 or 3)."""
+    linear = _levels(pixels.dtype).take(pixels, mode="clip") if pixels.dtype.kind == "u" else lab.decode(pixels)
+    y = linear @ lab.RGB_TO_XYZ[1].astype(np.float32) if pixels.shape[-1] == 3 else linear[..., 0]
+    return _roots().take((y * 65535).astype(np.uint16), mode="clip") if pixels.dtype == np.uint8 else lab.f(y)
 
 
 def _encode(linear: np.ndarray, dtype: np.dtype) -> np.ndarray:
-    """Linear sRGB as values of a picture's type, rounded and clipped."""
+    """Linear sRGB as values of a picture's type, rounded."""
     if dtype == np.uint8:
-        return _codes().take((linear * 65535 + 0.5).clip(0, 65535).astype(np.uint16), mode="clip")
-    if dtype == np.uint16:
-        return (lab.encode(linear) * 65535 + 0.5).astype(np.uint16)
-    return lab.encode(linear).astype(dtype)
+        linear *= CODE_STEPS
+        linear += CODE_MARGIN
+        return _codes().take(linear.astype(np.uint16), mode="clip")
+    return (lab.encode(linear) * 65535 + 0.5).astype(dtype) if dtype == np.uint16 else lab.encode(linear)
+
+
+# Tables take a fifth of the time of powers. 65536 steps of linear light: the darkest of the 256 levels spans twenty.
 
 
 @cache
@@ -91,6 +85,13 @@ def _levels(dtype: np.dtype) -> np.ndarray:
 
 
 @cache
+def _roots() -> np.ndarray:
+    """Lab's f of Y in 65536 steps."""
+    return lab.f((np.arange(65536) + 0.5) / 65535).astype(np.float32)
+
+
+@cache
 def _codes() -> np.ndarray:
-    """uint8 sRGB of linear light in 65536 steps: the darkest of its 256 steps spans twenty of them."""
-    return (lab.encode(np.arange(65536) / 65535) * 255 + 0.5).astype(np.uint8)
+    """uint8 sRGB of linear light in CODE_STEPS steps, with a margin at either end for what spills over."""
+    steps = (np.arange(65536) + 0.5 - CODE_MARGIN) / CODE_STEPS
+    return (lab.encode(steps) * 255 + 0.5).astype(np.uint8)

@@ -1,7 +1,7 @@
 """sRGB and CIELAB (D65) for photographs at full resolution: the colour space of `color`, on arrays of any library
 (NumPy, PyTorch on any device), so that colouring a photograph takes no PyTorch. float32 throughout.
 
-f is Lab's function of XYZ over the white's: L = 116 f(Y) - 16, a = 500 (f(X) - f(Y)), b = 200 (f(Y) - f(Z)); CIE 15.
+f is Lab's function of XYZ over the white's (CIE 15).
 """
 
 from typing import Any
@@ -15,6 +15,7 @@ L_HALF_RANGE = 50.0  # L runs from 0 to 100
 AB_RANGE = 110.0  # |a| and |b| of sRGB colours stay under it: the largest is b = -107.86, of pure blue
 KNEE = 0.008856  # of XYZ over the white's: below it f is a straight line
 SLOPE = 7.787  # of that line
+LIGHTNESS, A, B = 116.0, 500.0, 200.0  # L = 116 f(Y) - 16, a = 500 (f(X) - f(Y)), b = 200 (f(Y) - f(Z))
 F_KNEE = SLOPE * KNEE + 16 / 116
 # Linear sRGB to XYZ over the white's, D65, with kornia's and scikit-image's digits.
 RGB_TO_XYZ = np.array([[0.412453, 0.357580, 0.180423], [0.212671, 0.715160, 0.072169], [0.019334, 0.119193, 0.950227]])
@@ -47,8 +48,12 @@ def f(ratio: Array) -> Array:
 
 def inverse_f(value: Array) -> Array:
     """XYZ over the white's of Lab's f."""
-    above = value.clip(F_KNEE, None)
-    return above * above * above + (1 / SLOPE) * (value - F_KNEE).clip(None, 0.0)
+    above = value if value.min() >= F_KNEE else value.clip(F_KNEE, None)  # mostly nothing is so dark
+    cube = above * above
+    cube *= above
+    if above is not value:
+        cube += (1 / SLOPE) * (value - F_KNEE).clip(None, 0.0)
+    return cube
 
 
 def luminance(linear: Array) -> Array:
@@ -59,37 +64,37 @@ def luminance(linear: Array) -> Array:
 
 def lightness(f_of_y: Array) -> Array:
     """L in 0..100 of f(Y)."""
-    return 116.0 * f_of_y - 16.0
+    return LIGHTNESS * f_of_y - 16.0
 
 
-def to_linear(y: Array, f_of_y: Array, a: Array, b: Array) -> Array:
-    """Linear sRGB (3, N) of N pixels' luminance, its f, and ab in Lab's units. Where sRGB has no such colour, lightness
-    and hue are kept, and chroma is reduced to the most that there is."""
-    xp = array_namespace(y)
-    rgb = _to_linear(y, f_of_y, a, b)
+def to_linear(roots: Array) -> Array:
+    """Linear sRGB (3, N) of the f of X, Y and Z (3, N). Where sRGB has no such colour, lightness and hue are kept, and
+    chroma is reduced to the most that there is. Within 0..1 but for SPILL."""
+    xp = array_namespace(roots)
+    rgb = _to_linear(roots)
     if rgb.min() >= -SPILL and rgb.max() <= 1 + SPILL:
         return rgb
     outside = xp.nonzero(_excess(rgb) > SPILL)[0]
-    y, f_of_y, a, b = (xp.take(plane, outside) for plane in (y, f_of_y, a, b))
+    grey = xp.take(roots[1], outside)
+    chroma = xp.take(roots, outside, axis=1) - grey
     # The greatest share of the chroma within the gamut: false position between none and all of it, where an end that
     # stays counts for half (the Illinois algorithm, Dowell and Jarratt 1971).
-    low, high = xp.zeros_like(y), xp.ones_like(y)
-    inside, beyond = _excess(_to_linear(y, f_of_y, low, low)).clip(None, 0.0), _excess(xp.take(rgb, outside, axis=1))
+    low, high = xp.zeros_like(grey), xp.ones_like(grey)
+    inside, beyond = _excess(_to_linear(grey + 0 * chroma)).clip(None, 0.0), _excess(xp.take(rgb, outside, axis=1))
     for _ in range(STEPS):
         share = low + (high - low) * inside / (inside - beyond)
-        excess = _excess(_to_linear(y, f_of_y, share * a, share * b))
+        excess = _excess(_to_linear(grey + share * chroma))
         fits = excess <= 0
         low, high = xp.where(fits, share, low), xp.where(fits, high, share)
         inside, beyond = xp.where(fits, excess, inside / 2), xp.where(fits, beyond / 2, excess)
     share = low + (high - low) * inside / (inside - beyond)
-    rgb[:, outside] = _to_linear(y, f_of_y, share * a, share * b)
+    rgb[:, outside] = _to_linear(grey + share * chroma).clip(0.0, 1.0)
     return rgb
 
 
-def _to_linear(y: Array, f_of_y: Array, a: Array, b: Array) -> Array:
-    xp = array_namespace(y)
-    xyz = xp.stack([inverse_f(f_of_y + a * (1 / 500)), y, inverse_f(f_of_y - b * (1 / 200))])
-    return xp.asarray(XYZ_TO_RGB, dtype=xp.float32, device=device(y)) @ xyz
+def _to_linear(roots: Array) -> Array:
+    xp = array_namespace(roots)
+    return xp.asarray(XYZ_TO_RGB, dtype=xp.float32, device=device(roots)) @ inverse_f(roots)
 
 
 def _excess(rgb: Array) -> Array:

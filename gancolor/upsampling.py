@@ -5,6 +5,7 @@ from typing import Literal, get_args
 import numpy as np
 from array_api_compat import array_namespace, device
 
+from gancolor import lab
 from gancolor.errors import InputError, near
 from gancolor.lab import Array
 
@@ -23,23 +24,29 @@ class Enlarged:
     kept. `bilinear` enlarges the chroma.
 
     Args:
-        chroma: (..., 2, h, w) of the small picture, any unit.
+        chroma: ab (..., 2, h, w) of the small picture, in Lab's units.
         lightness: (..., 1, h, w) of the small picture, L in 0..100.
         height, width: the photograph's [pixels].
     """
 
     def __init__(self, chroma: Array, lightness: Array, height: int, width: int, upsampling: Upsampling) -> None:
         xp = array_namespace(chroma)
-        self.guided = upsampling == "guided"
-        planes = xp.concat(_lines(chroma, lightness), axis=-3) if self.guided else chroma
+        slopes = _slopes(chroma, lightness) if upsampling == "guided" else xp.zeros_like(chroma)
+        offsets = chroma - slopes * lightness
+        # a = slope L + offset as f(X) = (1 + 116 slope / 500) f(Y) + ..., and b as f(Z): no step between is needed.
+        scale = xp.asarray([[[1 / lab.A]], [[-1 / lab.B]]], dtype=xp.float32, device=device(chroma))
+        slopes, offsets = 1 + lab.LIGHTNESS * scale * slopes, scale * (offsets - 16 * slopes)
+        planes = xp.concat(
+            [slopes[..., :1, :, :], offsets[..., :1, :, :], slopes[..., 1:, :, :], offsets[..., 1:, :, :]], axis=-3
+        )
         columns, share = _neighbours(width, chroma.shape[-1])
         left, right = (xp.take(planes, xp.asarray(c, device=device(planes)), axis=-1) for c in columns)
         self.planes = left + xp.asarray(share, device=device(planes)) * (right - left)
         self.rows, self.share = _neighbours(height, chroma.shape[-2])
 
-    def strip(self, start: int, stop: int, lightness: Array) -> tuple[Array, Array]:
-        """The two channels, (..., rows, W) each, of the rows from `start` to before `stop`, whose lightness
-        L (..., rows, W) is given."""
+    def strip(self, start: int, stop: int, f_of_y: Array) -> Array:
+        """Lab's f of X, Y and Z (..., 3, rows, W) of the rows from `start` to before `stop`, whose f of Y
+        (..., rows, W) is given."""
         xp = array_namespace(self.planes)
         first, last = int(self.rows[0, start]), int(self.rows[1, stop - 1])
         weights = np.zeros((stop - start, last + 1 - first), np.float32)
@@ -47,10 +54,13 @@ class Enlarged:
         weights[place, self.rows[0, start:stop] - first] = 1 - share
         weights[place, self.rows[1, start:stop] - first] += share
         planes = xp.asarray(weights, device=device(self.planes)) @ self.planes[..., first : last + 1, :]
-        if not self.guided:
-            return planes[..., 0, :, :], planes[..., 1, :, :]
-        slope_a, slope_b, offset_a, offset_b = (planes[..., number, :, :] for number in range(4))
-        return slope_a * lightness + offset_a, slope_b * lightness + offset_b
+        x, offset_x, z, offset_z = (planes[..., number, :, :] for number in range(4))
+        x *= f_of_y
+        x += offset_x
+        z *= f_of_y
+        z += offset_z
+        offset_x[...] = f_of_y  # between the other two, whose offset is not needed any more
+        return planes[..., :3, :, :]
 
 
 def check_upsampling(name: str) -> Upsampling:
@@ -62,13 +72,12 @@ def check_upsampling(name: str) -> Upsampling:
     return name  # type: ignore[return-value]
 
 
-def _lines(chroma: Array, lightness: Array) -> tuple[Array, Array]:
-    """Slopes and offsets (..., 2, h, w) of chroma as a line in lightness: the slope by least squares in a window around
-    each pixel (the guided filter's, equation 5), the line through the pixel itself."""
+def _slopes(chroma: Array, lightness: Array) -> Array:
+    """Slopes (..., 2, h, w) of chroma as a line in lightness, by least squares in a window around each pixel (the
+    guided filter's, equation 5)."""
     mean_l, mean_c = _window_mean(lightness), _window_mean(chroma)
     variance = _window_mean(lightness * lightness) - mean_l * mean_l
-    slope = (_window_mean(lightness * chroma) - mean_l * mean_c) / (variance + SMOOTHNESS)
-    return slope, chroma - slope * lightness
+    return (_window_mean(lightness * chroma) - mean_l * mean_c) / (variance + SMOOTHNESS)
 
 
 def _window_mean(planes: Array) -> Array:

@@ -37,10 +37,11 @@ def test_lightness_is_kept(dtype: str, channels: int, strength: float) -> None:
 def test_chroma_is_the_predicted_one_within_the_gamut() -> None:
     grey = np.full((40, 50, 1), 0.5, np.float32)
     enlarged = chroma(40, 50, 15, "bilinear")
-    a, b = enlarged.strip(0, 40, grey[..., 0])
+    f_of_y = np.full((40, 50), (rgb2lab(np.full((1, 1, 3), 0.5))[0, 0, 0] + 16) / 116, np.float32)
+    x, y, z = enlarged.strip(0, 40, f_of_y)
     lab = rgb2lab(join(grey, enlarged))
-    assert np.abs(lab[..., 1] - a).max() < 0.01
-    assert np.abs(lab[..., 2] - b).max() < 0.01
+    assert np.abs(lab[..., 1] - 500 * (x - y)).max() < 0.01
+    assert np.abs(lab[..., 2] - 200 * (y - z)).max() < 0.01
 
 
 def test_strips_leave_no_seams() -> None:

@@ -17,8 +17,16 @@ def small(seed: int = 0, shape: tuple[int, int] = (12, 17)) -> tuple[np.ndarray,
 
 def whole(enlarged: Enlarged, lightness: np.ndarray, rows: int = 7) -> np.ndarray:
     height = lightness.shape[-2]
-    strips = [enlarged.strip(y, min(y + rows, height), lightness[..., y : y + rows, :]) for y in range(0, height, rows)]
-    return np.concatenate([np.stack(strip) for strip in strips], axis=-2)
+    return np.concatenate(
+        [ab(enlarged, y, min(y + rows, height), lightness[..., y : y + rows, :]) for y in range(0, height, rows)],
+        axis=-2,
+    )
+
+
+def ab(enlarged: Enlarged, start: int, stop: int, lightness: np.ndarray) -> np.ndarray:
+    """Lab's a and b (..., 2, rows, W) of a strip."""
+    x, y, z = np.moveaxis(np.asarray(enlarged.strip(start, stop, (lightness + 16) / 116)), -3, 0)
+    return np.stack([500 * (x - y), 200 * (y - z)], axis=-3)
 
 
 @pytest.mark.parametrize("size", [(12, 17), (40, 51), (131, 77), (9, 30)])
@@ -27,13 +35,13 @@ def test_bilinear_is_torchs_in_strips_of_any_height(size: tuple[int, int]) -> No
     expected = interpolate(torch.from_numpy(chroma)[None], size, mode="bilinear", align_corners=False)[0].numpy()
     for rows in (1, 7, size[0]):
         enlarged = whole(Enlarged(chroma, lightness, *size, "bilinear"), np.zeros(size, np.float32), rows)
-        assert np.abs(enlarged - expected).max() < 1e-3
+        assert np.abs(enlarged - expected).max() < 2e-3
 
 
 def test_guided_gives_the_small_picture_back_at_its_own_size() -> None:
     chroma, lightness = small()
     enlarged = whole(Enlarged(chroma, lightness, 12, 17, "guided"), lightness[0])
-    assert np.abs(enlarged - chroma).max() < 1e-3
+    assert np.abs(enlarged - chroma).max() < 2e-3
 
 
 def test_guided_ends_colour_at_the_photographs_edge() -> None:
@@ -56,9 +64,8 @@ def test_batches_and_tensors_give_the_same(name: str) -> None:
     full = np.random.default_rng(2).uniform(0, 100, (30, 40)).astype(np.float32)
     one = whole(Enlarged(chroma, lightness, 30, 40, name), full)
     batch = [torch.from_numpy(np.stack([array, array])) for array in (chroma, lightness, full)]
-    strip = Enlarged(*batch[:2], 30, 40, name).strip(3, 20, batch[2][:, 3:20])
-    for channel in (0, 1):
-        assert np.abs(strip[channel][1].numpy() - one[channel, 3:20]).max() < 1e-3
+    strip = ab(Enlarged(*batch[:2], 30, 40, name), 3, 20, batch[2][:, 3:20])
+    assert np.abs(strip[1] - one[:, 3:20]).max() < 2e-3
 
 
 def test_a_wrong_name_is_refused() -> None:

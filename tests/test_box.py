@@ -1,0 +1,78 @@
+"""The generator that comes with gancolor is what its card says."""
+
+import json
+from pathlib import Path
+
+import numpy as np
+import pytest
+import yaml
+from made_pictures import colourfulness, scene
+from safetensors import safe_open
+
+import gancolor.box
+from gancolor import Colorizer
+from gancolor.files import file_digest
+from gancolor.runtimes import OnnxRuntime
+
+ROOT = Path(__file__).resolve().parents[1]
+FILES = [gancolor.box.FOLDER / f"generator.{suffix}" for suffix in ("safetensors", "onnx")]
+CARD = (gancolor.box.FOLDER / "README.md").read_text(encoding="utf-8")
+
+
+@pytest.fixture(scope="module")
+def about() -> dict:
+    with safe_open(FILES[0], "np") as file:
+        return json.loads(file.metadata()["gancolor"])
+
+
+@pytest.mark.parametrize("path", FILES, ids=lambda path: path.suffix)
+def test_it_is_small_and_the_card_names_it(path: Path) -> None:
+    assert path.stat().st_size <= 12e6
+    assert f"{path.stat().st_size / 1e6:.1f} MB" in CARD
+    assert file_digest(path) in CARD
+
+
+def test_it_is_in_half_precision() -> None:
+    with safe_open(FILES[0], "np") as file:
+        stored = {name: file.get_tensor(name).dtype for name in file.keys()}  # noqa: SIM118
+    assert {dtype for name, dtype in stored.items() if "num_batches" not in name} == {np.dtype("float16")}
+
+
+def test_the_card_has_the_figures_of_its_training(about: dict) -> None:
+    gain = about["metrics"]["psnr"] - about["grey"]["psnr"]
+    assert gain >= 1.5
+    assert f"{gain:.2f} ± " in CARD
+    assert f"{about['metrics']['psnr']:.2f} ± " in CARD
+    metrics = about["metrics"]
+    assert metrics["colorfulness"] >= 0.6 * (
+        metrics["colorfulness"] - metrics["colorfulness_difference"]
+    )  # the truth's
+    assert "180 photographs of photos" in CARD  # those that it never saw
+
+
+def test_it_says_the_recipe_and_no_path_of_anyones_disk(about: dict) -> None:
+    recipe = yaml.safe_load((ROOT / "configs" / "default_generator.yaml").read_text())
+    assert about["generator"]["arch"] == recipe["arch"]
+    for name in ("width", "depth", "dropout"):
+        assert about["generator"]["options"][name] == recipe["generator"][name]
+    assert about["config"]["epochs"] == recipe["epochs"]
+    assert about["config"]["pretrain_epochs"] == recipe["pretrain_epochs"]
+    assert about["data"]["size"] == recipe["data"]["size"]
+    for text in (json.dumps(about), CARD):
+        assert "/work" not in text and "/tmp" not in text and "/home" not in text
+
+
+def test_both_files_say_the_same_and_colour_a_sky() -> None:
+    sky = np.repeat(np.linspace(0.35, 0.75, 192, dtype=np.float32)[:, None], 256, axis=1)[..., None]
+    by_torch, by_onnx = (Colorizer.load(path)(sky) for path in FILES)
+    assert np.abs(by_torch - by_onnx).max() < 0.004
+    assert colourfulness(by_torch) > 5
+    assert by_torch[:64, :, 2].mean() > by_torch[:64, :, 0].mean() + 0.02  # blue above red
+    assert isinstance(Colorizer.load(FILES[1]).runtime, OnnxRuntime)
+
+
+def test_without_torch_it_is_the_onnx_one(monkeypatch) -> None:
+    assert gancolor.box.default_generator() == FILES[0]
+    monkeypatch.setattr("gancolor.box.has_torch", lambda: False)
+    assert gancolor.box.default_generator() == FILES[1]
+    assert colourfulness(Colorizer.load()(scene(100, 120))) > 1
