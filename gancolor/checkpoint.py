@@ -2,7 +2,6 @@
 Nothing in them is code, and a file is whole or not there."""
 
 import errno
-import json
 import os
 import re
 import shutil
@@ -15,14 +14,12 @@ from safetensors import SafetensorError, safe_open
 from safetensors.torch import save_file
 from torch import Tensor, nn
 
-from gancolor import __version__
 from gancolor.errors import InputError
 from gancolor.files import write_atomically
+from gancolor.header import KEY, read_header, write_header
 from gancolor.lab import AB_RANGE, L_HALF_RANGE
 from gancolor.models import build_generator
 
-FORMAT = 1
-KEY = "gancolor"  # of our JSON in the header
 HEADROOM = 2**20  # bytes
 
 Part = nn.Module | torch.optim.Optimizer
@@ -33,7 +30,7 @@ def _save(path: Path, tensors: Mapping[str, Tensor], about: Mapping[str, Any]) -
     needed = sum(tensor.numel() * tensor.element_size() for tensor in tensors.values()) + HEADROOM
     if needed > shutil.disk_usage(path.parent).free:
         raise OSError(errno.ENOSPC, f"{path.name} takes {needed / 1e6:.0f} MB", str(path.parent))
-    header = {KEY: json.dumps({"format": FORMAT, "version": __version__, **about})}
+    header = {KEY: write_header(about)}
     try:
         write_atomically(path, lambda beside: save_file(tensors, beside, header))
     except SafetensorError as error:  # which is also how it says that the disk is full
@@ -53,17 +50,10 @@ def _open(path: Path, only_header: bool = False) -> tuple[dict[str, Any], dict[s
         raise InputError(f"{path}: no such checkpoint")
     try:
         with safe_open(path, "pt") as file:
-            about = json.loads((file.metadata() or {}).get(KEY, "null"))
-            if not isinstance(about, dict) or not isinstance(about.get("format"), int):
-                raise InputError(f"{path} is a safetensors file, but not one of gancolor's")
-            if about["format"] > FORMAT:
-                raise InputError(
-                    f"{path} was written by gancolor {about.get('version')}, which is newer than this one "
-                    f"({__version__}): upgrade gancolor"
-                )
+            about = read_header(path, (file.metadata() or {}).get(KEY))
             names = [] if only_header else file.keys()
             return about, {name: file.get_tensor(name) for name in names}
-    except (SafetensorError, json.JSONDecodeError, OSError):
+    except (SafetensorError, OSError):
         raise InputError(f"{path} is no gancolor checkpoint, or a truncated one") from None
 
 
@@ -138,7 +128,7 @@ def export_generator(path: Path, generator: nn.Module, about: Mapping[str, Any],
 def generator_header(about: Mapping[str, Any]) -> dict[str, Any]:
     """What a file of a generator says of itself in every format: `about`, and what it takes to use it."""
     normalisation = {"lightness": f"L / {L_HALF_RANGE:g} - 1", "chroma": f"ab / {AB_RANGE:g}"}
-    return {"format": FORMAT, "version": __version__, "kind": "generator", "normalisation": normalisation, **about}
+    return {"kind": "generator", "normalisation": normalisation, **about}
 
 
 def describe(path: str | Path) -> dict[str, Any]:
@@ -147,14 +137,15 @@ def describe(path: str | Path) -> dict[str, Any]:
 
 
 def load_generator(path: str | Path, device: str | torch.device = "cpu") -> nn.Module:
-    """The generator of an exported file, or the averaged one of a run's state, ready to use (`eval()`). Lightness
-    (B, 1, H, W) in [-1, 1] goes in, a `Prediction` of chroma (B, 2, H, W) in [-1, 1] comes out; nothing is executed
-    from the file.
+    """The generator of an exported file or a run's folder, or the averaged one of a run's state, ready to use
+    (`eval()`). Lightness (B, 1, H, W) in [-1, 1] goes in, a `Prediction` of chroma (B, 2, H, W) in [-1, 1] comes out;
+    nothing is executed from the file.
 
     Raises:
         InputError: no such file, a foreign or truncated one, one of a newer version or an unknown architecture.
     """
-    about, tensors = _open(Path(path))
+    path = find_generator(path)
+    about, tensors = _open(path)
     if about.get("kind") == "state":
         tensors = {name.removeprefix("ema."): value for name, value in tensors.items() if name.startswith("ema.")}
     try:

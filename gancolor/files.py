@@ -62,8 +62,8 @@ def sync(path: Path) -> None:
 
 @cache
 def umask() -> int:
-    """The permissions that the user takes from new files. Reading it means setting it, so it is read once: threads would
-    find each other's."""
+    """The permissions that the user takes from new files. Reading it means setting it, so it is read once: threads
+    would find each other's."""
     mask = os.umask(0o022)
     os.umask(mask)
     return mask

@@ -1,6 +1,5 @@
 """What computes a generator: PyTorch, or ONNX Runtime where there is no PyTorch. Both take lightness, give chroma."""
 
-import json
 import os
 from pathlib import Path
 from typing import Any, Protocol
@@ -8,9 +7,9 @@ from typing import Any, Protocol
 import numpy as np
 
 from gancolor.errors import InputError
+from gancolor.header import KEY, read_header
 from gancolor.lab import Array
 
-NEWEST_FORMAT = 1  # of what a file says of itself
 TRAINING = "pip install 'gancolor[train]'"
 
 
@@ -83,7 +82,7 @@ class OnnxRuntime:
             self.session = onnxruntime.InferenceSession(str(path), providers=providers)
         except Exception:  # its exceptions have no common class
             raise InputError(f"{path} is no ONNX model, or a truncated one") from None
-        self.about = read_about(path, self.session.get_modelmeta().custom_metadata_map.get("gancolor"))
+        self.about = read_header(path, self.session.get_modelmeta().custom_metadata_map.get(KEY))
 
     def __call__(self, lightness: Array) -> Array:
         given = lightness if isinstance(lightness, np.ndarray) else lightness.detach().cpu().numpy()
@@ -125,25 +124,6 @@ def has_torch() -> bool:
     from importlib.util import find_spec
 
     return find_spec("torch") is not None
-
-
-def read_about(path: Path, text: str | None) -> dict[str, Any]:
-    """What a file of ours says of itself, from its JSON.
-
-    Raises:
-        InputError: nothing of ours, or of a newer version.
-    """
-    try:
-        about = json.loads(text or "null")
-    except json.JSONDecodeError:
-        about = None
-    if not isinstance(about, dict) or not isinstance(about.get("format"), int):
-        raise InputError(f"{path} is not one of gancolor's; export a generator with gancolor export")
-    if about["format"] > NEWEST_FORMAT:
-        raise InputError(
-            f"{path} was written by gancolor {about.get('version')}, which is newer than this one: upgrade gancolor"
-        )
-    return about
 
 
 def _providers(available: list[str], device: str) -> list[str]:

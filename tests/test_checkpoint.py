@@ -17,7 +17,7 @@ from safetensors.torch import load_file, save_file
 from torch import nn
 
 import gancolor
-from gancolor import checkpoint
+from gancolor import checkpoint, header
 from gancolor.checkpoint import (
     describe,
     export_generator,
@@ -378,11 +378,11 @@ def test_other_safetensors_files_are_refused(tmp_path, header):
 
 def test_header_that_is_not_json_is_refused(exported):
     rewritten(exported, "{not json")
-    refused(exported, "no gancolor checkpoint")
+    refused(exported, "not one of gancolor's files")
 
 
 def test_newer_format_is_refused_with_its_version(exported):
-    rewritten(exported, describe(exported) | {"format": checkpoint.FORMAT + 1, "version": "9.8"})
+    rewritten(exported, describe(exported) | {"format": header.FORMAT + 1, "version": "9.8"})
     refused(exported, r"written by gancolor 9\.8, which is newer.*upgrade")
 
 

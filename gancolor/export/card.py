@@ -62,16 +62,18 @@ def load_scores(files: Sequence[Path], checkpoint: Path) -> list[Scored]:
     digest = file_digest(checkpoint)
     own = checkpoint.parent / "results.json"
     found = {path.resolve(): path for path in ([own, *files] if own.is_file() else files)}
-    scores = []
+    scores: list[Scored] = []
     for path in found.values():
         result = load_result(path)
         name = next((name for name, system in result.systems.items() if system.about.get("sha256") == digest), None)
         if name is not None:
-            scores.append(_scored(result, name))
+            scored = _scored(result, name)
+            if all(scored.photographs != other.photographs for other in scores):  # the run's own may be given as well
+                scores.append(scored)
         elif path != own:
-            scored = ", ".join(name for name in result.systems if name not in ("grey", "truth"))
+            others = ", ".join(name for name in result.systems if name not in ("grey", "truth"))
             raise InputError(
-                f"--result {path}: {checkpoint} was not scored there ({scored} were); run evaluate.py {checkpoint} "
+                f"--result {path}: {checkpoint} was not scored there ({others} were); run evaluate.py {checkpoint} "
                 "--json FILE"
             )
     return scores

@@ -2,7 +2,6 @@
 [-1, 1], float32, for any B, H and W, and carry the same JSON about themselves."""
 
 import io
-import json
 import logging
 import warnings
 import zipfile
@@ -18,9 +17,10 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 from torch.nn.utils import parametrize
 
-from gancolor.checkpoint import KEY, export_generator, generator_header, load_generator
+from gancolor.checkpoint import export_generator, generator_header, load_generator
 from gancolor.errors import InputError, near
 from gancolor.export.parity import Runner
+from gancolor.header import KEY, write_header
 
 EXTRA_FILE = f"{KEY}.json"  # beside the program in torch's archives
 EXAMPLE = (2, 1, 75, 101)  # of lightness, to trace by; no multiple of any stride, so that padding is traced
@@ -219,7 +219,7 @@ def _open_onnx(path: Path) -> Runner:
 
 
 def _header(about: Mapping[str, Any]) -> str:
-    return json.dumps(generator_header(about))
+    return write_header(generator_header(about))
 
 
 FORMATS: dict[str, Format] = {

@@ -10,8 +10,9 @@ import torch
 from safetensors.torch import load_file, save_file
 
 from gancolor import cli
-from gancolor.checkpoint import FORMAT, describe
+from gancolor.checkpoint import describe
 from gancolor.export.parity import SIZES
+from gancolor.header import FORMAT
 
 
 @pytest.fixture
