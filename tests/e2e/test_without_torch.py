@@ -1,0 +1,88 @@
+"""`pip install gancolor[onnx]` brings no PyTorch, and colours photographs all the same."""
+
+import os
+import subprocess
+import sys
+import venv
+from pathlib import Path
+
+import pytest
+from made_pictures import colourfulness, scene
+
+from gancolor.pictures import Picture, read_picture
+
+ROOT = Path(__file__).resolve().parents[2]
+
+
+@pytest.fixture(scope="module")
+def environment(tmp_path_factory) -> Path:
+    """The programs of a new environment, in which the package lies as a user's pip puts it."""
+    folder = tmp_path_factory.mktemp("onnx") / "environment"
+    venv.create(folder, with_pip=True)
+    programs = folder / ("Scripts" if sys.platform == "win32" else "bin")
+    source = tmp_path_factory.mktemp("source") / "gancolor"
+    # What git knows of, so that nothing of the working tree's leftovers is packed.
+    files = subprocess.run(["git", "ls-files", "-z"], cwd=ROOT, check=True, capture_output=True, text=True).stdout
+    for name in filter(None, files.split("\0")):
+        if (ROOT / name).is_file():
+            (source / name).parent.mkdir(parents=True, exist_ok=True)
+            (source / name).write_bytes((ROOT / name).read_bytes())
+    install = [programs / "python", "-m", "pip", "install", "--quiet", "--disable-pip-version-check", f"{source}[onnx]"]
+    done = subprocess.run(install, capture_output=True, text=True)
+    if "No matching distribution" in done.stderr or "Temporary failure in name resolution" in done.stderr:
+        pytest.skip("pip reaches no index")
+    assert done.returncode == 0, done.stderr
+    return programs
+
+
+def run(*command: object, cwd: Path) -> subprocess.CompletedProcess[str]:
+    clean = {name: value for name, value in os.environ.items() if not name.startswith("PYTHON")}
+    return subprocess.run([str(word) for word in command], cwd=cwd, env=clean, capture_output=True, text=True)
+
+
+def test_whatever_the_package_needs_is_installed(environment: Path, tmp_path: Path) -> None:
+    code = "import gancolor, pathlib; print(pathlib.Path(gancolor.__file__).parent)"
+    installed = Path(run(environment / "python", "-c", code, cwd=tmp_path).stdout.strip())
+    assert installed.is_dir()
+    listed = subprocess.run(["git", "ls-files", "gancolor"], cwd=ROOT, check=True, capture_output=True, text=True).stdout
+    assert not [name for name in listed.split() if not (installed.parent / name).is_file()]
+
+
+def test_no_torch_is_there_and_the_command_colours(environment: Path, tmp_path: Path) -> None:
+    assert run(environment / "python", "-c", "import torch", cwd=tmp_path).returncode != 0
+    Picture(scene(200, 300)).save(tmp_path / "photo.png")
+    done = run(environment / "gancolor", "colorize", "photo.png", "-o", "out.png", cwd=tmp_path)
+    assert done.returncode == 0, done.stderr
+    coloured = read_picture(tmp_path / "out.png")
+    assert coloured.size == (200, 300)
+    assert colourfulness(coloured.pixels) > 3
+
+
+def test_the_object_takes_an_export(environment: Path, tmp_path: Path) -> None:
+    from made_generators import made_generator
+
+    from gancolor import Colorizer
+    from gancolor.export.command import run_export
+
+    made_generator(tmp_path / "generator.safetensors")
+    assert run_export(tmp_path / "generator.safetensors", tmp_path / "model.onnx", None) == 0
+    Picture(scene()).save(tmp_path / "photo.png")
+    code = 'from gancolor import Colorizer; Colorizer.load("model.onnx")("photo.png").save("out.png")'
+    done = run(environment / "python", "-c", code, cwd=tmp_path)
+    assert done.returncode == 0, done.stderr
+    expected = Colorizer.load(tmp_path / "generator.safetensors")(scene())
+    assert abs(read_picture(tmp_path / "out.png").pixels.astype(int) - expected).mean() < 0.1
+
+
+@pytest.mark.parametrize("command", [["compare", "runs/x"], ["sweep", "x.yaml"], ["export", "x", "-o", "x.onnx"]])
+def test_what_needs_torch_says_so_in_a_line(environment: Path, tmp_path: Path, command: list[str]) -> None:
+    done = run(environment / "gancolor", *command, cwd=tmp_path)
+    assert done.returncode == 2
+    assert "pip install 'gancolor[train]'" in done.stderr
+    assert done.stderr.count("\n") == 1
+
+
+def test_training_says_so_too(environment: Path, tmp_path: Path) -> None:
+    done = run(environment / "python", ROOT / "train.py", cwd=tmp_path)
+    assert done.returncode == 2
+    assert done.stderr == "train.py: error: jsonargparse is not installed, which this needs: pip install 'gancolor[train]'\n"
