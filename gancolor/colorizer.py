@@ -1,6 +1,5 @@
 """The public inference object: any photograph in, the same photograph in colour out."""
 
-import os
 import warnings
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -8,15 +7,15 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any, NamedTuple
 
 import numpy as np
-from PIL import Image
 
 from gancolor import lab
 from gancolor.box import default_generator
 from gancolor.errors import InputError
 from gancolor.joining import join, join_batch
+from gancolor.kinds import as_given, as_picture, check_tensor, is_tensor
 from gancolor.lab import AB_RANGE, L_HALF_RANGE, Array
-from gancolor.pictures import Picture, from_pil, read_picture, shrink
-from gancolor.runtimes import Runtime, open_runtime
+from gancolor.pictures import Picture, shrink
+from gancolor.runtimes import Runtime, memory_is_full, open_runtime
 from gancolor.upsampling import Enlarged, Upsampling, check_upsampling
 
 if TYPE_CHECKING:
@@ -65,10 +64,10 @@ class Colorizer:
 
     def __post_init__(self) -> None:
         check_upsampling(self.upsampling)
-        if not LEAST_SIZE <= self.size <= MOST_SIZE:
-            raise InputError(f"a working size of {self.size} is outside {LEAST_SIZE} to {MOST_SIZE}")
-        if not 0 <= self.strength <= 1:
-            raise InputError(f"a strength of {self.strength} is outside 0 to 1")
+        if not (isinstance(self.size, int) and LEAST_SIZE <= self.size <= MOST_SIZE):
+            raise InputError(f"a working size of {self.size!r} is no whole number from {LEAST_SIZE} to {MOST_SIZE}")
+        if not (isinstance(self.strength, int | float) and 0 <= self.strength <= 1):
+            raise InputError(f"a strength of {self.strength!r} is outside 0 to 1")
 
     @classmethod
     def load(
@@ -87,7 +86,8 @@ class Colorizer:
                 for it.
         """
         runtime = open_runtime(Path(path) if path is not None else default_generator(), device)
-        return cls(runtime, size or runtime.about.get("data", {}).get("size", 256), **options)
+        trained = (runtime.about.get("data") or {}).get("size", 256)
+        return cls(runtime, trained if size is None else size, **options)
 
     @classmethod
     def from_pretrained(cls, name: str | Path, *, revision: str | None = None, **options: Any) -> "Colorizer":
@@ -117,20 +117,19 @@ class Colorizer:
         """
         if isinstance(picture, list | tuple):
             return self._each(picture)
-        if type(picture).__module__.partition(".")[0] == "torch":
+        if is_tensor(picture):
             return self._tensor(picture)
         if isinstance(picture, np.ndarray) and picture.ndim == 4:
             return np.stack(self._each(list(picture))) if len(picture) else picture
         return self._each([picture])[0]
 
     def _each(self, given: Sequence[Any]) -> list[Any]:
-        tensors = [type(one).__module__.partition(".")[0] == "torch" for one in given]
-        if any(tensors):
+        if any(is_tensor(one) for one in given):
             return [self(one) for one in given]
         pictures = [as_picture(one) for one in given]
         predictions = self.predict([self.see(picture) for picture in pictures])
         coloured = [self.colour(*pair) for pair in zip(pictures, predictions, strict=True)]
-        return [_as_given(*pair) for pair in zip(given, coloured, strict=True)]
+        return [as_given(*pair) for pair in zip(given, coloured, strict=True)]
 
     # What a call is made of, for those who overlap the parts: see and colour can run in any thread.
 
@@ -158,7 +157,7 @@ class Colorizer:
         enlarged = self._enlarged(prediction.lightness, prediction.chroma, *picture.size)
         return picture.with_pixels(join(picture.pixels, enlarged))
 
-    def _predict(self, lightness: np.ndarray) -> list[Prediction]:
+    def _predict(self, lightness: Array) -> list[Prediction]:
         try:
             return [Prediction(*pair) for pair in zip(lightness, self._forward(lightness), strict=True)]
         except MemoryError:
@@ -172,6 +171,8 @@ class Colorizer:
         if self.flips:
             xp = lab.array_namespace(lightness)
             chroma = (chroma + xp.flip(self.runtime(xp.flip(lightness, axis=-1)), axis=-1)) / 2
+        if not lab.array_namespace(chroma).isfinite(chroma).all():
+            raise InputError("the generator's answer is not finite: its weights are damaged")
         return chroma
 
     def _enlarged(self, lightness: Array, chroma: Array, height: int, width: int) -> Enlarged:
@@ -179,29 +180,55 @@ class Colorizer:
         return Enlarged(chroma, (lightness + 1) * L_HALF_RANGE, height, width, self.upsampling)
 
     def _tensor(self, given: "Tensor") -> "Tensor":
-        """A tensor stays on its device from end to end."""
+        """A tensor stays on its device from end to end; on the CPU it is an array."""
+        import torch
+
+        check_tensor(given)
+        batch = given.detach() if given.ndim == 4 else given.detach()[None]
+        if not len(batch):
+            return given
+        if given.device.type == "cpu":
+            pixels = (batch.float() if given.is_floating_point() else batch).movedim(1, -1).numpy()
+            coloured = torch.from_numpy(np.stack(self._each(list(pixels)))).movedim(-1, 1).contiguous()
+        else:
+            coloured = torch.cat([self._on_device(some) for some in batch.split(BATCH)])
+        coloured = coloured.to(given.dtype)
+        return coloured if given.ndim == 4 else coloured[0]
+
+    def _on_device(self, batch: "Tensor") -> "Tensor":
+        """A batch (B, C, H, W) with nothing of it leaving its device: (B, 3 or 4, H, W) of its type."""
+        import torch
+
+        from gancolor.color import exact
+
+        try:
+            with torch.no_grad(), exact(batch.device):
+                return self._coloured_batch(batch)
+        except (MemoryError, RuntimeError) as error:
+            if len(batch) == 1 or not (isinstance(error, MemoryError) or memory_is_full(error)):
+                raise
+        return torch.cat([self._on_device(some) for some in batch.split(len(batch) // 2)])
+
+    def _coloured_batch(self, batch: "Tensor") -> "Tensor":
         import torch
         from torch.nn.functional import interpolate
 
-        check_shape(given.shape[-3:], given.shape[-3] if given.ndim in (3, 4) else 0)
-        most = 1 if given.is_floating_point() else torch.iinfo(given.dtype).max
-        pictures = (given if given.ndim == 4 else given[None]).to(torch.float32) / most
-        colours = 3 if pictures.shape[1] >= 3 else 1
-        check_range(float(pictures.min()), float(pictures.max()))
+        most = 1 if batch.is_floating_point() else torch.iinfo(batch.dtype).max
+        pictures = batch.float() / most
+        colours = 3 if batch.shape[1] >= 3 else 1
         pictures, alpha = pictures[:, :colours], pictures[:, colours:]
         height, width = pictures.shape[-2:]
         small = interpolate(pictures, working_size((height, width), self.size), mode="bilinear", antialias=True)
         seen = _normalised(_lightness(small))
-        chroma = None
-        while chroma is None:
-            try:
-                chroma = self._forward(seen)
-            except MemoryError:
-                seen = _halved(seen)
+        try:
+            chroma = self._forward(seen)
+        except MemoryError:
+            if len(batch) > 1:
+                raise
+            seen, chroma = (torch.stack(one) for one in zip(*self._predict(seen), strict=True))
         coloured = join_batch(pictures, self._enlarged(seen, chroma, height, width))
         coloured = torch.cat([coloured, alpha], dim=1) * most
-        coloured = (coloured if most == 1 else coloured.round()).to(given.dtype)
-        return coloured if given.ndim == 4 else coloured[0]
+        return (coloured if most == 1 else coloured.round()).to(batch.dtype)
 
 
 def working_size(photograph: tuple[int, int], size: int) -> tuple[int, int]:
@@ -211,62 +238,6 @@ def working_size(photograph: tuple[int, int], size: int) -> tuple[int, int]:
     small = max(LEAST_SIZE, min(size, short))
     large = max(small, round(min(small * long / short, small * LONGEST) / STEP) * STEP)
     return (small, large) if photograph[0] <= photograph[1] else (large, small)
-
-
-def as_picture(given: Any) -> Picture:
-    """A photograph of any kind but tensors.
-
-    Raises:
-        InputError: as `Colorizer.__call__`.
-    """
-    if isinstance(given, Picture):
-        return given
-    if isinstance(given, str | os.PathLike):
-        return read_picture(os.fspath(given))
-    if isinstance(given, Image.Image):
-        return from_pil(given)
-    if not isinstance(given, np.ndarray):
-        raise InputError(f"a {type(given).__name__} is no picture; give a path, a Pillow image, an array or a tensor")
-    pixels = given[..., None] if given.ndim == 2 else given
-    check_shape(pixels.shape, pixels.shape[-1] if pixels.ndim == 3 else 0)
-    if pixels.dtype.kind == "f":
-        check_range(float(pixels.min()), float(pixels.max()))
-        pixels = pixels.astype(np.float32, copy=False)
-    elif pixels.dtype not in (np.uint8, np.uint16):
-        raise InputError(f"an array of {pixels.dtype}; give uint8, uint16, or floats in 0 to 1")
-    colours = 3 if pixels.shape[-1] >= 3 else 1
-    alpha = pixels[..., colours:] if pixels.shape[-1] > colours else None
-    return Picture(pixels[..., :colours], alpha)
-
-
-def check_shape(shape: Sequence[int], channels: int) -> None:
-    """Raises InputError: not the shape of a picture."""
-    if channels not in (1, 2, 3, 4) or 0 in shape:
-        raise InputError(
-            f"the shape {tuple(shape)} is no picture's; arrays are (H, W, C), tensors (C, H, W), with 1 to 4 channels"
-        )
-
-
-def check_range(least: float, most: float) -> None:
-    """Raises InputError: floats that are not in 0..1."""
-    if not (least >= 0 and most <= 1):
-        raise InputError(f"floats from {least:g} to {most:g}; give values in 0 to 1, or uint8")
-
-
-def _as_given(given: Any, coloured: Picture) -> Any:
-    if isinstance(given, Image.Image):
-        image = coloured.pil()
-        image.info = {name: value for name, value in given.info.items() if name == "dpi"}
-        if exif := given.getexif():
-            exif[0x0112] = 1  # upright, as the pixels are now
-            image.info["exif"] = exif.tobytes()
-        return image
-    if isinstance(given, np.ndarray):
-        pixels = (
-            coloured.pixels if coloured.alpha is None else np.concatenate([coloured.pixels, coloured.alpha], axis=-1)
-        )
-        return pixels.astype(given.dtype, copy=False)
-    return coloured
 
 
 def _lightness(rgb: Array) -> Array:

@@ -30,7 +30,7 @@ def read_header(path: Path, text: str | None) -> dict[str, Any]:
         about = json.loads(text or "null")
     except json.JSONDecodeError:
         about = None
-    if not isinstance(about, dict) or not isinstance(about.get("format"), int):
+    if not isinstance(about, dict) or type(about.get("format")) is not int:
         raise InputError(f"{path} is not one of gancolor's files")
     if about["format"] > FORMAT:
         raise InputError(

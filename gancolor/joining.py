@@ -36,10 +36,7 @@ def join(pixels: np.ndarray, chroma: Enlarged) -> np.ndarray:
 
     rows = max(1, STRIP // width)
     # NumPy lets go of the interpreter while it computes, so threads share the work.
-    with ThreadPoolExecutor(
-        len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count()
-    ) as pool:
-        list(pool.map(colour, range(0, height, rows)))
+    list(_threads().map(colour, range(0, height, rows)))
     return coloured
 
 
@@ -72,6 +69,11 @@ def _encode(linear: np.ndarray, dtype: np.dtype) -> np.ndarray:
         linear += CODE_MARGIN
         return _codes().take(linear.astype(np.uint16), mode="clip")
     return (lab.encode(linear) * 65535 + 0.5).astype(dtype) if dtype == np.uint16 else lab.encode(linear)
+
+
+@cache
+def _threads() -> ThreadPoolExecutor:
+    return ThreadPoolExecutor(len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count())
 
 
 # Tables take a fifth of the time of powers. 65536 steps of linear light: the darkest of the 256 levels spans twenty.

@@ -5,6 +5,7 @@ import io
 import os
 from collections.abc import Mapping
 from dataclasses import dataclass, field, replace
+from functools import lru_cache
 from pathlib import Path
 from typing import Any
 
@@ -30,7 +31,10 @@ MOST_PIXELS = 500_000_000  # of a photograph: more is a mistake, or an attack on
 # Loaders of pictures; not those of documents and programs' own formats, which libvips has as well.
 LOADERS = ("jpeg", "png", "tiff", "webp", "heif", "gif", "ppm")
 PILLOWS = ("BMP", "DIB", "JPEG2000", "PCX", "PPM", "TGA")  # formats read by Pillow
-KEPT = ("exif-", "xmp-", "iptc-", "xres", "yres", "resolution-unit")
+KEPT = ("exif-", "xmp-", "iptc-", "image-description", "png-comment-", "resolution-unit")
+RESOLUTION = ("xres", "yres")  # [pixels a millimetre], which libvips keeps apart
+
+ORIENTATION = 0x0112  # EXIF's tag
 
 pyvips.cache_set_max(0)  # of operations: every photograph is read once
 
@@ -40,7 +44,8 @@ class Picture:
     """A photograph, upright.
 
     Attributes:
-        pixels: uint8 or uint16 sRGB, (H, W, 3), or (H, W, 1) of a grey one.
+        pixels: sRGB (H, W, 3), or (H, W, 1) of a grey one: uint8, uint16, or float32 in [0, 1], which is written in 16
+            bits.
         alpha: (H, W, 1) of the pixels' type, where there is transparency.
         metadata: EXIF, XMP, IPTC and resolution by libvips's names: (type, value).
         profiled: whether a colour profile came with it, so that one has to go with the result.
@@ -67,7 +72,7 @@ class Picture:
             quality: of formats with losses, 1 to 100; TIFF and PNG have none.
 
         Raises:
-            InputError: a format that is not written, or a picture too large for it.
+            InputError: a format that is not written, a picture too large for it, or no such quality.
             OSError: the file can't be written.
         """
         path = Path(path)
@@ -77,6 +82,8 @@ class Picture:
     def encode(self, suffix: str, quality: int = QUALITY) -> bytes:
         """The file's bytes; see `save`."""
         check_format(suffix)
+        if not 1 <= quality <= 100:
+            raise InputError(f"a quality of {quality} is outside 1 to 100")
         image = self._vips()
         saver = FORMATS[suffix.lower()]
         if saver == "jpegsave" and self.alpha is not None:
@@ -99,17 +106,23 @@ class Picture:
 
     def pil(self) -> Image.Image:
         """As Pillow's picture, in 8 bits, which is what Pillow has for colours."""
-        pixels = self.pixels if self.alpha is None else np.concatenate([self.pixels, self.alpha], axis=-1)
+        pixels = self._all_channels()
         if pixels.dtype == np.uint16:
             pixels = ((pixels.astype(np.uint32) * 255 + 32895) >> 16).astype(np.uint8)
         mode = {1: "L", 2: "LA", 3: "RGB", 4: "RGBA"}[pixels.shape[-1]]
         return Image.fromarray(pixels[..., 0] if mode == "L" else pixels, mode)
 
-    def _vips(self) -> pyvips.Image:
+    def _all_channels(self) -> np.ndarray:
+        """(H, W, C), alpha the last, in 8 or 16 bits."""
         pixels = self.pixels if self.alpha is None else np.concatenate([self.pixels, self.alpha], axis=-1)
-        image = _from_array(pixels).copy()
+        return _sixteen_bits(pixels, 1) if pixels.dtype.kind == "f" else pixels
+
+    def _vips(self) -> pyvips.Image:
+        resolution = {name: self.metadata[name][1] for name in RESOLUTION if name in self.metadata}
+        image = _from_array(self._all_channels()).copy(**resolution)
         for name, (kind, value) in self.metadata.items():
-            image.set_type(kind, name, value)
+            if name not in RESOLUTION:
+                image.set_type(kind, name, value)
         if self.profiled:
             image.set_type(pyvips.GValue.blob_type, "icc-profile-data", pyvips.Operation.call("profile_load", "srgb"))
         return image
@@ -117,7 +130,8 @@ class Picture:
 
 def read_picture(source: str | Path | bytes) -> Picture:
     """The first picture of a file, or of a file's bytes, turned as its EXIF orientation says and brought to sRGB by its
-    profile.
+    profile (colours that sRGB lacks are clipped). Floats and 32-bit integers, which have no range of their own, are
+    taken for sRGB in 0..1, 0..255 or 0..65535, the first that holds them.
 
     Raises:
         InputError: no such file, no picture, a damaged one, or more than 500 megapixels.
@@ -142,27 +156,40 @@ def read_picture(source: str | Path | bytes) -> Picture:
 
 
 def from_pil(image: Image.Image) -> Picture:
-    """Pillow's picture of any mode, with its profile, EXIF and orientation."""
-    image.load()
-    wide = image.mode.startswith("I;16") or image.mode in ("I", "F")
-    if wide:  # Pillow's sixteen bits; its 32-bit and float modes hold such values too
-        pixels = np.asarray(image).astype(np.float64).clip(0, 65535).astype(np.uint16)[..., None]
-        return Picture(pixels)
-    if image.mode in ("P", "PA") or "transparency" in image.info:
-        image = _keep_info(
-            image.convert("RGBA" if "transparency" in image.info or image.mode == "PA" else "RGB"), image
-        )
+    """Pillow's picture of any mode, with its profile, EXIF and orientation; see `read_picture`.
+
+    Raises:
+        InputError: it is empty, closed, or can't be decoded.
+    """
+    try:
+        image.load()
+        pixels, cmyk = _pillows_pixels(image), image.mode == "CMYK"
+        if not pixels.size:
+            raise InputError("the picture is empty")
+        vips = _from_array(pixels).copy(**({"interpretation": "cmyk"} if cmyk else {}))
+        if profile := image.info.get("icc_profile"):
+            vips.set_type(pyvips.GValue.blob_type, "icc-profile-data", profile)
+        if orientation := image.getexif().get(ORIENTATION):
+            vips.set_type(pyvips.GValue.gint_type, "orientation", orientation)
+        return _picture(vips)
+    except (OSError, SyntaxError, pyvips.Error) as error:  # a file that was only now read, and is damaged
+        raise InputError(f"the picture can't be read ({str(error).splitlines()[0]})") from None
+
+
+def _pillows_pixels(image: Image.Image) -> np.ndarray:
+    """(H, W, C), uint8 or uint16, grey, sRGB or CMYK, with alpha where there is some."""
+    if image.mode in ("I", "F"):
+        return _sixteen_bits(np.asarray(image)[..., None])
+    if image.mode.startswith("I;16"):
+        return np.asarray(image).astype(np.uint16)[..., None]
+    if image.mode == "La":
+        image = image.convert("LA")
+    elif image.mode in ("PA", "RGBa") or "transparency" in image.info:
+        image = image.convert("RGBA")
     elif image.mode not in ("L", "LA", "RGB", "RGBA", "CMYK"):
-        image = _keep_info(image.convert("L" if image.mode == "1" else "RGB"), image)
+        image = image.convert("L" if image.mode == "1" else "RGB")
     pixels = np.asarray(image)
-    vips = _from_array(pixels if pixels.ndim == 3 else pixels[..., None]).copy()
-    if image.mode == "CMYK":
-        vips = vips.copy(interpretation="cmyk")
-    if profile := image.info.get("icc_profile"):
-        vips.set_type(pyvips.GValue.blob_type, "icc-profile-data", profile)
-    if orientation := image.getexif().get(0x0112):
-        vips.set_type(pyvips.GValue.gint_type, "orientation", orientation)
-    return _picture(vips)
+    return pixels if pixels.ndim == 3 else pixels[..., None]
 
 
 def check_format(suffix: str) -> None:
@@ -191,12 +218,17 @@ def _by_pillow(source: str | Path | bytes, name: str) -> Picture:
 
 
 def _picture(image: pyvips.Image) -> Picture:
-    metadata = {name: (image.get_typeof(name), image.get(name)) for name in image.get_fields() if name.startswith(KEPT)}
+    kept = [name for name in image.get_fields() if name.startswith(KEPT) or name in RESOLUTION]
+    metadata = {name: (image.get_typeof(name), image.get(name)) for name in kept}
     if "exif-data" in metadata:
         metadata["orientation"] = (pyvips.GValue.gint_type, 1)
     if image.get_typeof("orientation") and image.get("orientation") != 1:
         image = image.copy_memory().autorot()
     profile = image.get("icc-profile-data") if image.get_typeof("icc-profile-data") else None
+    if image.format not in ("uchar", "ushort") and image.interpretation != "lab":
+        image = _from_array(_sixteen_bits(image.numpy().reshape(image.height, image.width, -1))).copy()
+        if profile:
+            image.set_type(pyvips.GValue.blob_type, "icc-profile-data", profile)
     image = _to_srgb(image, profile)
     pixels = image.numpy()
     pixels = pixels.reshape(image.height, image.width, -1)
@@ -209,7 +241,7 @@ def _picture(image: pyvips.Image) -> Picture:
 
 def _to_srgb(image: pyvips.Image, profile: bytes | None) -> pyvips.Image:
     """In 8 or 16 bits, grey or sRGB, with alpha where it was."""
-    deep = image.format not in ("uchar", "char")
+    deep = image.format != "uchar"
     if image.interpretation == "cmyk" or (profile and not _is_srgb(profile)):
         try:
             options = {"embedded": True} if profile else {"input_profile": "cmyk"}
@@ -222,8 +254,25 @@ def _to_srgb(image: pyvips.Image, profile: bytes | None) -> pyvips.Image:
     )
 
 
+@lru_cache(maxsize=64)
 def _is_srgb(profile: bytes) -> bool:
-    return b"sRGB" in profile or "sRGB".encode("utf-16-be") in profile
+    """Whether a profile leaves sRGB as it is, by what it does to greys and primaries, whatever it is called."""
+    colours = [[level] * 3 for level in range(0, 256, 15)] + [[255, 0, 0], [0, 255, 0], [0, 0, 255], [120, 60, 200]]
+    patches = np.array([colours], np.uint8)
+    image = _from_array(patches).copy()
+    image.set_type(pyvips.GValue.blob_type, "icc-profile-data", profile)
+    try:
+        moved = image.icc_transform("srgb", embedded=True, intent="relative").numpy().astype(int) - patches
+    except pyvips.Error:  # of grey, of CMYK
+        return False
+    return bool(np.abs(moved).max() <= 1)
+
+
+def _sixteen_bits(values: np.ndarray, most: float | None = None) -> np.ndarray:
+    """uint16 of numbers in 0..`most`; None: the first of 1, 255 and 65535 that holds them."""
+    values = np.nan_to_num(values.astype(np.float64))
+    most = most or next((limit for limit in (1, 255) if values.max(initial=0) <= limit), 65535)
+    return (values.clip(0, most) * (65535 / most) + 0.5).astype(np.uint16)
 
 
 def _from_array(pixels: np.ndarray) -> pyvips.Image:
@@ -232,11 +281,6 @@ def _from_array(pixels: np.ndarray) -> pyvips.Image:
     image = pyvips.Image.new_from_memory(np.ascontiguousarray(pixels).data, width, height, bands, kind)
     deep = kind == "ushort"
     return image.copy(interpretation=("grey16" if deep else "b-w") if bands <= 2 else ("rgb16" if deep else "srgb"))
-
-
-def _keep_info(image: Image.Image, old: Image.Image) -> Image.Image:
-    image.info = {name: value for name, value in old.info.items() if name in ("icc_profile", "exif")}
-    return image
 
 
 def _line(error: pyvips.Error) -> str:

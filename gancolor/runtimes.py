@@ -59,7 +59,7 @@ class TorchRuntime:
             with torch.inference_mode(), torch.autocast(self.device.type, half, enabled=self.device.type == "cuda"):
                 chroma = self.network(given.to(self.device)).chroma.float()
         except RuntimeError as error:
-            if not _memory_is_full(error):
+            if not memory_is_full(error):
                 raise
             if self.device.type == "cuda":
                 torch.cuda.empty_cache()
@@ -89,7 +89,7 @@ class OnnxRuntime:
         try:
             (chroma,) = self.session.run(["chroma"], {"lightness": given.astype(np.float32, copy=False)})
         except Exception as error:
-            if not _memory_is_full(error):
+            if not memory_is_full(error):
                 raise
             raise MemoryError(str(error).splitlines()[0]) from None
         if isinstance(lightness, np.ndarray):
@@ -108,9 +108,9 @@ def open_runtime(path: Path, device: str = "auto") -> Runtime:
     """
     if not path.exists():
         raise InputError(f"{path}: no such checkpoint")
-    if path.suffix == ".onnx":
+    if path.suffix.lower() == ".onnx":
         return OnnxRuntime(path, device)
-    if path.is_file() and path.suffix != ".safetensors":
+    if path.is_file() and path.suffix.lower() != ".safetensors":
         raise InputError(
             f"{path}: only .safetensors and .onnx are opened, since other kinds can hold code; export the generator "
             "anew (gancolor export RUN -o generator.safetensors)"
@@ -136,7 +136,7 @@ def _providers(available: list[str], device: str) -> list[str]:
     return [wanted[kind], "CPUExecutionProvider"] if kind != "cpu" else [wanted[kind]]
 
 
-def _memory_is_full(error: Exception) -> bool:
+def memory_is_full(error: Exception) -> bool:
     text = str(error).lower()
     return type(error).__name__ == "OutOfMemoryError" or any(
         words in text

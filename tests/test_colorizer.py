@@ -11,6 +11,7 @@ from made_generators import made_generator
 from made_pictures import SRGB_PROFILE, colourfulness, pil, scene
 from PIL import Image
 from skimage.color import rgb2lab
+from torchvision import tv_tensors
 
 from gancolor import Colorizer
 from gancolor.colorizer import working_size
@@ -122,6 +123,64 @@ def test_pillows_pictures_keep_what_is_said_of_them(colorizer: Colorizer) -> Non
     assert result.getexif().get(0x0112, 1) == 1
 
 
+def test_what_is_given_stays_as_it_is(colorizer: Colorizer) -> None:
+    exif = Image.Exif()
+    exif[0x0112] = 6
+    image = pil()
+    image.info["exif"] = exif.tobytes()
+    assert colorizer(image).size == colorizer(image).size == (60, 90)
+    assert image.getexif()[0x0112] == 6
+
+
+def test_tensors_on_a_device(colorizer: Colorizer) -> None:
+    """What accelerators do, on the CPU: a batch of tensors from end to end, as its arrays are."""
+    batch = torch.stack([torch.from_numpy(scene()).permute(2, 0, 1)] * 5)
+    batch[1] = batch[1].flip(-1)
+    expected = torch.stack(list(colorizer(batch)))
+    for one in (batch, batch / 255.0, torch.cat([batch, batch[:, :1]], dim=1)):
+        result = colorizer._on_device(one)
+        assert result.dtype == one.dtype
+        assert result.shape == one.shape
+        scale = 255 if one.is_floating_point() else 1
+        assert (result[:, :3] * scale - expected.float()).abs().mean() < 1
+    assert (result[:, 3:] == batch[:, :1]).all()
+    with torch.autocast("cpu", torch.bfloat16):  # a trainer's, say
+        lightness = rgb2lab(colorizer._on_device(batch)[0].permute(1, 2, 0).numpy())[..., 0]
+        assert np.abs(lightness - rgb2lab(scene())[..., 0]).max() < 0.5
+    memory = Small(colorizer.runtime, 48 * 80)  # for one
+    with warnings.catch_warnings():
+        warnings.simplefilter("error")
+        assert (replace(colorizer, runtime=memory)._on_device(batch).float() - expected.float()).abs().mean() < 1
+    with pytest.warns(UserWarning, match="half the working size"):
+        replace(colorizer, runtime=Small(colorizer.runtime, 24 * 40))._on_device(batch)
+
+
+def test_tensors_of_other_kinds(colorizer: Colorizer) -> None:
+    tensor = torch.from_numpy(scene()).permute(2, 0, 1)
+    asking = (tensor / 255).requires_grad_()
+    assert not colorizer(asking).requires_grad
+    assert colorizer((tensor / 255).to(torch.bfloat16)).dtype == torch.bfloat16
+    assert colorizer(tensor[None][:0]).shape == (0, 3, 60, 90)
+    assert isinstance(colorizer(tv_tensors.Image(tensor)), torch.Tensor)
+    for kind in (torch.int16, torch.int64, torch.bool):
+        with pytest.raises(InputError, match="a tensor of"):
+            colorizer(tensor.to(kind))
+
+
+def test_arrays_of_other_kinds(colorizer: Colorizer, expected: np.ndarray) -> None:
+    deep = scene(dtype="uint16")
+    assert np.abs(colorizer(deep.astype(">u2")).astype(int) - colorizer(deep)).max() <= 1
+    assert colorizer(np.matrix(scene()[..., 0])).shape == (60, 90, 3)
+    backwards = colorizer(scene()[::-1, ::-1])
+    assert backwards.shape == expected.shape
+
+
+def test_damaged_weights_are_said(colorizer: Colorizer) -> None:
+    broken = replace(colorizer, runtime=lambda lightness: np.full((len(lightness), 2, *lightness.shape[2:]), np.nan))
+    with pytest.raises(InputError, match="its weights are damaged"):
+        broken(scene())
+
+
 def test_strength(colorizer: Colorizer) -> None:
     amounts = [colourfulness(replace(colorizer, strength=share)(scene())) for share in (0, 0.25, 0.5, 1)]
     assert amounts[0] < 0.5
@@ -195,7 +254,8 @@ def test_what_is_no_picture(colorizer: Colorizer, tmp_path: Path) -> None:
 
 
 @pytest.mark.parametrize(
-    ("option", "value"), [("strength", 1.5), ("size", 8), ("size", 10**5), ("upsampling", "cubic")]
+    ("option", "value"),
+    [("strength", 1.5), ("strength", "a"), ("size", 8), ("size", 10**5), ("size", 100.5), ("upsampling", "cubic")],
 )
 def test_options_out_of_range(colorizer: Colorizer, option: str, value: object) -> None:
     with pytest.raises(InputError, match=str(value)):

@@ -10,7 +10,7 @@ import numpy as np
 import pytest
 import pyvips
 from made_pictures import SRGB_PROFILE, pil, scene
-from PIL import Image, ImageCms
+from PIL import Image, ImageCms, PngImagePlugin
 
 from gancolor.errors import InputError
 from gancolor.pictures import FORMATS, Picture, from_pil, read_picture, shrink
@@ -52,6 +52,35 @@ def test_every_mode_of_pillows_becomes_srgb(mode: str) -> None:
     assert np.abs(picture.pixels.astype(float) - expected).mean() < limit
 
 
+@pytest.mark.parametrize("most", [1, 255, 65535])
+@pytest.mark.parametrize("mode", ["I", "F", "RGB"])
+def test_numbers_without_a_range_have_the_first_that_holds_them(tmp_path: Path, mode: str, most: int) -> None:
+    if mode == "I" and most == 1:
+        return
+    grey = np.linspace(0.1, 0.9, 5400).reshape(60, 90) * most
+    values = grey.astype("int32" if mode == "I" else "float32")
+    if mode == "RGB":
+        image = pyvips.Image.new_from_memory(np.repeat(values[..., None], 3, -1).tobytes(), 90, 60, 3, "float")
+        image.copy(interpretation="srgb").tiffsave(str(tmp_path / "x.tif"))
+        found = [read_picture(tmp_path / "x.tif")]
+    else:
+        Image.fromarray(values).save(tmp_path / "x.tif")
+        found = [read_picture(tmp_path / "x.tif"), from_pil(Image.fromarray(values))]
+    for picture in found:
+        assert picture.pixels.dtype == np.uint16
+        assert np.abs(picture.pixels[..., 0] / 65535 - grey / most).max() < 1.1 / most + 1e-3
+
+
+def test_deep_greys_of_pillows_keep_profile_and_orientation(tmp_path: Path) -> None:
+    values = np.linspace(0, 65535, 5400).reshape(60, 90).astype(np.uint16)
+    exif = Image.Exif()
+    exif[0x0112] = 6
+    Image.fromarray(values).save(tmp_path / "x.png", exif=exif)
+    by_file, by_pillow = read_picture(tmp_path / "x.png"), from_pil(Image.open(tmp_path / "x.png"))
+    assert by_pillow.size == (90, 60)
+    assert (by_file.pixels == by_pillow.pixels).all()
+
+
 @pytest.mark.parametrize("mode", ["I;16", "I", "F"])
 def test_pillows_deep_greys_keep_their_depth(mode: str) -> None:
     values = np.linspace(0, 65535, 5400).reshape(60, 90).astype(np.uint16)
@@ -87,6 +116,24 @@ def test_orientation_is_applied_once(tmp_path: Path, orientation: int) -> None:
     assert result.getexif()[0x010E] == "a boat"
 
 
+@pytest.mark.parametrize("suffix", [".jpg", ".png", ".tif"])
+def test_resolution_goes_along(tmp_path: Path, suffix: str) -> None:
+    pil().save(tmp_path / f"x{suffix}", dpi=(300, 300))
+    read_picture(tmp_path / f"x{suffix}").save(tmp_path / f"y{suffix}")
+    assert np.allclose([float(value) for value in Image.open(tmp_path / f"y{suffix}").info["dpi"]], 300, atol=0.1)
+
+
+def test_descriptions_of_tiffs_and_pngs_go_along(tmp_path: Path) -> None:
+    pil().save(tmp_path / "x.tif", tiffinfo={270: "a boat"})
+    read_picture(tmp_path / "x.tif").save(tmp_path / "y.tif")
+    assert Image.open(tmp_path / "y.tif").tag_v2[270] == "a boat"
+    text = PngImagePlugin.PngInfo()
+    text.add_text("Comment", "a boat")
+    pil().save(tmp_path / "x.png", pnginfo=text)
+    read_picture(tmp_path / "x.png").save(tmp_path / "y.png")
+    assert Image.open(tmp_path / "y.png").text["Comment"] == "a boat"
+
+
 def test_metadata_goes_along(tmp_path: Path) -> None:
     exif = Image.Exif()
     exif[0x010F] = "Zeiss"
@@ -120,6 +167,15 @@ def test_a_profile_is_applied_in_8_and_16_bits(tmp_path: Path) -> None:
         if dtype == "uint8":
             from_it = from_pil(Image.open(tmp_path / "x.png"))
             assert np.abs(from_it.pixels.astype(int) - picture.pixels).max() <= 1
+
+
+def test_a_profile_is_known_by_what_it_does_not_by_its_name(tmp_path: Path) -> None:
+    """A profile named sRGB whose curve is another's."""
+    p3 = pyvips.Operation.call("profile_load", "p3")
+    pil().save(tmp_path / "x.png", icc_profile=p3 + b"sRGB")
+    assert np.abs(read_picture(tmp_path / "x.png").pixels.astype(int) - scene()).max() > 3
+    pil().save(tmp_path / "y.png", icc_profile=SRGB_PROFILE)
+    assert (read_picture(tmp_path / "y.png").pixels == scene()).all()
 
 
 def test_a_profile_that_does_not_fit_is_passed_over(tmp_path: Path) -> None:
@@ -176,6 +232,28 @@ def test_what_is_no_picture_is_said_in_a_line(tmp_path: Path) -> None:
         assert str(tmp_path / name) in str(caught.value)
     with pytest.raises(InputError, match=r"^the picture: no picture"):
         read_picture(b"no picture")
+
+
+def test_bad_pictures_of_pillows_are_said_in_a_line(tmp_path: Path) -> None:
+    pil(200, 200).save(tmp_path / "whole.jpg")
+    (tmp_path / "cut.jpg").write_bytes((tmp_path / "whole.jpg").read_bytes()[:2000])
+    for image in (Image.open(tmp_path / "cut.jpg"), Image.new("RGB", (0, 5))):
+        with pytest.raises(InputError, match="the picture") as caught:
+            from_pil(image)
+        assert "\n" not in str(caught.value)
+
+
+@pytest.mark.parametrize("quality", [0, 101])
+def test_no_such_quality(quality: int) -> None:
+    with pytest.raises(InputError, match=f"a quality of {quality}"):
+        Picture(scene()).encode(".jpg", quality)
+
+
+def test_floats_are_written_in_16_bits(tmp_path: Path) -> None:
+    picture = Picture(scene(dtype="float32"))
+    picture.save(tmp_path / "x.png")
+    assert np.abs(read_picture(tmp_path / "x.png").pixels - 65535 * scene(dtype="float32")).max() <= 1
+    assert np.abs(np.asarray(picture.pil()) - 255 * scene(dtype="float32")).max() <= 1
 
 
 def test_a_format_that_is_not_written(tmp_path: Path) -> None:
