@@ -104,7 +104,7 @@ def header(device: str, argv: Sequence[str]) -> dict[str, Any]:
         "torch": torch.__version__,
         "gancolor": __version__,
         "date": date.today().isoformat(),
-        "command": "python benchmarks/bench.py " + shlex.join(_without_paths(argv)),
+        "command": f"python benchmarks/{Path(sys.argv[0]).name} " + shlex.join(_without_paths(argv)),
     }
     print("# Benchmark\n")
     for name, value in about.items():
@@ -126,7 +126,7 @@ def _without_paths(argv: Sequence[str]) -> list[str]:
     words: list[str] = []
     for word in argv:
         option, equals, _ = word.partition("=")
-        name = {"--photos": "DIR", "--json": "FILE"}
+        name = {"--photos": "DIR", "--json": "FILE", "--checkpoint": "FILE"}
         if words and words[-1] in name:
             words.append(name[words[-1]])
         else:

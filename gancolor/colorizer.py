@@ -183,7 +183,7 @@ class Colorizer:
         """A tensor stays on its device from end to end; on the CPU it is an array."""
         import torch
 
-        check_tensor(given)
+        check_tensor(given.detach())
         batch = given.detach() if given.ndim == 4 else given.detach()[None]
         if not len(batch):
             return given

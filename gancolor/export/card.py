@@ -1,5 +1,6 @@
 """The model card: what a generator is, what it was trained on and how, what it scored, and what it is not good for."""
 
+import math
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -119,22 +120,36 @@ def model_card(exported: Exported, name: str, scores: Sequence[Scored] = (), lic
 
 
 def _training(about: Mapping[str, Any]) -> str:
-    data = about.get("data", {})
-    if "train" not in data:
+    data = _part(about, "data")
+    if not data.get("source"):
         return "trained on photographs that it does not name"
-    seen = f"trained on {data['train']:,} {_photographs(data)} at {data['size']} x {data['size']}"
-    classes = data.get("classes", [])
-    kinds = f" ({', '.join(classes[:12])}{', ...' if len(classes) > 12 else ''})" if classes else ""
-    return f"{seen}{kinds}, and on nothing else"
+    size, classes = data.get("size"), data.get("classes")
+    at = f" at {size} x {size}" if size else ""
+    named = ", ".join(map(str, classes[:12])) if isinstance(classes, list) else ""
+    kinds = f" ({named}{', ...' if len(classes) > 12 else ''})" if classes and named else ""
+    return f"trained on {_photographs(data, 'train')}{at}{kinds}, and on nothing else"
 
 
-def _photographs(data: Mapping[str, Any]) -> str:
-    return "scenes drawn by code (demo)" if data["source"] == "demo" else f"photographs of {data['source']}"
+def _photographs(data: Mapping[str, Any], part: str) -> str:
+    source = data.get("source")
+    of_source = f"photographs of {source}" if source else "photographs"
+    return _count(data.get(part)) + ("scenes drawn by code (demo)" if source == "demo" else of_source)
+
+
+def _part(about: Mapping[str, Any], name: str) -> Mapping[str, Any]:
+    """What a checkpoint says under a name; empty where it says nothing of use."""
+    part = about.get(name)
+    return part if isinstance(part, Mapping) else {}
+
+
+def _count(value: Any) -> str:
+    """A number to stand before what it counts; nothing where it is none."""
+    return f"{value:,} " if isinstance(value, int) else ""
 
 
 def _usage(exported: Exported, name: str) -> str:
     if exported.format in ("safetensors", "onnx"):
-        of_file = Path(name).suffix in (".safetensors", ".onnx")
+        of_file = "/" not in name and Path(name).suffix.lower() in (".safetensors", ".onnx")
         load, file = ("load", name) if of_file else ("from_pretrained", exported.path.name)
         return (
             f'```python\nimport gancolor\n\ncolorizer = gancolor.Colorizer.{load}("{name}")\n'
@@ -150,14 +165,10 @@ def _usage(exported: Exported, name: str) -> str:
 
 def _figures(arch: str, about: Mapping[str, Any], scores: Sequence[Scored]) -> str:
     if not scores:
-        if not about.get("metrics"):
+        systems = {name: _means(_part(about, key)) for name, key in (("grey", "grey"), (arch, "metrics"))}
+        if not systems[arch]:
             return "None: it says nothing of its validation.\n"
-        data = about.get("data", {})
-        held_out = f"{data['val']:,} {_photographs(data)}" if "val" in data else "photographs"
-        systems = {
-            name: {metric: Mean(value, _NAN, _NAN) for metric, value in about.get(key, {}).items()}
-            for name, key in (("grey", "grey"), (arch, "metrics"))
-        }
+        held_out = _photographs(_part(about, "data"), "val")
         scores = [Scored(f"{held_out} that it was not trained on; means, without intervals", systems)]
     parts = ["Grey is the photograph left as it was: PSNR and SSIM reward doing nothing. Read gain over grey and "
              "colourfulness together.\n"]  # fmt: skip
@@ -172,14 +183,21 @@ def _figures(arch: str, about: Mapping[str, Any], scores: Sequence[Scored]) -> s
     return "\n".join(parts)
 
 
+def _means(metrics: Mapping[str, Any]) -> dict[str, Mean]:
+    """Figures without intervals, of what is a number."""
+    numbers = {name: value for name, value in metrics.items() if isinstance(value, int | float)}
+    return {name: Mean(value, _NAN, _NAN) for name, value in numbers.items() if math.isfinite(value)}
+
+
 def _recipe(about: Mapping[str, Any]) -> str:
     """What of the configuration is not as train.py or the architecture's recipe has it, and so makes the run again."""
-    if "config" not in about:
+    config, defaults = flatten(dict(_part(about, "config"))), flatten(TrainConfig())
+    if not config:
         return "It does not say how it was trained.\n"
-    config, defaults = flatten(about["config"]), flatten(TrainConfig())
-    recipe_file = RECIPES / f"{config.get('arch')}.yaml"
+    arch = config.get("arch") or about["generator"]["arch"]
+    recipe_file = RECIPES / f"{arch}.yaml"
     recipe = flatten(yaml.safe_load(recipe_file.read_text(encoding="utf-8"))) if recipe_file.is_file() else {}
-    chosen: dict[str, Any] = {"arch": config.get("arch")}
+    chosen: dict[str, Any] = {"arch": arch}
     for option, value in config.items():
         if option in defaults and not value == defaults[option] == recipe.get(option, value):
             *groups, leaf = option.split(".")
@@ -187,22 +205,24 @@ def _recipe(about: Mapping[str, Any]) -> str:
             for group in groups:
                 node = node.setdefault(group, {})
             node[leaf] = value
-    steps = f"{about['step']:,} steps of {about['effective_batch']} photographs" if "step" in about else "training"
+    steps, batch, version = _count(about.get("step")), _count(about.get("effective_batch")), about.get("trained_with")
+    trained = f"{steps}steps{f' of {batch}photographs' if batch else ''}" if steps else "Training"
     return (
-        f"{steps} with gancolor {about['trained_with']}, by\n\n    python train.py --config recipe.yaml\n\n"
+        f"{trained}{f' with gancolor {version}' if version else ''}, by\n\n    python train.py --config recipe.yaml\n\n"
         f"where recipe.yaml has the options that are not the defaults:\n\n"
         f"```yaml\n{yaml.safe_dump(chosen, sort_keys=False)}```\n"
     )
 
 
 def _file(exported: Exported) -> str:
-    about, path = exported.about, exported.path
+    about = exported.about
+    parity = _part(about, "parity")
     rows = [["batch x height x width", "largest difference [ab]"]]
     rows += [[str(difference), f"{difference.largest:.2g}"] for difference in exported.differences]
-    made_with = ", ".join(f"{name} {text}" for name, text in about["parity"]["made_with"].items())
+    made_with = ", ".join(f"{name} {text}" for name, text in _part(parity, "made_with").items())
     return (
-        f"{exported.format}, {path.stat().st_size / 1e6:.1f} MB, weights {about['weights']}, sha256 "
-        f"`{file_digest(path)}`. Lightness (B, 1, H, W), L / 50 - 1, goes in, chroma (B, 2, H, W), ab / 110, comes "
+        f"{exported.format}, {exported.size / 1e6:.1f} MB, weights {about.get('weights')}, sha256 "
+        f"`{exported.sha256}`. Lightness (B, 1, H, W), L / 50 - 1, goes in, chroma (B, 2, H, W), ab / 110, comes "
         f"out, both float32, any B, H and W. Compared with the checkpoint that it was made of ({made_with}), where "
-        f"{about['parity']['tolerance_ab']:g} is allowed:\n\n{markdown_table(rows)}\n"
+        f"{parity.get('tolerance_ab', _NAN):g} is allowed:\n\n{markdown_table(rows)}\n"
     )

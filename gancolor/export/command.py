@@ -6,9 +6,9 @@ from pathlib import Path
 from gancolor.checkpoint import describe, find_generator
 from gancolor.errors import InputError
 from gancolor.export.card import load_scores, model_card
-from gancolor.export.exporter import Exported, export
+from gancolor.export.exporter import Exported, card_of, export
 from gancolor.export.formats import choose_format
-from gancolor.files import check_writable, write_atomically
+from gancolor.files import check_writable
 from gancolor.report import text_table
 
 
@@ -32,18 +32,18 @@ def run_export(
     describe(checkpoint)
     scores = load_scores(results, checkpoint)
     if out is not None:
-        chosen = choose_format(out, format_name)
-        card = out.with_name(f"{out.name}.md")
-        _check_free(out, card, checkpoint, overwrite)
-        exported = export(checkpoint, out, chosen, half)
-        text = model_card(exported, out.name, scores, license_id)
-        write_atomically(card, lambda beside: beside.write_text(text, encoding="utf-8"))
+        format_name = choose_format(out, format_name)
+        _check_free(out, checkpoint, overwrite)
+        name = out.name
+        exported = export(
+            checkpoint, out, format_name, half, lambda exported: model_card(exported, name, scores, license_id)
+        )
         _say(exported)
-        print(f"card {card}")
+        print(f"card {card_of(out)}")
     if repository is not None:
         from gancolor.export.hub import push_to_hub
 
-        formats = ("safetensors", *([format_name] if format_name and format_name != "safetensors" else []))
+        formats = (format_name,) if format_name else ()
         address = push_to_hub(
             checkpoint, repository, private=private, formats=formats, half=half, results=results, license_id=license_id
         )
@@ -51,12 +51,13 @@ def run_export(
     return 0
 
 
-def _check_free(out: Path, card: Path, checkpoint: Path, overwrite: bool) -> None:
+def _check_free(out: Path, checkpoint: Path, overwrite: bool) -> None:
     """Raises InputError: a file that is not to be written over."""
-    check_writable("-o", out)
+    for path in (out, card_of(out)):
+        check_writable("-o", path)
     if out.exists() and out.samefile(checkpoint):
         raise InputError(f"-o {out} is the checkpoint itself; give another name")
-    for path in (out, card):
+    for path in (out, card_of(out)):
         if path.exists() and not overwrite:
             raise InputError(f"-o {out}: {path} is there already; give another name, or --overwrite")
 
@@ -64,6 +65,5 @@ def _check_free(out: Path, card: Path, checkpoint: Path, overwrite: bool) -> Non
 def _say(exported: Exported) -> None:
     rows = [["batch x height x width", "largest difference [ab]"]]
     rows += [[str(difference), f"{difference.largest:.2g}"] for difference in exported.differences]
-    size = exported.path.stat().st_size / 1e6
-    print(f"wrote {exported.path}: {exported.format}, {exported.about['weights']}, {size:.1f} MB")
+    print(f"wrote {exported.path}: {exported.format}, {exported.about['weights']}, {exported.size / 1e6:.1f} MB")
     print(f"\n{text_table(rows)}\n")

@@ -17,9 +17,11 @@ def public_description(about: Mapping[str, Any]) -> dict[str, Any]:
     folder of photographs is its last name."""
     kept = {name: about[name] for name in KEPT if name in about}
     kept["trained_with"] = about.get("trained_with", about.get("version"))
+    if not isinstance(kept.get("config", {}), dict):
+        del kept["config"]
     if "config" in kept:
         config = {name: kept["config"][name] for name in KEPT_OPTIONS if name in kept["config"]}
-        if "data" in config:
+        if isinstance(config.get("data"), dict):
             config["data"] = {name: value for name, value in config["data"].items() if name != "cache"}
         kept["config"] = config
     return _without_paths(kept)

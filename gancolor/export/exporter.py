@@ -2,6 +2,7 @@
 name."""
 
 import platform
+from collections.abc import Callable
 from dataclasses import dataclass
 from importlib.metadata import version
 from pathlib import Path
@@ -14,7 +15,7 @@ from gancolor.errors import InputError
 from gancolor.export.description import public_description
 from gancolor.export.formats import FORMATS, Writer
 from gancolor.export.parity import TOLERANCES, Difference, check, compare
-from gancolor.files import write_atomically
+from gancolor.files import file_digest, sync, write_atomically
 
 
 @dataclass(frozen=True)
@@ -24,33 +25,51 @@ class Exported:
     Attributes:
         about: what it says of itself.
         differences: from the checkpoint it was made of.
+        size: in bytes.
+        sha256: in hexadecimal.
     """
 
     path: Path
     format: str
     about: dict[str, Any]
     differences: list[Difference]
+    size: int
+    sha256: str
 
 
-def export(checkpoint: Path, out: Path, format_name: str, half: bool = False) -> Exported:
+def card_of(out: Path) -> Path:
+    """The model card's name beside an exported file."""
+    return out.with_name(f"{out.name}.md")
+
+
+def export(
+    checkpoint: Path, out: Path, format_name: str, half: bool = False, card: Callable[[Exported], str] | None = None
+) -> Exported:
     """Writes a checkpoint's generator to `out`, whole and like the original, or not at all.
 
     Args:
         checkpoint: an exported generator or a run's state.
         format_name: a name of FORMATS.
         half: store kernels and matrices as float16; what is computed stays float32.
+        card: what makes the text of a model card, for `card_of(out)`. The two get their names together, or neither.
 
     Raises:
-        InputError: no checkpoint of ours, an architecture that the format can't hold, or a file that says something
-            else than the original.
+        InputError: no checkpoint of ours, weights that are not finite, an architecture that the format can't hold, or
+            a file that says something else than the original.
     """
     original = load_generator(checkpoint)
+    if damaged := next((name for name, tensor in original.state_dict().items() if not tensor.isfinite().all()), None):
+        raise InputError(
+            f"{checkpoint} itself is not finite: its weights ({damaged}) are damaged; nothing is written: take another "
+            "checkpoint"
+        )
     weights = "float16" if half else "float32"
     about = public_description(describe(checkpoint)) | {"weights": weights}
     save = _convert(checkpoint, format_name, half)
     differences: list[Difference] = []
+    written: list[Exported] = []
 
-    def write(beside: Path) -> None:
+    def write(beside: Path, beside_card: Path | None = None) -> None:
         save(beside, about)
         differences.extend(compare(original, FORMATS[format_name].open(beside)))
         check(differences, weights)
@@ -60,12 +79,19 @@ def export(checkpoint: Path, out: Path, format_name: str, half: bool = False) ->
             "made_with": _versions(format_name),
         }
         save(beside, about)
+        written.append(Exported(out, format_name, about, differences, beside.stat().st_size, file_digest(beside)))
+        if card and beside_card:
+            beside_card.write_text(card(written[0]), encoding="utf-8", errors="backslashreplace")
+            sync(beside_card)
 
     try:
-        write_atomically(out, write)
+        if card is None:
+            write_atomically(out, write)
+        else:  # both are whole before either has its name
+            write_atomically(card_of(out), lambda of_card: write_atomically(out, lambda beside: write(beside, of_card)))
     except OSError as error:  # a full disk does not say which file it was
         raise OSError(error.errno, error.strerror, str(out)) from None
-    return Exported(out, format_name, about, differences)
+    return written[0]
 
 
 def _convert(checkpoint: Path, format_name: str, half: bool) -> Writer:

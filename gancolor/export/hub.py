@@ -1,6 +1,8 @@
-"""Generators on the Hugging Face Hub: a repository holds generator.safetensors, a card, and other formats beside."""
+"""Generators on the Hugging Face Hub: a repository holds generator.safetensors, generator.onnx and a card, and other
+formats beside."""
 
 import os
+import sys
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from pathlib import Path
@@ -9,7 +11,7 @@ from typing import Any
 
 from gancolor.errors import InputError
 from gancolor.files import write_atomically
-from gancolor.runtimes import has_torch
+from gancolor.runtimes import TRAINING, has_torch
 
 GENERATOR = "generator"  # the files' name, without suffix
 UNREACHABLE = "the Hugging Face Hub can't be reached"
@@ -18,7 +20,7 @@ LOGIN = "run `hf auth login`, or set HF_TOKEN"
 
 def push_to_hub(
     source: str | Path, repo_id: str, *, token: str | None = None, private: bool = False,
-    formats: Sequence[str] = ("safetensors",), half: bool = False, results: Sequence[Path] = (),
+    formats: Sequence[str] = (), half: bool = False, results: Sequence[Path] = (),
     license_id: str | None = None,
 ) -> str:  # fmt: skip
     """Uploads a generator with its card, in one commit.
@@ -28,7 +30,8 @@ def push_to_hub(
         repo_id: OWNER/NAME; made if it is not there.
         token: None: that of `hf auth login`, or HF_TOKEN.
         private: where the repository is made: for its owner alone.
-        formats: names of `formats.FORMATS`; the card is of the first.
+        formats: names of `formats.FORMATS`, of files beside generator.safetensors, which the card is of. generator.onnx
+            goes along unasked where that can be made; where it can't, a line on stderr says why.
         half: store kernels and matrices as float16.
         results: of evaluate.py --json, for the card.
         license_id: of the weights; None: not stated.
@@ -41,11 +44,12 @@ def push_to_hub(
     """
     from gancolor.checkpoint import find_generator
     from gancolor.export.card import load_scores, model_card
-    from gancolor.export.exporter import export
+    from gancolor.export.exporter import Exported, export
     from gancolor.export.formats import FORMATS, choose_format
 
     hub = _hub()
-    names = {name: choose_format(Path(GENERATOR + FORMATS[name].suffixes[0]), name) for name in formats}
+    files = {name: Path(GENERATOR + FORMATS[name].suffixes[0]) for name in ("safetensors", *formats, "onnx")}
+    asked = [choose_format(files[name], name) for name in dict.fromkeys(("safetensors", *formats))]
     checkpoint = find_generator(source)
     scores = load_scores(results, checkpoint)
     token = token or hub.get_token()
@@ -54,10 +58,21 @@ def push_to_hub(
     api = hub.HfApi(token=token)
     with TemporaryDirectory() as folder, _one_line(repo_id):
         api.create_repo(repo_id, private=private, exist_ok=True)  # before the work, which may be for nothing
-        written = [
-            export(checkpoint, Path(folder) / (GENERATOR + FORMATS[name].suffixes[0]), name, half) for name in names
-        ]
+
+        def write(name: str) -> Exported:
+            return export(checkpoint, Path(folder) / files[name], name, half)
+
+        written = [write(name) for name in asked]
         card = model_card(written[0], repo_id, scores, license_id)
+        if "onnx" not in asked:
+            try:
+                write(choose_format(files["onnx"], "onnx"))
+            except InputError as error:
+                print(
+                    f"gancolor: warning: {repo_id} gets no {files['onnx']}, so that it needs PyTorch: {error}",
+                    file=sys.stderr,
+                    flush=True,
+                )
         write_atomically(Path(folder) / "README.md", lambda beside: beside.write_text(card, encoding="utf-8"))
         api.upload_folder(repo_id=repo_id, folder_path=folder, commit_message="gancolor export")
     return f"{api.endpoint}/{repo_id}"
@@ -79,7 +94,7 @@ def download_from_hub(repo_id: str, revision: str | None = None, *, token: str |
     file = f"{GENERATOR}.safetensors" if has_torch() else f"{GENERATOR}.onnx"
     try:
         # Asked first, since a download tries for half a minute to reach a Hub that is not there.
-        hub.HfApi(token=token).model_info(repo_id, revision=revision, timeout=10)
+        found = hub.HfApi(token=token).model_info(repo_id, revision=revision, timeout=10)
     except hub.errors.HfHubHTTPError as error:
         raise InputError(_reason(repo_id, error, revision)) from None
     except (OSError, hub.errors.HTTPError):
@@ -95,7 +110,12 @@ def download_from_hub(repo_id: str, revision: str | None = None, *, token: str |
         with _one_line(repo_id, revision):
             return Path(hub.hf_hub_download(repo_id, file, revision=revision, token=token))
     except hub.errors.EntryNotFoundError:
-        raise InputError(f"{repo_id} on the Hub has no {file}: gancolor export --push_to_hub makes one") from None
+        advice = f"its owner uploads one by gancolor export RUN --push_to_hub {repo_id}"
+        if not has_torch():
+            advice += " --format onnx"
+            if any(sibling.rfilename == f"{GENERATOR}.safetensors" for sibling in found.siblings or ()):
+                advice = f"{TRAINING} to use its {GENERATOR}.safetensors, or {advice}"
+        raise InputError(f"{repo_id} on the Hub has no {file}: {advice}") from None
 
 
 def _hub() -> Any:

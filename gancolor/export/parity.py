@@ -39,12 +39,21 @@ class Difference:
 
 
 def compare(original: nn.Module, exported: Runner) -> list[Difference]:
-    """The differences of what the two say of scenes drawn by code, a size each of SIZES."""
+    """The differences of what the two say of scenes drawn by code, a size each of SIZES.
+
+    Raises:
+        InputError: the original gives no numbers, or the two chroma of another shape or type.
+    """
     found = []
     for batch, height, width in SIZES:
         lightness = _scenes(batch, height, width)
         with torch.inference_mode():
             expected = original(lightness).chroma
+        if not expected.isfinite().all():
+            raise InputError(
+                f"the checkpoint itself is not finite at {batch} x {height} x {width}: its weights are damaged; "
+                "nothing is written: take another checkpoint"
+            )
         chroma = exported(lightness)
         if chroma.shape != expected.shape or chroma.dtype != expected.dtype:
             raise InputError(f"the exported file's chroma is {tuple(chroma.shape)}, not {tuple(expected.shape)}")

@@ -1,5 +1,7 @@
 """The model card says what the generator is, how it came about, what it scored and what it is not good for."""
 
+import dataclasses
+
 import pytest
 import yaml
 from made_results import made_result, made_run
@@ -104,8 +106,53 @@ def test_result_of_another_generator_is_refused(checkpoint, tmp_path):
 def test_card_of_a_generator_that_says_little(exports):
     exported = exports("safetensors")
     little = {name: exported.about[name] for name in ("generator", "weights", "parity")}
-    text = model_card(type(exported)(exported.path, "safetensors", little, exported.differences), "g.safetensors")
+    text = model_card(dataclasses.replace(exported, about=little), "g.safetensors")
     assert "that it does not name" in text and "It does not say how it was trained" in text
+
+
+def without(about, path):
+    name, *rest = path
+    return {k: without(v, rest) if k == name else v for k, v in about.items() if k != name or rest}
+
+
+@pytest.mark.parametrize(
+    ("path", "left"),
+    [(("data", "size"), "6,399 photographs of scenes (forest, sea), and"), (("effective_batch",), "399 steps with"),
+     (("step",), "Training with gancolor"), (("trained_with",), "399 steps of 16 photographs, by"),
+     (("data", "train"), "trained on photographs of scenes at"), (("data", "val"), "photographs of scenes that it was"),
+     (("data", "source"), "photographs that it does not name"), (("data", "classes"), "scenes at 32 x 32, and"),
+     (("config", "arch"), "arch: attention_ugan"), (("grey",), "25.65"), (("metrics",), "nothing of its validation")],
+)  # fmt: skip
+def test_what_is_not_known_is_left_out(exports, path, left):
+    exported = exports("safetensors")
+    text = model_card(dataclasses.replace(exported, about=without(exported.about, path)), "g.safetensors")
+    assert left in text and "None x" not in text and "gancolor None" not in text
+
+
+@pytest.mark.parametrize(
+    "wrong",
+    [
+        {"data": "scenes"},
+        {"data": {"source": "scenes", "train": "many", "val": None, "classes": 3}},
+        {"config": [1]},
+        {"step": "last", "effective_batch": None},
+        {"metrics": {"psnr": "good", "gain": None, "ssim": 0.5, "fid": float("nan")}, "grey": [24.0]},
+    ],
+)
+def test_what_makes_no_sense_is_left_out(exports, wrong):
+    exported = exports("safetensors")
+    about = public_description(exported.about | wrong) | {name: exported.about[name] for name in ("weights", "parity")}
+    text = model_card(dataclasses.replace(exported, about=about), "g.safetensors")
+    assert not any(word in text for word in ("good", "many", "last steps", "None", "nan"))
+    assert "metrics" not in wrong or " 0.5000 " in text
+
+
+@pytest.mark.parametrize(
+    ("name", "loaded"),
+    [("U.ONNX", "load"), ("U.SafeTensors", "load"), ("o/n", "from_pretrained"), ("o/n.onnx", "from_pretrained")],
+)
+def test_use_goes_by_what_the_name_is_of(exports, name, loaded):
+    assert f'gancolor.Colorizer.{loaded}("{name}")' in model_card(exports("safetensors"), name)
 
 
 @pytest.mark.parametrize(

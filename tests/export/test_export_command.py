@@ -10,8 +10,10 @@ import torch
 from safetensors.torch import load_file, save_file
 
 from gancolor import cli
-from gancolor.checkpoint import describe
+from gancolor.checkpoint import describe, export_generator
+from gancolor.export import command as command_module
 from gancolor.export.parity import SIZES
+from gancolor.files import file_digest
 from gancolor.header import FORMAT
 
 
@@ -52,6 +54,35 @@ def test_run_becomes_a_file_with_a_card(command, run_folder, tmp_path):
     assert [line[:5:2] for line in lines[1:]] == [[str(side) for side in size] for size in SIZES]
     assert sorted(path.name for path in out.parent.iterdir()) == ["colours.ts", "colours.ts.md"]
     assert "license: mit" in (out.parent / "colours.ts.md").read_text(encoding="utf-8")
+
+
+def test_checkpoint_that_says_little_becomes_a_file_with_a_card(command, checkpoint, tmp_path):
+    about = {"generator": describe(checkpoint[0])["generator"], "metrics": {"psnr": "good"}}
+    about |= {"data": {"source": "scenes", "train": 3}, "config": {"arch": "attention_ugan"}, "step": 9}
+    export_generator(tmp_path / "little.safetensors", checkpoint[1], about)
+    out = tmp_path / "out" / "A.SAFETENSORS"
+    assert command(tmp_path / "little.safetensors", "-o", out)[::2] == (0, "")
+    assert sorted(path.name for path in out.parent.iterdir()) == ["A.SAFETENSORS", "A.SAFETENSORS.md"]
+    card = (out.parent / "A.SAFETENSORS.md").read_text(encoding="utf-8")
+    assert "9 steps with" in card and 'Colorizer.load("A.SAFETENSORS")' in card
+    assert file_digest(out) in card and f"{out.stat().st_size / 1e6:.1f} MB" in card
+
+
+def test_without_a_card_there_is_no_file(run_folder, tmp_path, monkeypatch):
+    def fail(*_):
+        raise KeyError("size")
+
+    monkeypatch.setattr(command_module, "model_card", fail)
+    out = tmp_path / "out" / "a.safetensors"
+    with pytest.raises(KeyError):
+        command_module.run_export(run_folder, out, None)
+    assert list(out.parent.iterdir()) == []
+
+
+def test_card_that_can_not_be_written_leaves_no_file(command, run_folder, tmp_path):
+    (tmp_path / "a.safetensors.md").mkdir()
+    refused(command(run_folder, "-o", tmp_path / "a.safetensors", "--overwrite"), "a.safetensors.md: a folder")
+    assert not (tmp_path / "a.safetensors").exists()
 
 
 def test_nothing_is_written_over(command, run_folder, tmp_path):

@@ -1,5 +1,6 @@
 """The Hugging Face Hub: what is pushed comes back, and what can't be had is one line."""
 
+import dataclasses
 import time
 
 import pytest
@@ -9,6 +10,7 @@ from fake_hub import point_to
 from gancolor import cli
 from gancolor.checkpoint import describe, load_generator
 from gancolor.errors import InputError
+from gancolor.export import formats
 from gancolor.export import hub as hub_module
 from gancolor.export.hub import download_from_hub, push_to_hub
 
@@ -24,7 +26,7 @@ def test_what_is_pushed_comes_back(checkpoint, hub):
     path, generator = checkpoint
     address = push_to_hub(path, REPO, license_id="cc-by-4.0")
     assert address.endswith(REPO) and hub.commits == 1 and REPO not in hub.private
-    assert sorted(hub.files[REPO]) == ["README.md", "generator.safetensors"]
+    assert sorted(hub.files[REPO]) == ["README.md", "generator.onnx", "generator.safetensors"]
     card = hub.files[REPO]["README.md"].decode()
     assert f'from_pretrained("{REPO}")' in card and "license: cc-by-4.0" in card
     downloaded = download_from_hub(REPO)
@@ -49,6 +51,31 @@ def test_command_pushes_a_private_repository_at_half_size(checkpoint, hub, capsy
     assert download_from_hub(REPO).is_file()
 
 
+def test_format_of_the_file_is_pushed_too(checkpoint, hub, tmp_path):
+    words = ["export", str(checkpoint[0]), "-o", str(tmp_path / "a.TS"), "--push_to_hub", REPO]
+    assert cli._gancolor(words) == 0
+    assert sorted(hub.files[REPO]) == ["README.md", "generator.onnx", "generator.pt", "generator.safetensors"]
+
+
+@pytest.mark.parametrize("reason", ["onnxscript is not installed", "the format can't hold it"])
+def test_without_onnx_the_rest_is_pushed_and_a_line_says_so(checkpoint, hub, monkeypatch, capsys, reason):
+    def refuse(generator, half):
+        raise RuntimeError(reason)
+
+    if "installed" in reason:
+        monkeypatch.setitem(__import__("sys").modules, "onnxscript", None)
+    else:
+        broken = dataclasses.replace(formats.FORMATS["onnx"], convert=refuse)
+        monkeypatch.setitem(formats.FORMATS, "onnx", broken)
+    push_to_hub(checkpoint[0], REPO)
+    assert sorted(hub.files[REPO]) == ["README.md", "generator.safetensors"]
+    told = capsys.readouterr().err
+    assert told.startswith(f"gancolor: warning: {REPO} gets no generator.onnx") and told.count("\n") == 1
+    assert ("pip install 'gancolor[export]'" if "installed" in reason else reason) in told
+    with pytest.raises(InputError):
+        push_to_hub(checkpoint[0], REPO, formats=["onnx"])
+
+
 def test_private_repository_of_others_is_not_there(checkpoint, hub, monkeypatch):
     push_to_hub(checkpoint[0], REPO, private=True)
     monkeypatch.setenv("HF_TOKEN", "hf_another")
@@ -63,6 +90,22 @@ def test_without_torch_the_onnx_file_is_taken(hub, monkeypatch):
     assert download_from_hub(REPO).read_bytes() == b"onnx"
 
 
+def test_without_torch_and_onnx_what_to_do_is_said(hub, monkeypatch):
+    monkeypatch.setattr(hub_module, "has_torch", lambda: False)
+    uploads = f"its owner uploads one by gancolor export RUN --push_to_hub {REPO} --format onnx"
+    for files, advice in (
+        (
+            {"generator.safetensors": b""},
+            f"pip install 'gancolor[train]' to use its generator.safetensors, or {uploads}",
+        ),
+        ({"model.bin": b""}, uploads),
+    ):
+        hub.files[REPO] = files
+        with pytest.raises(InputError) as refusal:
+            download_from_hub(REPO)
+        one_line(refusal, f"has no generator.onnx: {advice}")
+
+
 def test_missing_repository_and_missing_generator_are_one_line(hub):
     with pytest.raises(InputError) as refusal:
         download_from_hub("nobody/nothing")
@@ -70,7 +113,9 @@ def test_missing_repository_and_missing_generator_are_one_line(hub):
     hub.files[REPO] = {"model.bin": b""}
     with pytest.raises(InputError) as refusal:
         download_from_hub(REPO)
-    one_line(refusal, "has no generator.safetensors")
+    one_line(
+        refusal, f"has no generator.safetensors: its owner uploads one by gancolor export RUN --push_to_hub {REPO}"
+    )
 
 
 @pytest.mark.parametrize("name", ["a/b/c", "../up", "some name/x", ""])

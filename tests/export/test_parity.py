@@ -69,6 +69,31 @@ def test_weights_beyond_float16_are_refused(checkpoint, tmp_path, monkeypatch):
     assert not (tmp_path / "half.safetensors").exists()
 
 
+@pytest.mark.parametrize("half", [False, True])
+@pytest.mark.parametrize("value", [float("nan"), float("inf")])
+def test_damaged_weights_are_the_checkpoints(checkpoint, tmp_path, half, value):
+    from gancolor.checkpoint import describe, export_generator, load_generator
+
+    generator = load_generator(checkpoint[0])
+    next(generator.parameters()).data.view(-1)[0] = value
+    path = tmp_path / "damaged.safetensors"
+    export_generator(path, generator, describe(checkpoint[0]))
+    with pytest.raises(
+        InputError, match=r"damaged\.safetensors itself is not finite: its weights .* are damaged"
+    ) as no:
+        export(path, tmp_path / "out.safetensors", "safetensors", half)
+    assert "--half" not in str(no.value) and list(tmp_path.iterdir()) == [path]
+
+
+def test_generator_that_gives_no_numbers_is_not_the_formats_fault():
+    class Overflowing(nn.Module):
+        def forward(self, lightness):
+            return Prediction(torch.cat([lightness, lightness], dim=1) * float("inf"))
+
+    with pytest.raises(InputError, match="the checkpoint itself is not finite at 1 x 16 x 16"):
+        compare(Overflowing(), lambda x: Overflowing()(x).chroma)
+
+
 def test_what_an_exporter_can_not_do_is_one_line(checkpoint, tmp_path, monkeypatch):
     def convert(generator, half):
         raise RuntimeError("no such operation:\n\n a long story")

@@ -1,0 +1,275 @@
+"""Measures `gancolor colorize` and the Colorizer on this machine: `python benchmarks/colorize.py`; see `--help`."""
+
+import argparse
+import json
+import os
+import shutil
+import subprocess
+import sys
+import tempfile
+import time
+from collections.abc import Callable, Sequence
+from itertools import cycle
+from pathlib import Path
+from statistics import fmean, median
+
+sys.path.append(str(Path(__file__).resolve().parent.parent))  # gancolor beside it, where none is installed
+
+PARTS = ("folder", "start", "large", "video")
+STEADINESSES = (0.0, 0.5, 0.8, 0.95)
+CLIPS, FRAMES, NOISE = 5, 40, 4.0  # videos, frames of each, deviation of the noise [levels of 255]
+COMMAND = [sys.executable, "-c", "from gancolor.cli import main; main()", "colorize"]
+LOOP = """
+import sys
+from pathlib import Path
+from gancolor import Colorizer
+colorizer = Colorizer.load(sys.argv[1], device=sys.argv[2])
+for path in sorted(Path(sys.argv[3]).iterdir()):
+    colorizer(path).save(Path(sys.argv[4]) / path.name)
+"""
+
+
+def main() -> None:
+    options = parse()
+    from bench import header
+    from measure import Row
+
+    from gancolor.box import default_generator
+    from gancolor.cli import run
+
+    def measure() -> None:
+        about = header(options.device, sys.argv[1:])
+        checkpoint = options.checkpoint or default_generator()
+        parts: dict[str, list[Row]] = {}
+        with tempfile.TemporaryDirectory() as scratch:
+            folder = photographs(Path(scratch), options.photos, options.count)
+            if "folder" in options.only:
+                parts["folder"] = measure_folder(folder, checkpoint, options)
+            if "start" in options.only:
+                parts["start"] = measure_start(folder, checkpoint, options)
+            if "large" in options.only:
+                parts["large"] = measure_large(Path(scratch), checkpoint, options)
+            if "video" in options.only:
+                parts["video"] = measure_video(folder, checkpoint, options)
+        if options.json:
+            Path(options.json).write_text(json.dumps({"about": about, **parts}, indent=1) + "\n", encoding="utf-8")
+
+    run(measure)
+
+
+def parse(argv: Sequence[str] | None = None) -> argparse.Namespace:
+    from bench import _choice
+
+    parser = argparse.ArgumentParser(
+        prog="colorize.py", description="Measures gancolor colorize on this machine.", allow_abbrev=False
+    )
+    parser.add_argument("--checkpoint", metavar="FILE", type=Path, help="(the generator that comes with gancolor)")
+    parser.add_argument("--device", choices=("cpu", "cuda"), default="cpu", help="(cpu)")
+    parser.add_argument("--photos", metavar="DIR", help="folder of photographs, taken round and round (drawn scenes)")
+    parser.add_argument("--count", type=int, default=500, help="photographs in the folder (500)")
+    parser.add_argument("--starts", type=int, default=10, help="processes of one photograph that are measured (10)")
+    parser.add_argument("--rounds", type=int, default=3, help="turns of each contender (3)")
+    parser.add_argument("--only", type=_choice(PARTS), default=list(PARTS), help=f"of {', '.join(PARTS)} (all)")
+    parser.add_argument("--json", metavar="FILE", help="write the figures to this file too")
+    return parser.parse_args(argv)
+
+
+def photographs(scratch: Path, given: str | None, count: int) -> Path:
+    """A folder of `count` JPEGs."""
+    from PIL import Image
+
+    from gancolor.data.demo import draw_scene
+
+    folder = scratch / "photographs"
+    folder.mkdir()
+    if given:
+        sources = sorted(path for path in Path(given).rglob("*") if path.suffix.lower() in (".jpg", ".jpeg"))
+    else:
+        sources = [scratch / f"{index}.jpg" for index in range(20)]
+        for index, path in enumerate(sources):
+            Image.fromarray(draw_scene(0, index, 512)).save(path, quality=92)
+    for index, source in zip(range(count), cycle(sources)):
+        shutil.copy(source, folder / f"{index:05d}.jpg")
+    return folder
+
+
+def measure_folder(folder: Path, checkpoint: Path, options: argparse.Namespace) -> list[dict[str, object]]:
+    """The command against a process each, and against a loop over the files in one process."""
+    from measure import Table
+
+    files = sorted(folder.iterdir())
+    out = folder.parent / "out"
+
+    def command() -> None:
+        colorize(folder, out, checkpoint, options.device)
+
+    def loop() -> None:
+        out.mkdir()
+        subprocess.run([sys.executable, "-c", LOOP, str(checkpoint), options.device, str(folder), str(out)], check=True)
+
+    def a_process_each() -> None:
+        for path in files[: options.starts]:
+            colorize(path, out, checkpoint, options.device)
+
+    names = ("gancolor colorize FOLDER", "a loop over Colorizer", "a process each")
+    shares = (1.0, 1.0, len(files) / options.starts)
+    turns = turn_about([command, loop, a_process_each], options.rounds, out)
+    seconds = [[one * share for one in turn] for turn, share in zip(turns, shares, strict=True)]
+    table = Table(
+        f"A folder of {len(files)} photographs",
+        f"Whole processes, their start included; a process each by {options.starts} of them.",
+        ["what", "photos/s", "s", "x as long (range)"],
+    )
+    for name, mine in zip(names, seconds, strict=True):
+        ratios = sorted(one / other for one, other in zip(mine, seconds[0], strict=True))
+        table.add({"what": name, "photos/s": len(files) / median(mine), "s": median(mine),
+                   "x as long (range)": [ratios[0], median(ratios), ratios[-1]]})  # fmt: skip
+    return table.rows
+
+
+def measure_start(folder: Path, checkpoint: Path, options: argparse.Namespace) -> list[dict[str, object]]:
+    """One small photograph, beyond what importing PyTorch takes."""
+    from measure import Table
+
+    path, out = next(folder.iterdir()), folder.parent / "out"
+    turns = turn_about(
+        [
+            lambda: colorize(path, out, checkpoint, options.device),
+            lambda: subprocess.run([sys.executable, "-c", "import torch"], check=True),
+        ],
+        max(5, options.rounds),
+        out,
+    )
+    beyond = sorted(one - other for one, other in zip(*turns, strict=True))
+    table = Table("One photograph", "Whole processes.", ["what", "s"])
+    table.add({"what": "gancolor colorize PHOTO", "s": median(turns[0])})
+    table.add({"what": "import torch", "s": median(turns[1])})
+    table.add({"what": "difference (range)", "s": [beyond[0], median(beyond), beyond[-1]]})
+    return table.rows
+
+
+def measure_large(scratch: Path, checkpoint: Path, options: argparse.Namespace) -> list[dict[str, object]]:
+    """12 megapixels from file to file, against decoding, encoding and one forward pass."""
+    import torch
+    from measure import Contender, Table, interleave
+    from PIL import Image
+
+    from gancolor import Colorizer
+    from gancolor.data.demo import draw_scene
+    from gancolor.pictures import read_picture
+
+    path, out = scratch / "large.jpg", scratch / "coloured.jpg"
+    Image.fromarray(draw_scene(0, 0, 1024)).resize((4000, 3000), Image.Resampling.BICUBIC).save(path, quality=92)
+    colorizer = Colorizer.load(checkpoint, device=options.device)
+    picture = read_picture(path)
+    seen = colorizer.see(picture)
+    prediction = colorizer.predict([seen])[0]
+    parts: dict[str, Callable[[], object]] = {
+        "all, from file to file": lambda: colorizer(path).save(out),
+        "decode": lambda: read_picture(path),
+        "see": lambda: colorizer.see(picture),
+        "forward pass": lambda: colorizer.predict([seen]),
+        "enlarge and join": lambda: colorizer.colour(picture, prediction),
+        "encode and write": lambda: picture.save(out),
+    }
+    timings = interleave({name: Contender(part) for name, part in parts.items()}, torch.device(options.device), 10)
+    least = sum(timings[name].median for name in ("decode", "forward pass", "encode and write"))
+    table = Table("12 megapixels", "", ["what", "s", "x decode + forward pass + encode"])
+    for name, timing in timings.items():
+        table.add({"what": name, "s": timing.median, "x decode + forward pass + encode": timing.median / least})
+    return table.rows
+
+
+def measure_video(folder: Path, checkpoint: Path, options: argparse.Namespace) -> list[dict[str, object]]:
+    """How much the colour of slow pans over photographs, with noise, flickers."""
+    from measure import Table
+
+    from gancolor import Colorizer
+    from gancolor.colorize.inputs import Job
+    from gancolor.colorize.video import colour_video
+
+    colorizer = Colorizer.load(checkpoint, device=options.device)
+    clips = [
+        pan(path, folder.parent / f"{path.stem}.mp4")
+        for path in sorted(folder.iterdir())[:: max(1, options.count // CLIPS)][:CLIPS]
+    ]
+    table = Table(
+        f"{len(clips)} videos, 640 x 360, {FRAMES} frames each",
+        "Flicker in ab units a frame: of the prediction, of what is written, and as read back from the written file.",
+        ["steadiness", "predicted", "written", "in the file", "frames/s"],
+    )
+    for steadiness in STEADINESSES:
+        start = time.perf_counter()
+        jobs = [Job(clip, clip.with_suffix(".coloured.mp4")) for clip in clips]
+        found = [colour_video(colorizer, job, steadiness=steadiness) for job in jobs]
+        seconds = time.perf_counter() - start
+        table.add({"steadiness": steadiness, "predicted": fmean(one.predicted for one in found),
+                   "written": fmean(one.steadied for one in found),
+                   "in the file": fmean(shown_flicker(job.target, colorizer.size) for job in jobs),
+                   "frames/s": len(clips) * FRAMES / seconds})  # fmt: skip
+    return table.rows
+
+
+def pan(photograph: Path, path: Path) -> Path:
+    """A grey video that moves over a photograph by 0.7 pixels a frame."""
+    import av
+    import numpy as np
+    from PIL import Image, ImageOps
+
+    random = np.random.default_rng(0)
+    picture = ImageOps.fit(Image.open(photograph).convert("L"), (680, 380), Image.Resampling.LANCZOS)
+    smooth = Image.Resampling.BICUBIC
+    with av.open(str(path), "w") as video:
+        stream = video.add_stream("libx264", rate=24, options={"crf": "12"})
+        stream.width, stream.height, stream.pix_fmt = 640, 360, "yuv420p"
+        for number in range(FRAMES):
+            moved = picture.transform((640, 360), Image.Transform.AFFINE, (1, 0, 0.7 * number, 0, 1, 5), smooth)
+            noisy = np.asarray(moved) + random.normal(0, NOISE, (360, 640))
+            frame = av.VideoFrame.from_ndarray(noisy.clip(0, 255).round().astype(np.uint8), "gray")
+            video.mux(stream.encode(frame))
+        video.mux(stream.encode())
+    return path
+
+
+def shown_flicker(path: Path, size: int) -> float:
+    """Flicker of a video as it is played, at the size that the network sees."""
+    import av
+    import numpy as np
+    from PIL import Image
+    from skimage.color import rgb2lab
+
+    from gancolor.colorize.smoothing import Steady
+    from gancolor.colorize.video import rgb
+    from gancolor.colorizer import Prediction, working_size
+
+    steady = Steady(0)
+    with av.open(str(path)) as video:
+        for frame in video.decode(video=0):
+            height, width = working_size((frame.height, frame.width), size)
+            small = Image.fromarray(rgb(frame)).resize((width, height), Image.Resampling.BOX)
+            lab = rgb2lab(np.asarray(small)).astype(np.float32).transpose(2, 0, 1)
+            steady(Prediction(lab[:1] / 50 - 1, lab[1:] / 110))
+    return steady.flicker.predicted
+
+
+def colorize(source: Path, out: Path, checkpoint: Path, device: str) -> None:
+    words = [str(source), "-o", str(out), "--checkpoint", str(checkpoint), "--device", device]
+    subprocess.run([*COMMAND, *words], check=True, stdout=subprocess.DEVNULL)
+
+
+def turn_about(contenders: Sequence[Callable[[], object]], rounds: int, out: Path) -> list[list[float]]:
+    """Seconds of each contender's turns, A B A B ..., each into a new folder, after an untimed turn of the first."""
+    seconds: list[list[float]] = [[] for _ in contenders]
+    for number in range(-1, rounds):
+        for taken, contender in zip(seconds, contenders if number >= 0 else contenders[:1], strict=False):
+            shutil.rmtree(out, ignore_errors=True)
+            start = time.perf_counter()
+            contender()
+            if number >= 0:
+                taken.append(time.perf_counter() - start)
+    return seconds
+
+
+if __name__ == "__main__":
+    os.environ["PYTHONPATH"] = os.pathsep.join([str(Path(__file__).resolve().parent.parent), *sys.path])
+    main()

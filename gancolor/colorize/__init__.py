@@ -1,0 +1,1 @@
+"""`gancolor colorize`: photographs and videos in, the same in colour out."""

@@ -1,0 +1,162 @@
+"""`gancolor colorize`."""
+
+import os
+import sys
+import time
+import warnings
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
+from dataclasses import dataclass
+from functools import partial
+from pathlib import Path
+from typing import Any
+
+from tqdm import tqdm
+
+from gancolor.colorize.inputs import FOLDER, Found, Job, Problem, find_jobs, shown
+from gancolor.colorize.photographs import colour_photographs, reason
+from gancolor.colorize.sharing import share, this_ranks_device, wait_for_ranks
+from gancolor.colorize.smoothing import STEADINESS
+from gancolor.colorizer import Colorizer
+from gancolor.errors import InputError
+from gancolor.pictures import QUALITY
+
+
+@dataclass(frozen=True)
+class Options:
+    """How to colour, and what to write; see `gancolor colorize --help`."""
+
+    out: str | None = None
+    picture_format: str = "keep"
+    quality: int = QUALITY
+    overwrite: bool = False
+    in_place: bool = False
+    side_by_side: bool = False
+    checkpoint: Path | None = None
+    device: str = "auto"
+    size: int | None = None
+    strength: float = 1.0
+    upsampling: str = "guided"
+    flips: bool = False
+    steadiness: float = STEADINESS
+
+
+def run_colorize(inputs: Sequence[str], options: Options) -> int:
+    """Colours what is not coloured yet, and says what could not be. 1 if there is such.
+
+    Raises:
+        InputError: there is nothing to colour, or what the user can mend, before the first file is read.
+        OSError: the disk is full.
+    """
+    check(options)
+    wanted = None if options.picture_format == "keep" else options.picture_format
+    found = find_jobs(inputs, options.out, wanted, in_place=options.in_place)
+    if not inputs:
+        raise InputError("nothing to colour; give files or folders, as in gancolor colorize photographs -o colorized")
+    if not found.jobs:
+        first, *more = found.problems
+        raise InputError(f"{first}" + (f" (and {len(more)} more)" if more else ""))
+    make_folder(found.jobs, options)
+    jobs = share(found.jobs)
+    left = [job for job in jobs if options.overwrite or options.in_place or not job.target.is_file()]
+    start = time.monotonic()
+    problems = list(found.problems)
+    if left:
+        with one_line_warnings():
+            problems += colour(left, load(options), options)
+    report(found, problems, Counts(len(left), len(jobs) - len(left), time.monotonic() - start), options)
+    wait_for_ranks()
+    return int(bool(problems))
+
+
+def check(options: Options) -> None:
+    """Raises InputError: a number out of its range."""
+    if not 1 <= options.quality <= 100:
+        raise InputError(f"--quality {options.quality} is outside 1 to 100")
+    if not 0 <= options.steadiness <= 1:
+        raise InputError(f"--steadiness {options.steadiness:g} is outside 0 to 1")
+
+
+def make_folder(jobs: Sequence[Job], options: Options) -> None:
+    """Makes the output folder, before the work that it is to hold.
+
+    Raises:
+        InputError: nothing can be written there.
+    """
+    folder = jobs[0].target.parent if len(jobs) == 1 or options.in_place else Path(options.out or FOLDER)
+    try:
+        folder.mkdir(parents=True, exist_ok=True)
+    except OSError as error:
+        raise InputError(f"-o {shown(folder)} can't be made: {error.strerror}") from None
+    if not os.access(folder, os.W_OK):
+        raise InputError(f"-o {shown(folder)}: the folder is read-only")
+
+
+def load(options: Options) -> Colorizer:
+    named: dict[str, Any] = {"upsampling": options.upsampling, "strength": options.strength, "flips": options.flips}
+    device = this_ranks_device(options.device)
+    return Colorizer.load(options.checkpoint, device=device, size=options.size, **named)
+
+
+def colour(jobs: Sequence[Job], colorizer: Colorizer, options: Options) -> list[Problem]:
+    photographs = [job for job in jobs if not job.is_video]
+    videos = [job for job in jobs if job.is_video]
+    how: dict[str, Any] = {"quality": options.quality, "side_by_side": options.side_by_side}
+    problems = []
+    if videos:
+        from gancolor.colorize.video import colour_video  # brings FFmpeg, or says at once that it is not installed
+    if photographs:
+        with progress("photographs", len(photographs), "photo") as bar:
+            problems += colour_photographs(colorizer, photographs, tick=bar.update, **how)
+    for job in videos:
+        try:
+            with progress(shown(job.source.name), None, "frame") as bar:
+                tick = partial(advance, bar)
+                flicker = colour_video(colorizer, job, steadiness=options.steadiness, tick=tick, **how)
+            print(f"{shown(job.target)}: {flicker}", flush=True)
+        except InputError as error:
+            problems.append(Problem(str(job.source), reason(error, job.source)))
+    return problems
+
+
+def advance(bar: "tqdm[Any]", total: int | None) -> None:
+    """One more frame."""
+    bar.total = total
+    bar.update()
+
+
+def progress(name: str, total: int | None, unit: str) -> "tqdm[Any]":
+    """A bar, on a terminal and on the first rank alone."""
+    hidden = not sys.stderr.isatty() or os.environ.get("RANK", "0") != "0"
+    return tqdm(total=total, desc=name, unit=unit, dynamic_ncols=True, disable=hidden)
+
+
+@dataclass(frozen=True)
+class Counts:
+    """`tried` and `there` files, and how long it took [s]."""
+
+    tried: int
+    there: int
+    seconds: float
+
+
+def report(found: Found, problems: Sequence[Problem], counts: Counts, options: Options) -> None:
+    rank = f"rank {os.environ['RANK']}: " if "RANK" in os.environ else ""
+    for problem in problems:
+        print(f"{rank}not coloured: {problem}", file=sys.stderr, flush=True)
+    failed = len(problems) - len(found.problems)
+    where = "in place" if options.in_place else f"in {shown(options.out or FOLDER)}"
+    words = [f"{counts.tried - failed} coloured {where} in {counts.seconds:.1f} s"]
+    words += [f"{counts.there} there already (--overwrite colours them again)"] if counts.there else []
+    words += [f"{len(problems)} not coloured"] if problems else []
+    words += [f"{found.passed_over} other files passed over"] if found.passed_over else []
+    print(rank + "; ".join(words), flush=True)
+
+
+@contextmanager
+def one_line_warnings() -> Iterator[None]:
+    """Warnings are for people here: said once, above the bar, without the place in the code."""
+    with warnings.catch_warnings():
+        warnings.simplefilter("once", UserWarning)
+        warnings.showwarning = lambda message, *_, **__: tqdm.write(f"gancolor: {message}", file=sys.stderr)
+        yield

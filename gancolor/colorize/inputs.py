@@ -1,0 +1,275 @@
+"""What there is to colour, and where each result goes: from files, folders and patterns to pairs of paths."""
+
+import os
+import sys
+from collections.abc import Callable, Iterator, Sequence
+from dataclasses import dataclass, field
+from glob import has_magic
+from itertools import takewhile
+from pathlib import Path
+from typing import NamedTuple
+
+from gancolor.errors import InputError
+from gancolor.pictures import FORMATS, check_format
+
+# What is taken from folders. A file that is named may have any suffix: its contents say what it is.
+PICTURES = frozenset(
+    f".{name}"
+    for name in (
+        *("jpg", "jpeg", "jpe", "jfif", "png", "tif", "tiff", "webp", "avif", "heic", "heif", "gif"),
+        *("bmp", "dib", "ppm", "pgm", "pbm", "pnm", "jp2", "tga"),
+    )
+)
+VIDEOS = {".mp4": "mp4", ".m4v": "mp4", ".mov": "mov", ".mkv": "matroska", ".webm": "webm"}  # what is written, and as
+OTHER_VIDEOS = frozenset(
+    f".{name}"
+    for name in (
+        *("avi", "divx", "mpg", "mpeg", "ts", "mts", "m2ts", "vob", "wmv", "asf", "flv", "f4v"),
+        *("3gp", "3g2", "ogv", "mxf", "dv", "y4m"),
+    )
+)
+ANY_VIDEO = ".mkv"  # holds what those have: any sound, any timing
+SYNONYMS = {".jpe": ".jpg", ".jfif": ".jpg"}
+PLAIN = ".png"  # of formats that are read but not written
+FOLDER = "colorized"  # where results go if nothing is said
+
+
+class Problem(NamedTuple):
+    """What can't be coloured, and why."""
+
+    name: str
+    reason: str
+
+    def __str__(self) -> str:
+        return f"{shown(self.name)}: {self.reason}"
+
+
+@dataclass(frozen=True)
+class Job:
+    """One file to colour, and the file that it becomes."""
+
+    source: Path
+    target: Path
+
+    @property
+    def is_video(self) -> bool:
+        return is_video(self.source)
+
+
+@dataclass
+class Found:
+    """Attributes:
+    jobs: in the order of the command line; a folder's by name.
+    problems: what was named and is nothing to colour.
+    passed_over: files in folders that are no pictures or videos by their suffix.
+    """
+
+    jobs: list[Job] = field(default_factory=list)
+    problems: list[Problem] = field(default_factory=list)
+    passed_over: int = 0
+
+
+def find_jobs(
+    inputs: Sequence[str], out: str | None = None, picture_format: str | None = None, *, in_place: bool = False
+) -> Found:
+    """What files, folders (with what is in them) and patterns (`**` too) become.
+
+    Of a folder the tree is kept, of a pattern the tree below its first `*`; a file goes right into `out`. Hidden files,
+    links to folders and `out` itself are left out. Nothing is written, and nothing lies outside of `out`.
+
+    Args:
+        out: a folder; or a file, where the input is one file. None: the folder `colorized`.
+        picture_format: suffix without its dot that pictures get; None: their own where it is written, else png.
+        in_place: each file becomes itself; then there is no `out`.
+
+    Raises:
+        InputError: options that don't go together, two files that would become one, or one that would be replaced.
+    """
+    suffix = f".{picture_format.lower()}" if picture_format else None
+    if suffix:
+        check_format(suffix)
+    if in_place and (out is not None or suffix):
+        raise InputError(f"--in_place keeps names and formats: leave out {'-o' if out is not None else '--format'}")
+    folder = Path(FOLDER if out is None else out)
+    search = _Search(folder, in_place)
+    for word in inputs:
+        search.add(word)
+    found, entries = search.found, search.entries
+    if in_place:
+        _keep_places(found, entries)
+    elif out is not None and _names_a_file(out):
+        if len(entries) != 1 or len(inputs) != 1 or Path(inputs[0]).is_dir():
+            raise InputError(f"-o {out}: a file's name, but the input is more than one file; name a folder")
+        found.jobs = [Job(entries[0][0], _check_kind(entries[0][0], folder, suffix))]
+    else:
+        if folder.exists() and not folder.is_dir():
+            raise InputError(f"-o {shown(folder)}: a file is there; name a folder, or a file with a picture's suffix")
+        found.jobs = _distinct([Job(source, folder / renamed(name, suffix)) for source, name in entries], suffix)
+        _check_inside({job.target.parent for job in found.jobs}, folder)
+    if not in_place:
+        _check_apart(found.jobs)
+    return found
+
+
+def is_video(path: Path) -> bool:
+    return path.suffix.lower() in VIDEOS or path.suffix.lower() in OTHER_VIDEOS
+
+
+def renamed(name: Path, suffix: str | None) -> Path:
+    """What a file's result is called: as the file, where its format is written and no other is wanted."""
+    own = name.suffix.lower()
+    if is_video(name):
+        return name if own in VIDEOS else name.with_suffix(ANY_VIDEO)
+    if own in FORMATS and (suffix is None or FORMATS[suffix] == FORMATS[own]):
+        return name
+    wanted = suffix or SYNONYMS.get(own, PLAIN)
+    return name.with_suffix(wanted) if own in PICTURES else name.with_name(name.name + wanted)
+
+
+def shown(path: object) -> str:
+    """A path in one printable line, whatever bytes its name has."""
+    return "".join(c if c.isprintable() else c.encode("unicode_escape").decode() for c in str(path))
+
+
+class _Search:
+    """Collects (file, its path below the output folder)."""
+
+    def __init__(self, out: Path, in_place: bool) -> None:
+        self.found = Found()
+        self.entries: list[tuple[Path, Path]] = []
+        self.out = None if in_place else out.resolve()
+
+    def add(self, word: str) -> None:
+        path = Path(word)
+        if not word:
+            raise InputError("an empty name among the inputs")
+        if path.is_dir():
+            self._add_some(word, self._walk(path, Path()), "no photographs or videos in this folder")
+        elif os.path.lexists(path):
+            self._add_named(path)
+        elif has_magic(word):
+            self._add_some(word, self._expand(path), "nothing matches")
+        else:
+            self.found.problems.append(Problem(word, "no such file or folder"))
+
+    def _add_named(self, path: Path) -> None:
+        if path.is_file():
+            self.entries.append((path, Path(path.name)))
+        else:  # to open a pipe would wait for ever
+            self.found.problems.append(Problem(str(path), "no file" if path.exists() else "a link to nothing"))
+
+    def _add_some(self, word: str, entries: Iterator[tuple[Path, Path]], otherwise: str) -> None:
+        before = len(self.entries), len(self.found.problems)
+        self.entries.extend(entries)
+        if before == (len(self.entries), len(self.found.problems)):
+            self.found.problems.append(Problem(word, otherwise))
+
+    def _walk(self, folder: Path, name: Path) -> Iterator[tuple[Path, Path]]:
+        def note(error: OSError) -> None:
+            self.found.problems.append(Problem(str(error.filename), str(error.strerror)))
+
+        for place, folders, files in os.walk(folder, onerror=note):
+            folders[:] = [one for one in sorted(folders) if not one.startswith(".")]
+            if self.out and self.out.name in folders and Path(place, self.out.name).resolve() == self.out:
+                folders.remove(self.out.name)
+            below = name / Path(place).relative_to(folder)
+            for file in sorted(files):
+                path = Path(place, file)
+                if file.startswith(".") or not (path.suffix.lower() in PICTURES or is_video(path)):
+                    self.found.passed_over += 1
+                elif path.is_file():
+                    yield path, below / file
+
+    def _expand(self, pattern: Path) -> Iterator[tuple[Path, Path]]:
+        fixed = Path(*takewhile(lambda part: not has_magic(part), pattern.parts))
+        rest = str(pattern.relative_to(fixed))
+        try:
+            matches = sorted(fixed.glob(rest))
+        except ValueError as error:
+            raise InputError(f"{shown(pattern)}: {error}") from None
+        for match in matches:
+            if self.out and self.out in (real := match.resolve(), *real.parents):
+                continue
+            below = Path(os.path.normpath(match.relative_to(fixed)))
+            if ".." in below.parts:
+                below = Path(match.name)
+            if any(part.startswith(".") for part in below.parts) and not rest.startswith("."):
+                self.found.passed_over += 1
+            elif match.is_dir():
+                yield from self._walk(match, below)
+            elif match.is_file():
+                yield match, below
+
+
+def _names_a_file(out: str) -> bool:
+    path, suffix = Path(out), Path(out).suffix.lower()
+    return not (out.endswith(("/", os.sep)) or path.is_dir()) and (suffix in PICTURES or is_video(path))
+
+
+def _check_kind(source: Path, target: Path, suffix: str | None) -> Path:
+    """Raises InputError: a name that is no name for this source's result."""
+    if is_video(source):
+        if target.suffix.lower() not in VIDEOS:
+            raise InputError(f"-o {shown(target)}: {shown(source)} is a video; name a file of {', '.join(VIDEOS)}")
+        return target
+    check_format(target.suffix)
+    if suffix and FORMATS[target.suffix.lower()] != FORMATS[suffix]:
+        raise InputError(f"-o {shown(target)} is not of --format {suffix[1:]}: leave one of them out")
+    return target
+
+
+def _keep_places(found: Found, entries: Sequence[tuple[Path, Path]]) -> None:
+    for source, name in entries:
+        if renamed(name, None) == name:
+            found.jobs.append(Job(source, source.resolve()))
+        else:
+            found.problems.append(Problem(str(source), f"{name.suffix or 'no suffix'} is not written, so not in place"))
+    found.jobs = list({job.target: job for job in found.jobs}.values())
+
+
+def _distinct(jobs: Sequence[Job], suffix: str | None) -> list[Job]:
+    """Jobs of one target each.
+
+    Raises:
+        InputError: two files that would become one. (To number them would give a file other names the next time.)
+    """
+    fold: Callable[[str], str] = str.casefold if sys.platform in ("darwin", "win32") else str
+    places: dict[str, Job] = {}
+    for job in jobs:
+        other = places.setdefault(fold(str(job.target)), job)
+        if not (other.source == job.source or other.source.samefile(job.source)):
+            advice = "leave out --format, or " if suffix else ""
+            raise InputError(
+                f"{shown(other.source)} and {shown(job.source)} would both become {shown(job.target)}; {advice}colour "
+                "them one after the other, with an -o each"
+            )
+    return list(places.values())
+
+
+def _check_inside(folders: set[Path], out: Path) -> None:
+    """Raises InputError: a folder that is there already is a link that leads out of the output folder."""
+    real = out.resolve()
+    for folder in folders:
+        if not folder.resolve().is_relative_to(real):
+            raise InputError(f"{shown(folder)} leads out of {shown(out)}: remove that link, or give another -o")
+
+
+def _check_apart(jobs: Sequence[Job]) -> None:
+    """Raises InputError: a result would take the place of an input, whatever names or links they go by."""
+    there = [(job, identity) for job in jobs if (identity := _identity(job.target))]
+    if not there:
+        return
+    inputs = {_identity(job.source) for job in jobs}
+    for job, identity in there:
+        if identity in inputs:
+            raise InputError(
+                f"{shown(job.target)} would take the place of an input; give another -o, or --in_place if that is meant"
+            )
+
+
+def _identity(path: Path) -> tuple[int, int] | None:
+    try:
+        stat = path.stat()
+    except OSError:
+        return None
+    return stat.st_dev, stat.st_ino

@@ -1,0 +1,247 @@
+"""Videos in colour, by FFmpeg (PyAV). Frames keep their times; sound and subtitles are copied as they are."""
+
+from collections.abc import Callable, Iterator, Sequence
+from dataclasses import replace
+from itertools import chain
+from pathlib import Path
+from typing import Any, NamedTuple
+
+import numpy as np
+
+from gancolor.colorize.inputs import VIDEOS, Job
+from gancolor.colorize.overlap import Stages
+from gancolor.colorize.photographs import FATAL
+from gancolor.colorize.smoothing import STEADINESS, Flicker, Steady
+from gancolor.colorizer import Colorizer, Prediction
+from gancolor.errors import InputError
+from gancolor.files import write_atomically
+from gancolor.pictures import QUALITY, Picture
+
+try:
+    import av
+    from av.video.reformatter import ColorPrimaries, ColorRange, Colorspace, ColorTrc, Interpolation
+except ImportError:
+    raise InputError("videos need PyAV: pip install 'gancolor[video]'") from None
+
+EXACT = Interpolation.BICUBIC | Interpolation.ACCURATE_RND | Interpolation.FULL_CHR_H_INT | Interpolation.FULL_CHR_H_INP
+UNSPECIFIED = 2  # of H.273's code points for matrices
+HD = 720  # rows from which players take colours for BT.709's where nothing is said
+COPIED = ("audio", "subtitle")
+COPIES = 8  # bytes a pixel in flight: the frame, its RGB before and after
+
+
+class Frame(NamedTuple):
+    """One frame: `at` its time and duration in units of `time_base`; `lightness`: what the network sees."""
+
+    at: tuple[int, int]
+    picture: Picture
+    lightness: np.ndarray
+
+
+def colour_video(
+    colorizer: Colorizer,
+    job: Job,
+    *,
+    quality: int = QUALITY,
+    steadiness: float = STEADINESS,
+    side_by_side: bool = False,
+    tick: Callable[[int | None], object] = lambda _: None,
+) -> Flicker:
+    """Colours a video into another: H.264, or VP9 in WebM, 8 bits, BT.709, upright. The result is whole or not there.
+
+    Args:
+        quality: 1 to 100; 95 is x264's crf 17.
+        steadiness: of colour from frame to frame, 0 to 1.
+        side_by_side: writes grey and coloured beside each other.
+        tick: called after each frame with how many there are, as far as the file says.
+
+    Returns:
+        how much the colour flickers, with and without steadying.
+
+    Raises:
+        InputError: no video that can be read, or sound that the result's container can't hold.
+        OSError: the disk is full.
+    """
+    steady = Steady(steadiness)
+    job.target.parent.mkdir(parents=True, exist_ok=True)
+    try:
+        with av.open(str(job.source)) as video:
+            clip = Clip(video, job)
+            write_atomically(
+                job.target,
+                lambda part: clip.colour(part, colorizer, steady, quality=quality, panels=side_by_side, tick=tick),
+            )
+    except av.FFmpegError as error:
+        if error.errno in FATAL:
+            raise OSError(error.errno, error.strerror, str(job.target)) from None
+        raise InputError(f"{job.source}: no video that can be read ({error.strerror})") from None
+    return steady.flicker
+
+
+class Clip:
+    """A video file that is being read."""
+
+    def __init__(self, video: Any, job: Job) -> None:
+        pictures = [s for s in video.streams.video if not s.disposition & av.stream.Disposition.attached_pic]
+        if not pictures:
+            raise InputError(f"{job.source}: no pictures in it")
+        self.video, self.job, self.stream = video, job, pictures[0]
+        self.stream.thread_type = "AUTO"
+        self.copied = [stream for stream in video.streams if stream.type in COPIED]
+        self.rate = self.stream.average_rate or 25
+        self.time_base = self.stream.time_base
+        self.frames = self.stream.frames or int((video.duration or 0) / av.time_base * self.rate) or None
+        self.last: int | None = None
+
+    def colour(
+        self,
+        part: Path,
+        colorizer: Colorizer,
+        steady: Steady,
+        *,
+        quality: int,
+        panels: bool,
+        tick: Callable[[int | None], object],
+    ) -> None:
+        """Writes the coloured video to `part`; see `colour_video`."""
+        items = self._items()
+        head: list[Any] = []
+        for item in items:  # what comes before the first picture, whose size the result has
+            head.append(item)
+            if isinstance(item[0], av.VideoFrame):
+                break
+        else:
+            raise InputError(f"{self.job.source}: no picture in it that can be read")
+        first = upright(rgb(head[-1][0]), head[-1][0].rotation)
+        size = first.shape[0], first.shape[1] * (2 if panels else 1)
+        grey = replace(colorizer, strength=0.0)
+        turned = abs(head[-1][0].rotation) % 180 == 90
+
+        def prepare(item: Any) -> Any:
+            if not isinstance(item, av.VideoFrame):
+                return item
+            picture = Picture(upright(rgb(item), item.rotation))
+            return Frame((item.pts, item.duration), picture, colorizer.see(picture))
+
+        def infer(some: Sequence[Any]) -> list[Prediction | None]:
+            predictions = iter(colorizer.predict([one.lightness for one in some if isinstance(one, Frame)]))
+            return [steady(next(predictions)) if isinstance(one, Frame) else None for one in some]
+
+        with av.open(str(part), "w", format=VIDEOS[self.job.target.suffix.lower()]) as result:
+            out = Result(result, self, size, turned, quality)
+
+            def finish(item: Any, prediction: Prediction | None) -> Any:
+                if prediction is None:
+                    return item
+                pixels = colorizer.colour(item.picture, prediction).pixels
+                if panels:
+                    pixels = np.concatenate([grey.colour(item.picture, prediction).pixels, pixels], axis=1)
+                return out.encodable(pixels, *item.at)
+
+            def take(item: Any) -> None:
+                out.write(item)
+                if isinstance(item, av.VideoFrame):
+                    tick(self.frames)
+
+            Stages(prepare, infer, finish, take).run(chain(head, items))
+            out.close()
+
+    def _items(self) -> Iterator[tuple[Any, int]]:
+        """Frames, and the packets of what is copied, as they come, each with what it takes in memory [bytes]."""
+        for packet in self.video.demux([self.stream, *self.copied]):
+            if packet.stream_index != self.stream.index:
+                if packet.dts is not None:  # else it says that there are no more
+                    yield packet, packet.size
+                continue
+            try:
+                frames = packet.decode()
+            except av.error.InvalidDataError:  # a damaged packet costs its own frames
+                continue
+            for frame in frames:
+                self._keep_order(frame)
+                yield frame, COPIES * frame.width * frame.height
+
+    def _keep_order(self, frame: Any) -> None:
+        """Gives a frame its time where its file does not say, or says one that was before."""
+        step = max(1, round(1 / (self.rate * self.time_base)))
+        if frame.pts is None:
+            frame.pts = 0 if self.last is None else self.last + step
+        elif self.last is not None and frame.pts <= self.last:
+            frame.pts = self.last + 1
+        frame.duration = frame.duration or step
+        self.last = frame.pts
+
+
+class Result:
+    """A video file that is being written."""
+
+    def __init__(self, container: Any, clip: Clip, size: tuple[int, int], turned: bool, quality: int) -> None:
+        self.container, self.time_base = container, clip.time_base
+        self.height, self.width = size
+        webm = container.format.name == "webm"
+        options = {"crf": str(round(63 - 0.42 * quality)), "row-mt": "1", "cpu-used": "4"} if webm else {}
+        options = options or {"crf": str(round(51 - 0.36 * quality))}
+        self.stream = container.add_stream("libvpx-vp9" if webm else "libx264", rate=clip.rate, options=options)
+        context = self.stream.codec_context
+        context.width, context.height, context.time_base = self.width, self.height, clip.time_base
+        # H.264 has no odd sizes with half of the colour's rows and columns.
+        self.format = context.pix_fmt = "yuv444p" if not webm and (self.width % 2 or self.height % 2) else "yuv420p"
+        context.bit_rate = 0
+        context.color_range, context.colorspace = ColorRange.MPEG, Colorspace.ITU709
+        context.color_primaries, context.color_trc = ColorPrimaries.BT709, ColorTrc.BT709
+        if aspect := clip.stream.sample_aspect_ratio:
+            context.sample_aspect_ratio = 1 / aspect if turned else aspect
+        self.stream.time_base = clip.time_base
+        container.metadata.update(clip.video.metadata)
+        self.streams = {stream.index: self._copied(stream, clip.job) for stream in clip.copied}
+
+    def encodable(self, pixels: np.ndarray, pts: int, duration: int) -> Any:
+        """RGB as the encoder takes it."""
+        frame = av.VideoFrame.from_ndarray(pixels, "rgb24").reformat(
+            self.width, self.height, self.format, dst_colorspace=Colorspace.ITU709, src_color_range=ColorRange.JPEG,
+            dst_color_range=ColorRange.MPEG, dst_color_trc=ColorTrc.BT709, dst_color_primaries=ColorPrimaries.BT709,
+            interpolation=EXACT, threads=1,
+        )  # fmt: skip
+        frame.pts, frame.duration, frame.time_base = pts, duration, self.time_base
+        return frame
+
+    def write(self, item: Any) -> None:
+        """A frame, or a packet that is copied."""
+        if isinstance(item, av.VideoFrame):
+            self.container.mux(self.stream.encode(item))
+        else:
+            item.stream = self.streams[item.stream_index]
+            self.container.mux(item)
+
+    def close(self) -> None:
+        self.container.mux(self.stream.encode())
+
+    def _copied(self, stream: Any, job: Job) -> Any:
+        try:
+            copy = self.container.add_stream_from_template(stream)
+        except (av.FFmpegError, ValueError):
+            raise InputError(
+                f"{job.source}: {job.target.suffix} can't hold its {stream.type} ({stream.codec_context.name}); "
+                "name a result .mkv, with -o"
+            ) from None
+        copy.metadata.update(stream.metadata)
+        copy.disposition = stream.disposition
+        return copy
+
+
+def rgb(frame: Any) -> np.ndarray:
+    """sRGB (H, W, 3) uint8 of a frame, by the matrix and range that it says, or that players would take it for."""
+    matrix = frame.colorspace
+    if matrix == UNSPECIFIED:
+        matrix = Colorspace.ITU709 if frame.height >= HD else Colorspace.ITU601
+    full = frame.color_range == ColorRange.JPEG or frame.format.name.startswith(("yuvj", "gray"))
+    pixels: np.ndarray = frame.reformat(
+        format="rgb24", src_colorspace=matrix, src_color_range=ColorRange.JPEG if full else ColorRange.MPEG,
+        dst_color_range=ColorRange.JPEG, interpolation=EXACT, threads=1,
+    ).to_ndarray()  # fmt: skip
+    return pixels
+
+
+def upright(pixels: np.ndarray, rotation: int) -> np.ndarray:
+    """Turned counterclockwise by what a frame says [degrees], in steps of 90."""
+    return np.ascontiguousarray(np.rot90(pixels, round(rotation / 90)))

@@ -1,0 +1,116 @@
+import threading
+import time
+from collections.abc import Sequence
+
+import pytest
+
+from gancolor.colorize.overlap import LEAST_COST, Room, Stages
+from gancolor.colorizer import BATCH
+
+
+class Work:
+    """Numbers that are doubled on the way, and a record of what happened."""
+
+    def __init__(self, fails: str = "", at: int = -1) -> None:
+        self.fails, self.at = fails, at
+        self.taken: list[int] = []
+        self.batches: list[int] = []
+        self.flying, self.most = 0, 0
+        self.lock = threading.Lock()
+
+    def fail(self, stage: str, number: int) -> None:
+        if (stage, number) == (self.fails, self.at):
+            raise OSError(28, f"{stage} {number}")
+
+    def items(self, count: int, cost: int = 0):
+        for number in range(count):
+            self.fail("items", number)
+            with self.lock:
+                self.flying += 1
+                self.most = max(self.most, self.flying)
+            yield number, cost
+
+    def prepare(self, number: int) -> int:
+        time.sleep(0.002 * (number % 3))
+        self.fail("prepare", number)
+        return number
+
+    def infer(self, numbers: Sequence[int]) -> list[int]:
+        time.sleep(0.003)
+        self.batches.append(len(numbers))
+        for number in numbers:
+            self.fail("infer", number)
+        return [2 * number for number in numbers]
+
+    def finish(self, number: int, double: int) -> int:
+        time.sleep(0.002 * (number % 2))
+        self.fail("finish", number)
+        assert double == 2 * number
+        return double
+
+    def take(self, double: int) -> None:
+        self.fail("take", double // 2)
+        self.taken.append(double)
+        with self.lock:
+            self.flying -= 1
+
+    def run(self, count: int, cost: int = 0) -> None:
+        Stages(self.prepare, self.infer, self.finish, self.take).run(self.items(count, cost))
+
+
+def test_all_come_through_in_their_order() -> None:
+    work = Work()
+    work.run(300)
+    assert work.taken == [2 * number for number in range(300)]
+    assert max(work.batches) > 1
+    assert max(work.batches) <= BATCH
+
+
+def test_what_is_in_flight_is_bounded(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("gancolor.colorize.overlap.IN_FLIGHT", 4 * LEAST_COST)
+    work = Work()
+    work.run(40)  # that cost nothing count for something
+    assert 2 <= work.most <= 5  # four, and one that waits to enter
+    work = Work()
+    work.run(10, cost=3 * LEAST_COST)
+    assert work.most <= 2
+    work = Work()
+    work.run(5, cost=100 * LEAST_COST)  # more than there is room for: one by one
+    assert work.most <= 2
+    assert len(work.taken) == 5
+
+
+@pytest.mark.parametrize("stage", ["items", "prepare", "infer", "finish", "take"])
+@pytest.mark.parametrize("at", [0, 17])
+def test_a_failure_anywhere_stops_all(stage: str, at: int) -> None:
+    before = threading.active_count()
+    work = Work(stage, at)
+    with pytest.raises(OSError, match=f"{stage} {at}"):
+        work.run(1000)
+    assert len(work.taken) < 1000
+    assert threading.active_count() == before
+
+
+def test_ctrl_c_stops_all() -> None:
+    before = threading.active_count()
+    work = Work()
+
+    def interrupted(_: Sequence[int]) -> list[int]:
+        raise KeyboardInterrupt
+
+    with pytest.raises(KeyboardInterrupt):
+        Stages(work.prepare, interrupted, work.finish, work.take).run(work.items(1000))
+    assert threading.active_count() == before
+
+
+def test_a_closed_room_lets_nobody_in() -> None:
+    room = Room(10)
+    assert room.enter(8)
+    said: list[bool] = []
+    waiting = threading.Thread(target=lambda: said.append(room.enter(8)))
+    waiting.start()
+    waiting.join(0.05)
+    assert not said
+    room.close()
+    waiting.join(5)
+    assert said == [False]
