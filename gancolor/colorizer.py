@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 import numpy as np
 
 from gancolor import lab
+from gancolor.blas import one_thread
 from gancolor.box import default_generator
 from gancolor.errors import InputError
 from gancolor.joining import join, join_batch
@@ -154,8 +155,9 @@ class Colorizer:
 
     def colour(self, picture: Picture, prediction: Prediction) -> Picture:
         """The photograph with the network's colours."""
-        enlarged = self._enlarged(prediction.lightness, prediction.chroma, *picture.size)
-        return picture.with_pixels(join(picture.pixels, enlarged))
+        with one_thread:
+            enlarged = self._enlarged(prediction.lightness, prediction.chroma, *picture.size)
+            return picture.with_pixels(join(picture.pixels, enlarged))
 
     def _predict(self, lightness: Array) -> list[Prediction]:
         try:
