@@ -9,15 +9,17 @@ import sys
 import tempfile
 import time
 from collections.abc import Callable, Sequence
+from functools import partial
 from itertools import cycle
 from pathlib import Path
 from statistics import fmean, median
 
 sys.path.append(str(Path(__file__).resolve().parent.parent))  # gancolor beside it, where none is installed
 
-PARTS = ("folder", "start", "large", "video")
+PARTS = ("folder", "start", "large", "batches", "video", "upsampling")
 STEADINESSES = (0.0, 0.5, 0.8, 0.95)
 CLIPS, FRAMES, NOISE = 5, 40, 4.0  # videos, frames of each, deviation of the noise [levels of 255]
+CHROMA = 50  # photographs whose chroma is brought up again
 COMMAND = [sys.executable, "-c", "from gancolor.cli import main; main()", "colorize"]
 LOOP = """
 import sys
@@ -48,9 +50,13 @@ def main() -> None:
             if "start" in options.only:
                 parts["start"] = measure_start(folder, checkpoint, options)
             if "large" in options.only:
-                parts["large"] = measure_large(Path(scratch), checkpoint, options)
+                parts["large"] = measure_large(folder, checkpoint, options)
+            if "batches" in options.only:
+                parts["batches"] = measure_batches(checkpoint, options)
             if "video" in options.only:
                 parts["video"] = measure_video(folder, checkpoint, options)
+            if "upsampling" in options.only:
+                parts["upsampling"] = measure_upsampling(folder, options)
         if options.json:
             Path(options.json).write_text(json.dumps({"about": about, **parts}, indent=1) + "\n", encoding="utf-8")
 
@@ -148,18 +154,21 @@ def measure_start(folder: Path, checkpoint: Path, options: argparse.Namespace) -
     return table.rows
 
 
-def measure_large(scratch: Path, checkpoint: Path, options: argparse.Namespace) -> list[dict[str, object]]:
-    """12 megapixels from file to file, against decoding, encoding and one forward pass."""
+def measure_large(folder: Path, checkpoint: Path, options: argparse.Namespace) -> list[dict[str, object]]:
+    """12 megapixels, a photograph enlarged and with grain, file to file, against decoding, encoding and one forward
+    pass."""
+    import numpy as np
     import torch
     from measure import Contender, Table, interleave
     from PIL import Image
 
     from gancolor import Colorizer
-    from gancolor.data.demo import draw_scene
     from gancolor.pictures import read_picture
 
-    path, out = scratch / "large.jpg", scratch / "coloured.jpg"
-    Image.fromarray(draw_scene(0, 0, 1024)).resize((4000, 3000), Image.Resampling.BICUBIC).save(path, quality=92)
+    path, out = folder.parent / "large.jpg", folder.parent / "coloured.jpg"
+    large = Image.open(min(folder.iterdir())).convert("RGB").resize((4000, 3000), Image.Resampling.BICUBIC)
+    grain = np.random.default_rng(0).normal(0, NOISE, (3000, 4000, 1))
+    Image.fromarray((np.asarray(large) + grain).clip(0, 255).astype(np.uint8)).save(path, quality=92)
     colorizer = Colorizer.load(checkpoint, device=options.device)
     picture = read_picture(path)
     seen = colorizer.see(picture)
@@ -177,6 +186,56 @@ def measure_large(scratch: Path, checkpoint: Path, options: argparse.Namespace) 
     table = Table("12 megapixels", "", ["what", "s", "x decode + forward pass + encode"])
     for name, timing in timings.items():
         table.add({"what": name, "s": timing.median, "x decode + forward pass + encode": timing.median / least})
+    return table.rows
+
+
+def measure_batches(checkpoint: Path, options: argparse.Namespace) -> list[dict[str, object]]:
+    """Tensors on the device, from pictures to pictures, against the forward pass alone."""
+    import torch
+    from measure import Contender, Table, interleave
+
+    from gancolor import Colorizer
+
+    colorizer = Colorizer.load(checkpoint, device=options.device)
+    device = torch.device(options.device)
+    table = Table("Batches of 16 tensors", "", ["side", "photos/s", "forward pass alone, photos/s", "share"])
+    for side in (256, 1024):
+        pictures = torch.randint(0, 256, (16, 3, side, side), dtype=torch.uint8, device=device)
+        seen = torch.rand(16, 1, colorizer.size, colorizer.size, device=device) * 2 - 1
+        contenders = {"all": Contender(partial(colorizer, pictures)),
+                      "forward": Contender(partial(colorizer.runtime, seen))}  # fmt: skip
+        taken = interleave(contenders, device, 5)
+        whole, forward = taken["all"].median, taken["forward"].median
+        table.add({"side": side, "photos/s": 16 / whole, "forward pass alone, photos/s": 16 / forward,
+                   "share": forward / whole})  # fmt: skip
+    return table.rows
+
+
+def measure_upsampling(folder: Path, options: argparse.Namespace) -> list[dict[str, object]]:
+    """How far photographs' true chroma, shrunk to what a network would see and brought up again, is from itself."""
+    import numpy as np
+    from measure import Table
+    from skimage.color import rgb2lab
+
+    from gancolor.colorizer import working_size
+    from gancolor.pictures import read_picture, shrink
+    from gancolor.upsampling import Enlarged
+
+    table = Table("Chroma brought up again", "Mean distance from the truth, ab units.", ["side", "bilinear", "guided"])
+    files = sorted(folder.iterdir())[:: max(1, options.count // CHROMA)][:CHROMA]
+    for side in (64, 128):
+        distances: dict[str, list[float]] = {"bilinear": [], "guided": []}
+        for picture in map(read_picture, files):
+            if picture.pixels.shape[-1] == 1 or min(picture.size) <= side:
+                continue
+            small = shrink(picture.pixels, *working_size(picture.size, side)) / 255
+            lightness, chroma = np.split(rgb2lab(small).astype(np.float32).transpose(2, 0, 1), [1])
+            truth = rgb2lab(picture.pixels).astype(np.float32)
+            for name, found in distances.items():
+                enlarged = Enlarged(chroma, lightness, *picture.size, name)  # type: ignore[arg-type]
+                x, y, z = enlarged.strip(0, picture.size[0], (truth[..., 0] + 16) / 116)
+                found.append(float(np.hypot(500 * (x - y) - truth[..., 1], 200 * (y - z) - truth[..., 2]).mean()))
+        table.add({"side": side} | {name: fmean(found) for name, found in distances.items()})
     return table.rows
 
 

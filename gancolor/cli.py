@@ -195,7 +195,9 @@ def _add_export(commands: Any) -> None:
         help="of evaluate.py --json, for the card's figures; may be repeated",
     )  # fmt: skip
     export.add_argument("--license", metavar="ID", help="of the weights, for the card, such as apache-2.0")
-    export.add_argument("--push_to_hub", metavar="OWNER/NAME", help="upload generator.safetensors and its card there")
+    export.add_argument(
+        "--push_to_hub", metavar="OWNER/NAME", help="upload generator.safetensors, generator.onnx and the card there"
+    )
     export.add_argument("--private", action="store_true", help="make that repository for its owner alone")
     export.set_defaults(command=_export)
 

@@ -44,7 +44,9 @@ def test_whatever_the_package_needs_is_installed(environment: Path, tmp_path: Pa
     code = "import gancolor, pathlib; print(pathlib.Path(gancolor.__file__).parent)"
     installed = Path(run(environment / "python", "-c", code, cwd=tmp_path).stdout.strip())
     assert installed.is_dir()
-    listed = subprocess.run(["git", "ls-files", "gancolor"], cwd=ROOT, check=True, capture_output=True, text=True).stdout
+    listed = subprocess.run(
+        ["git", "ls-files", "gancolor"], cwd=ROOT, check=True, capture_output=True, text=True
+    ).stdout
     assert not [name for name in listed.split() if not (installed.parent / name).is_file()]
 
 
@@ -85,4 +87,7 @@ def test_what_needs_torch_says_so_in_a_line(environment: Path, tmp_path: Path, c
 def test_training_says_so_too(environment: Path, tmp_path: Path) -> None:
     done = run(environment / "python", ROOT / "train.py", cwd=tmp_path)
     assert done.returncode == 2
-    assert done.stderr == "train.py: error: jsonargparse is not installed, which this needs: pip install 'gancolor[train]'\n"
+    assert (
+        done.stderr
+        == "train.py: error: jsonargparse is not installed, which this needs: pip install 'gancolor[train]'\n"
+    )
