@@ -2,7 +2,6 @@
 be kept beside them. libvips reads and writes (16 bits, profiles, metadata); nothing here knows of networks."""
 
 import io
-import os
 from collections.abc import Mapping
 from dataclasses import dataclass, field, replace
 from functools import lru_cache
@@ -141,7 +140,11 @@ def read_picture(source: str | Path | bytes) -> Picture:
         if isinstance(source, bytes):
             image = pyvips.Image.new_from_buffer(source, "", access="sequential", fail_on="truncated")
         else:
-            image = pyvips.Image.new_from_file(os.fspath(source), access="sequential", fail_on="truncated")
+            try:
+                name.encode()
+            except UnicodeEncodeError:  # libvips opens no names but UTF-8's
+                return read_picture(Path(source).read_bytes())
+            image = pyvips.Image.new_from_file(name, access="sequential", fail_on="truncated")
         if not image.get("vips-loader").startswith(LOADERS):
             raise InputError(f"{name}: no photograph ({image.get('vips-loader')})")
         if image.width * image.height > MOST_PIXELS:
@@ -284,6 +287,6 @@ def _from_array(pixels: np.ndarray) -> pyvips.Image:
 
 
 def _line(error: pyvips.Error) -> str:
-    """The last thing that libvips says, in one line."""
+    """The first thing that libvips says, which the others follow from, in one line."""
     lines = [line.strip() for line in str(error.detail or error.message).splitlines() if line.strip()]
-    return lines[-1] if lines else "no reason given"
+    return lines[0] if lines else "no reason given"

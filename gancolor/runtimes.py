@@ -126,14 +126,17 @@ def has_torch() -> bool:
     return find_spec("torch") is not None
 
 
-def _providers(available: list[str], device: str) -> list[str]:
+def _providers(available: list[str], device: str) -> list[Any]:
+    """ONNX Runtime's names for a device, with what it is to know of it."""
     wanted = {"cuda": "CUDAExecutionProvider", "mps": "CoreMLExecutionProvider", "cpu": "CPUExecutionProvider"}
     if device == "auto":
         return [name for name in wanted.values() if name in available]
-    kind = device.partition(":")[0]
+    kind, _, number = device.partition(":")
     if wanted.get(kind) not in available:
         raise InputError(f"device {device}: this ONNX Runtime has none; it has {', '.join(available)}")
-    return [wanted[kind], "CPUExecutionProvider"] if kind != "cpu" else [wanted[kind]]
+    if kind == "cuda" and number:
+        return [(wanted[kind], {"device_id": number}), wanted["cpu"]]
+    return list(dict.fromkeys([wanted[kind], wanted["cpu"]]))
 
 
 def memory_is_full(error: Exception) -> bool:

@@ -1,5 +1,6 @@
 import errno
 import io
+import os
 import struct
 import subprocess
 import sys
@@ -307,6 +308,16 @@ print((resource.getrusage(resource.RUSAGE_SELF).ru_maxrss - before) * 1024 / pic
     pyvips.Image.black(10000, 10000, bands=3).copy(interpretation="srgb").jpegsave(str(tmp_path / "x.jpg"))
     done = subprocess.run([sys.executable, "-c", code], check=True, capture_output=True, text=True)
     assert float(done.stdout) < 2.2
+
+
+def test_names_that_are_no_utf8(tmp_path: Path) -> None:
+    path = tmp_path / os.fsdecode(b"caf\xe9.png")
+    try:
+        path.touch()
+    except OSError:
+        pytest.skip("this file system has no such names")
+    path.write_bytes(Picture(scene()).encode(".png"))
+    assert (read_picture(path).pixels == scene()).all()
 
 
 def test_bytes_are_read_as_files_are(tmp_path: Path) -> None:

@@ -71,6 +71,17 @@ def test_a_device_that_is_not_there(generator: Path) -> None:
             open_runtime(generator, device)
 
 
+def test_onnx_runtime_takes_the_gpu_that_is_named() -> None:
+    from gancolor.runtimes import _providers
+
+    gpu, cpu = "CUDAExecutionProvider", "CPUExecutionProvider"
+    assert _providers([gpu, cpu], "cuda:1") == [(gpu, {"device_id": "1"}), cpu]
+    assert _providers([gpu, cpu], "auto") == _providers([gpu, cpu], "cuda") == [gpu, cpu]
+    assert _providers([gpu, cpu], "cpu") == _providers([cpu], "auto") == [cpu]
+    with pytest.raises(InputError, match="device cuda: this ONNX Runtime has none"):
+        _providers([cpu], "cuda")
+
+
 @pytest.mark.parametrize(
     "words", ["CUDA out of memory. Tried", "[enforce fail] DefaultCPUAllocator: can't allocate memory"]
 )

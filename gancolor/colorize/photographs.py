@@ -54,7 +54,7 @@ def colour_photographs(
 
     def prepare(job: Job) -> Seen | Problem:
         try:
-            picture = read(job.source)
+            picture = read_picture(job.source)
             return Seen(job, picture, colorizer.see(picture))
         except Exception as error:  # on damaged files decoders raise almost anything
             return Problem(str(job.source), reason(error, job.source))
@@ -106,14 +106,6 @@ def has_colour(picture: Picture) -> bool:
     """Whether its channels differ anywhere."""
     pixels = picture.pixels
     return bool((pixels != pixels[..., :1]).any())
-
-
-def read(path: Path) -> Picture:
-    """Raises InputError: no picture, or a damaged one."""
-    try:
-        return read_picture(path)
-    except UnicodeEncodeError:  # libvips opens no names but UTF-8's
-        return read_picture(path.read_bytes())
 
 
 def decoded_bytes(path: Path) -> int:

@@ -74,6 +74,8 @@ def open_systems(checkpoints: Iterable[Path], device: str) -> Systems:
 
 def check_address(host: str, port: int | None) -> None:
     """Raises InputError: nothing can listen there."""
+    if not host:  # which would be every address of this machine
+        raise InputError("--host is empty; give an address, such as 127.0.0.1")
     family = socket.AF_INET6 if ":" in host else socket.AF_INET
     with socket.socket(family) as probe:
         probe.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)

@@ -70,6 +70,11 @@ def test_what_is_this_machine_alone(host: str, expected: bool) -> None:
     assert is_loopback(host) == expected
 
 
+def test_an_empty_address_is_not_every_address() -> None:
+    with pytest.raises(InputError, match="--host is empty"):
+        command.check_address("", None)
+
+
 def test_several_checkpoints_keep_their_order(tmp_path: Path) -> None:
     paths = [made_onnx(tmp_path / f"{name}.onnx", (0, 0), (0.1, 0.1)) for name in ("b", "a")]
     assert list(open_systems(paths, "cpu").colorizers) == ["b", "a"]
