@@ -56,7 +56,9 @@ def main() -> None:
 
 
 def _gancolor(argv: Sequence[str]) -> int:
-    parser = argparse.ArgumentParser(prog="gancolor", description="Tools around train.py and evaluate.py.")
+    parser = argparse.ArgumentParser(
+        prog="gancolor", description="Colours photographs, and compares, exports and shows what train.py trains."
+    )
     commands = parser.add_subparsers(required=True, metavar="COMMAND")
     _add_colorize(commands)
     _add_compare(commands)
