@@ -1,6 +1,7 @@
 """The generator that comes with gancolor is what its card says."""
 
 import json
+import re
 from pathlib import Path
 
 import numpy as np
@@ -59,8 +60,7 @@ def test_it_says_the_recipe_and_no_path_of_anyones_disk(about: dict) -> None:
     assert about["config"]["epochs"] == recipe["epochs"]
     assert about["config"]["pretrain_epochs"] == recipe["pretrain_epochs"]
     assert about["data"]["size"] == recipe["data"]["size"]
-    for text in (json.dumps(about), CARD):
-        assert "/work" not in text and "/tmp" not in text and "/home" not in text
+    assert not re.search(r"""["' (]/\w""", json.dumps(about) + CARD)
 
 
 def test_both_files_say_the_same_and_colour_a_sky() -> None:
