@@ -11,14 +11,19 @@ from typing import Any
 
 from gancolor.errors import InputError
 
+LONGEST_NAME = 240  # bytes, with room for what is added
+
 
 def write_atomically(path: Path, write: Callable[[Path], object]) -> None:
     """Lets `write` fill a file beside, and gives it the name `path` when it is whole and on the disk. What was there
     before stays until then, and if anything fails (a full disk, a kill)."""
-    beside = path.with_name(path.name + ".part")
+    # Hidden, no longer than names may be, and never through a link, which could lead anywhere.
+    beside = path.with_name(f".{os.fsdecode(os.fsencode(path.name)[:LONGEST_NAME])}.part")
+    mode = path.stat().st_mode & 0o777 if path.exists() else 0o666 & ~umask()
     try:
+        beside.unlink(missing_ok=True)
         write(beside)
-        beside.chmod(0o666 & ~umask())  # safetensors makes files that only their owner can read
+        beside.chmod(mode)  # safetensors makes files that only their owner can read
         sync(beside)
         beside.replace(path)
     finally:

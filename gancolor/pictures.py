@@ -48,12 +48,14 @@ class Picture:
         alpha: (H, W, 1) of the pixels' type, where there is transparency.
         metadata: EXIF, XMP, IPTC and resolution by libvips's names: (type, value).
         profiled: whether a colour profile came with it, so that one has to go with the result.
+        pages: of the file, or frames; this is the first.
     """
 
     pixels: np.ndarray
     alpha: np.ndarray | None = None
     metadata: Mapping[str, tuple[int, Any]] = field(default_factory=dict, repr=False)
     profiled: bool = False
+    pages: int = 1
 
     @property
     def size(self) -> tuple[int, int]:
@@ -221,6 +223,7 @@ def _by_pillow(source: str | Path | bytes, name: str) -> Picture:
 
 
 def _picture(image: pyvips.Image) -> Picture:
+    pages = image.get("n-pages") if image.get_typeof("n-pages") else 1
     kept = [name for name in image.get_fields() if name.startswith(KEPT) or name in RESOLUTION]
     metadata = {name: (image.get_typeof(name), image.get(name)) for name in kept}
     if "exif-data" in metadata:
@@ -239,7 +242,7 @@ def _picture(image: pyvips.Image) -> Picture:
     alpha = pixels[..., channels : channels + 1] if pixels.shape[-1] > channels else None
     if alpha is not None and (alpha == np.iinfo(alpha.dtype).max).all() and not image.hasalpha():
         alpha = None
-    return Picture(np.ascontiguousarray(pixels[..., :channels]), alpha, metadata, profile is not None)
+    return Picture(np.ascontiguousarray(pixels[..., :channels]), alpha, metadata, profile is not None, pages)
 
 
 def _to_srgb(image: pyvips.Image, profile: bytes | None) -> pyvips.Image:
@@ -287,6 +290,6 @@ def _from_array(pixels: np.ndarray) -> pyvips.Image:
 
 
 def _line(error: pyvips.Error) -> str:
-    """The first thing that libvips says, which the others follow from, in one line."""
-    lines = [line.strip() for line in str(error.detail or error.message).splitlines() if line.strip()]
-    return lines[0] if lines else "no reason given"
+    """What libvips says, in one line; that it could not do what it was asked to is no reason."""
+    lines = [line.strip() for line in str(error.detail or error.message).splitlines()]
+    return next((line for line in lines if line and not line.startswith("unable to")), "damaged or incomplete")

@@ -160,7 +160,7 @@ def test_files_can_be_read_by_others(exported):
 
 
 def test_remains_of_a_killed_process_are_no_obstacle(exported):
-    exported.with_name(exported.name + ".part").write_bytes(b"remains")
+    exported.with_name(f".{exported.name}.part").write_bytes(b"remains")
     export_generator(exported, make(), about())
     assert [path.name for path in exported.parent.iterdir()] == [exported.name]
     load_generator(exported)

@@ -1,6 +1,7 @@
 """Photographs from files into files, in colour: decoded, predicted in batches and encoded at the same time."""
 
 import errno
+import warnings
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import replace
 from pathlib import Path
@@ -9,7 +10,7 @@ from typing import NamedTuple
 import numpy as np
 import pyvips
 
-from gancolor.colorize.inputs import Job, Problem
+from gancolor.colorize.inputs import Job, Problem, shown
 from gancolor.colorize.overlap import Stages
 from gancolor.colorizer import Colorizer, Prediction
 from gancolor.errors import InputError
@@ -55,6 +56,10 @@ def colour_photographs(
     def prepare(job: Job) -> Seen | Problem:
         try:
             picture = read_picture(job.source)
+            if picture.pages > 1:
+                if job.target.exists() and job.target.samefile(job.source):
+                    return Problem(str(job.source), f"has {picture.pages} pages, and only the first would be left")
+                warnings.warn(f"{shown(job.source)}: the first of its {picture.pages} pages is coloured", stacklevel=2)
             return Seen(job, picture, colorizer.see(picture))
         except Exception as error:  # on damaged files decoders raise almost anything
             return Problem(str(job.source), reason(error, job.source))

@@ -6,6 +6,7 @@ from math import hypot
 import numpy as np
 
 from gancolor.colorizer import Prediction
+from gancolor.errors import InputError
 from gancolor.lab import AB_RANGE, L_HALF_RANGE
 
 STEADINESS = 0.8
@@ -56,6 +57,8 @@ class Steady:
     """
 
     def __init__(self, steadiness: float = STEADINESS) -> None:
+        if not 0 <= steadiness <= 1:
+            raise InputError(f"a steadiness of {steadiness} is outside 0 to 1")
         self.steadiness = steadiness
         self.flicker = Flicker()
         self._predicted: Prediction | None = None

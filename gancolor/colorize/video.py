@@ -59,9 +59,12 @@ def colour_video(
         how much the colour flickers, with and without steadying.
 
     Raises:
-        InputError: no video that can be read, or sound that the result's container can't hold.
+        InputError: no video that can be read, sound that the result's container can't hold, or, once what there is has
+            been coloured, that parts of it were damaged.
         OSError: the disk is full.
     """
+    if job.target.suffix.lower() not in VIDEOS:
+        raise InputError(f"{job.target}: videos are written as {', '.join(VIDEOS)}")
     steady = Steady(steadiness)
     job.target.parent.mkdir(parents=True, exist_ok=True)
     try:
@@ -75,6 +78,8 @@ def colour_video(
         if error.errno in FATAL:
             raise OSError(error.errno, error.strerror, str(job.target)) from None
         raise InputError(f"{job.source}: no video that can be read ({error.strerror})") from None
+    if clip.lost:
+        raise InputError(f"{job.source}: coloured, but {clip.lost} damaged pieces of it could not be read")
     return steady.flicker
 
 
@@ -92,6 +97,7 @@ class Clip:
         self.time_base = self.stream.time_base
         self.frames = self.stream.frames or int((video.duration or 0) / av.time_base * self.rate) or None
         self.last: int | None = None
+        self.lost = 0  # packets
 
     def colour(
         self,
@@ -156,6 +162,7 @@ class Clip:
             try:
                 frames = packet.decode()
             except av.error.InvalidDataError:  # a damaged packet costs its own frames
+                self.lost += 1
                 continue
             for frame in frames:
                 self._keep_order(frame)

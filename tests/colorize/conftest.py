@@ -1,4 +1,5 @@
 import contextlib
+import signal
 import subprocess
 from pathlib import Path
 
@@ -51,7 +52,14 @@ def start(checkpoint: Path):
 
         def call(*words: object, **how: object) -> subprocess.Popen[str]:
             command = [*COMMAND, "--checkpoint", str(checkpoint), "--device", "cpu", *map(str, words)]
-            process = subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True, **how)
+            first = how.pop("preexec_fn", lambda: None)
+
+            def prepare() -> None:
+                signal.signal(signal.SIGINT, signal.SIG_DFL)  # shells' background jobs hand on that it is ignored
+                first()
+
+            how |= {"stdout": subprocess.PIPE, "stderr": subprocess.PIPE, "text": True, "preexec_fn": prepare}
+            process = subprocess.Popen(command, **how)
             stack.callback(process.communicate)
             stack.callback(process.kill)
             return process

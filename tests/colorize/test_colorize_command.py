@@ -13,7 +13,7 @@ from made_pictures import colourfulness, scene
 from PIL import Image
 
 from gancolor.errors import InputError
-from gancolor.pictures import read_picture
+from gancolor.pictures import Picture, read_picture
 
 
 def test_a_folder(folder: Path, tmp_path: Path, colorize, colorizer) -> None:
@@ -214,3 +214,38 @@ def _umask() -> int:
     mask = os.umask(0o022)
     os.umask(mask)
     return mask
+
+
+def test_of_several_pages_the_first_is_coloured_but_not_in_place(tmp_path: Path, colorize) -> None:
+    pages = [Image.fromarray(scene(40, 60 + page)) for page in range(3)]
+    path = tmp_path / "x.tif"
+    pages[0].save(path, save_all=True, append_images=pages[1:])
+    status, _, said = colorize(path, "-o", tmp_path / "out")
+    assert status == 0
+    assert "the first of its 3 pages is coloured" in said
+    before = path.read_bytes()
+    status, _, said = colorize(path, "--in_place")
+    assert status == 1
+    assert "has 3 pages" in said
+    assert path.read_bytes() == before
+
+
+def test_nothing_is_written_through_a_link_and_modes_stay(tmp_path: Path, colorize) -> None:
+    path, other, out = tmp_path / "a.jpg", tmp_path / "other", tmp_path / "out"
+    save(path, scene())
+    other.write_text("mine")
+    out.mkdir()
+    (out / ".a.jpg.part").symlink_to(other)
+    assert colorize(path, "-o", out)[0] == 0
+    assert other.read_text() == "mine"
+    assert not (out / "a.jpg").is_symlink()
+    path.chmod(0o600)
+    assert colorize(path, "--in_place")[0] == 0
+    assert path.stat().st_mode & 0o777 == 0o600
+
+
+def test_the_longest_names(tmp_path: Path, colorize) -> None:
+    path = tmp_path / f"{'n' * 251}.jpg"
+    path.write_bytes(Picture(scene()).encode(".jpg"))
+    assert colorize(path, "-o", tmp_path / "out")[0] == 0
+    assert (tmp_path / "out" / path.name).is_file()

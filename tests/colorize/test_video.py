@@ -208,7 +208,7 @@ def test_interrupted(tmp_path: Path, start) -> None:
     made_video(tmp_path / "in.mp4", clip(1500, noise=0, pan=0))
     process = start(tmp_path / "in.mp4", "-o", tmp_path / "out.mp4")
     end = time.monotonic() + 60
-    while not (tmp_path / "out.mp4.part").exists():
+    while not (tmp_path / ".out.mp4.part").exists():
         assert process.poll() is None
         assert time.monotonic() < end
         time.sleep(0.01)

@@ -19,6 +19,7 @@ def refusal(monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str])
 
     def run(*words: object) -> str:
         monkeypatch.setattr(sys, "argv", ["gancolor", "demo", *map(str, words)])
+        monkeypatch.setattr(command, "keep_to_ourselves", lambda _: None)  # it would outlive this test
         with pytest.raises(SystemExit) as end:
             cli.main()
         assert end.value.code == 2

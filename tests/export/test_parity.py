@@ -54,7 +54,7 @@ def test_file_that_differs_is_not_written(checkpoint, tmp_path, monkeypatch, lar
     monkeypatch.setitem(formats.FORMATS, "safetensors", dataclasses.replace(chosen, open=open_changed))
     with pytest.raises(InputError, match="differs from the generator"):
         export(checkpoint[0], tmp_path / "g.safetensors", "safetensors")
-    assert seen == [("g.safetensors.part", True, False)]
+    assert seen == [(".g.safetensors.part", True, False)]
     assert list(tmp_path.iterdir()) == []
 
 
