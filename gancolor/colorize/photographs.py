@@ -4,6 +4,7 @@ import errno
 import warnings
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import replace
+from functools import partial
 from pathlib import Path
 from typing import NamedTuple
 
@@ -53,17 +54,6 @@ def colour_photographs(
         InputError: the memory does not even hold the network's work.
     """
 
-    def prepare(job: Job) -> Seen | Problem:
-        try:
-            picture = read_picture(job.source)
-            if picture.pages > 1:
-                if job.target.exists() and job.target.samefile(job.source):
-                    return Problem(str(job.source), f"has {picture.pages} pages, and only the first would be left")
-                warnings.warn(f"{shown(job.source)}: the first of its {picture.pages} pages is coloured", stacklevel=2)
-            return Seen(job, picture, colorizer.see(picture))
-        except Exception as error:  # on damaged files decoders raise almost anything
-            return Problem(str(job.source), reason(error, job.source))
-
     def infer(some: Sequence[Seen | Problem]) -> Iterator[Prediction | None]:
         try:
             answers = iter(colorizer.predict([one.lightness for one in some if isinstance(one, Seen)]))
@@ -94,9 +84,24 @@ def colour_photographs(
             problems.append(problem)
         tick()
 
-    stages: Stages[Job, Seen | Problem, Prediction | None, Problem | None] = Stages(prepare, infer, finish, take)
+    stages: Stages[Job, Seen | Problem, Prediction | None, Problem | None] = Stages(
+        partial(look, colorizer), infer, finish, take
+    )
     stages.run((job, decoded_bytes(job.source)) for job in jobs)
     return problems
+
+
+def look(colorizer: Colorizer, job: Job) -> Seen | Problem:
+    """Reads a photograph, and makes of it what the network is to see."""
+    try:
+        picture = read_picture(job.source)
+        if picture.pages > 1:
+            if job.target.exists() and job.target.samefile(job.source):
+                return Problem(str(job.source), f"has {picture.pages} pages, and only the first would be left")
+            warnings.warn(f"{shown(job.source)}: the first of its {picture.pages} pages is coloured", stacklevel=2)
+        return Seen(job, picture, colorizer.see(picture))
+    except Exception as error:  # on damaged files decoders raise almost anything
+        return Problem(str(job.source), reason(error, job.source))
 
 
 def beside(colorizer: Colorizer, picture: Picture, prediction: Prediction, coloured: Picture) -> Picture:
