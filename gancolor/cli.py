@@ -111,9 +111,8 @@ def _colorize(chosen: argparse.Namespace, others: Sequence[str]) -> int:
     if unknown := [word for word in others if word.startswith("-")]:
         file = unknown[0]
         raise InputError(f"no option {file}; gancolor colorize --help lists them (a file of that name: ./{file})")
-    # Photographs are what runs side by side here. Threads within an operation wait for one another instead, and where
-    # other work shares the cores that takes ten times as long. To be set before NumPy and PyTorch come.
-    os.environ.setdefault("OPENBLAS_NUM_THREADS", "1")
+    # Photographs are what runs side by side here. PyTorch's threads spin while they wait for one another, and keep the
+    # cores from those that work. To be set before it comes.
     os.environ.setdefault("OMP_WAIT_POLICY", "PASSIVE")
     from gancolor.colorize.command import Options, run_colorize
 
