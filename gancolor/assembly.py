@@ -49,7 +49,9 @@ def assemble(config: TrainConfig, data: Dataset, hardware: Hardware) -> Assembly
     torch.manual_seed(config.seed)
     generator = build_generator(config.arch, **options)
     discriminator = build_discriminator(config.data.size, **to_dict(config.discriminator))
-    if config.data.batch_size == 1:
+    if (hardware.device.type, hardware.precision) == ("cpu", "bf16"):
+        _check_single_pixels(generator, config.data.size)
+    if config.data.batch_size == config.optim.accumulate:
         _try_one_photograph(generator, config.data.size)
     prior, rarity = None, None
     if config.loss.color_weighted or config.loss.bins:
@@ -71,6 +73,13 @@ def check_options(config: TrainConfig) -> None:
     classifiers = [arch for arch in GENERATORS if "classes" in generator_options(arch)]
     if config.loss.scene and config.arch not in classifiers:
         raise InputError(f"--loss.scene: {config.arch} has no scene classifier; {', '.join(classifiers)} has")
+    if config.data.batch_size % config.optim.accumulate:
+        raise InputError(
+            f"--optim.accumulate {config.optim.accumulate}: a batch of {config.data.batch_size} can't be cut into as "
+            "many equal parts; give a divisor of --data.batch_size"
+        )
+    if config.compile and config.generator.recompute:
+        raise InputError("--compile can't see through --generator.recompute: leave one out")
     plays = Objective(config.loss).plays
     if config.critic_epochs and not plays:
         raise InputError("--critic_epochs trains a discriminator that --loss.gan 0 has no use for: leave one out")
@@ -104,9 +113,33 @@ def _try_one_photograph(generator: nn.Module, size: int) -> None:
             copy.deepcopy(generator)(torch.zeros(1, 1, size, size))
     except ValueError:
         raise InputError(
-            f"a batch of one photograph of {size} x {size} leaves BatchNorm a single value: give a larger "
-            "--data.batch_size"
+            f"a batch of one photograph of {size} x {size} (or a part of one) leaves BatchNorm a single value: give a "
+            "larger --data.batch_size, or a lower --optim.accumulate"
         ) from None
+
+
+@torch.no_grad()
+def _check_single_pixels(generator: nn.Module, size: int) -> None:
+    """In bf16, oneDNN (of torch 2.15) leaves gradients of 3 x 3 kernels of stride 2 over a single pixel unwritten."""
+    bad = []
+
+    def look(layer: nn.Module, inputs: tuple[Tensor, ...]) -> None:
+        assert isinstance(layer, nn.Conv2d)
+        if layer.stride != (1, 1) and layer.kernel_size == (3, 3) and inputs[0].shape[-2:].numel() == 1:
+            bad.append(layer)
+
+    layers = [layer for layer in generator.modules() if isinstance(layer, nn.Conv2d)]
+    handles = [layer.register_forward_pre_hook(look) for layer in layers]
+    training = generator.training
+    generator.eval()(torch.zeros(1, 1, size, size))
+    generator.train(training)
+    for handle in handles:
+        handle.remove()
+    if bad:
+        raise InputError(
+            f"photographs of {size} x {size} leave a convolution a single pixel, and gradients of that are wrong on a "
+            "CPU in bf16: give --precision fp32, or a larger --data.size (or --generator.global_size)"
+        )
 
 
 def _perceptual(config: TrainConfig, hardware: Hardware) -> Metric | None:

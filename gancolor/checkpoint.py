@@ -6,6 +6,7 @@ import os
 import re
 import shutil
 from collections.abc import Mapping
+from concurrent.futures import Future, ThreadPoolExecutor
 from pathlib import Path
 from typing import Any
 
@@ -16,6 +17,7 @@ from torch import Tensor, nn
 
 from gancolor.errors import InputError
 from gancolor.files import write_atomically
+from gancolor.hardware import Hardware
 from gancolor.header import KEY, read_header, write_header
 from gancolor.lab import AB_RANGE, L_HALF_RANGE
 from gancolor.models import build_generator
@@ -26,7 +28,8 @@ Part = nn.Module | torch.optim.Optimizer
 
 
 def _save(path: Path, tensors: Mapping[str, Tensor], about: Mapping[str, Any]) -> None:
-    tensors = {name: tensor.detach().cpu().contiguous() for name, tensor in tensors.items()}
+    # Copied where they are slices of a larger one, which safetensors refuses.
+    tensors = {name: _alone(tensor.detach().cpu()) for name, tensor in tensors.items()}
     needed = sum(tensor.numel() * tensor.element_size() for tensor in tensors.values()) + HEADROOM
     if needed > shutil.disk_usage(path.parent).free:
         raise OSError(errno.ENOSPC, f"{path.name} takes {needed / 1e6:.0f} MB", str(path.parent))
@@ -38,6 +41,12 @@ def _save(path: Path, tensors: Mapping[str, Tensor], about: Mapping[str, Any]) -
         if not found:
             raise
         raise OSError(int(found[1]), os.strerror(int(found[1])), str(path)) from None
+
+
+def _alone(tensor: Tensor) -> Tensor:
+    """Contiguous, with a storage of its own."""
+    tensor = tensor.contiguous()
+    return tensor if tensor.untyped_storage().nbytes() == tensor.nbytes else tensor.clone()
 
 
 def _open(path: Path, only_header: bool = False) -> tuple[dict[str, Any], dict[str, Tensor]]:
@@ -57,8 +66,8 @@ def _open(path: Path, only_header: bool = False) -> tuple[dict[str, Any], dict[s
         raise InputError(f"{path} is no gancolor checkpoint, or a truncated one") from None
 
 
-def save_state(path: Path, parts: Mapping[str, Part], about: Mapping[str, Any]) -> None:
-    """Saves networks and optimizers by name (PART.TENSOR), with JSON about them."""
+def state_tensors(parts: Mapping[str, Part]) -> dict[str, Tensor]:
+    """Networks' and optimizers' tensors by name (PART.TENSOR): the live ones, not copies."""
     tensors: dict[str, Tensor] = {}
     for name, part in parts.items():
         if isinstance(part, nn.Module):
@@ -66,9 +75,48 @@ def save_state(path: Path, parts: Mapping[str, Part], about: Mapping[str, Any]) 
         else:
             for number, state in part.state_dict()["state"].items():
                 tensors |= {f"{name}.{number}.{key}": torch.as_tensor(value) for key, value in state.items()}
+    return tensors
+
+
+def save_state(path: Path, tensors: Mapping[str, Tensor], about: Mapping[str, Any]) -> None:
+    """Saves a run's state: its tensors, with JSON about them ("step" at least).
+
+    Raises:
+        FloatingPointError: a tensor, of a step, holds what is no number; nothing was written.
+    """
     if bad := next((name for name, tensor in tensors.items() if not tensor.isfinite().all()), None):
-        raise FloatingPointError(bad)
+        raise FloatingPointError(f"{bad} of step {about['step']}")
     _save(path, tensors, {"kind": "state", **about})
+
+
+class Saver:
+    """Saves states in a thread, while training goes on."""
+
+    def __init__(self) -> None:
+        self._writer = ThreadPoolExecutor(1, thread_name_prefix="saver")
+        self._writing: Future[None] | None = None
+
+    def save(self, path: Path, parts: Mapping[str, Part], about: Mapping[str, Any]) -> None:
+        """Copies the state of parts, and returns; `save_state` goes on behind.
+
+        Raises:
+            OSError, FloatingPointError: of the state before, if that could not be saved; this one is written anyway.
+        """
+        try:
+            self.wait()
+        finally:
+            copies = {name: tensor.detach().to("cpu", copy=True) for name, tensor in state_tensors(parts).items()}
+            self._writing = self._writer.submit(save_state, path, copies, about)
+
+    def wait(self) -> None:
+        """Until the state is on disk; raises what came in the way."""
+        writing, self._writing = self._writing, None
+        if writing is not None:
+            writing.result()
+
+    def close(self) -> None:
+        """Until there is nothing left to write, whether it could be written or not."""
+        self._writer.shutdown()
 
 
 def load_state(path: Path, parts: Mapping[str, Part]) -> dict[str, Any]:
@@ -156,7 +204,7 @@ def load_generator(path: str | Path, device: str | torch.device = "cpu") -> nn.M
         raise InputError(f"{path}: {error}") from None
     except (KeyError, TypeError, AttributeError, ValueError, RuntimeError):
         raise InputError(f"{path}: what it says of itself does not fit the weights in it") from None
-    return generator.eval().to(device)
+    return Hardware(torch.device(device), "fp32").place_network(generator.eval())
 
 
 def find_generator(path: str | Path) -> Path:

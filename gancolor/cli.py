@@ -39,7 +39,10 @@ def run(main: Callable[[], int | None]) -> None:
     except RuntimeError as error:
         if type(error).__name__ != "OutOfMemoryError":  # torch's, which is not imported for this
             raise
-        advice = "lower --data.batch_size or --data.size (evaluate.py: --batch_size), or give --data.on_device never"
+        advice = (
+            "give --generator.recompute true, --optim.accumulate 2 or --data.on_device never, or lower "
+            "--data.batch_size or --data.size (evaluate.py: --batch_size)"
+        )
         status = fail(name, f"the device's memory is full; {advice}. What was saved is whole", 2)
     sys.exit(status)
 

@@ -78,6 +78,8 @@ class GeneratorConfig:
         norm: normalisation of the parts that are not pretrained
         upsampling: of a U-Net's decoder
         decoder_convs: 3 x 3 convolutions after each of a U-Net's joins (pix2pix: 0)
+        recompute: of a U-Net: keep only the blocks' inputs for the backward pass and compute the rest again (activation
+            checkpointing): less memory, more time
         backbone: pretrained encoder of pretrained_*, deoldify and resnet18_autoencoder
         backbone_weights: imagenet (torchvision's cache, or download), random, or a file (.pth, .safetensors)
         freeze_backbone: leave the pretrained encoder as it is
@@ -95,6 +97,7 @@ class GeneratorConfig:
     norm: Norm = "batch"
     upsampling: Upsampling = "transposed"
     decoder_convs: NonNegativeInt = 0
+    recompute: bool = False
     backbone: Literal["resnet18", "resnet34", "resnet50", "resnet101"] = "resnet18"
     backbone_weights: str = "imagenet"
     freeze_backbone: bool = False
@@ -190,6 +193,8 @@ class OptimConfig:
         clip: greatest norm of each network's gradient; 0: unlimited
         scale_lr: scale the rates with the effective batch over lr_batch
         lr_batch: the batch that the learning rates are meant for [photographs]
+        accumulate: work through each batch in so many parts, one at a time: a part's memory, the batch's gradient
+            (BatchNorm sees parts); the game then costs one more pass of the generator
         ema: decay of the generator's moving average, which evaluation and export use; 0: none
     """
 
@@ -204,6 +209,7 @@ class OptimConfig:
     clip: NonNegative = 0.0  # type: ignore[valid-type]
     scale_lr: Literal["none", "sqrt", "linear"] = "none"
     lr_batch: PositiveInt = 16
+    accumulate: PositiveInt = 1
     ema: Decay = 0.999  # type: ignore[valid-type]
 
 
@@ -273,7 +279,8 @@ class TrainConfig:
             (NoGAN; may be a fraction)
         seed: of everything random
         device: auto: cuda, else mps, else cpu
-        precision: auto: on CUDA bf16 where the card has it, else fp16 with a loss scaler; elsewhere fp32
+        precision: auto: bf16 where card or CPU (AMX) has units for it, else fp16 with a loss scaler on CUDA; elsewhere
+            fp32
         compile: compile both networks (torch.compile)
         deterministic: deterministic CUDA kernels; a CPU is always deterministic
         checkpoint_every: steps between saves of the run's state; an evaluation saves too

@@ -3,9 +3,10 @@
 import hashlib
 import os
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import AbstractContextManager, contextmanager, nullcontext
 from datetime import timedelta
 from pathlib import Path
+from typing import cast
 
 import torch
 import torch.distributed as dist
@@ -50,6 +51,12 @@ def wrap(network: nn.Module) -> nn.Module:
     if world_size() == 1:
         return network
     return DistributedDataParallel(network, broadcast_buffers=False)
+
+
+def averaged(network: nn.Module, now: bool) -> AbstractContextManager[None]:
+    """Around a pass of a wrapped network and its backward: whether the ranks average its gradients with it, or leave
+    them to add up."""
+    return nullcontext() if now or world_size() == 1 else cast(DistributedDataParallel, network).no_sync()
 
 
 def any_rank(flag: bool, device: torch.device) -> bool:

@@ -1,6 +1,6 @@
 """What the two players want: the terms of each one's objective, by name."""
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 from typing import NamedTuple
 
 import torch
@@ -39,6 +39,18 @@ class Batch(NamedTuple):
     lightness: Tensor
     chroma: Tensor
     labels: Tensor
+
+
+def detached(terms: Terms) -> Terms:
+    """Without their graphs."""
+    return {name: value.detach() for name, value in terms.items()}
+
+
+def mean_terms(found: Sequence[Terms]) -> Terms:
+    """Each term's mean over a batch's parts."""
+    if len(found) == 1:
+        return found[0]
+    return {name: torch.stack([terms[name] for terms in found]).mean() for name in found[0]}
 
 
 class Objective:

@@ -2,7 +2,8 @@
 
 import copy
 import math
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
+from contextlib import nullcontext
 
 import torch
 from torch import Tensor, nn
@@ -13,7 +14,9 @@ from gancolor.cost import count_parameters
 from gancolor.hardware import Hardware
 from gancolor.models.output import Prediction
 from gancolor.models.patchgan import PatchGAN
-from gancolor.objective import Batch, Objective, Terms
+from gancolor.objective import Batch, Objective, Terms, detached, mean_terms
+from gancolor.parts import Parts
+from gancolor.recomputation import Buffers, second_pass
 from gancolor.schedule import Stage
 
 
@@ -21,7 +24,12 @@ class Players:
     """Generator, discriminator, the generator's moving average, and an optimizer each.
 
     One forward pass of the generator serves both players. Everything stays on the device: a step whose gradient is not
-    finite leaves its network as it was, and is counted, without the host waiting for either.
+    finite leaves its network as it was, and is counted, without the host waiting for either. Gradients are freed as
+    soon as they are used.
+
+    Args:
+        accumulate: parts that a batch is worked through in, one at a time (gradient accumulation). With more than one,
+            the game costs one more pass of the generator: its graph of one part must go before the next one's.
 
     Attributes:
         bad_steps: how many steps in a row, the last included, were left out: a scalar tensor on the device.
@@ -32,12 +40,14 @@ class Players:
         hardware: Hardware, compiled: bool = False,
     ) -> None:  # fmt: skip
         self.objective, self.clip, self.hardware = objective, optim.clip, hardware
-        self.generator = generator.to(hardware.device, memory_format=hardware.memory_format)  # type: ignore[call-overload]
-        self.discriminator = discriminator.to(hardware.device, memory_format=hardware.memory_format)  # type: ignore[call-overload]
+        self.accumulate = optim.accumulate
+        self.generator = hardware.place_network(generator)
+        self.discriminator = hardware.place_network(discriminator)
         self.ema = copy.deepcopy(self.generator).requires_grad_(False).eval()
+        self.buffers = Buffers(self.generator, self.discriminator)
         if compiled:
-            self.generator.compile()
-            self.discriminator.compile()
+            self.generator.compile(dynamic=False)
+            self.discriminator.compile(dynamic=False)
         self.joint_generator = distributed.wrap(self.generator)
         self.joint_discriminator = distributed.wrap(self.discriminator)
         self.optim_g, self.optim_d = (
@@ -49,14 +59,13 @@ class Players:
         )  # fmt: skip
         self.scaler = torch.amp.GradScaler(hardware.device.type, enabled=hardware.precision == "fp16")
         self.bad_steps = torch.zeros((), device=hardware.device)
-        self._buffers = [*self.generator.buffers(), *self.discriminator.buffers()]
-        self._averaged: list[tuple[Tensor, Tensor]] = []
-        self._copied: list[tuple[Tensor, Tensor]] = []
+        self._averaged, self._live, self._copied, self._counted = [], [], [], []  # type: ignore[var-annotated]
         live = self.generator.state_dict()
         for name, mine in self.ema.state_dict().items():
             # Spectral norm's vectors are estimates that belong to the weights: the mean of several is none.
             averaged = mine.is_floating_point() and not name.endswith(("._u", "._v"))
-            (self._averaged if averaged else self._copied).append((mine, live[name]))
+            (self._averaged if averaged else self._copied).append(mine)
+            (self._live if averaged else self._counted).append(live[name])
 
     def step(self, batch: Batch, stage: Stage, rates: Mapping[str, float]) -> Terms:
         """One step: of the generator alone in pretraining, of the discriminator alone as critic, else of both.
@@ -69,69 +78,85 @@ class Players:
             penalties and the share of patches whose truth it prefers to the prediction ("d_accuracy"), and the
             gradients' norms ("grad_norm_g", "grad_norm_d"): scalars on the device.
         """
-        before = [buffer.clone() for buffer in self._buffers]
+        self.buffers.keep()
+        parts = Parts(batch, self.accumulate)
         plays = stage != "pretrain" and self.objective.plays
         if stage == "critic":
-            terms = self._discriminator_step(batch, self._finished_pictures(batch), rates["lr_d"])
-        else:
-            with self.hardware.autocast():
-                prediction = self.joint_generator(batch.lightness)
+            terms = self._discriminator_step(parts, self._finished_pictures, rates["lr_d"])
+        elif len(parts) == 1:
+            prediction = self._predict(batch)
             fake = prediction.chroma.detach().float()
-            terms = self._discriminator_step(batch, fake, rates["lr_d"]) if plays else {}
-            terms |= self._generator_step(batch, prediction, plays, rates["lr_g"])
+            terms = self._discriminator_step(parts, lambda _: fake, rates["lr_d"]) if plays else {}
+            terms |= self._generator_step(parts, lambda _: prediction, plays, rates["lr_g"])
+        else:
+            terms = self._discriminator_step(parts, self._pictures, rates["lr_d"]) if plays else {}
+            with second_pass(self.generator) if plays else nullcontext():
+                terms |= self._generator_step(parts, self._predict, plays, rates["lr_g"])
         self.scaler.update()
-        stepped = torch.stack([norm for name, norm in terms.items() if name.startswith("grad_norm")]).isfinite().all()
-        for buffer, old in zip(
-            self._buffers, before, strict=True
-        ):  # else BatchNorm's statistics would stay NaN for ever
-            buffer.copy_(torch.where(stepped, buffer, old))
+        # Else BatchNorm's statistics would stay NaN for ever.
+        norms = torch.stack([norm for name, norm in terms.items() if name.startswith("grad_norm")])
+        self.buffers.restore_unless(norms.isfinite().all())
         if stage != "critic":
             self._average(rates["ema"])
         finite = torch.stack([value for name, value in terms.items() if not self._may_overflow(name)]).isfinite().all()
         self.bad_steps = (self.bad_steps + 1) * ~finite
         return terms
 
+    def _predict(self, part: Batch) -> Prediction:
+        with self.hardware.autocast():
+            return self.joint_generator(part.lightness)
+
     @torch.no_grad()
-    def _finished_pictures(self, batch: Batch) -> Tensor:
+    def _pictures(self, part: Batch) -> Tensor:
+        return self._predict(part).chroma.float()
+
+    @torch.no_grad()
+    def _finished_pictures(self, part: Batch) -> Tensor:
         """What the generator will be known by: the chroma that its moving average predicts."""
         with self.hardware.autocast():
-            return self.ema(batch.lightness).chroma.float()
+            return self.ema(part.lightness).chroma.float()
 
-    def _discriminator_step(self, batch: Batch, fake: Tensor, rate: float) -> Terms:
-        with self.hardware.autocast():
-            judged_true = self.joint_discriminator(batch.lightness, batch.chroma)
-            judged_fake = self.joint_discriminator(batch.lightness, fake)
-        loss = losses.gan_discriminator(judged_true, judged_fake, self.objective.loss.gan_mode)
-        penalties = self.objective.penalties(self.discriminator, batch, fake) if self.objective.penalizes else {}
-        for name, penalty in penalties.items():
-            loss = loss + getattr(self.objective.loss, name) * penalty
-        norm = self._descend(self.optim_d, loss, rate)
-        penalties = {name: penalty.detach() for name, penalty in penalties.items()}
-        told_apart = (judged_true > judged_fake).float().mean()
-        return {"discriminator": loss.detach(), "d_accuracy": told_apart, **penalties, "grad_norm_d": norm}
-
-    def _generator_step(self, batch: Batch, prediction: Prediction, plays: bool, rate: float) -> Terms:
-        terms = self.objective.of_generator(batch, prediction, self.optim_g.param_groups[0]["params"])
-        if plays:
-            self.discriminator.requires_grad_(False)
+    def _discriminator_step(self, parts: Parts, pictures: Callable[[Batch], Tensor], rate: float) -> Terms:
+        """Args: pictures: a part to its chroma as the generator sees it, without a graph."""
+        found = []
+        for part in parts.on(self.joint_discriminator):
+            fake = pictures(part)
             with self.hardware.autocast():
-                terms |= self.objective.of_game(self.discriminator, batch, prediction.chroma.float())
-        objective = losses.weighted_sum(terms, self.objective.weights)
-        norm = self._descend(self.optim_g, objective, rate)
-        self.discriminator.requires_grad_(True)
-        return {name: term.detach() for name, term in terms.items()} | {
-            "generator": objective.detach(),
-            "grad_norm_g": norm,
-        }
+                judged_true = self.joint_discriminator(part.lightness, part.chroma)
+                judged_fake = self.joint_discriminator(part.lightness, fake)
+            loss = losses.gan_discriminator(judged_true, judged_fake, self.objective.loss.gan_mode)
+            penalties = self.objective.penalties(self.discriminator, part, fake) if self.objective.penalizes else {}
+            for name, penalty in penalties.items():
+                loss = loss + getattr(self.objective.loss, name) * penalty
+            self._backward(loss / len(parts))
+            told_apart = (judged_true > judged_fake).float().mean()
+            found.append(detached({"discriminator": loss, "d_accuracy": told_apart, **penalties}))
+        return mean_terms(found) | {"grad_norm_d": self._descend(self.optim_d, rate)}
 
-    def _descend(self, optimizer: torch.optim.Optimizer, loss: Tensor, rate: float) -> Tensor:
-        """One optimizer step, left out where the gradient is not finite. Returns the gradient's norm, unclipped."""
-        parameters = optimizer.param_groups[0]["params"]
-        optimizer.param_groups[0]["lr"] = rate
-        optimizer.zero_grad(set_to_none=True)
+    def _generator_step(self, parts: Parts, predict: Callable[[Batch], Prediction], plays: bool, rate: float) -> Terms:
+        found = []
+        self.discriminator.requires_grad_(False)
+        for part in parts.on(self.joint_generator):
+            prediction = predict(part)
+            terms = self.objective.of_generator(part, prediction, self.optim_g.param_groups[0]["params"])
+            if plays:
+                with self.hardware.autocast():
+                    terms |= self.objective.of_game(self.discriminator, part, prediction.chroma.float())
+            objective = losses.weighted_sum(terms, self.objective.weights)
+            self._backward(objective / len(parts))
+            found.append(detached({**terms, "generator": objective}))
+        self.discriminator.requires_grad_(True)
+        return mean_terms(found) | {"grad_norm_g": self._descend(self.optim_g, rate)}
+
+    def _backward(self, loss: Tensor) -> None:
         # A loss that is no number may have a gradient that is, on one rank of several: spoil it on all.
         loss = loss * torch.where(loss.detach().isfinite(), 1.0, math.nan)
         self.scaler.scale(loss).backward()
+
+    def _descend(self, optimizer: torch.optim.Optimizer, rate: float) -> Tensor:
+        """One optimizer step, left out where the gradient is not finite. Returns the gradient's norm, unclipped."""
+        parameters = optimizer.param_groups[0]["params"]
+        optimizer.param_groups[0]["lr"] = rate
         self.scaler.unscale_(optimizer)
         norm = torch.nn.utils.get_total_norm([p.grad for p in parameters if p.grad is not None])
         if self.clip:
@@ -142,14 +167,15 @@ class Players:
             # Fused optimizers leave a step out where this is 1: the way GradScaler tells them, without a scaler.
             optimizer.found_inf = (~norm.isfinite()).float()  # type: ignore[attr-defined]
             optimizer.step()
+        optimizer.zero_grad(set_to_none=True)
         return norm
 
     @torch.no_grad()
     def _average(self, decay: float) -> None:
         """EMA of weights and of BatchNorm's statistics; counters and spectral norm's vectors are copied."""
-        torch._foreach_lerp_([mine for mine, _ in self._averaged], [live for _, live in self._averaged], 1 - decay)
-        for mine, live in self._copied:
-            mine.copy_(live)
+        torch._foreach_lerp_(self._averaged, self._live, 1 - decay)
+        if self._copied:
+            torch._foreach_copy_(self._copied, self._counted)
 
     def _may_overflow(self, name: str) -> bool:
         """With a loss scaler, a gradient that overflows now and then is how the scale is found."""

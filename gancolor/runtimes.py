@@ -48,8 +48,6 @@ class TorchRuntime:
             self.network = load_generator(path, self.device)
         except (RuntimeError, AssertionError) as error:
             raise InputError(f"device {device}: this machine has none ({str(error).splitlines()[0]})") from None
-        if self.device.type == "cuda":
-            self.network = self.network.to(memory_format=torch.channels_last)
 
     def __call__(self, lightness: Array) -> Array:
         torch = self.torch

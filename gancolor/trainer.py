@@ -8,10 +8,9 @@ from torch import Tensor
 from gancolor import distributed
 from gancolor.assembly import assemble, check_options
 from gancolor.bins import bin_centres
-from gancolor.checkpoint import describe, export_generator, load_state, save_state
-from gancolor.color import AB_RANGE, rgb_to_lab, to_float
+from gancolor.checkpoint import Saver, describe, export_generator, load_state
+from gancolor.color import AB_RANGE
 from gancolor.config import TrainConfig
-from gancolor.data.augmentation import augment, make_augmentation
 from gancolor.dataset import Dataset
 from gancolor.errors import InputError, TrainingError
 from gancolor.files import write_json
@@ -19,8 +18,9 @@ from gancolor.guards import check_game
 from gancolor.hardware import choose_hardware
 from gancolor.interruption import Interruption
 from gancolor.meter import Meter
-from gancolor.objective import Batch, Terms
+from gancolor.objective import Terms
 from gancolor.options import to_dict
+from gancolor.preparation import Preparation
 from gancolor.progress import Progress, say
 from gancolor.protocols import PROTOCOLS
 from gancolor.report import save_prior
@@ -56,10 +56,11 @@ class Trainer:
         )
         if not self.timeline.total_steps:
             raise InputError("nothing to train: --epochs and --pretrain_epochs come to no step")
-        self.augmentation = make_augmentation(config.data.size, config.data.flip, config.data.crop_scale)
+        self.prepare = Preparation(config.data, self.hardware, config.compile)
         self.assembly = assemble(config, self.data, self.hardware)
         self.players = self.assembly.players
         self.validation = Validation(self.data.val, config.eval, config.lpips, self.hardware)
+        self.saver = Saver()
         self.done = self._resume()
 
     def _resume(self) -> int:
@@ -117,9 +118,12 @@ class Trainer:
             distributed.stop()
             return status
         finally:
-            if self.tracker:
-                self.tracker.close(status)
-            self.run.close()
+            try:
+                self.saver.close()
+            finally:
+                if self.tracker:
+                    self.tracker.close(status)
+                self.run.close()
 
     def _loop(self, interruption: Interruption) -> int | None:
         """Steps until the run is done, or a signal comes: returns it."""
@@ -141,7 +145,7 @@ class Trainer:
             if evaluates:
                 self._evaluate()
             if stops or evaluates or self.done % self.config.checkpoint_every == 0:
-                self._save()
+                self._save(wait=stops or self.done == total)
             if stops and self.done < total:
                 progress.close()
                 say(f"stopped at step {self.done} of {total}, and saved; the same command goes on from there")
@@ -152,9 +156,7 @@ class Trainer:
     def _step(self, step: int, pictures: Tensor, labels: Tensor) -> Terms:
         """One step, all of whose chance (augmentation, dropout) follows from the seed, the step and the rank."""
         torch.manual_seed(step_seed(self.config.seed, step, distributed.rank()))
-        lightness, chroma = rgb_to_lab(augment(self.augmentation, to_float(pictures)))
-        batch = Batch(self.hardware.place(lightness), self.hardware.place(chroma), labels)
-        return self.players.step(batch, self.timeline.stage(step), self._rates(step))
+        return self.players.step(self.prepare(pictures, labels), self.timeline.stage(step), self._rates(step))
 
     def _rates(self, step: int) -> dict[str, float]:
         return rates(self.config.optim, self.timeline, step, self.batches.effective_batch)
@@ -184,6 +186,7 @@ class Trainer:
         )
 
     def _last_good(self) -> str:
+        self.saver.close()
         saved = f"{self.run.last} (step {describe(self.run.last)['step']})" if self.run.last.is_file() else "none"
         return (
             f"and {MOST_BAD_STEPS} steps or more in a row; last good checkpoint: {saved}. "
@@ -232,17 +235,17 @@ class Trainer:
             "grey": {name: mean.mean for name, mean in self.validation.grey.items()},
         }
 
-    def _save(self) -> None:
+    def _save(self, wait: bool) -> None:
+        """Saves the run's state, in the background unless it is to be waited for."""
         if not distributed.is_main():
             return
+        about = {**self._about(), "validation": self.validation.state(), "scaler": self.players.scaler.state_dict()}
         try:
-            save_state(
-                self.run.last,
-                self.players.parts(),
-                {**self._about(), "validation": self.validation.state(), "scaler": self.players.scaler.state_dict()},
-            )
+            self.saver.save(self.run.last, self.players.parts(), about)
+            if wait:
+                self.saver.wait()
         except FloatingPointError as error:
-            raise TrainingError(f"{error} of step {self.done} is no number, {self._last_good()}") from None
+            raise TrainingError(f"{error} is no number, {self._last_good()}") from None
 
     def _finish(self) -> None:
         """Exports the finished generator and says how good it is."""

@@ -8,7 +8,7 @@ from gancolor import assembly
 from gancolor.assembly import assemble, check_options
 from gancolor.bins import rebalancing
 from gancolor.color import rgb_to_lab, to_float
-from gancolor.config import DataConfig, DiscriminatorConfig, GeneratorConfig, LossConfig, TrainConfig
+from gancolor.config import DataConfig, DiscriminatorConfig, GeneratorConfig, LossConfig, OptimConfig, TrainConfig
 from gancolor.data.prior import color_prior
 from gancolor.dataset import Dataset
 from gancolor.errors import InputError
@@ -168,7 +168,7 @@ def test_the_classifier_has_as_many_classes_as_the_photographs(configure, classe
 @pytest.mark.parametrize("arch", ["ltbc", "ugan", "resnet18_autoencoder"])
 def test_options_build_the_generator_again(configure, classes, arch):
     found = built(configure(arch, classes, loss={"scene": 0.1 if arch == "ltbc" else 0.0}))
-    again = build_generator(arch, **found.options)
+    again = HARDWARE.place_network(build_generator(arch, **found.options))
     again.load_state_dict(found.players.generator.state_dict())
     picture = torch.rand(2, 1, 16, 16)
     assert torch.equal(again.eval()(picture).chroma, found.players.generator.eval()(picture).chroma)
@@ -248,3 +248,28 @@ def test_a_generator_with_nothing_to_learn_is_refused(options, named):
 
 def test_the_game_alone_can_be_learned():
     check_options(TrainConfig(epochs=1.0, loss=LossConfig(l1=0.0)))
+
+
+def test_recomputing_what_is_compiled_is_refused():
+    with pytest.raises(InputError, match=r"--compile .* --generator.recompute"):
+        check_options(TrainConfig(compile=True, generator=GeneratorConfig(recompute=True)))
+
+
+@pytest.mark.parametrize(
+    ("side", "precision", "refused"), [(16, "bf16", True), (16, "fp32", False), (32, "bf16", False)]
+)
+def test_gradients_that_bf16_gets_wrong_are_refused(configure, side, precision, refused):
+    """Of a photograph scaled to 16 x 16, a single pixel reaches ltbc's last convolution of stride 2."""
+    config = configure("ltbc_no_classifier", generator={"global_size": side})
+    data = Dataset(config.data, config.seed, CPU)
+    if not refused:
+        assert assemble(config, data, Hardware(CPU, precision)).players.generator.training
+        return
+    with pytest.raises(InputError, match=r"a single pixel, .* give --precision fp32, or a larger"):
+        assemble(config, data, Hardware(CPU, precision))
+
+
+def test_a_batch_that_cannot_be_cut_is_refused():
+    with pytest.raises(InputError, match=r"--optim.accumulate 3: a batch of 16 .* give a divisor of --data.batch_size"):
+        check_options(TrainConfig(optim=OptimConfig(accumulate=3)))
+    check_options(TrainConfig(optim=OptimConfig(accumulate=8)))

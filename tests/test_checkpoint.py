@@ -8,6 +8,7 @@ import re
 import shutil
 import stat
 import struct
+import threading
 from collections import namedtuple
 
 import pytest
@@ -19,15 +20,18 @@ from torch import nn
 import gancolor
 from gancolor import checkpoint, header
 from gancolor.checkpoint import (
+    Saver,
     describe,
     export_generator,
     find_generator,
     load_generator,
     load_state,
     save_state,
+    state_tensors,
 )
 from gancolor.errors import InputError
 from gancolor.files import write_atomically, write_json
+from gancolor.hardware import Hardware
 from gancolor.models import GENERATORS, build_generator
 
 OPTIONS = {
@@ -41,8 +45,8 @@ def about(arch: str = "ugan", **options: object) -> dict:
 
 
 def make(arch: str = "ugan", **options: object) -> nn.Module:
-    """A generator in training, whose BatchNorm statistics are not those of the start."""
-    generator = build_generator(arch, **OPTIONS | options)
+    """A generator in training, laid out as there, whose BatchNorm statistics are not those of the start."""
+    generator = Hardware(torch.device("cpu"), "fp32").place_network(build_generator(arch, **OPTIONS | options))
     generator(torch.rand(2, 1, 64, 64))
     return generator
 
@@ -86,7 +90,7 @@ def exported(tmp_path):
 @pytest.fixture
 def saved(tmp_path):
     path = tmp_path / "last.safetensors"
-    save_state(path, make_parts(), about())
+    save_state(path, state_tensors(make_parts()), about())
     return path
 
 
@@ -127,7 +131,7 @@ def test_disk_that_would_be_full_is_noticed_before_writing(saved, monkeypatch):
     usage = namedtuple("usage", "total used free")(10**12, 10**12 - 10**5, 10**5)
     monkeypatch.setattr(shutil, "disk_usage", lambda _: usage)
     with pytest.raises(OSError, match="MB") as refusal:
-        save_state(saved, make_parts(), about())
+        save_state(saved, state_tensors(make_parts()), about())
     assert refusal.value.errno == errno.ENOSPC
     assert saved.read_bytes() == before
     assert [path.name for path in saved.parent.iterdir()] == [saved.name]
@@ -265,7 +269,7 @@ def test_state_says_what_it_is(saved):
 
 def test_last_state_gives_the_averaged_generator(tmp_path):
     parts = make_parts()
-    save_state(tmp_path / "last.safetensors", parts, about())
+    save_state(tmp_path / "last.safetensors", state_tensors(parts), about())
     loaded = load_generator(tmp_path / "last.safetensors")
     assert_same_state(loaded, parts["ema"])
     with pytest.raises(AssertionError):
@@ -277,7 +281,7 @@ def test_last_state_gives_the_averaged_generator(tmp_path):
 
 def test_restored_optimizers_make_exactly_the_next_step(tmp_path):
     parts, others = make_parts(), make_parts()
-    save_state(tmp_path / "last.safetensors", parts, about())
+    save_state(tmp_path / "last.safetensors", state_tensors(parts), about())
     step(others, 99)  # elsewhere
     said = load_state(tmp_path / "last.safetensors", others)
     assert said["step"] == 7
@@ -302,7 +306,7 @@ def test_optimizer_state_keeps_the_memory_layout_of_its_parameter(tmp_path):
     network(torch.rand(1, 4, 5, 5)).sum().backward()
     optimizer.step()
     before = {k: v.clone() for k, v in optimizer.state[network.weight].items()}
-    save_state(tmp_path / "s.safetensors", {"net": network, "optim": optimizer}, {})
+    save_state(tmp_path / "s.safetensors", state_tensors({"net": network, "optim": optimizer}), {"step": 1})
     load_state(tmp_path / "s.safetensors", {"net": network, "optim": optimizer})
     after = optimizer.state[network.weight]
     assert after["exp_avg"].stride() == network.weight.stride()
@@ -319,8 +323,70 @@ def test_state_that_is_no_number_is_not_saved(saved, part, bad):
     else:
         next(parts[part].parameters()).data.view(-1)[0] = bad
     with pytest.raises(FloatingPointError, match=f"^{part}\\."):
-        save_state(saved, parts, about())
+        save_state(saved, state_tensors(parts), about())
     assert saved.read_bytes() == before
+
+
+# In the background ------------------------------------------------------------------------------------------------
+
+
+@pytest.fixture
+def slow_disk(monkeypatch):
+    """Nothing gets written before it is let go."""
+    go = threading.Event()
+    write = checkpoint.write_atomically
+    monkeypatch.setattr(checkpoint, "write_atomically", lambda *args: (go.wait(20), write(*args)))
+    return go
+
+
+def test_saver_writes_what_was_when_it_was_asked(tmp_path, slow_disk):
+    """Training goes on before the file is there, and changes nothing of it."""
+    path, parts, saver = tmp_path / "last.safetensors", make_parts(), Saver()
+    expected = {name: tensor.clone() for name, tensor in state_tensors(parts).items()}
+    saver.save(path, parts, about())
+    assert not path.exists()
+    with torch.no_grad():
+        for tensor in state_tensors(parts).values():
+            tensor.add_(1)
+    slow_disk.set()
+    saver.wait()
+    assert {name: tensor.tolist() for name, tensor in load_file(path).items()} == {
+        name: tensor.tolist() for name, tensor in expected.items()
+    }
+
+
+def test_saver_says_what_went_wrong_once(tmp_path):
+    parts, saver = make_parts(), Saver()
+    next(parts["generator"].parameters()).data.view(-1)[0] = float("nan")
+    saver.save(tmp_path / "last.safetensors", parts, about())
+    with pytest.raises(FloatingPointError, match=r"^generator.* of step"):
+        saver.wait()
+    saver.wait()
+    saver.close()
+    assert not list(tmp_path.iterdir())
+
+
+def test_saver_writes_the_new_state_though_the_old_one_failed(tmp_path, monkeypatch):
+    path, parts, saver = tmp_path / "last.safetensors", make_parts(), Saver()
+    with monkeypatch.context() as full:
+        full.setattr(checkpoint.shutil, "disk_usage", lambda _: namedtuple("usage", "free")(0))
+        saver.save(path, parts, about())
+        with pytest.raises(OSError, match="takes"):
+            saver.wait()
+        saver.save(path, parts, about())
+        saver._writer.submit(lambda: None).result()  # it has failed by now, and has not been asked
+    with pytest.raises(OSError, match="takes"):
+        saver.save(path, parts, about())
+    saver.close()
+    assert describe(path)["kind"] == "state"
+
+
+def test_saver_closes_when_all_is_written(tmp_path, slow_disk):
+    path, saver = tmp_path / "last.safetensors", Saver()
+    saver.save(path, make_parts(), about())
+    threading.Timer(0.2, slow_disk.set).start()
+    saver.close()
+    assert describe(path)["kind"] == "state"
 
 
 # Refusals ---------------------------------------------------------------------------------------------------------
@@ -457,7 +523,7 @@ def small(tmp_path_factory):
     parts["generator"](torch.rand(1, 1, 16, 16)).chroma.sum().backward()
     parts["optim_g"].step()
     export_generator(folder / "generator.safetensors", parts["ema"], about(**options))
-    save_state(folder / "last.safetensors", parts, about(**options))
+    save_state(folder / "last.safetensors", state_tensors(parts), about(**options))
     return folder, parts
 
 

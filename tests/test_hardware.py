@@ -29,12 +29,13 @@ def switches(monkeypatch):
 def machine(monkeypatch):
     """A machine that has these devices, whatever this one has."""
 
-    def has(cuda=False, mps=False, bf16=True):
+    def has(cuda=False, mps=False, bf16=True, amx=False):
         monkeypatch.setattr(torch.cuda, "is_available", lambda: cuda)
         monkeypatch.setattr(torch.cuda, "device_count", lambda: 4 * cuda)
         monkeypatch.setattr(torch.cuda, "set_device", lambda _: None)
         monkeypatch.setattr(torch.backends.mps, "is_available", lambda: mps)
         monkeypatch.setattr(torch.cuda, "is_bf16_supported", lambda *_: bf16)
+        monkeypatch.setattr(torch.cpu, "_is_amx_tile_supported", lambda: amx)
 
     monkeypatch.delenv("LOCAL_RANK", raising=False)
     return has
@@ -44,6 +45,7 @@ def machine(monkeypatch):
     ("has", "device", "precision"),
     [
         ({}, "cpu", "fp32"),
+        ({"amx": True}, "cpu", "bf16"),
         ({"mps": True}, "mps", "fp32"),
         ({"cuda": True}, "cuda:0", "bf16"),
         ({"cuda": True, "mps": True}, "cuda:0", "bf16"),
@@ -121,10 +123,11 @@ def test_autocast_of_fp32_turns_an_outer_one_off():
         assert (torch.ones(2, 2) @ torch.ones(2, 2)).dtype == torch.float32
 
 
-def test_memory_format_is_the_devices():
-    assert Hardware(CPU, "fp32").memory_format is torch.contiguous_format
-    assert Hardware(torch.device("cuda:0"), "bf16").memory_format is torch.channels_last
-    assert Hardware(CPU, "fp32").place(torch.rand(2, 3, 4, 5)).is_contiguous()
+def test_pictures_and_networks_are_channels_last():
+    hardware = Hardware(CPU, "fp32")
+    assert hardware.place(torch.rand(2, 3, 4, 5)).is_contiguous(memory_format=torch.channels_last)
+    network = hardware.place_network(torch.nn.Conv2d(2, 3, 4))
+    assert network.weight.is_contiguous(memory_format=torch.channels_last)
 
 
 @pytest.mark.skipif(not Path("/proc/self/status").is_file(), reason="Linux says it there")

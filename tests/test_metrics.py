@@ -240,6 +240,16 @@ def test_metrics_are_float32_inside_autocast(scenes, metric):
     assert inside.dtype == torch.float32 and torch.equal(inside, metric(*pictures))
 
 
+@pytest.mark.parametrize("spread", [0, 1, 20, 255])
+def test_colorfulness_of_bytes_is_colorfulness(spread):
+    for seed in range(5):
+        chance = torch.Generator().manual_seed(seed)
+        tint = torch.randint(0, 256 - spread, (3, 1, 1), generator=chance)
+        picture = (tint + torch.randint(0, spread + 1, (3, 33, 47), generator=chance)).byte()
+        expected = float(metrics.colorfulness(to_float(picture)))
+        assert metrics.colorfulness_of_bytes(picture) == pytest.approx(expected, abs=2e-3)
+
+
 # LPIPS -----------------------------------------------------------------------------------------------------------
 
 

@@ -48,14 +48,17 @@ def make_generator(arch: str = "attention_ugan", **options: object) -> nn.Module
 
 def make_players(
     loss: LossConfig | None = None, optim: OptimConfig | None = None, precision: str = "fp32", norm: str = "batch",
-    arch: str = "attention_ugan", rarity: Tensor | None = None, generator: dict | None = None, **discriminator: object,
+    arch: str = "attention_ugan", rarity: Tensor | None = None, generator: dict | None = None,
+    compiled: bool = False, **discriminator: object,
 ) -> Players:  # fmt: skip
     """The same every time."""
     torch.manual_seed(0)
     network = make_generator(arch, norm=norm, **(generator or {}))
     opponent = build_discriminator(SIZE, **{"layers": 1, "width": 4, "norm": norm, **discriminator})
     objective = Objective(loss or LossConfig(l1=10.0), some_rarity() if rarity is None else rarity, difference)
-    return Players(network, opponent, objective, optim or OptimConfig(), Hardware(torch.device("cpu"), precision))
+    return Players(
+        network, opponent, objective, optim or OptimConfig(), Hardware(torch.device("cpu"), precision), compiled
+    )
 
 
 def state_of(players: Players) -> dict[str, Tensor]:
@@ -84,3 +87,15 @@ def weights(network: nn.Module) -> list[Tensor]:
 
 def all_equal(one, other) -> bool:
     return all(torch.equal(a, b) for a, b in zip(one, other, strict=True))
+
+
+def catch_gradients(players: Players) -> dict[str, list[Tensor]]:
+    """What each optimizer is given from now on, by network: the trainable parameters' gradients, which a step frees."""
+    caught: dict[str, list[Tensor]] = {}
+    for name, optimizer in (("generator", players.optim_g), ("discriminator", players.optim_d)):
+
+        def catch(optimizer, _args, _kwargs, name=name):
+            caught[name] = [p.grad.clone() for p in optimizer.param_groups[0]["params"] if p.grad is not None]
+
+        optimizer.register_step_pre_hook(catch)
+    return caught

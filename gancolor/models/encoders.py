@@ -10,6 +10,7 @@ from torch import Tensor, nn
 from gancolor.config import Norm
 from gancolor.errors import InputError
 from gancolor.models.layers import init_relu, init_weights, norm_layer
+from gancolor.recomputation import Run, call
 from gancolor.weights import StateDict, load_file, load_published
 
 
@@ -33,12 +34,12 @@ class PlainEncoder(nn.Module):
             before = channels
         init_weights(self)
 
-    def forward(self, lightness: Tensor) -> list[Tensor]:
+    def forward(self, lightness: Tensor, run: Run = call) -> list[Tensor]:
         """(B, 1, H, W) in [-1, 1] to `len(channels)` maps, the k-th (B, channels[k], H / 2^(k+1), W / 2^(k+1))."""
-        pyramid = [self.levels[0](lightness)]
-        for level in self.levels[1:]:
-            pyramid.append(level(pyramid[-1]))
-        return pyramid
+        pyramid = [lightness]
+        for level in self.levels:
+            pyramid.append(run(level, pyramid[-1]))
+        return pyramid[1:]
 
 
 # torchvision's name -> the widths of its five levels
@@ -100,12 +101,12 @@ class ResNetEncoder(Backbone):
         if frozen:
             self.freeze()
 
-    def forward(self, lightness: Tensor) -> list[Tensor]:
+    def forward(self, lightness: Tensor, run: Run = call) -> list[Tensor]:
         """(B, 1, H, W) in [-1, 1] to five maps, the k-th (B, channels[k], H / 2^(k+1), W / 2^(k+1))."""
-        pyramid = [self.stem(self.normalize(lightness))]
+        pyramid = [run(self.stem, self.normalize(lightness))]
         features = self.pool(pyramid[0])
         for stage in self.stages:
-            features = stage(features)
+            features = run(stage, features)
             pyramid.append(features)
         return pyramid
 

@@ -1,6 +1,7 @@
 """What encoders, decoders and discriminators are made of."""
 
 import warnings
+from typing import Any
 
 import torch
 import torch.nn.functional as F
@@ -34,6 +35,32 @@ def upsample_layer(upsampling: Upsampling, channels_in: int, channels_out: int, 
         warnings.simplefilter("ignore")  # of fastai's own imports
         from fastai.layers import PixelShuffle_ICNR
     return PixelShuffle_ICNR(channels_in, channels_out, norm_type=None, act_cls=None)
+
+
+class _Join(torch.autograd.Function):
+    @staticmethod
+    def forward(ctx: Any, *maps: Tensor) -> Tensor:
+        ctx.widths = [part.shape[1] for part in maps]
+        return torch.cat(maps, dim=1)
+
+    @staticmethod
+    def backward(ctx: Any, gradient: Tensor) -> tuple[Tensor | None, ...]:
+        layout = torch.channels_last if is_channels_last(gradient) else torch.contiguous_format
+        parts = zip(gradient.split(ctx.widths, dim=1), ctx.needs_input_grad, strict=True)
+        return tuple(part.contiguous(memory_format=layout) if needed else None for part, needed in parts)
+
+
+def is_channels_last(picture: Tensor) -> bool:
+    return picture.is_contiguous(memory_format=torch.channels_last) and not picture.is_contiguous()
+
+
+def join(*maps: Tensor) -> Tensor:
+    """Feature maps (B, C_i, H, W) one behind the other, (B, sum of C_i, H, W).
+
+    As torch.cat, but for the gradients, which are laid out in memory as the maps are: torch.cat's are slices with gaps,
+    and with those a CPU's BatchNorm takes ten times as long.
+    """
+    return _Join.apply(*maps) if torch.is_grad_enabled() else torch.cat(maps, dim=1)
 
 
 def pad_to_multiple(picture: Tensor, stride: int) -> Tensor:

@@ -14,11 +14,13 @@ from gancolor.models.layers import (
     AttentionGate,
     SelfAttention,
     init_weights,
+    join,
     norm_layer,
     pad_to_multiple,
     upsample_layer,
 )
 from gancolor.models.output import Prediction
+from gancolor.recomputation import call, recomputed
 
 MOST_LEVELS = 8  # of pix2pix at 256 x 256
 DROPOUT_BLOCKS = (1, 2, 3)  # next to the innermost, 0, as in the released PyTorch code; the paper's are 0 to 2
@@ -61,7 +63,7 @@ class DecoderBlock(nn.Module):
 
     def forward(self, features: Tensor, skip: Tensor) -> Tensor:
         gated = skip if self.gate is None else self.gate(skip, features)
-        return self.refine(torch.cat([self.up(features), gated], dim=1))
+        return self.refine(join(self.up(features), gated))
 
 
 class UNet(nn.Module):
@@ -79,6 +81,7 @@ class UNet(nn.Module):
         self_attention: one self-attention layer (Zhang 2019), in the decoder block at an eighth of the size; needs a
             ResNet's five levels.
         spectral_norm: spectral normalisation of the decoder's convolutions (Miyato 2018).
+        recompute: in training, keep the blocks' inputs alone for the backward pass, and compute the rest again.
     """
 
     def __init__(
@@ -91,9 +94,10 @@ class UNet(nn.Module):
         convs: int = 0,
         self_attention: bool = False,
         spectral_norm: bool = False,
+        recompute: bool = False,
     ) -> None:
         super().__init__()
-        self.encoder = encoder
+        self.encoder, self.recompute = encoder, recompute
         self.stride = 2 ** len(encoder.channels)
         skips = encoder.channels[-2::-1]  # the innermost is where the decoder starts
         self.blocks = nn.ModuleList()
@@ -126,16 +130,17 @@ class UNet(nn.Module):
     def forward(self, lightness: Tensor) -> Prediction:
         height, width = lightness.shape[-2:]
         lightness = pad_to_multiple(lightness, self.stride)
-        *skips, features = self.encoder(lightness)
+        run = recomputed if self.recompute and self.training else call
+        *skips, features = self.encoder(lightness, run)
         for block, skip in zip(self.blocks, reversed(skips), strict=True):
-            features = block(features, skip)
-        features = self.head(features, lightness) if isinstance(self.head, DecoderBlock) else self.head(features)
+            features = run(block, features, skip)
+        features = run(self.head, features, *([lightness] if isinstance(self.head, DecoderBlock) else []))
         return Prediction(torch.tanh(self.to_chroma(features))[..., :height, :width])
 
 
 def plain_unet(
     attention: bool, width: int = 64, depth: int | None = None, dropout: float = 0.5, norm: Norm = "batch",
-    upsampling: Upsampling = "transposed", decoder_convs: int = 0, size: int = 256,
+    upsampling: Upsampling = "transposed", decoder_convs: int = 0, recompute: bool = False, size: int = 256,
 ) -> UNet:  # fmt: skip
     """The U-Net with pix2pix's encoder. `depth` None: as many levels as bring `size` down to 1 x 1, at most 8.
 
@@ -148,21 +153,24 @@ def plain_unet(
         raise InputError(
             f"--generator.depth {depth}: {size} pixels take 2 to {most} levels; give another, or --data.size"
         )
-    return UNet(PlainEncoder(width, depth, norm), attention, upsampling, norm, dropout, decoder_convs)
+    encoder = PlainEncoder(width, depth, norm)
+    return UNet(encoder, attention, upsampling, norm, dropout, decoder_convs, recompute=recompute)
 
 
 def pretrained_unet(
     attention: bool, backbone: str = "resnet18", backbone_weights: str = "imagenet", freeze_backbone: bool = False,
     dropout: float = 0.5, norm: Norm = "batch", upsampling: Upsampling = "transposed", decoder_convs: int = 0,
+    recompute: bool = False,
 ) -> UNet:  # fmt: skip
     """The U-Net with a pretrained ResNet for encoder."""
     encoder = ResNetEncoder(backbone, backbone_weights, freeze_backbone)
-    return UNet(encoder, attention, upsampling, norm, dropout, decoder_convs)
+    return UNet(encoder, attention, upsampling, norm, dropout, decoder_convs, recompute=recompute)
 
 
 def deoldify(
     backbone: str = "resnet34", backbone_weights: str = "imagenet", freeze_backbone: bool = False,
     dropout: float = 0.0, norm: Norm = "batch", upsampling: Upsampling = "pixel_shuffle", decoder_convs: int = 2,
+    recompute: bool = False,
 ) -> UNet:  # fmt: skip
     """DeOldify's U-Net (Antic 2018, released code): a ResNet for encoder, spectral norm with BatchNorm and a
     self-attention layer in the decoder. Its "artistic" model has ResNet-34, "stable" ResNet-101.
@@ -170,7 +178,10 @@ def deoldify(
     The decoder's widths are this class's, not fastai's DynamicUnet times 1.5 or 2.
     """
     encoder = ResNetEncoder(backbone, backbone_weights, freeze_backbone)
-    return UNet(encoder, False, upsampling, norm, dropout, decoder_convs, self_attention=True, spectral_norm=True)
+    return UNet(
+        encoder, False, upsampling, norm, dropout, decoder_convs, self_attention=True, spectral_norm=True,
+        recompute=recompute,
+    )  # fmt: skip
 
 
 # pix2pix's U-Net (Isola 2017), and with attention gates on its skips (Oktay 2018); the same two on a pretrained ResNet.

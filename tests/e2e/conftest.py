@@ -126,10 +126,11 @@ class Commands:
 
     root = ROOT
 
-    # The smallest training that has everything: two stages, augmentation, dropout, a moving average.
+    # The smallest training that has everything: two stages, augmentation, dropout, a moving average. In float32, which
+    # it would be on some machines only.
     TINY = shlex.split(
         "--data.size 16 --data.batch_size 2 --generator.width 4 --discriminator.width 4 --discriminator.layers 1 "
-        "--data.demo_photos 50 --tracking.log_every 1"
+        "--data.demo_photos 50 --tracking.log_every 1 --precision fp32"
     )
 
     def __init__(self, home: Path) -> None:

@@ -61,6 +61,19 @@ def test_two_ranks_train_as_one_with_the_joint_batch(joint, read):
             assert mine[name] == pytest.approx(theirs[name], rel=1e-3), (mine["step"], name)
 
 
+def test_two_ranks_in_parts_train_as_one(commands, torchrun, joint, read, tmp_path):
+    """Gradients add up over the parts before the ranks average them."""
+    one, _, _, _ = joint
+    parts = torchrun(
+        *commands.TINY, *SAME, "--data.batch_size", 4, "--optim.accumulate", 2, "--out", tmp_path / "parts"
+    )
+    status, _, err = ended(parts)
+    assert status == 0, err
+    first, second = (load_file(run / "last.safetensors") for run in (one, tmp_path / "parts"))
+    for name in first:
+        torch.testing.assert_close(first[name], second[name], rtol=1e-3, atol=2e-5, msg=name)
+
+
 def test_two_ranks_say_and_write_everything_once(joint, read):
     one, two, out_one, out_two = joint
     assert out_two.count("run folder") == out_two.count("generator  ") == 1

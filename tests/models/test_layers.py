@@ -8,6 +8,7 @@ from gancolor.models.layers import (
     AttentionGate,
     SelfAttention,
     init_weights,
+    join,
     norm_layer,
     pad_to_multiple,
     upsample_layer,
@@ -238,3 +239,28 @@ def test_every_parameter_of_self_attention_learns_once_gamma_is_not_0():
     nn.init.constant_(layer.gamma, 0.5)
     layer(features).square().sum().backward()
     assert all(parameter.grad.any() for parameter in layer.parameters()) and features.grad.any()
+
+
+# Joining ----------------------------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("memory_format", [torch.contiguous_format, torch.channels_last])
+def test_joins_as_cat_does_with_gradients_laid_out_as_the_maps(memory_format):
+    parts = [torch.randn(2, channels, 5, 7).to(memory_format=memory_format).requires_grad_() for channels in (3, 4)]
+    seen = []
+    for part in parts:
+        part.register_hook(lambda gradient: seen.append(gradient.is_contiguous(memory_format=memory_format)))
+    weights = torch.randn(2, 7, 5, 7).to(memory_format=memory_format)
+    assert torch.equal(join(*parts), torch.cat(parts, dim=1))
+    mine = torch.autograd.grad((join(*parts) * weights).sum(), parts)
+    theirs = torch.autograd.grad((torch.cat(parts, dim=1) * weights).sum(), parts)
+    assert all(torch.equal(a, b) for a, b in zip(mine, theirs, strict=True))
+    seen.clear()
+    (join(*parts) * weights).sum().backward()
+    assert seen == [True, True]
+
+
+def test_join_copies_no_gradient_that_nobody_wants():
+    wanted, other = torch.randn(2, 3, 5, 7, requires_grad=True), torch.randn(2, 1, 5, 7)
+    join(wanted, other).sum().backward()
+    assert torch.equal(wanted.grad, torch.ones_like(wanted)) and other.grad is None

@@ -1,0 +1,65 @@
+"""torch.compile: the same networks, compiled once a way of use, however long the run."""
+
+import pytest
+import torch
+from torch._dynamo.utils import counters
+from toys import RATES, make_batch, make_players
+
+from gancolor.config import DataConfig, OptimConfig
+from gancolor.hardware import Hardware
+from gancolor.preparation import Preparation
+from gancolor.scoring import colorize
+
+ROUND = ("pretrain", "critic", "adversarial")
+
+
+@pytest.fixture
+def quick(monkeypatch):
+    """Traced as for inductor, which takes minutes, but run as it is."""
+    real = torch.compile
+    monkeypatch.setattr(torch, "compile", lambda *args, **options: real(*args, backend="eager", **options))
+    torch.compiler.reset()
+    counters.clear()
+    yield
+    torch.compiler.reset()
+
+
+def compiled_players(parts=1):
+    return make_players(optim=OptimConfig(accumulate=parts), compiled=True, generator={"dropout": 0.3})
+
+
+@pytest.mark.parametrize("parts", [1, 2])
+def test_nothing_is_compiled_again(quick, parts):
+    """Not when stages change, after evaluations, or after batches of other sizes than the training's."""
+    players, pictures = compiled_players(parts), torch.randint(0, 256, (3, 3, 32, 32), dtype=torch.uint8)
+    for stage in ROUND:
+        players.step(make_batch(), stage, RATES)
+    first = counters["stats"]["unique_graphs"]
+    assert first >= 2
+    for stage in (*ROUND, *ROUND):
+        players.step(make_batch(seed=3), stage, RATES)
+        colorize(players.ema, pictures)
+    assert counters["stats"]["unique_graphs"] == first
+    assert not counters["graph_break"]
+
+
+def test_compiled_players_learn_the_same(quick):
+    ends = []
+    for players in (compiled_players(), make_players(generator={"dropout": 0.3})):
+        for step, stage in enumerate(ROUND):
+            torch.manual_seed(step)
+            terms = players.step(make_batch(), stage, RATES)
+        ends.append({name: value.item() for name, value in terms.items()})
+    assert ends[0] == pytest.approx(ends[1], rel=1e-4)
+
+
+def test_compiled_preparation_is_the_same(quick):
+    pictures, labels = torch.randint(0, 256, (4, 3, 32, 32), dtype=torch.uint8), torch.arange(4)
+    batches = []
+    for compiled in (True, False):
+        torch.manual_seed(0)
+        batches.append(
+            Preparation(DataConfig(size=32), Hardware(torch.device("cpu"), "fp32"), compiled)(pictures, labels)
+        )
+    assert counters["stats"]["unique_graphs"] == 1
+    assert all(torch.allclose(a, b, atol=1e-6) for a, b in zip(*batches, strict=True))
