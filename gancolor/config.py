@@ -38,7 +38,8 @@ class DataConfig:
     """Photographs
 
     Args:
-        source: demo (scenes drawn by code), a folder of photographs, or a public data set (imagenette, pets, ...)
+        source: demo (scenes drawn by code), a folder of photographs, shards (tar files: a folder of
+            them, DIR/train-{000..127}.tar, s3://...; docs/large_data.md), or a public data set (imagenette, pets, ...)
         size: side of the square that photographs are resized and cropped to [pixels]
         batch_size: photographs a step and process
         limit: train on this many photographs, the first of a seeded shuffle; null: all
@@ -49,6 +50,7 @@ class DataConfig:
         crop_scale: random resized crop: the least share of the area that is kept; 1: no crop
         demo_photos: number of training scenes of the demo; validation has a tenth of it
         cache: folder of the decoded photographs; null: $XDG_CACHE_HOME/gancolor or ~/.cache/gancolor
+        decode: once: into the cache; always: in every epoch, for photographs that fit no disk decoded
         on_device: keep the decoded photographs in the accelerator's memory; auto: on CUDA, if they
             take under a quarter of what is free
     """
@@ -64,6 +66,7 @@ class DataConfig:
     crop_scale: Share = 1.0  # type: ignore[valid-type]
     demo_photos: PositiveInt = 2000
     cache: str | None = None
+    decode: Literal["once", "always"] = "once"
     on_device: Literal["auto", "always", "never"] = "auto"
 
 

@@ -1,12 +1,14 @@
 """A run's photographs: what it trains on, what it validates on, and in which order."""
 
-import hashlib
+from functools import partial
 from typing import Any
 
 import torch
 
 from gancolor.config import DataConfig
-from gancolor.data.photographs import Batches, load_source
+from gancolor.data.batches import Batches
+from gancolor.data.photographs import load_source
+from gancolor.data.shards import open_shards
 from gancolor.data.sources import find_source
 from gancolor.errors import InputError
 
@@ -16,8 +18,8 @@ class Dataset:
 
     Attributes:
         train: all that could be decoded; `batches.kept` are those that are trained on.
-        digest: changes when any photograph does, and is the same for copies of a folder; names_digest: of their names
-            and order.
+        digest: changes when any photograph does, and is the same for copies of a folder; names_digest: changes with
+            their order, too.
 
     Raises:
         InputError: no photographs, none that can be decoded, or fewer than a batch.
@@ -25,10 +27,13 @@ class Dataset:
 
     def __init__(self, config: DataConfig, seed: int, device: torch.device) -> None:
         self.config = config
+        if (config.decode, config.on_device) == ("always", "always"):
+            raise InputError("--data.decode always keeps no photographs that --data.on_device always could hold")
+        opened = partial(open_shards, size=config.size, cache=config.cache, decode=config.decode)
         self.source = find_source(
-            config.source, seed, config.val_fraction, config.limit, config.val_limit, config.demo_photos
+            config.source, seed, config.val_fraction, config.limit, config.val_limit, config.demo_photos, opened
         )
-        train, self.val = load_source(self.source, config.size, config.cache)
+        train, self.val = load_source(self.source, config.size, config.cache, config.decode)
         for part, photographs in (("training", train), ("validation", self.val)):
             if not len(photographs):
                 name, reason = next(iter(photographs.skipped.items()))
@@ -37,16 +42,25 @@ class Dataset:
                 )
         self.train = train.to(device, config.on_device)
         self.digest = f"{self.train.contents_digest} {self.val.contents_digest}"
-        self.names_digest = hashlib.sha256("\n".join([*self.train.names, *self.val.names]).encode()).hexdigest()
+        self.names_digest = (self.train.order_digest + self.val.order_digest).hex()
         kept = self.train.colourful(config.min_colorfulness)
         self.batches = Batches(self.train, kept, config.batch_size, seed)
         if not self.batches.steps_per_epoch:
-            left_out = len(self.train) - len(kept)
-            grey = f", {left_out} more left out as grey" if left_out else ""
-            raise InputError(
-                f"the batch ({self.batches.effective_batch}) is larger than the training set ({len(kept)} "
-                f"photographs{grey}); lower --data.batch_size{' or --data.min_colorfulness' if left_out else ''}"
+            raise InputError(self._too_few())
+
+    def _too_few(self) -> str:
+        kept, left_out = len(self.batches.kept), len(self.train) - len(self.batches.kept)
+        grey = f", {left_out} more left out as grey" if left_out else ""
+        advice = f"lower --data.batch_size{' or --data.min_colorfulness' if left_out else ''}"
+        if self.batches.store:
+            return (
+                f"the batch ({self.batches.batch_size}) is larger than what is in the shards of a process ({kept} "
+                f"photographs in {len(self.batches.store.names)} shards{grey}); {advice}, or start fewer processes"
             )
+        return (
+            f"the batch ({self.batches.effective_batch}) is larger than the training set ({kept} photographs{grey}); "
+            f"{advice}"
+        )
 
     @property
     def left_out(self) -> int:
@@ -66,20 +80,22 @@ class Dataset:
         }
 
     def listing(self) -> dict[str, Any]:
-        """How many, which were left out and why, and the split where it was made by us (photographs.json)."""
-        grey = set(range(len(self.train))) - set(self.batches.kept.tolist())
+        """How many, which were left out and why, and which validate where we chose them: training has all others
+        (photographs.json)."""
+        grey = torch.ones(len(self.train), dtype=torch.bool)
+        grey[self.batches.kept] = False
         listing: dict[str, Any] = {
             "source": self.source.name,
             "classes": self.source.classes,
             "train": {
                 "used": len(self.batches.kept),
-                "left_out_as_grey": [self.train.names[index] for index in sorted(grey)],
+                "left_out_as_grey": list(self.train.names.select(grey.nonzero().flatten().numpy())),
                 "left_out_as_undecodable": self.train.skipped,
             },
             "val": {"used": len(self.val), "left_out_as_undecodable": self.val.skipped},
         }
         if self.source.held_out:
-            listing["split"] = {"train": self.train.names, "val": self.val.names}
+            listing["split"] = {"val": list(self.val.names)}
         return listing
 
     def __str__(self) -> str:

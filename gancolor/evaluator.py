@@ -1,7 +1,8 @@
 """evaluate.py: checkpoints and other tools' pictures, scored on the same photographs, beside grey and the truth."""
 
 import csv
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -10,8 +11,10 @@ from torch import Tensor
 
 from gancolor.checkpoint import describe, find_generator, load_generator
 from gancolor.config import EvaluateConfig, FidConfig, LpipsConfig
-from gancolor.data.photographs import Photographs, load_photographs, load_undivided
-from gancolor.data.sources import Item, Source, find_source, shuffled
+from gancolor.data.catalogue import Item, Selection, Source, shuffled
+from gancolor.data.photographs import Photographs, load_part, load_photographs
+from gancolor.data.shards import open_shards
+from gancolor.data.sources import find_source
 from gancolor.errors import InputError
 from gancolor.fidelity import FID_LEAST, Inception, fid, kid
 from gancolor.files import check_writable, write_atomically
@@ -69,7 +72,7 @@ class Evaluator:
             raise InputError("--data.size: which? Without a checkpoint there is no training size to take it from")
         return wanted or self.abouts[0]["data"]["size"]
 
-    def _choose_photographs(self) -> tuple[Source, list[Item]]:
+    def _choose_photographs(self) -> tuple[Source, Sequence[Item]]:
         """The validation photographs of the source; all of them where it has no folder of those and nothing was trained
         on it."""
         name = self.config.data.source or (self.abouts[0]["data"]["source"] if self.abouts else None)
@@ -81,7 +84,8 @@ class Evaluator:
         splits = {(config["seed"], config["data"]["val_fraction"]) for config in seen}
         seed, val_fraction = min(splits, default=(0, 0.5))
         demo_photos = max((config["data"]["demo_photos"] for config in seen), default=2000)
-        source = find_source(name, seed, val_fraction, demo_photos=demo_photos)
+        opened = partial(open_shards, size=self.size, cache=self.config.data.cache, fit=self.protocol.fit)
+        source = find_source(name, seed, val_fraction, demo_photos=demo_photos, opened=opened, val_only=True)
         if source.held_out and len(splits) > 1:
             raise InputError(
                 f"the checkpoints held different photographs of {name} out of training (other --seed or "
@@ -89,7 +93,8 @@ class Evaluator:
             )
         items, self.which = source.val, "validation photographs"
         if source.held_out and not splits:
-            items, self.which = [*source.val, *source.train], "photographs, all,"
+            assert isinstance(source.val, Selection) and isinstance(source.train, Selection)
+            items, self.which = source.val.followed_by(source.train), "photographs, all,"
         items = self.protocol.choose(items)
         if self.config.data.val_limit is not None:
             items = shuffled(items, seed)[: self.config.data.val_limit]
@@ -100,20 +105,19 @@ class Evaluator:
                 f"note: a checkpoint was trained on a part of {elsewhere[0]}; if these are the same photographs in "
                 "another place, it has seen most of them"
             )
-        return source, list(items)
+        return source, items
 
-    def _load(self, items: list[Item]) -> Photographs:
+    def _load(self, items: Sequence[Item]) -> Photographs:
         cache, fit = self.config.data.cache, self.protocol.fit
         if self.source.held_out:
-            whole = load_undivided(self.source, self.size, cache, fit)
-            photographs = whole.subset([item.name for item in items])
+            photographs = load_part(self.source, items, self.size, cache, fit)
         else:
             photographs = load_photographs(items, self.size, cache, "photographs", fit)
         if not len(photographs):
             raise InputError(f"--data.source {self.source.name}: none of its photographs can be decoded")
         return photographs
 
-    def _load_predictions(self, items: list[Item]) -> dict[str, Photographs]:
+    def _load_predictions(self, items: Sequence[Item]) -> dict[str, Photographs]:
         """Other tools' pictures, of the photographs that all of them have; the others are left out for all systems."""
         known = set(self.photographs.names)
         self.lacking: dict[str, str] = {}

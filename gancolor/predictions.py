@@ -7,8 +7,9 @@ from pathlib import Path, PurePosixPath
 
 from torch import Tensor
 
+from gancolor.data.catalogue import Item, PhotoFile
 from gancolor.data.decode import Fit, UndecodableError, upright_size
-from gancolor.data.sources import Item, PhotoFile, list_photographs
+from gancolor.data.folders import list_photographs
 from gancolor.errors import InputError
 
 NAMELESS = "no picture of its name"

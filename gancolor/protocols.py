@@ -4,9 +4,11 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any, Literal
 
+import numpy as np
+
 from gancolor.config import ProtocolName
+from gancolor.data.catalogue import Item, names_of, select, shuffled
 from gancolor.data.decode import Fit
-from gancolor.data.sources import Item, shuffled
 
 ROUNDING = "predicted colours clipped to sRGB and rounded to 8 bits, the truth as decoded"
 
@@ -27,13 +29,15 @@ class Protocol:
     limit: int | None = None
     order: Literal["names", "shuffle"] = "names"
 
-    def choose(self, items: Sequence[Item]) -> list[Item]:
+    def choose(self, items: Sequence[Item]) -> Sequence[Item]:
         """The photographs that are scored."""
         if self.limit is None:
-            return list(items)
+            return items
         if self.order == "shuffle":
             return shuffled(items, 0)[: self.limit]
-        return sorted(items, key=lambda item: (item.name.rsplit("/", 1)[-1], item.name))[: self.limit]
+        names = list(names_of(items))
+        order = sorted(range(len(names)), key=lambda number: (names[number].rsplit("/", 1)[-1], names[number]))
+        return select(items, np.array(order[: self.limit], np.int64))
 
     def describe(self, size: int, limit: int | None = None, seed: int = 0) -> dict[str, Any]:
         """What a result says of it.

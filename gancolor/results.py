@@ -189,7 +189,7 @@ def make_result(
     return Result(
         protocol,
         source,
-        photographs.names,
+        list(photographs.names),
         photographs.contents_digest,
         [classes[label] for label in photographs.labels.tolist()] if classes else [],
         systems,

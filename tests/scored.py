@@ -6,6 +6,7 @@ import torch
 from torch import Tensor, nn
 
 from gancolor.color import to_float
+from gancolor.data.index import Columns
 from gancolor.data.photographs import Photographs
 from gancolor.metrics import colorfulness
 from gancolor.models.output import Prediction
@@ -27,8 +28,8 @@ def photographs_of(pictures: Tensor, names: list[str] | None = None, labels: lis
     count = len(pictures)
     names = names or [f"{number}.png" for number in range(count)]
     contents = [str(hash(picture.numpy().tobytes())) for picture in pictures]
-    chosen = torch.tensor(labels or [-1] * count)
-    return Photographs(pictures, torch.arange(count), chosen, colorfulness(to_float(pictures)), names, contents, "")
+    colours = colorfulness(to_float(pictures))
+    return Photographs(pictures, Columns.of(names, labels or [-1] * count, colours, contents))
 
 
 def rows_of(printed: str) -> list[list[str]]:

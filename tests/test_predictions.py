@@ -8,8 +8,9 @@ import torch
 from PIL import Image
 
 from gancolor.data.demo import draw_scene
+from gancolor.data.folders import list_photographs
 from gancolor.data.photographs import load_photographs
-from gancolor.data.sources import DemoScene, list_photographs
+from gancolor.data.sources import DemoScene
 from gancolor.errors import InputError
 from gancolor.predictions import Predictions
 

@@ -7,9 +7,10 @@ import torch
 from PIL import Image
 
 from gancolor.config import ProtocolName
+from gancolor.data.catalogue import PhotoFile, shuffled
 from gancolor.data.demo import draw_scene
+from gancolor.data.folders import list_photographs
 from gancolor.data.photographs import load_photographs
-from gancolor.data.sources import PhotoFile, list_photographs, shuffled
 from gancolor.protocols import PROTOCOLS
 
 
@@ -70,7 +71,7 @@ def wide(tmp_path):
 
 def test_squashed_photographs_are_whole_and_cropped_ones_their_centre(wide, tmp_path):
     cropped, squashed = (load_photographs(wide, 30, tmp_path / "cache", fit=fit) for fit in ("crop", "squash"))
-    assert cropped.digest != squashed.digest and cropped.contents == squashed.contents
+    assert cropped.digest != squashed.digest and cropped.contents_digest == squashed.contents_digest
     assert cropped.names == squashed.names == ["square.png", "wide.png"]
     assert torch.equal(cropped.pictures[0], squashed.pictures[0])
     colours = squashed.pictures[1].float().mean(dim=1)  # (3, 30), from left to right

@@ -17,8 +17,9 @@ from toys import make_generator
 from gancolor.checkpoint import describe, export_generator
 from gancolor.config import LossConfig, TrainConfig
 from gancolor.cost import count_macs, count_parameters
+from gancolor.data.folders import list_photographs
 from gancolor.data.photographs import load_photographs
-from gancolor.data.sources import find_source, list_photographs
+from gancolor.data.sources import find_source
 from gancolor.errors import InputError
 from gancolor.models import generator_options
 from gancolor.options import flatten, to_dict

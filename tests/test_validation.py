@@ -11,6 +11,7 @@ from torch import nn
 from gancolor import validation
 from gancolor.color import grey, rgb_to_lab, to_float, to_uint8
 from gancolor.config import EvalConfig, LpipsConfig
+from gancolor.data.index import Columns
 from gancolor.data.photographs import Photographs
 from gancolor.errors import InputError
 from gancolor.hardware import Hardware
@@ -39,9 +40,7 @@ class Colorist(nn.Module):
 
 @pytest.fixture
 def photographs(scenes):
-    return Photographs(
-        scenes, torch.arange(4), torch.zeros(4).long(), colorfulness(to_float(scenes)), list("abcd"), list("abcd"), ""
-    )
+    return Photographs(scenes, Columns.of("abcd", [0] * 4, colorfulness(to_float(scenes))))
 
 
 @pytest.fixture

@@ -68,8 +68,19 @@ def decode(path: Path, max_pixels: int = MAX_PIXELS) -> Tensor:
         raise UndecodableError(_reason(error)) from error
 
 
-def upright_size(path: Path) -> tuple[int, int]:
-    """Height and width [pixels] of a picture file as it is to be seen, from its header.
+def decode_bytes(data: bytes, max_pixels: int = MAX_PIXELS) -> Tensor:
+    """`decode` of what is in a file."""
+    try:
+        with _quiet():
+            return _decode_stream(BufferedReader(BytesIO(data)), max_pixels)
+    except UndecodableError:
+        raise
+    except Exception as error:
+        raise UndecodableError(_reason(error)) from error
+
+
+def upright_size(path: Path | BytesIO) -> tuple[int, int]:
+    """Height and width [pixels] of a picture file, or of what is in one, as it is to be seen, from its header.
 
     Raises:
         UndecodableError: the file is no picture that can be read.
@@ -87,20 +98,21 @@ def fit_square(picture: Tensor, size: int, fit: Fit = "crop") -> Tensor:
     antialiased).
 
     Returns:
-        uint8 (3, size, size), in the picture's memory order; a picture of this size is returned as it is.
+        uint8 (3, size, size), contiguous, and no view of a larger picture.
     """
     height, width = picture.shape[-2:]
     if height == width == size:
-        return picture
+        return picture.contiguous()
     if fit == "squash":
-        return functional.resize(picture, [size, size], antialias=True)
+        return functional.resize(picture, [size, size], antialias=True).contiguous()
     # Cut before resizing: of 4000 x 3 pixels the short side scaled up first would fill the memory.
     side = min(height, width)
     top, left = (height - side) // 2, (width - side) // 2
     square = picture[:, top : top + side, left : left + side]
     if side == size:
-        return square.clone()  # not a view, which would keep the whole picture in memory
-    return functional.resize(square, [size, size], antialias=True)
+        # Not a view, which would keep the whole picture in memory.
+        return square.clone(memory_format=torch.contiguous_format)
+    return functional.resize(square, [size, size], antialias=True).contiguous()
 
 
 def _decode_stream(stream: BufferedReader, max_pixels: int) -> Tensor:

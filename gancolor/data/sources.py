@@ -1,75 +1,30 @@
-"""Where photographs come from: the demo drawn by code, a folder, or a public data set. All end as lists of items."""
+"""Where photographs come from: the demo drawn by code, a folder, shards, or a public data set."""
 
 import hashlib
 import sys
 import warnings
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
-from functools import cache
+from functools import cache, partial
 from pathlib import Path
 from tarfile import TarError
-from typing import Protocol
+from typing import Any
 
 import torch
 from torch import Tensor
 
 from gancolor import distributed
-from gancolor.data.decode import PICTURE_SUFFIXES, Fit, decode, fit_square, upright_size
+from gancolor.data.catalogue import Item, Selection, Source, shuffled
+from gancolor.data.decode import PICTURE_SUFFIXES, Fit
 from gancolor.data.demo import CLASSES as DEMO_CLASSES
 from gancolor.data.demo import draw_scene, scene_label
+from gancolor.data.folders import Folder
 from gancolor.data.public import PUBLIC
+from gancolor.data.reading import Store
+from gancolor.data.shards import ShardCatalogue, common_classes, find_store, is_pattern, open_shards
 from gancolor.errors import InputError, near
-from gancolor.files import file_digest
 
 VAL_FOLDERS = ("val", "valid", "validation", "test")
-
-
-class Item(Protocol):
-    """A photograph that can be had. `label` indexes the source's classes, or is -1; `name` tells it from the others of
-    its source; `version` changes when its contents do, `digest` does so alike on every machine."""
-
-    @property
-    def label(self) -> int: ...
-
-    @property
-    def name(self) -> str: ...
-
-    @property
-    def version(self) -> str: ...
-
-    def digest(self) -> str: ...
-
-    def upright_size(self) -> tuple[int, int]:
-        """Height and width before it is fitted. Raises UndecodableError."""
-        ...
-
-    def load(self, size: int, fit: Fit = "crop") -> Tensor:
-        """uint8 sRGB (3, size, size). Raises UndecodableError."""
-        ...
-
-
-@dataclass(frozen=True)
-class PhotoFile:
-    """A file of a folder."""
-
-    path: Path
-    name: str
-    label: int = -1
-
-    @property
-    def version(self) -> str:
-        """Length and time of change stand for the contents, as in make and git: reading them all takes too long."""
-        stat = self.path.stat()
-        return f"{stat.st_size} {stat.st_mtime_ns}"
-
-    def digest(self) -> str:
-        return file_digest(self.path)
-
-    def upright_size(self) -> tuple[int, int]:
-        return upright_size(self.path)
-
-    def load(self, size: int, fit: Fit = "crop") -> Tensor:
-        return fit_square(decode(self.path), size, fit)
 
 
 @dataclass(frozen=True)
@@ -101,22 +56,6 @@ class DemoScene:
         return torch.from_numpy(draw_scene(self.seed, self.index, size)).permute(2, 0, 1).contiguous()
 
 
-@dataclass
-class Source:
-    """Photographs to train and to validate on.
-
-    Attributes:
-        name: for people.
-        held_out: the validation photographs were chosen by us, since the source has no folder of them.
-    """
-
-    name: str
-    train: Sequence[Item]
-    val: Sequence[Item]
-    classes: tuple[str, ...] = ()
-    held_out: bool = False
-
-
 def find_source(
     source: str,
     seed: int = 0,
@@ -124,12 +63,18 @@ def find_source(
     limit: int | None = None,
     val_limit: int | None = None,
     demo_photos: int = 2000,
+    opened: Callable[[Store], Selection[Any]] | None = None,
+    val_only: bool = False,
 ) -> Source:
     """The photographs of `--data.source`.
 
     A folder DIR is split as DIR/train and DIR/val (or valid, validation, test) where both exist; otherwise a share
     `val_fraction` is held out by a seeded shuffle. Where all photographs lie in subfolders, two or more, those are the
-    classes.
+    classes. Shards are taken the same way: a folder of them, a pattern, or an address of fsspec's.
+
+    Args:
+        opened: of shards, the photographs; None: as squares of 256.
+        val_only: leave shards that are only trained on unread; `train` is then empty.
 
     Raises:
         InputError: no such folder or data set, no photographs in it, no network.
@@ -140,80 +85,85 @@ def find_source(
         found = Source(f"the demo ({', '.join(DEMO_CLASSES)}, drawn by code)", train, val, DEMO_CLASSES)
     elif source in PUBLIC:
         found = _folder_source(_download(source), seed, val_fraction)
+    elif is_pattern(source) or (source and _holds_shards(Path(source))):
+        opened = opened or partial(open_shards, size=256)
+        found = _shard_source(source, seed, val_fraction, opened, val_only)
     elif source and Path(source).is_dir():
         found = _folder_source(Path(source), seed, val_fraction)
     else:
         hint = near(source, ["demo", *PUBLIC]) or "."
         raise InputError(
             f"--data.source {source}: no such folder, and no data set of that name{hint} "
-            f"Give a folder of photographs, demo, or one of {', '.join(PUBLIC)}"
+            f"Give a folder of photographs, shards (*.tar), demo, or one of {', '.join(PUBLIC)}"
         )
     if limit is not None:
-        found.train = shuffled(found.train, seed)[:limit]
+        found.train = _first(found.train, limit, seed)
     if val_limit is not None:
-        found.val = shuffled(found.val, seed)[:val_limit]
+        found.val = _first(found.val, val_limit, seed)
     return found
 
 
-def shuffled(items: Sequence[Item], seed: int) -> list[Item]:
-    """A seeded order that depends on each item's name alone, so it is the same on any machine and file system."""
-    return sorted(items, key=lambda item: hashlib.sha256(f"{seed} {item.name}".encode()).digest())
+def _first(items: Sequence[Item], limit: int, seed: int) -> Sequence[Item]:
+    first = shuffled(items, seed)[:limit]
+    return _by_shard(first) if isinstance(first, Selection) else first
+
+
+def _by_shard(items: Selection) -> Selection:
+    """Photographs of shards as they lie there, so that they can be drawn a few shards at a time."""
+    return items.in_order() if isinstance(items.catalogue, ShardCatalogue) else items
+
+
+def _divided(whole: Selection[Any], seed: int, val_fraction: float) -> tuple[Selection[Any], Selection[Any]]:
+    """(training, validation), by a seeded shuffle; of either at least one."""
+    order = shuffled(whole, seed)
+    assert isinstance(order, Selection)
+    held_out = min(max(round(len(order) * val_fraction), 1), len(order) - 1)
+    return _by_shard(order[held_out:]), _by_shard(order[:held_out])
 
 
 def _folder_source(folder: Path, seed: int, val_fraction: float) -> Source:
     val_folder = next((folder / name for name in VAL_FOLDERS if (folder / name).is_dir()), None)
     if (folder / "train").is_dir() and val_folder:
-        train, val = list_photographs(folder / "train"), list_photographs(val_folder)
-        for part, files in ((folder / "train", train), (val_folder, val)):
-            if not files:
-                raise InputError(f"{part}: no photographs in it ({_suffixes()})")
-        classes = _classes([*train, *val])
-        return Source(str(folder), _labelled(train, classes), _labelled(val, classes), classes)
-    root = folder / "train" if (folder / "train").is_dir() else folder
-    files = list_photographs(root)
-    if len(files) < 2:
-        raise InputError(f"{root}: {len(files) or 'no'} photographs in it ({_suffixes()}); training takes two or more")
-    classes = _classes(files)
-    order = shuffled(_labelled(files, classes), seed)
-    held_out = min(max(round(len(order) * val_fraction), 1), len(order) - 1)
-    return Source(str(folder), order[held_out:], order[:held_out], classes, held_out=True)
+        train, val = Folder(folder / "train"), Folder(val_folder)
+        for part in (train, val):
+            if not len(part):
+                raise InputError(f"{part.root}: no photographs in it ({_suffixes()})")
+        return Source(str(folder), Selection(train), Selection(val), _classify(train, val))
+    whole = Folder(folder / "train" if (folder / "train").is_dir() else folder)
+    if len(whole) < 2:
+        count = len(whole) or "no"
+        raise InputError(f"{whole.root}: {count} photographs in it ({_suffixes()}); training takes two or more")
+    classes = _classify(whole)
+    return Source(str(folder), *_divided(Selection(whole), seed, val_fraction), classes, held_out=True)
 
 
-def list_photographs(folder: Path) -> list[PhotoFile]:
-    """Every picture file below a folder, links followed, hidden ones left out, in the order of their names."""
-    files = [
-        PhotoFile(path, _printable(path.relative_to(folder).as_posix())) for path in _pictures(folder, frozenset())
-    ]
-    return sorted(files, key=lambda file: file.name)
+def _classify(*parts: Folder) -> tuple[str, ...]:
+    """Makes classes of the first subfolders, where every photograph lies in one and there are at least two."""
+    names = sorted(set().union(*(part.subfolders for part in parts)))
+    if len(names) < 2 or "" in names:
+        return ()
+    for part in parts:
+        part.classes = {name: number for number, name in enumerate(names)}
+    return tuple(names)
 
 
-def _printable(name: str) -> str:
-    """A file name that is not UTF-8 with its odd bytes written out."""
-    return name.encode("utf-8", "surrogateescape").decode("utf-8", "backslashreplace")
+def _holds_shards(folder: Path) -> bool:
+    """Tar files, and no photograph beside them: those win."""
+    tars = any(next(place.glob("*.tar"), None) for place in (folder, folder / "train"))
+    return tars and not len(Folder(folder))
 
 
-def _pictures(folder: Path, above: frozenset[Path]) -> Iterator[Path]:
-    real = folder.resolve()
-    if real in above:  # a link that leads back to where it lies
-        return
-    for path in folder.iterdir():
-        if path.name.startswith("."):
-            continue
-        if path.suffix.lower() in PICTURE_SUFFIXES and path.is_file():
-            yield path
-        elif path.is_dir():
-            yield from _pictures(path, above | {real})
-
-
-def _classes(files: Sequence[PhotoFile]) -> tuple[str, ...]:
-    """The first subfolders, where every photograph lies in one and there are at least two."""
-    folders = {file.name.split("/")[0] if "/" in file.name else "" for file in files}
-    return tuple(sorted(folders)) if len(folders) > 1 and "" not in folders else ()
-
-
-def _labelled(files: Sequence[PhotoFile], classes: tuple[str, ...]) -> list[Item]:
-    numbers = {name: number for number, name in enumerate(classes)}
-    return [PhotoFile(file.path, file.name, numbers.get(file.name.split("/")[0], -1)) for file in files]
+def _shard_source(
+    source: str, seed: int, val_fraction: float, opened: Callable[[Store], Selection[Any]], val_only: bool
+) -> Source:
+    train_store, val_store = find_store(source, VAL_FOLDERS)
+    if val_store:
+        parts = [opened(store) for store in ((val_store,) if val_only else (train_store, val_store))]
+        return Source(source, parts[0] if parts[1:] else (), parts[-1], common_classes(parts))
+    whole = opened(train_store)
+    if len(whole) < 2:
+        raise InputError(f"--data.source {source}: a single photograph in it; training takes two or more")
+    return Source(source, *_divided(whole, seed, val_fraction), common_classes([whole]), held_out=True)
 
 
 def _download(name: str) -> Path:

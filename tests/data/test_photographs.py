@@ -1,5 +1,6 @@
 import os
 import shutil
+import time
 from collections import namedtuple
 from dataclasses import replace
 from pathlib import Path
@@ -13,15 +14,13 @@ from PIL import Image
 
 from gancolor import distributed
 from gancolor.color import to_float
-from gancolor.data.photographs import (
-    Batches,
-    Photographs,
-    default_cache,
-    load_photographs,
-    load_source,
-    load_undivided,
-)
-from gancolor.data.sources import PhotoFile, find_source, list_photographs
+from gancolor.data.batches import Batches
+from gancolor.data.catalogue import PhotoFile
+from gancolor.data.folders import list_photographs
+from gancolor.data.index import Columns
+from gancolor.data.photographs import Photographs, default_cache, load_photographs, load_source
+from gancolor.data.sources import find_source
+from gancolor.errors import InputError
 from gancolor.metrics import colorfulness
 
 
@@ -174,7 +173,7 @@ def test_remains_of_a_killed_build_are_no_cache_and_are_cleared_away(folder, cac
     (whole,) = caches(cache)
     remains = whole.with_name(whole.name + ".abc123")
     whole.rename(remains)
-    (remains / "index.json").unlink()
+    (remains / "names.utf8").unlink()
     assert len(load_photographs(items, 16, cache)) == 12
     assert caches(cache) == [whole]
 
@@ -182,7 +181,7 @@ def test_remains_of_a_killed_build_are_no_cache_and_are_cleared_away(folder, cac
 def test_full_disk_is_noticed_before_decoding(folder, cache, monkeypatch, decoded):
     usage = namedtuple("usage", "total used free")(10**6, 10**6 - 5, 5)
     monkeypatch.setattr(shutil, "disk_usage", lambda _: usage)
-    with pytest.raises(OSError, match="photographs takes"):
+    with pytest.raises(OSError, match=r"photographs takes .* --data\.decode always keeps none"):
         load_photographs(list_photographs(folder), 16, cache)
     assert decoded == [] and caches(cache) == []
 
@@ -213,6 +212,59 @@ def test_folder_without_one_good_photograph(tmp_path, cache):
         and photographs.pictures.shape == (0, 3, 16, 16)
         and list(photographs.skipped) == ["a.jpg"]
     )
+
+
+# Decoded in every epoch -------------------------------------------------------------------------------------------
+
+
+def test_always_gives_the_batches_that_once_does_and_keeps_no_pictures(folder, cache, tmp_path):
+    (folder / "05.jpg").write_bytes(b"not a picture")
+    source = find_source(str(folder), seed=1, val_fraction=0.3)
+    (once, val), (always, val_again) = (
+        load_source(source, 16, tmp_path / decode, decode) for decode in ("once", "always")
+    )
+    assert once.names == always.names == [item.name for item in source.train if item.name != "05.jpg"]
+    assert once.skipped == always.skipped and {*once.skipped, *val.skipped} == {"05.jpg"}
+    for index, name in enumerate(once.names):
+        assert torch.equal(once.take(torch.tensor([index]))[0], PhotoFile(folder / name, name).load(16))
+    assert once.contents_digest == always.contents_digest and torch.equal(once.colorfulness, always.colorfulness)
+    assert val.names == val_again.names and torch.equal(val.take(torch.arange(3)), val_again.take(torch.arange(3)))
+    both = [Batches(part, torch.arange(len(part)), 3, 5) for part in (once, always)]
+    streams = [batches.stream(1, 7, torch.device("cpu")) for batches in both]
+    for one, other in zip(*streams, strict=True):
+        assert one[0] == other[0] and torch.equal(one[1], other[1]) and torch.equal(one[2], other[2])
+    sizes = [path.stat().st_size for path in (tmp_path / "always").glob("*/pictures.u8")]
+    assert sizes == [len(val) * 3 * 16 * 16]
+
+
+def test_always_takes_the_index_of_a_cache_that_is_there(folder, cache, decoded):
+    items = list_photographs(folder)
+    load_photographs(items, 16, cache)
+    decoded.clear()
+    photographs = load_photographs(items, 16, cache, decode="always")
+    assert decoded == [] and len(caches(cache)) == 1
+    photographs.take(torch.tensor([3, 1]))
+    assert sorted(decoded) == ["01.jpg", "03.jpg"]
+
+
+def test_photograph_that_can_not_be_decoded_any_more_is_named(folder, cache):
+    photographs = load_photographs(list_photographs(folder), 16, cache, decode="always")
+    (folder / "03.jpg").write_bytes(b"no picture")
+    batches = Batches(photographs, torch.arange(12), 6, 0)
+    with pytest.raises(InputError, match=r"^03\.jpg can't be decoded any more \(not a picture.*without it$"):
+        list(batches.stream(0, 2, torch.device("cpu")))
+
+
+def test_batches_are_decoded_while_the_step_before_works(folder, cache, decoded):
+    photographs = load_photographs(list_photographs(folder), 16, cache, decode="always")
+    decoded.clear()
+    stream = Batches(photographs, torch.arange(12), 3, 0).stream(0, 4, torch.device("cpu"))
+    next(stream)
+    end = time.monotonic() + 10
+    while len(decoded) < 9 and time.monotonic() < end:
+        time.sleep(0.005)
+    assert len(decoded) == 9  # this one and two more, and no others
+    stream.close()
 
 
 def test_grey_photographs_are_found(tmp_path, cache, scenes):
@@ -250,15 +302,8 @@ def test_on_a_cpu_photographs_stay_where_they_are(folder, cache, where):
 def numbered(count: int) -> Photographs:
     """Photographs that show their own number."""
     numbers = torch.arange(count, dtype=torch.uint8)
-    return Photographs(
-        numbers.view(-1, 1, 1, 1).expand(-1, 3, 2, 2),
-        numbers.long(),
-        numbers.long() % 5,
-        torch.ones(count),
-        [str(n) for n in numbers],
-        [str(n) for n in numbers],
-        "",
-    )
+    names = [str(number) for number in range(count)]
+    return Photographs(numbers.view(-1, 1, 1, 1).expand(-1, 3, 2, 2), Columns.of(names, numbers % 5, np.ones(count)))
 
 
 def make(count: int, batch_size: int, seed: int = 0) -> Batches:
@@ -379,7 +424,7 @@ def test_split_of_another_seed_finds_its_photographs_decoded(photos, tmp_path):
     assert len(list(tmp_path.glob("*/pictures.u8"))) == 1
     (train, _), (other, _) = splits
     assert train.names != other.names and train.digest != other.digest
-    everything = load_undivided(source, 16, tmp_path)
+    everything = load_photographs(list_photographs(photos), 16, tmp_path)
     for part in (*splits[0], *splits[1]):
         for number, name in enumerate(part.names):
             where = everything.names.index(name)

@@ -14,16 +14,17 @@ from skimage.color import rgb2lab
 from gancolor.bins import bin_centres, smoothed
 from gancolor.color import AB_RANGE, to_float
 from gancolor.data import prior
+from gancolor.data.folders import list_photographs
+from gancolor.data.index import Columns
 from gancolor.data.photographs import Photographs, load_photographs
 from gancolor.data.prior import color_prior, count_bins
-from gancolor.data.sources import list_photographs
 from gancolor.metrics import colorfulness
 
 
 def of_pictures(pictures: torch.Tensor, digest: str = "digest") -> Photographs:
     count = len(pictures)
-    labels, names = torch.full((count,), -1), [str(number) for number in range(count)]
-    return Photographs(pictures, torch.arange(count), labels, colorfulness(to_float(pictures)), names, names, digest)
+    names = [str(number) for number in range(count)]
+    return Photographs(pictures, Columns.of(names, [-1] * count, colorfulness(to_float(pictures))), digest)
 
 
 def brute_force(pictures: np.ndarray) -> np.ndarray:

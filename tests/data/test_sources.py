@@ -6,8 +6,10 @@ import pytest
 import torch
 from PIL import Image
 
+from gancolor.data.catalogue import PhotoFile, shuffled
 from gancolor.data.demo import CLASSES, draw_scene
-from gancolor.data.sources import PUBLIC, PhotoFile, find_source, list_photographs, shuffled
+from gancolor.data.folders import list_photographs
+from gancolor.data.sources import PUBLIC, find_source
 from gancolor.errors import InputError
 
 
@@ -78,6 +80,35 @@ def test_split_of_known_names_never_changes():
     """A run that is resumed with a later version must not train on what it validates on."""
     items = [PhotoFile(Path(name), name) for name in "abcdefgh"]
     assert "".join(names(shuffled(items, 0))) == "eghbfacd"
+
+
+NESTED = [
+    "a-b/x.jpg", "a/x.jpg", "a/x.y/1.png", "a/x/1.png", "a.b/2.jpg", "ä/1.jpg", "Z/3.JPG", "a/x-1/4.png", "z/5.png",
+    "a0/6.png",
+]  # fmt: skip
+
+
+def test_a_nested_folder_is_listed_and_split_as_ever(tmp_path):
+    """Recorded figures are of these splits. A folder comes where its name with a slash does: a-b/ before a/."""
+    assert names(list_photographs(fill(tmp_path, *NESTED))) == sorted(NESTED)
+    source = find_source(str(tmp_path), seed=2, val_fraction=0.3)
+    order = ["a.b/2.jpg", "ä/1.jpg", "a-b/x.jpg", "a0/6.png", "a/x.y/1.png", "Z/3.JPG", "a/x.jpg"]
+    assert names(source.train) == order
+    assert names(source.val) == ["a/x/1.png", "a/x-1/4.png", "z/5.png"]
+    assert source.classes == ("Z", "a", "a-b", "a.b", "a0", "z", "ä")
+    assert [item.label for item in source.train] == [3, 6, 2, 4, 1, 0, 1]
+    few = find_source(str(tmp_path), 2, 0.3, 3, 2)
+    assert (names(few.train), names(few.val)) == (order[:3], ["a/x/1.png", "a/x-1/4.png"])
+
+
+@pytest.mark.skipif(os.name != "posix", reason="names are bytes there")
+def test_names_that_are_not_utf_8_are_found_and_listed_in_order(tmp_path):
+    fill(tmp_path, "b/1.png", "c.png")
+    odd = os.fsencode(tmp_path) + b"/b\xff.png"
+    (tmp_path / "c.png").rename(os.fsdecode(odd))
+    items = list_photographs(tmp_path)
+    assert names(items) == ["b/1.png", "b\\xff.png"]
+    assert items[1].load(16).shape == (3, 16, 16) and os.fsencode(items[1].path) == odd
 
 
 def test_new_photographs_leave_the_others_on_their_side(tmp_path):

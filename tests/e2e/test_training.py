@@ -64,8 +64,7 @@ def test_run_folder_holds_the_record(finished, read):
     assert (about["step"], about["stage"], about["parameters"] > 0) == (14, "adversarial", True)
     assert about["seconds"] > 0 and [step for step, _ in about["curves"]["psnr"]] == [4, 11, 14]
     split = read.json(run / "photographs.json")["split"]
-    assert len(split["train"]) == 14 and len(split["val"]) == 6
-    assert not set(split["train"]) & set(split["val"])
+    assert len(split["val"]) == len(set(split["val"])) == 6 and list(split) == ["val"]
 
 
 def test_metrics_name_each_loss_rate_and_figure(finished, read):

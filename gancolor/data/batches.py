@@ -1,0 +1,87 @@
+"""The batches of a training run, fetched ahead of the step that wants them."""
+
+from collections import deque
+from collections.abc import Iterator
+from concurrent.futures import Future, ThreadPoolExecutor
+
+import torch
+from torch import Tensor
+
+from gancolor import distributed
+from gancolor.data.catalogue import Selection
+from gancolor.data.order import Order, ShardShuffle, Shuffle
+from gancolor.data.photographs import Decoder, Photographs
+from gancolor.data.reading import Store
+from gancolor.data.shards import ShardCatalogue
+
+AHEAD = 2  # batches
+
+
+class Batches:
+    """Which photographs each step sees. All of it is a function of the step, so nothing of it needs saving.
+
+    Photographs that are decoded in every epoch out of shards are drawn some shards at a time; all others out of the
+    whole.
+
+    Args:
+        kept: indices of the photographs to train on, int64 (N,).
+        batch_size: photographs a rank and step.
+    """
+
+    def __init__(self, photographs: Photographs, kept: Tensor, batch_size: int, seed: int) -> None:
+        self.photographs, self.kept, self.batch_size = photographs, kept, batch_size
+        self.effective_batch = batch_size * distributed.world_size()
+        self.store = _store(photographs)
+        self.order: Order = (
+            ShardShuffle(kept, photographs.shards_of(kept), batch_size, seed)
+            if self.store
+            else Shuffle(kept, batch_size, seed)
+        )
+        self.steps_per_epoch = self.order.steps_per_epoch
+
+    def indices(self, step: int) -> Tensor:
+        """The photographs of this rank at a step, int64 (batch_size,)."""
+        return self.order.indices(*divmod(step, self.steps_per_epoch))
+
+    def stream(self, first: int, last: int, device: torch.device) -> Iterator[tuple[int, Tensor, Tensor]]:
+        """(step, pictures, labels) for the steps first..last - 1, on the device: uint8 (B, 3, S, S) and int64 (B,).
+
+        The next batches are fetched, one after the other, while this one is worked on.
+        """
+
+        def fetch(step: int) -> tuple[Tensor, Tensor]:
+            if self.store and isinstance(self.order, ShardShuffle):
+                self.store.hold(self.order.held(*divmod(step, self.steps_per_epoch)))
+            indices = self.indices(step)
+            pictures = self.photographs.take(indices)
+            if device.type == "cuda" and pictures.device.type == "cpu":
+                pictures = pictures.pin_memory()
+            return pictures, self.photographs.labels_of(indices)
+
+        pending = deque[Future[tuple[Tensor, Tensor]]]()
+        pool = ThreadPoolExecutor(1, initializer=_use, initargs=(device,))
+        try:
+            for step in range(first, last):
+                while len(pending) <= AHEAD and step + len(pending) < last:
+                    pending.append(pool.submit(fetch, step + len(pending)))
+                pictures, labels = pending.popleft().result()
+                pinned = device.type == "cuda"
+                yield step, pictures.to(device, non_blocking=pinned), labels.to(device, non_blocking=pinned)
+        finally:
+            pool.shutdown(wait=False, cancel_futures=True)
+            if self.store:  # a fetch that waits for a copy waits no longer
+                self.store.hold([])
+            pool.shutdown(wait=True)
+
+
+def _store(photographs: Photographs) -> Store | None:
+    """The shards that photographs are decoded out of in every epoch; None: they are not."""
+    items = photographs.pictures.items if isinstance(photographs.pictures, Decoder) else None
+    catalogue = items.catalogue if isinstance(items, Selection) else None
+    return catalogue.store if isinstance(catalogue, ShardCatalogue) else None
+
+
+def _use(device: torch.device) -> None:
+    """Every thread has a current GPU of its own, the first one at the start, which pinning memory would wake."""
+    if device.type == "cuda":
+        torch.cuda.set_device(device)

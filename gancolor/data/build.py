@@ -1,0 +1,145 @@
+"""Photographs read through once: what is known of them goes into an index, and the pictures, decoded, beside it."""
+
+import errno
+import os
+import shutil
+import sys
+import tempfile
+from collections import deque
+from collections.abc import Callable, Iterable, Iterator
+from concurrent.futures import Future, ThreadPoolExecutor
+from dataclasses import dataclass
+from itertools import islice
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from torch import Tensor
+from tqdm import tqdm
+
+from gancolor.data.catalogue import Item
+from gancolor.data.decode import Fit, UndecodableError
+from gancolor.data.index import Writer
+from gancolor.files import sync, umask
+from gancolor.metrics import colorfulness_of_bytes
+
+PICTURES = "pictures.u8"
+PART = 16  # photographs that a thread decodes at a time
+
+
+@dataclass
+class Job:
+    """What is to be read through, and into what.
+
+    Attributes:
+        items: in the order of the index.
+        count: of them, if it is known.
+        size, fit: of the squares [pixels].
+        folder: of the index, which is there when it is whole.
+        what: what to call the photographs on the terminal; where empty, nothing is said.
+        keep: whether the decoded pictures are kept.
+        place: where an item lies in its shards, for the index.
+        labelling: called at the end: the label to be for each that the items had, and the names of the classes.
+    """
+
+    items: Iterable[Item]
+    count: int | None
+    size: int
+    fit: Fit
+    folder: Path
+    what: str
+    keep: bool
+    place: Callable[[Any], tuple[int, ...]] = lambda _: ()
+    labelling: Callable[[], tuple[np.ndarray | None, tuple[str, ...]]] = lambda: (None, ())
+
+
+def build(job: Job) -> None:
+    """Fills a folder beside, which takes its name only when it is whole: a killed build leaves none.
+
+    Raises:
+        OSError: the disk is full, or would be.
+    """
+    folder = job.folder
+    for leaving in folder.parent.glob(f"{folder.name}.*/"):  # of a build that was killed
+        shutil.rmtree(leaving, ignore_errors=True)
+    if job.keep and job.count is not None:
+        _check_space(job)
+    scratch = Path(tempfile.mkdtemp(dir=folder.parent, prefix=f"{folder.name}."))
+    if job.what:
+        count = "" if job.count is None else f"{job.count} "
+        doing = "decoding" if job.keep else "indexing"
+        print(f"{doing} {count}{job.what}, once, into {folder.parent}", flush=True)
+    try:
+        _fill(job, scratch)
+        for path in scratch.iterdir():
+            sync(path)
+        scratch.chmod(0o777 & ~umask())
+        scratch.rename(folder)
+    except OSError as error:
+        if error.errno == errno.ENOSPC:
+            raise _full(job, "the cache of the decoded photographs does not fit") from None
+        raise
+    finally:
+        shutil.rmtree(scratch, ignore_errors=True)
+
+
+def _fill(job: Job, scratch: Path) -> None:
+    writer = Writer(scratch)
+    bar = tqdm(total=job.count, desc=f"reading {job.what}", unit="photo", disable=not sys.stderr.isatty(), leave=False)
+    with bar, (scratch / PICTURES).open("wb") as pictures:
+        for number, (item, made) in enumerate(_decoded(job)):
+            bar.update()
+            if isinstance(made, str):
+                writer.skip(number, item.name, made)
+                continue
+            if job.keep:
+                pictures.write(made.picture.numpy().data)
+            writer.append(number, item.name, item.label, made.colorfulness, made.content, job.place(item))
+    writer.close(*job.labelling())
+    if not job.keep:
+        (scratch / PICTURES).unlink()
+
+
+@dataclass
+class _Made:
+    picture: Tensor
+    content: str
+    colorfulness: float
+
+
+def _decoded(job: Job) -> Iterator[tuple[Item, _Made | str]]:
+    """Each item with what was made of it, or the reason why nothing could be; decoded ahead by a thread a core, in
+    order."""
+
+    def load(item: Item) -> _Made | str:
+        try:
+            picture = item.load(job.size, job.fit)
+        except UndecodableError as error:
+            return str(error)
+        return _Made(picture, item.digest(), round(colorfulness_of_bytes(picture), 3))
+
+    workers = os.cpu_count() or 1
+    items, pending = iter(job.items), deque[tuple[list[Item], Future[list[_Made | str]]]]()
+    with ThreadPoolExecutor(workers) as pool:
+        try:
+            while part := list(islice(items, PART)):
+                pending.append((part, pool.submit(lambda part: [load(item) for item in part], part)))
+                if len(pending) > 4 * workers:  # no more: a million futures at once would fill the memory
+                    part, made = pending.popleft()
+                    yield from zip(part, made.result(), strict=True)
+            for part, made in pending:
+                yield from zip(part, made.result(), strict=True)
+        finally:
+            pool.shutdown(wait=True, cancel_futures=True)
+
+
+def _check_space(job: Job) -> None:
+    assert job.count is not None
+    needed = job.count * 3 * job.size * job.size
+    if needed > shutil.disk_usage(job.folder.parent).free:
+        raise _full(job, f"the cache of {job.count} photographs takes {needed / 1e9:.1f} GB")
+
+
+def _full(job: Job, problem: str) -> OSError:
+    advice = "--data.decode always keeps none, and decodes in every epoch"
+    return OSError(errno.ENOSPC, f"{problem}; give --data.cache on a larger disk, or {advice}", str(job.folder.parent))

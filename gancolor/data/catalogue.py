@@ -1,0 +1,199 @@
+"""Photographs that can be had, and collections of them: an item is made when it is asked for."""
+
+import hashlib
+from abc import ABC, abstractmethod
+from collections.abc import Iterable, Iterator, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, Generic, Protocol, TypeVar, overload
+
+import numpy as np
+from torch import Tensor
+
+from gancolor.data.decode import Fit, decode, fit_square, upright_size
+from gancolor.data.index import AT_ONCE, Names
+from gancolor.files import file_digest
+
+
+class Item(Protocol):
+    """A photograph that can be had. `label` indexes the source's classes, or is -1; `name` tells it from the others of
+    its source; `version` changes when its contents do, `digest` does so alike on every machine."""
+
+    @property
+    def label(self) -> int: ...
+
+    @property
+    def name(self) -> str: ...
+
+    @property
+    def version(self) -> str: ...
+
+    def digest(self) -> str: ...
+
+    def upright_size(self) -> tuple[int, int]:
+        """Height and width before it is fitted. Raises UndecodableError."""
+        ...
+
+    def load(self, size: int, fit: Fit = "crop") -> Tensor:
+        """uint8 sRGB (3, size, size). Raises UndecodableError."""
+        ...
+
+
+@dataclass(frozen=True)
+class PhotoFile:
+    """A file of a folder."""
+
+    path: Path
+    name: str
+    label: int = -1
+
+    @property
+    def version(self) -> str:
+        """Length and time of change stand for the contents, as in make and git: reading them all takes too long."""
+        stat = self.path.stat()
+        return f"{stat.st_size} {stat.st_mtime_ns}"
+
+    def digest(self) -> str:
+        return file_digest(self.path)
+
+    def upright_size(self) -> tuple[int, int]:
+        return upright_size(self.path)
+
+    def load(self, size: int, fit: Fit = "crop") -> Tensor:
+        return fit_square(decode(self.path), size, fit)
+
+
+Kind = TypeVar("Kind", bound=Item)
+Made = TypeVar("Made", bound=Item, covariant=True)
+Facts = tuple[str, str, int]  # an item's name, version and label
+
+
+class Catalogue(ABC, Generic[Made]):
+    """All photographs of one place, a row each.
+
+    Attributes:
+        names: theirs.
+        decoded: the `Photographs` of all rows, where they are there already.
+    """
+
+    names: Names
+    decoded: Any = None
+
+    def __len__(self) -> int:
+        return len(self.names)
+
+    @abstractmethod
+    def item(self, row: int) -> Made: ...
+
+    @abstractmethod
+    def facts(self, rows: np.ndarray) -> Iterable[Facts]:
+        """Of the items of these rows, without making them."""
+
+
+class Selection(Sequence[Kind]):
+    """Some photographs of a catalogue, in an order.
+
+    Args:
+        rows: int64 (N,); None: all, in the catalogue's order.
+    """
+
+    def __init__(self, catalogue: Catalogue[Kind], rows: np.ndarray | None = None) -> None:
+        self.catalogue, self.rows = catalogue, rows
+
+    def __len__(self) -> int:
+        return len(self.catalogue if self.rows is None else self.rows)
+
+    @overload
+    def __getitem__(self, number: int) -> Kind: ...
+    @overload
+    def __getitem__(self, number: slice) -> "Selection[Kind]": ...
+    def __getitem__(self, number: int | slice) -> "Kind | Selection[Kind]":
+        if isinstance(number, slice):
+            rows = np.arange(len(self.catalogue)) if self.rows is None else self.rows
+            return Selection(self.catalogue, rows[number])
+        if not -len(self) <= number < len(self):
+            raise IndexError(number)
+        return self.catalogue.item(number % len(self) if self.rows is None else int(self.rows[number]))
+
+    @property
+    def names(self) -> Names:
+        return self.catalogue.names if self.rows is None else self.catalogue.names.select(self.rows)
+
+    def select(self, numbers: np.ndarray) -> "Selection[Kind]":
+        """Those at these places (int64), in this order."""
+        return Selection(self.catalogue, numbers if self.rows is None else self.rows[numbers])
+
+    def in_order(self) -> "Selection[Kind]":
+        """In the catalogue's order."""
+        return self if self.rows is None else Selection(self.catalogue, np.sort(self.rows))
+
+    def followed_by(self, other: "Selection[Kind]") -> "Selection[Kind]":
+        """These, and then others of the catalogue."""
+        parts = [np.arange(len(part)) if part.rows is None else part.rows for part in (self, other)]
+        return Selection(self.catalogue, np.concatenate(parts))
+
+    def union(self, other: "Selection[Kind]") -> "Selection[Kind]":
+        """These and others of the catalogue, none of them in both, in the catalogue's order."""
+        if len(self) + len(other) == len(self.catalogue):
+            return Selection(self.catalogue)
+        parts = [part.rows for part in (self, other) if part.rows is not None]
+        return Selection(self.catalogue, np.sort(np.concatenate(parts)))
+
+    def places(self, some: "Selection[Kind]") -> np.ndarray:
+        """Where in this selection, which is in the catalogue's order, some of its photographs are: int64."""
+        rows = np.arange(len(some)) if some.rows is None else some.rows
+        return rows if self.rows is None else np.searchsorted(self.rows, rows)
+
+    def facts(self) -> Iterator[Facts]:
+        for start in range(0, len(self), AT_ONCE):
+            rows = np.arange(start, min(start + AT_ONCE, len(self)))
+            yield from self.catalogue.facts(rows if self.rows is None else self.rows[rows])
+
+
+def names_of(items: Sequence[Item]) -> Iterable[str]:
+    return items.names if isinstance(items, Selection) else (item.name for item in items)
+
+
+def facts_of(items: Sequence[Item]) -> Iterable[Facts]:
+    if isinstance(items, Selection):
+        return items.facts()
+    return ((item.name, item.version, item.label) for item in items)
+
+
+def select(items: Sequence[Item], numbers: np.ndarray) -> Sequence[Item]:
+    """The items at these places (int64), in this order."""
+    return items.select(numbers) if isinstance(items, Selection) else [items[number] for number in numbers]
+
+
+def shuffled(items: Sequence[Item], seed: int) -> Sequence[Item]:
+    """A seeded order that depends on each item's name alone, so it is the same on any machine and file system: by the
+    sha256 of seed and name, of which eight bytes tell millions of names apart."""
+    begun = hashlib.sha256(f"{seed} ".encode())
+
+    def key(name: str) -> bytes:
+        digest = begun.copy()
+        digest.update(name.encode())
+        return digest.digest()[:8]
+
+    keys = np.empty(len(items), np.uint64)
+    names = iter(names_of(items))
+    for start in range(0, len(items), AT_ONCE):
+        part = b"".join(key(name) for _, name in zip(range(AT_ONCE), names, strict=False))
+        keys[start : start + AT_ONCE] = np.frombuffer(part, ">u8")
+    return select(items, np.argsort(keys, kind="stable"))
+
+
+@dataclass
+class Source:
+    """Photographs to train and to validate on.
+
+    Attributes:
+        name: for people.
+        held_out: the validation photographs were chosen by us, since the source has no folder of them.
+    """
+
+    name: str
+    train: Sequence[Item]
+    val: Sequence[Item]
+    classes: tuple[str, ...] = ()
+    held_out: bool = False

@@ -1,0 +1,122 @@
+"""Bytes out of shards: of local ones where they lie, of remote ones by ranges or out of copies of a few at a time."""
+
+import tempfile
+import threading
+from collections.abc import Callable, Collection, Iterator, Sequence
+from concurrent.futures import Future, ThreadPoolExecutor
+from contextlib import contextmanager
+from pathlib import Path
+from typing import IO, Any, TypeVar
+
+from gancolor.data.tars import CHUNK
+from gancolor.errors import InputError
+
+Result = TypeVar("Result")
+TRIES = 3  # at a remote shard, before it is given up
+COPIERS = 4  # shards that are copied at a time
+
+
+class Store:
+    """Shards in an order, and the file system that they lie in.
+
+    Args:
+        fs: fsspec's.
+        paths: of the shards, as the file system names them.
+        names: of the shards, short.
+        versions: change when the shards do.
+
+    Attributes:
+        scratch: folder for the copies; None: the system's for temporary files.
+    """
+
+    def __init__(self, fs: Any, paths: Sequence[str], names: Sequence[str], versions: Sequence[str]) -> None:
+        self.fs, self.paths, self.names, self.versions = fs, paths, names, versions
+        self.local = "file" in ([fs.protocol] if isinstance(fs.protocol, str) else fs.protocol)
+        self.scratch: Path | None = None
+        self._copies: dict[int, Future[IO[bytes]]] = {}
+        self._unwanted: dict[int, threading.Event] = {}
+        self._pool: ThreadPoolExecutor | None = None
+        self._turn = threading.Lock()  # a copy has one place that it is read at
+
+    @contextmanager
+    def open(self, shard: int) -> Iterator[IO[bytes]]:
+        """A shard to be read through once.
+
+        Raises:
+            InputError: it can't be.
+        """
+        with self._blamed(shard), self.fs.open(self.paths[shard], "rb", block_size=8 * CHUNK) as file:
+            yield file
+
+    def read(self, shard: int, offset: int, length: int) -> bytes:
+        """Raises InputError: it can't be read."""
+        with self._blamed(shard):
+            copy = self._copies.get(shard)
+            if copy is not None:
+                file = copy.result()
+                with self._turn:
+                    file.seek(offset)
+                    return file.read(length)
+            if self.local:
+                with Path(self.paths[shard]).open("rb", buffering=0) as file:
+                    file.seek(offset)
+                    return file.read(length)
+            return _tried(lambda: self.fs.cat_file(self.paths[shard], start=offset, end=offset + length))
+
+    def hold(self, shards: Collection[int]) -> None:
+        """Begins to copy these where they are remote, and drops the copies of others: from then on only these take
+        space. A copy has no name, so even a killed process leaves none behind."""
+        if self.local:
+            return
+        for shard in set(self._copies) - set(shards):
+            self._unwanted.pop(shard).set()
+            copy = self._copies.pop(shard)
+            copy.cancel()
+            copy.add_done_callback(_close)
+        self._pool = self._pool or ThreadPoolExecutor(COPIERS)
+        for shard in shards:
+            if shard not in self._copies:
+                self._unwanted[shard] = threading.Event()
+                self._copies[shard] = self._pool.submit(self._copy, shard, self._unwanted[shard])
+
+    def _copy(self, shard: int, unwanted: threading.Event) -> IO[bytes]:
+        def once() -> IO[bytes]:
+            copy = tempfile.TemporaryFile(dir=self.scratch)  # noqa: SIM115 - closed when it is dropped
+            try:
+                with self.fs.open(self.paths[shard], "rb", block_size=8 * CHUNK) as file:
+                    while not unwanted.is_set() and (part := file.read(CHUNK)):
+                        copy.write(part)
+                copy.flush()
+            except BaseException:
+                copy.close()
+                raise
+            return copy
+
+        return _tried(once)
+
+    @contextmanager
+    def _blamed(self, shard: int) -> Iterator[None]:
+        """Errors of file systems, which are of many kinds, in one line with the shard's name."""
+        try:
+            yield
+        except InputError:
+            raise
+        except Exception as error:
+            reason = str(getattr(error, "strerror", None) or error or type(error).__name__).split("\n")[0]
+            raise InputError(f"{self.paths[shard]} can't be read ({reason})") from None
+
+
+def _tried(read: Callable[[], Result]) -> Result:
+    for _ in range(TRIES - 1):
+        try:
+            return read()
+        except FileNotFoundError:
+            raise
+        except OSError:
+            continue
+    return read()
+
+
+def _close(copy: "Future[IO[bytes]]") -> None:
+    if not copy.cancelled() and copy.exception() is None:
+        copy.result().close()

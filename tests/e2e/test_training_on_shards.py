@@ -1,0 +1,82 @@
+"""Photographs in shards, decoded in every epoch: trained on, resumed, shared out over processes, scored."""
+
+import shlex
+import shutil
+import signal
+import subprocess
+import sys
+
+import pytest
+from made_shards import tar, write_shards
+
+from gancolor.checkpoint import describe
+
+ALWAYS = shlex.split("--data.decode always --arch ugan --pretrain_epochs 1 --epochs 1 --data.val_fraction 0.1")
+
+
+@pytest.fixture(scope="module")
+def shards(tmp_path_factory):
+    return write_shards(tmp_path_factory.mktemp("shards") / "set", 5, 10, classes=3)
+
+
+@pytest.fixture(scope="module")
+def straight(commands, shards, tmp_path_factory):
+    run = tmp_path_factory.mktemp("straight")
+    commands.tiny(run, "--data.source", shards, *ALWAYS).ok()
+    return run
+
+
+def test_run_on_shards_is_resumed_bit_for_bit(commands, shards, straight, read, tmp_path):
+    options = *commands.TINY, "--data.source", shards, *ALWAYS, "--out", tmp_path
+    running, metrics = commands.start("train.py", *options), tmp_path / "metrics.jsonl"
+    running.until(lambda: metrics.exists() and metrics.read_bytes().count(b'"l1"') > 3)
+    running.send(signal.SIGTERM)
+    assert running.wait().status == 143
+    total = describe(straight / "last.safetensors")["step"]
+    assert 3 < describe(tmp_path / "last.safetensors")["step"] < total
+    commands.train(*options).ok()
+    read.same_run(straight, tmp_path)
+
+
+def test_run_says_what_it_trains_on_and_is_scored(commands, shards, straight, read, tmp_path):
+    listing = read.json(straight / "photographs.json")
+    assert listing["classes"] == ["0", "1", "2"]
+    assert listing["train"]["used"] == 45 and len(listing["split"]["val"]) == listing["val"]["used"] == 5
+    scores = tmp_path / "scores.json"
+    commands.evaluate(straight, "--lpips.weights", "off", "--json", scores).ok()
+    assert sorted(read.json(scores)["names"]) == sorted(listing["split"]["val"])
+    assert read.json(scores)["files"] == read.json(straight / "results.json")["files"]
+
+
+def test_two_processes_train_on_shards_of_their_own(commands, shards, read, tmp_path):
+    words = [*commands.TINY, *ALWAYS, "--data.source", str(shards), "--out", str(tmp_path)]
+    result = subprocess.run(
+        [sys.executable, "-m", "torch.distributed.run", "--standalone", "--nproc_per_node", "2", "train.py", *words],
+        cwd=commands.root, env=commands.env, capture_output=True, text=True, timeout=120,
+    )  # fmt: skip
+    assert result.returncode == 0, result.stderr
+    assert "effective batch 4 (2 x 2), 8 steps an epoch" in result.stdout and len(read.losses(tmp_path)) == 16
+
+
+@pytest.mark.parametrize(
+    ("damage", "said"),
+    [
+        (
+            lambda folder: (folder / "train-001.tar").write_bytes(tar({"a.jpg": b"x" * 3000})[:2048]),
+            "train-001.tar: trunc",
+        ),
+        (
+            lambda folder: [path.write_bytes(tar({"a.txt": b""})) for path in folder.iterdir()],
+            "no photographs in the shar",
+        ),
+    ],
+)
+def test_shards_that_can_not_be_used_are_one_line(commands, shards, tmp_path, damage, said):
+    folder = shutil.copytree(shards, tmp_path / "set")
+    damage(folder)
+    commands.tiny(tmp_path / "run", "--data.source", folder).refusal(said)
+
+
+def test_options_that_contradict_each_other_are_one_line(commands, shards, tmp_path):
+    options = "--data.source", shards, "--data.decode", "always", "--data.on_device", "always"
+    commands.tiny(tmp_path, *options).refusal("--data.decode always", "--data.on_device always")
