@@ -7,51 +7,106 @@ import platform
 import shlex
 import sys
 import warnings
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from datetime import date
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any, Literal
 
 sys.path.append(str(Path(__file__).resolve().parent.parent))  # gancolor beside it, where none is installed
 warnings.filterwarnings("ignore", message=".*torch.jit.script.*")  # of gancolor's dependencies, in every process
 
-PARTS = ("step", "data", "evaluation", "choices")
+if TYPE_CHECKING:
+    from measure import Row
+    from steps import StepSpec
+
+PARTS = ("step", "data", "evaluation", "choices", "floor", "epochs", "equality", "quality")
+USUAL = PARTS[:3]
 GANS = ["ugan", "attention_ugan", "pretrained_ugan", "pretrained_attention_ugan"]
+STAGES: tuple[Literal["pretrain", "adversarial"], ...] = ("pretrain", "adversarial")
+PRECISIONS = ("fp32", "tf32", "bf16", "fp16")
 
 
 def main() -> None:
     options = parse()
-    # After --help, which does without torch. The modules import gancolor.
-    import torch
-    from measure import Row
-    from pictures import measure_data, measure_evaluation, photo_files
-    from training import StepSpec, measure_choices, measure_steps
+    measuring(options, options.arch[0], lambda base, shown: measure_parts(options, base, shown))
 
+
+def measure_parts(options: argparse.Namespace, base: "StepSpec", shown: list[str]) -> "dict[str, list[Row]]":
+    """The rows of each part that was asked for, printed as they come."""
+    # Modules import torch and gancolor: after --help, which does without. No part needs the others'.
+    from pictures import photo_files, photo_folder
+
+    parts: dict[str, list[Row]] = {}
+    wanted, archs, limit = options.only, options.arch, options.limit
+    if "floor" in wanted:
+        from floor import measure_floors
+
+        parts["floor"] = measure_floors(archs, base)
+    if "step" in wanted:
+        from training import measure_steps
+
+        parts["step"] = measure_steps(archs, base, shown, options.compile)
+    if "choices" in wanted:
+        from training import measure_choices
+
+        parts["choices"] = measure_choices(archs, base)
+    if "equality" in wanted:
+        from equality import measure_curves
+
+        parts["equality"] = measure_curves(archs, base, options.steps)
+    if not {"data", "evaluation", "epochs", "quality", "equality"} & set(wanted):
+        return parts
+    with photo_folder(options.photos) as folder:
+        if "data" in wanted:
+            from epochs import measure_decoding
+            from pictures import measure_data
+
+            parts["data"] = measure_data(photo_files(folder, limit), base)
+            parts["decoding"] = measure_decoding(base, folder, limit)
+        if "evaluation" in wanted:
+            from pictures import measure_evaluation
+
+            parts["evaluation"] = measure_evaluation(photo_files(folder, limit), archs, base)
+        if "epochs" in wanted:
+            from epochs import measure_epochs
+
+            parts["epochs"] = measure_epochs(archs, base, folder, shown, options.epochs, limit)
+        if "equality" in wanted:
+            from equality import measure_bf16
+
+            parts["bf16"] = measure_bf16(archs, base, folder, options.seeds, options.epochs, limit)
+        if "quality" in wanted:
+            from quality import measure_quality
+
+            parts["quality"] = measure_quality(archs, base, folder, shown, options.minutes, limit)
+    return parts
+
+
+def measuring(
+    options: argparse.Namespace, arch: str, measure: "Callable[[StepSpec, list[str]], dict[str, list[Row]]]"
+) -> None:
+    """Runs `measure(base, precisions)` as the common options say, under a header, and writes --json. What the user can
+    mend ends in one line."""
     from gancolor.cli import run
 
-    def measure() -> None:
+    def whole() -> None:
+        import torch
+        from steps import StepSpec, precisions
+
         device = options.device if options.device != "auto" else "cuda" if torch.cuda.is_available() else "cpu"
         torch.set_num_threads(options.threads or torch.get_num_threads())
         about = header(device, sys.argv[1:])
-        threads = torch.get_num_threads()
         size, batch_size = (256, 16) if device == "cuda" else (64, 8)
-        size, batch_size = options.size or size, options.batch_size or batch_size
-        base = StepSpec(options.arch[0], size, batch_size, device, options.seconds, threads)
-        parts: dict[str, list[Row]] = {}
-        if "step" in options.only:
-            parts["step"] = measure_steps(options.arch, base, options.compile)
-        if {"data", "evaluation"} & set(options.only):
-            with photo_files(options.photos) as files:
-                if "data" in options.only:
-                    parts["data"] = measure_data(files, base)
-                if "evaluation" in options.only:
-                    parts["evaluation"] = measure_evaluation(files, options.arch, base)
-        if "choices" in options.only:
-            parts["choices"] = measure_choices(options.arch, base)
+        base = StepSpec(
+            arch, options.size or size, options.batch_size or batch_size, device, options.seconds,
+            torch.get_num_threads(), words=tuple(shlex.split(options.options)),
+            only=tuple(stage for stage in STAGES if stage in getattr(options, "stage", STAGES)),
+        )  # fmt: skip
+        parts = measure(base, [name for name in precisions(device) if name in options.precision])
         if options.json:
             Path(options.json).write_text(json.dumps({"about": about, **parts}, indent=1) + "\n", encoding="utf-8")
 
-    run(measure)
+    run(whole)
 
 
 def parse(argv: Sequence[str] | None = None) -> argparse.Namespace:
@@ -60,29 +115,49 @@ def parse(argv: Sequence[str] | None = None) -> argparse.Namespace:
     parser = argparse.ArgumentParser(
         prog="bench.py", description="Measures gancolor on this machine against a plain reference.", allow_abbrev=False
     )
-    architectures, parts = ", ".join(GENERATORS), ", ".join(PARTS)
+    names = list(GENERATORS)
+    parser.add_argument("--only", type=_choice(PARTS), default=list(USUAL),
+                        help=f"of {', '.join(PARTS)}, with commas ({','.join(USUAL)})")  # fmt: skip
+    parser.add_argument("--arch", type=_choice(names, "all"),
+                        help=f"of {', '.join(names)}, with commas, or all (the first four; floor: all)")  # fmt: skip
+    parser.add_argument("--stage", type=_choice(STAGES), default=list(STAGES),
+                        help=f"of {', '.join(STAGES)}, of steps and counts (both)")  # fmt: skip
+    parser.add_argument("--compile", action="store_true", help="measure compiled networks too; minutes each on a CPU")
+    parser.add_argument("--epochs", type=int, default=3, help="that count, of epochs and of equality's trainings (3)")
+    parser.add_argument("--steps", type=int, default=100, help="of equality's curves (100)")
+    parser.add_argument("--seeds", type=int, default=3, help="of equality's trainings (3)")
+    parser.add_argument("--minutes", type=float, default=10.0, help="for quality, each contender (10)")
+    add_common(parser)
+    options = parser.parse_args(argv)
+    options.arch = options.arch or (names if options.only == ["floor"] else GANS)
+    return options
+
+
+def add_common(parser: argparse.ArgumentParser) -> None:
+    """The options of every benchmark of training."""
     parser.add_argument("--device", choices=("auto", "cpu", "cuda"), default="auto", help="auto: cuda, else cpu")
     parser.add_argument("--size", type=int, help="side of the photographs [pixels] (256; on a CPU 64)")
     parser.add_argument("--batch_size", type=int, help="photographs a step (16; on a CPU 8)")
+    parser.add_argument("--precision", type=_choice(PRECISIONS), default=list(PRECISIONS),
+                        help=f"of {', '.join(PRECISIONS)}, with commas (those that the device has)")  # fmt: skip
     parser.add_argument("--seconds", type=float, default=3.0, help="to measure each contender of a row for (3)")
     parser.add_argument(
         "--threads", type=int, help="torch's threads (its own choice); take 1 where other work shares the cores"
     )
-    parser.add_argument("--compile", action="store_true", help="measure compiled networks too; minutes each on a CPU")
-    parser.add_argument("--arch", type=_choice(list(GENERATORS)), default=GANS,
-                        help=f"of {architectures}, with commas (the first four)")  # fmt: skip
     parser.add_argument("--photos", metavar="DIR", help="folder of photographs (scenes drawn by code)")
-    parser.add_argument("--only", type=_choice(PARTS), default=list(PARTS[:3]),
-                        help=f"of {parts}, with commas (all but choices)")  # fmt: skip
+    parser.add_argument(
+        "--limit", type=int, help="use this many photographs (all; where only loading is measured 1024)"
+    )
+    parser.add_argument("--options", default="", metavar="WORDS",
+                        help="options of train.py over the recipes', as one word: '--generator.width 16'")  # fmt: skip
     parser.add_argument("--json", metavar="FILE", help="write the figures to this file too")
-    return parser.parse_args(argv)
 
 
-def _choice(known: Sequence[str]) -> Any:
-    """A parser of names with commas between."""
+def _choice(known: Sequence[str], everything: str = "") -> Any:
+    """A parser of names with commas between; `everything` stands for all of them."""
 
     def names(text: str) -> list[str]:
-        chosen = text.split(",")
+        chosen = list(known) if text == everything else text.split(",")
         if unknown := [name for name in chosen if name not in known]:
             raise argparse.ArgumentTypeError(f"no {unknown[0]!r}; choose from {', '.join(known)}")
         return chosen
@@ -126,7 +201,7 @@ def _without_paths(argv: Sequence[str]) -> list[str]:
     words: list[str] = []
     for word in argv:
         option, equals, _ = word.partition("=")
-        name = {"--photos": "DIR", "--json": "FILE", "--checkpoint": "FILE"}
+        name = {"--photos": "DIR", "--json": "FILE", "--checkpoint": "FILE", "--checkout": "PATH"}
         if words and words[-1] in name:
             words.append(name[words[-1]])
         else:

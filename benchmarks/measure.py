@@ -59,13 +59,16 @@ def interleave(
     mean fewer rounds, 3 at the least.
 
     Args:
-        warm_up: untimed units of each before the first round; the last of them tells how long a unit takes.
+        warm_up: untimed units of each before the first round; the last of them tells how long a unit takes. One that
+            takes longer than `seconds` is enough.
     """
     estimates = {}
     for name, contender in contenders.items():
         contender.prepare()
         for _ in range(warm_up):
             estimates[name] = _seconds(contender, 1, device)
+            if estimates[name] > seconds:
+                break
     rounds = min(max(int(seconds / max(estimates.values())), LEAST_ROUNDS), MOST_ROUNDS)
     units = {name: max(1, round(seconds / rounds / estimate)) for name, estimate in estimates.items()}
     timings = {name: Timing() for name in contenders}

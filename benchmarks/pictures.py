@@ -13,16 +13,18 @@ import reference
 import torch
 from measure import Contender, Row, Table, attempt, interleave
 from PIL import Image
+from steps import StepSpec, as_torch_ships, forget
 from torch import Tensor
-from training import StepSpec, as_torch_ships, forget
 
-from gancolor.color import rgb_to_lab, to_float
 from gancolor.config import DataConfig
-from gancolor.data.augmentation import augment, make_augmentation
+from gancolor.data.batches import Batches
+from gancolor.data.catalogue import PhotoFile
 from gancolor.data.demo import draw_scene
-from gancolor.data.photographs import Batches, Photographs, load_photographs
-from gancolor.data.sources import PhotoFile, list_photographs
+from gancolor.data.folders import list_photographs
+from gancolor.data.photographs import Photographs, load_photographs
+from gancolor.errors import InputError
 from gancolor.hardware import Hardware, choose_hardware
+from gancolor.preparation import Preparation
 from gancolor.scoring import PAIRED, Colorized, Scores, score, score_generator
 
 MOST_PHOTOS = 1024
@@ -33,13 +35,16 @@ METRICS_ALONE = "metrics alone"
 
 
 @contextmanager
-def photo_files(folder: str | None) -> Iterator[list[PhotoFile]]:
-    """The photographs of a folder, up to MOST_PHOTOS; without one, drawn scenes, as JPEG files for the while."""
+def photo_folder(folder: str | None) -> Iterator[Path]:
+    """The folder given; without one, a folder of drawn scenes, as JPEG files for the while.
+
+    Raises:
+        InputError: no such folder.
+    """
     if folder:
-        files = list_photographs(Path(folder))
-        if not files:
-            raise SystemExit(f"bench.py: error: --photos {folder}: no photographs in it")
-        yield files[:MOST_PHOTOS]
+        if not Path(folder).is_dir():
+            raise InputError(f"--photos {folder}: no such folder")
+        yield Path(folder)
         return
     with tempfile.TemporaryDirectory() as scratch:
 
@@ -48,27 +53,51 @@ def photo_files(folder: str | None) -> Iterator[list[PhotoFile]]:
 
         with ThreadPoolExecutor() as pool:
             list(pool.map(draw, range(SCENES)))
-        yield list_photographs(Path(scratch))
+        yield Path(scratch)
+
+
+def photo_files(folder: Path, limit: int | None = None) -> list[PhotoFile]:
+    """The folder's first photographs, MOST_PHOTOS if not told.
+
+    Raises:
+        InputError: there are none.
+    """
+    files = list(list_photographs(folder)[: limit or MOST_PHOTOS])
+    if not files:
+        raise InputError(f"--photos {folder}: no photographs in it")
+    return files
 
 
 # The data pipeline ----------------------------------------------------------------------------------------------------
 
 
 class Pipeline:
-    """Epochs of training batches, from files to Lab on the device, gancolor's and the reference's."""
+    """Epochs of training batches, from files to Lab on the device, gancolor's and the reference's.
 
-    def __init__(self, files: list[PhotoFile], size: int, batch_size: int, hardware: Hardware, scratch: str) -> None:
+    Args:
+        workers: of the reference's loader; a worker a core if not told.
+    """
+
+    def __init__(
+        self, files: list[PhotoFile], size: int, batch_size: int, hardware: Hardware, scratch: str,
+        workers: int | None = None,
+    ) -> None:  # fmt: skip
         self.files = files[: len(files) // batch_size * batch_size]
         self.size, self.batch_size, self.hardware, self.scratch = size, batch_size, hardware, scratch
-        options = DataConfig()
-        self.augmentation = make_augmentation(size, options.flip, options.crop_scale)
+        self.prepare = Preparation(DataConfig(size=size), hardware)
         paths = [file.path for file in self.files]
-        self.loader = reference.make_loader(paths, size, batch_size, hardware.device.type == "cuda")
+        self.loader = reference.make_loader(paths, size, batch_size, hardware.device.type == "cuda", workers)
         self.caches = itertools.count()
 
     def first_epoch(self) -> None:
         """Decodes into a cache that is not there yet, then streams."""
         self.stream(self.load(f"first-{next(self.caches)}", "auto"), 0)
+
+    def first_batches(self) -> None:
+        """The same up to uint8 batches: Lab is part of gancolor's step."""
+        batches = self.load(f"first-{next(self.caches)}", "auto")
+        for _ in batches.stream(0, batches.steps_per_epoch, self.hardware.device):
+            pass
 
     def load(self, cache: str, on_device: str) -> Batches:
         """Training batches of the decoded photographs.
@@ -85,10 +114,8 @@ class Pipeline:
     def stream(self, batches: Batches, epoch: int) -> None:
         """What the trainer does with an epoch's batches up to the networks."""
         first, last = (number * batches.steps_per_epoch for number in (epoch, epoch + 1))
-        for _, pictures, _ in batches.stream(first, last, self.hardware.device):
-            lightness, chroma = rgb_to_lab(augment(self.augmentation, to_float(pictures)))
-            self.hardware.place(lightness)
-            self.hardware.place(chroma)
+        for _, pictures, labels in batches.stream(first, last, self.hardware.device):
+            self.prepare(pictures, labels)
 
     def later_epochs(self, cache: str, on_device: str) -> Contender:
         batches, epochs = self.load(cache, on_device), itertools.count(1)
@@ -181,7 +208,7 @@ def _evaluation_row(what: str, device: str, photographs: Photographs, base: Step
     else:
         generator, _ = StepSpec(what, base.size, base.batch_size, device, base.seconds).networks()
         own, _ = StepSpec(what, base.size, base.batch_size, "cpu", base.seconds).networks()
-        generator = generator.to(hardware.device, memory_format=hardware.memory_format)  # type: ignore[call-overload]
+        generator = hardware.place_network(generator)
         mine = partial(score_generator, generator, photographs, hardware)
         theirs = partial(reference.score_generator, own, truths)
     contenders = {

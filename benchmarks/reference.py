@@ -46,15 +46,15 @@ class PhotoDataset(Dataset[tuple[Tensor, Tensor]]):
 
 
 def make_loader(
-    files: Sequence[Path], size: int, batch_size: int, pin_memory: bool
+    files: Sequence[Path], size: int, batch_size: int, pin_memory: bool, workers: int | None = None
 ) -> DataLoader[tuple[Tensor, Tensor]]:
-    """Shuffled batches, with a worker a core."""
+    """Shuffled batches, with a worker a core if not told; with 0 workers, the process that asks loads them itself."""
     return DataLoader(
         PhotoDataset(files, size),
         batch_size,
         shuffle=True,
         drop_last=True,
-        num_workers=os.cpu_count() or 1,
+        num_workers=(os.cpu_count() or 1) if workers is None else workers,
         pin_memory=pin_memory,
     )
 

@@ -1,0 +1,164 @@
+"""Time to a given PSNR: gancolor's training, pretraining first, against the plain loop, in turns."""
+
+import time
+from collections.abc import Iterator
+from dataclasses import dataclass, field, replace
+from functools import partial
+from itertools import count
+from pathlib import Path
+from typing import Any
+
+import reference
+from measure import Row, Table, attempt, synchronize
+from steps import StepSpec, as_torch_ships, forget
+from torch import nn
+from turns import EnoughError, take_turns, trainer_of
+
+from gancolor.data.photographs import Photographs
+from gancolor.hardware import Hardware, choose_hardware
+from gancolor.scoring import score_generator
+
+GAINS = (0.5, 1.0, 1.5, 2.0)  # over grey [dB]
+LOOKS = 40  # at each contender's PSNR, over its time limit
+VALIDATED = 128  # photographs that PSNR is taken on
+EPOCHS = 1000  # of pretraining: the time limit ends it
+
+
+@dataclass
+class Learner:
+    """A contender on its own clock, which stands still while its PSNR is taken and while the other has its turn.
+
+    Attributes:
+        reached: gain over grey [dB] -> seconds; most: the best gain so far.
+    """
+
+    photographs: Photographs
+    hardware: Hardware
+    grey: float
+    seconds: float = 0.0
+    looks: int = 0
+    most: float = float("-inf")
+    reached: dict[float, float] = field(default_factory=dict)
+
+    def look(self, generator: nn.Module) -> None:
+        """Takes the PSNR of a generator as it is."""
+        training = generator.training
+        scores = score_generator(generator.eval(), self.photographs, self.hardware)
+        generator.train(training)
+        gain = float(scores["psnr"].mean()) - self.grey
+        self.looks, self.most = self.looks + 1, max(self.most, gain)
+        for wanted in GAINS:
+            if gain >= wanted:
+                self.reached.setdefault(wanted, self.seconds)
+
+    @property
+    def is_done(self) -> bool:
+        return len(self.reached) == len(GAINS)
+
+
+class Race:
+    """The turns: as the trainer's clock passes the next look, its PSNR is taken and the plain loop trains for as long.
+
+    Args:
+        limit: seconds of each one's clock.
+    """
+
+    def __init__(self, trainer: Any, plain: "Plain", limit: float, spec: StepSpec, started: float) -> None:
+        self.trainer, self.plain, self.limit, self.spec, self.started = trainer, plain, limit, spec, started
+        grey = trainer.validation.grey["psnr"].mean
+        self.mine, self.theirs = (Learner(trainer.data.val, trainer.hardware, grey) for _ in range(2))
+
+    def __call__(self, step: int) -> None:
+        mine, theirs = self.mine, self.theirs
+        now = time.perf_counter()
+        if mine.seconds + now - self.started < self.limit * (mine.looks + 1) / LOOKS:
+            return
+        synchronize(self.trainer.hardware.device)
+        mine.seconds += time.perf_counter() - self.started
+        if step:  # before the first there is nothing to look at
+            mine.look(self.trainer.players.ema)
+        while theirs.seconds < self.limit and (theirs.seconds < mine.seconds or self.is_over(mine)):
+            if self.is_over(theirs):
+                break
+            as_torch_ships()
+            theirs.seconds += self.plain.train(self.limit / LOOKS)
+            theirs.look(self.plain.trainer.generator)
+        if self.is_over(mine):
+            raise EnoughError
+        choose_hardware(self.spec.device, self.spec.precision)
+        self.started = time.perf_counter()
+
+    def is_over(self, learner: Learner) -> bool:
+        return learner.is_done or learner.seconds >= self.limit
+
+
+class Plain:
+    """The plain loop, adversarial from the start, that can be stopped and taken up."""
+
+    def __init__(self, spec: StepSpec, paths: list[Path]) -> None:
+        self.device = choose_hardware(spec.device, "fp32").device
+        self.trainer = reference.ReferenceTrainer(*spec.networks(), self.device)
+        self.loader = reference.make_loader(paths, spec.size, spec.batch_size, self.device.type == "cuda")
+        self.steps = self._forever()
+
+    def _forever(self) -> Iterator[None]:
+        for _ in count():
+            for lightness, chroma in self.loader:
+                self.trainer.adversarial_step(lightness, chroma)
+                yield
+
+    def train(self, seconds: float) -> float:
+        """Trains for at least so long; returns how long it took."""
+        start = time.perf_counter()
+        while time.perf_counter() - start < seconds:
+            next(self.steps)
+            synchronize(self.device)
+        return time.perf_counter() - start
+
+
+def measure_quality(
+    architectures: list[str], base: StepSpec, photos: Path, shown: list[str], minutes: float, limit: int | None
+) -> list[Row]:
+    """The table of seconds to gains over grey."""
+    table = Table(
+        f"Time to a given PSNR, {base.size} x {base.size}, batch {base.batch_size}",
+        f"Seconds of training, decoding included and looks at the PSNR of {VALIDATED} photographs not, up to "
+        f"{minutes:g} minutes each, until the photographs come out so many dB over grey. gancolor pretrains first (and "
+        "is looked at by its moving average); the plain loop is adversarial from the start.",
+        ["architecture", "precision", "gain [dB]", "gancolor s", "reference s", "× sooner"],
+    )
+    for arch in architectures:
+        for precision in shown:
+            spec = replace(base, arch=arch, precision=precision)
+            found = attempt(partial(_race, spec, photos, minutes * 60, limit))
+            for row in [{"error": found}] if isinstance(found, str) else found:
+                table.add({"architecture": arch, "precision": precision} | row)
+            forget()
+    return table.rows
+
+
+def _race(spec: StepSpec, photos: Path, seconds: float, limit: int | None) -> list[Row]:
+    words = ["--pretrain_epochs", str(EPOCHS), "--eval.every", str(EPOCHS), "--data.val_limit", str(VALIDATED)]
+    words += ["--data.limit", str(limit)] if limit else []
+    started = time.perf_counter()
+    with trainer_of(spec, photos, *words, *spec.words) as trainer:
+        building = time.perf_counter() - started
+        paths = [item.path for item in trainer.data.source.train]  # type: ignore[attr-defined]
+        race = Race(trainer, Plain(spec, paths), seconds, spec, time.perf_counter() - building)
+        take_turns(trainer, race)
+    mine, theirs = race.mine, race.theirs
+    rows = [_gain_row(gain, mine, theirs) for gain in GAINS]
+    most = {"gancolor s": f"{mine.most:+.2f} dB", "reference s": f"{theirs.most:+.2f} dB"}
+    return [*rows, {"gain [dB]": "the most reached"} | most]
+
+
+def _gain_row(gain: float, mine: Learner, theirs: Learner) -> Row:
+    words = [
+        f"{learner.reached[gain]:.0f}" if gain in learner.reached else f"not in {learner.seconds:.0f}"
+        for learner in (mine, theirs)
+    ]
+    row: Row = {"gain [dB]": gain, "gancolor s": words[0], "reference s": words[1]}
+    if gain in mine.reached:
+        least = theirs.reached.get(gain, theirs.seconds) / mine.reached[gain]
+        row["× sooner"] = least if gain in theirs.reached else f"over {least:.3g}"
+    return row

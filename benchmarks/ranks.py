@@ -1,0 +1,121 @@
+"""What averaging gradients over ranks costs a step, and how much of it goes on behind the backward pass:
+`torchrun --nproc_per_node 2 benchmarks/ranks.py`; see `--help`."""
+
+import argparse
+import sys
+import time
+import warnings
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from dataclasses import replace
+from functools import partial
+from pathlib import Path
+from statistics import median
+from typing import Any
+from unittest import mock
+
+sys.path.append(str(Path(__file__).resolve().parent.parent))  # gancolor beside it, where none is installed
+warnings.filterwarnings("ignore", message=".*torch.jit.script.*")  # of gancolor's dependencies
+
+import torch  # noqa: E402
+import torch.distributed as dist  # noqa: E402
+from measure import Table, synchronize  # noqa: E402
+from steps import GancolorSteps, StepSpec  # noqa: E402
+from torch._utils import _flatten_dense_tensors, _unflatten_dense_tensors  # noqa: E402
+
+from gancolor import distributed  # noqa: E402
+from gancolor.hardware import choose_hardware  # noqa: E402
+
+ALONE, OVERLAPPED, AFTER = "not averaged", "averaged behind the backward pass", "averaged after it"
+
+
+def main() -> None:
+    options = parse()
+    hardware = choose_hardware(options.device, options.precision)
+    torch.set_num_threads(options.threads)
+    distributed.start(hardware.device.type)
+    spec = StepSpec(options.arch, options.size, options.batch_size, options.device, 0.0, options.threads)
+    ways = {name: make(replace(spec, precision=hardware.precision)) for name, make in WAYS.items()}
+    for step in ways.values():
+        step()
+    rounds: dict[str, list[float]] = {name: [] for name in ways}
+    for _ in range(options.rounds):
+        for name, step in ways.items():
+            dist.barrier()
+            start = time.perf_counter()
+            step()
+            synchronize(hardware.device)
+            rounds[name].append(time.perf_counter() - start)
+    if distributed.is_main():
+        report(rounds, options, str(hardware))
+    distributed.stop()
+
+
+def report(rounds: dict[str, list[float]], options: argparse.Namespace, hardware: str) -> None:
+    ranks = distributed.world_size()
+    table = Table(
+        f"Adversarial step of {options.arch}, {options.size} x {options.size}, batch {options.batch_size} a rank",
+        f"{ranks} ranks on {hardware}, {options.threads} threads each; medians of {options.rounds} steps in turns.",
+        ["gradients", "ms", "photos/s of all ranks", "of not averaged"],
+    )
+    alone = median(rounds[ALONE])
+    for name, times in rounds.items():
+        took = median(times)
+        rate = ranks * options.batch_size / took
+        table.add(
+            {"gradients": name, "ms": took * 1000, "photos/s of all ranks": rate, "of not averaged": alone / took}
+        )
+
+
+def parse() -> argparse.Namespace:
+    parser = argparse.ArgumentParser(prog="ranks.py", description=__doc__, allow_abbrev=False)
+    parser.add_argument("--arch", default="attention_ugan")
+    parser.add_argument("--device", choices=("cpu", "cuda"), default="cpu")
+    parser.add_argument("--precision", default="auto")
+    parser.add_argument("--size", type=int, default=128)
+    parser.add_argument("--batch_size", type=int, default=16, help="photographs a rank and step (16)")
+    parser.add_argument("--threads", type=int, default=1, help="of each rank (1)")
+    parser.add_argument("--rounds", type=int, default=5)
+    return parser.parse_args()
+
+
+# Ways to take a step --------------------------------------------------------------------------------------------------
+
+
+def overlapped(spec: StepSpec) -> Callable[[], object]:
+    """As the trainer does: DistributedDataParallel averages a bucket while the next one is worked out."""
+    return partial(GancolorSteps(spec).step, "adversarial")
+
+
+def alone(spec: StepSpec) -> Callable[[], object]:
+    with unwrapped():
+        return partial(GancolorSteps(spec).step, "adversarial")
+
+
+def after(spec: StepSpec) -> Callable[[], object]:
+    with unwrapped():
+        steps = GancolorSteps(spec)
+    for optimizer in (steps.players.optim_g, steps.players.optim_d):
+        optimizer.register_step_pre_hook(average)
+    return partial(steps.step, "adversarial")
+
+
+WAYS = {ALONE: alone, OVERLAPPED: overlapped, AFTER: after}
+
+
+@contextmanager
+def unwrapped() -> Iterator[None]:
+    """Networks stay as they are, each rank's own."""
+    with mock.patch.object(distributed, "wrap", lambda network: network):
+        yield
+
+
+def average(optimizer: torch.optim.Optimizer, *_: Any) -> None:
+    gradients = [p.grad for p in optimizer.param_groups[0]["params"] if p.grad is not None]
+    flat = distributed.mean(_flatten_dense_tensors(gradients))
+    for gradient, averaged in zip(gradients, _unflatten_dense_tensors(flat, gradients), strict=True):
+        gradient.copy_(averaged)
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,219 @@
+"""Ways to take a training step: gancolor's, as its trainer takes it, and the plain reference's on the same networks."""
+
+import gc
+from dataclasses import dataclass
+from functools import partial
+from typing import Any, Literal
+
+import torch
+from measure import Contender
+from reference import ReferenceTrainer
+from torch import Tensor, nn
+
+from gancolor.allocator import keep_freed_memory
+from gancolor.bins import bin_centres
+from gancolor.color import rgb_to_lab, to_float
+from gancolor.config import TrainConfig
+from gancolor.hardware import Hardware, Network, choose_hardware
+from gancolor.models import build_discriminator, build_generator, layers, unet
+from gancolor.models.patchgan import PatchGAN
+from gancolor.objective import Objective, Terms
+from gancolor.options import to_dict
+from gancolor.parsing import parse_train
+from gancolor.perceptual import perceptual_distance
+from gancolor.players import Players
+from gancolor.preparation import Preparation
+from gancolor.schedule import Stage, step_seed
+from gancolor.trainer import CHECK_EVERY
+
+STAGES: tuple[Stage, ...] = ("pretrain", "adversarial")  # in this order: the second takes the more memory
+CLASSES = 10  # of scenes, for networks that tell them apart
+BATCHES = 4  # different ones, taken in turns
+REFERENCE = "reference"
+
+
+@dataclass(frozen=True)
+class StepSpec:
+    """One way to take a step.
+
+    Attributes:
+        precision: one of gancolor's, or "reference" for the plain loop.
+        words: options of train.py, over the recipe's.
+        only: the stages to measure, of those that the recipe has.
+        layout: None: as gancolor chooses for the device.
+        fused: gancolor's optimizers are fused.
+        keeps_memory: of a CPU: freed memory is kept for the next step.
+        joins: gradients of joined maps are laid out as the maps.
+        shares_pass: of the reference.
+    """
+
+    arch: str
+    size: int
+    batch_size: int
+    device: str
+    seconds: float
+    threads: int = 1
+    precision: str = "fp32"
+    compiled: bool = False
+    words: tuple[str, ...] = ()
+    only: tuple[Stage, ...] = STAGES
+    layout: Literal["contiguous", "channels_last"] | None = None
+    fused: bool = True
+    keeps_memory: bool = True
+    joins: bool = True
+    shares_pass: bool = False
+
+    def config(self, *words: str) -> TrainConfig:
+        """The architecture's recipe at this size; speed does not depend on what a network has learned. `words`: more
+        options of train.py."""
+        return parse_train(
+            [
+                *("--arch", self.arch, "--data.size", str(self.size), "--data.batch_size", str(self.batch_size)),
+                *("--generator.backbone_weights", "random", "--loss.perceptual_weights", "random"),
+                *("--device", self.device, "--tracking.wandb", "disabled"),
+                *self.words,
+                *words,
+            ]
+        )
+
+    def stages(self) -> tuple[Stage, ...]:
+        """Those to measure: some recipes have no game."""
+        there = STAGES if Objective(self.config().loss).plays else STAGES[:1]
+        return tuple(stage for stage in there if stage in self.only)
+
+    def networks(self) -> tuple[nn.Module, PatchGAN]:
+        config = self.config()
+        torch.manual_seed(config.seed)
+        classes = CLASSES if config.loss.scene else 0
+        generator = build_generator(config.arch, **{**to_dict(config.generator), "size": self.size, "classes": classes})
+        return generator, build_discriminator(self.size, **to_dict(config.discriminator))
+
+    def objective(self, device: torch.device) -> Objective:
+        """The recipe's, with colours that are all as rare."""
+        loss = self.config().loss
+        perceptual = None
+        if loss.perceptual:
+            perceptual = perceptual_distance(loss.perceptual_network, loss.perceptual_weights, device, self.size)
+        return Objective(loss, torch.ones(len(bin_centres()), device=device), perceptual)
+
+    def pictures(self) -> list[Tensor]:
+        """Batches of uint8 sRGB (B, 3, S, S): noise, since what a picture shows costs nothing."""
+        chance = torch.Generator().manual_seed(0)
+        shape = (self.batch_size, 3, self.size, self.size)
+        return [torch.randint(0, 256, shape, generator=chance, dtype=torch.uint8) for _ in range(BATCHES)]
+
+
+@dataclass(frozen=True)
+class LaidOut(Hardware):
+    """Hardware with a memory format that is told, not chosen."""
+
+    layout: torch.memory_format = torch.contiguous_format
+
+    def place(self, tensor: Tensor) -> Tensor:
+        return tensor.to(self.device, memory_format=self.layout)
+
+    def place_network(self, network: Network) -> Network:
+        return network.to(self.device, memory_format=self.layout)  # type: ignore[call-overload]
+
+
+class Unfused(torch.optim.AdamW):
+    """AdamW as torch chooses it, which does not take Players' word on gradients that are not finite."""
+
+    def step(self, closure: Any = None) -> Any:
+        self.found_inf = None
+        return super().step(closure)
+
+
+class GancolorSteps:
+    """What the trainer does with a batch: seed, augment, convert to Lab, Players.step, look for bad steps."""
+
+    def __init__(self, spec: StepSpec) -> None:
+        self.spec, self.config = spec, spec.config()
+        self.hardware = choose_hardware(spec.device, spec.precision)
+        if spec.layout:
+            layout = torch.channels_last if spec.layout == "channels_last" else torch.contiguous_format
+            self.hardware = LaidOut(self.hardware.device, self.hardware.precision, layout)
+        self.prepare = Preparation(self.config.data, self.hardware, spec.compiled)
+        optim = self.config.optim
+        objective = spec.objective(self.hardware.device)
+        self.players = Players(*spec.networks(), objective, optim, self.hardware, spec.compiled)
+        if not spec.fused:
+            self.players.optim_g, self.players.optim_d = (
+                Unfused(fused.param_groups[0]["params"], betas=optim.betas, weight_decay=optim.weight_decay)
+                for fused in (self.players.optim_g, self.players.optim_d)
+            )
+        self.batches = [pictures.to(self.hardware.device) for pictures in spec.pictures()]
+        self.labels = torch.arange(spec.batch_size, device=self.hardware.device) % CLASSES
+        self.done = 0
+
+    def contender(self, stage: Stage) -> Contender:
+        return Contender(partial(self.step, stage), self.switch)
+
+    def switch(self) -> None:
+        """Sets what is global to what the spec says."""
+        choose_hardware(self.spec.device, self.spec.precision)
+        torch.set_num_threads(self.spec.threads)
+        keep_freed_memory(self.spec.keeps_memory)
+        unet.join = layers.join if self.spec.joins else _cat
+
+    def step(self, stage: Stage) -> Terms:
+        torch.manual_seed(step_seed(self.config.seed, self.done, 0))
+        pictures = self.batches[self.done % BATCHES]
+        optim = self.config.optim
+        rates = {"lr_g": optim.lr_pretrain if stage == "pretrain" else optim.lr_g, "lr_d": optim.lr_d, "ema": optim.ema}
+        terms = self.players.step(self.prepare(pictures, self.labels), stage, rates)
+        self.done += 1
+        if self.done % CHECK_EVERY == 0:
+            int(self.players.bad_steps)
+        return terms
+
+
+def _cat(*maps: Tensor) -> Tensor:
+    return torch.cat(maps, dim=1)
+
+
+class ReferenceSteps:
+    """The plain loop on the same pictures, which its loader has converted to Lab already."""
+
+    def __init__(self, spec: StepSpec) -> None:
+        self.device = choose_hardware(spec.device, "fp32").device
+        self.trainer = ReferenceTrainer(*spec.networks(), self.device, spec.shares_pass)
+        self.batches = [rgb_to_lab(to_float(pictures)) for pictures in spec.pictures()]
+        if self.device.type == "cuda":  # as a DataLoader with pin_memory gives them
+            self.batches = [(lightness.pin_memory(), chroma.pin_memory()) for lightness, chroma in self.batches]
+        self.done = 0
+
+    def contender(self, stage: Stage) -> Contender:
+        return Contender(partial(self.step, stage == "adversarial"), as_torch_ships)
+
+    def step(self, adversarial: bool) -> None:
+        take = self.trainer.adversarial_step if adversarial else self.trainer.pretrain_step
+        take(*self.batches[self.done % BATCHES])
+        self.done += 1
+
+
+def as_torch_ships() -> None:
+    """The global switches that gancolor sets, at torch's defaults."""
+    torch.backends.cuda.matmul.allow_tf32 = False
+    torch.backends.cudnn.allow_tf32 = True
+    torch.backends.cudnn.benchmark = False
+    keep_freed_memory(False)
+
+
+def make_steps(spec: StepSpec) -> GancolorSteps | ReferenceSteps:
+    return ReferenceSteps(spec) if spec.precision == REFERENCE else GancolorSteps(spec)
+
+
+def precisions(device: str) -> list[str]:
+    """Those that the device has."""
+    if device == "cpu":
+        return ["fp32", "bf16"]
+    return ["fp32", "tf32", *(["bf16"] if torch.cuda.is_bf16_supported(False) else []), "fp16"]
+
+
+def forget() -> None:
+    """Frees what the last row held, and what was compiled for it."""
+    torch.compiler.reset()
+    gc.collect()
+    if torch.cuda.is_available():
+        torch.cuda.empty_cache()

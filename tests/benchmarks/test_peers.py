@@ -1,0 +1,81 @@
+import sys
+
+import peers
+import pytest
+import torch
+from steps import StepSpec
+
+from gancolor.errors import InputError
+
+SPEC = StepSpec("ugan", 16, 4, "cpu", 1.0)
+CODE = {
+    "loss.py": "WEIGHT = 100.0\n",
+    "models.py": """
+from torch import nn
+from loss import WEIGHT
+
+def init_model(network, device):
+    print("initialized")
+    return network.to(device)
+
+class Unet(nn.Module):
+    def __init__(self, n_down):
+        super().__init__()
+        self.levels, self.layer = n_down, nn.Conv2d(1, 2, 1)
+
+class MainModel(nn.Module):
+    def __init__(self, net_G):
+        super().__init__()
+        self.net, self.taken = net_G, []
+
+    def setup_input(self, data):
+        self.data = data
+
+    def optimize(self):
+        self.taken.append((self.data["L"].shape, self.data["ab"].shape, WEIGHT, self.net.levels))
+        MainModel.last = self
+""",
+    "dataset.py": """
+SIZE = 256
+
+def make_dataloaders(batch_size, n_workers, pin_memory, paths, split):
+    return [(SIZE, batch_size, [path.name for path in paths], split)]
+""",
+}
+
+
+@pytest.fixture
+def checkout(tmp_path, monkeypatch):
+    for name, code in CODE.items():
+        (tmp_path / name).write_text(code)
+        monkeypatch.delitem(sys.modules, name.removesuffix(".py"), raising=False)
+    yield tmp_path
+    for name in CODE:
+        sys.modules.pop(name.removesuffix(".py"), None)
+
+
+def test_a_peer_is_imported_from_its_checkout(checkout, photos, capsys):
+    before = list(sys.path)
+    peer = peers.load_peer("notebook", checkout, photos, SPEC)
+    peer.step(torch.zeros(4, 1, 16, 16), torch.zeros(4, 2, 16, 16))
+    taken = sys.modules["models"].MainModel.last.taken
+    assert taken == [((4, 1, 16, 16), (4, 2, 16, 16), 100.0, 4)]
+    (loaded,) = peer.loader
+    assert loaded == (16, 4, sorted(path.name for path in photos.iterdir()), "train")
+    assert sys.path == before
+    said = capsys.readouterr()
+    assert "initialized" in said.err and not said.out  # the tables alone go to the standard output
+
+
+@pytest.mark.parametrize("name", peers.PEERS)
+def test_a_wrong_path_is_one_line(name, tmp_path, photos):
+    with pytest.raises(InputError, match="no such folder"):
+        peers.load_peer(name, tmp_path / "none", photos, SPEC)
+    with pytest.raises(InputError, match=f"no checkout of {name}, it lacks .*models"):
+        peers.load_peer(name, tmp_path, photos, SPEC)
+
+
+def test_what_a_peer_needs_and_is_not_installed_is_named(checkout, photos):
+    (checkout / "loss.py").write_text("import a_module_that_nobody_has\n")
+    with pytest.raises(InputError, match="--peer notebook needs a_module_that_nobody_has"):
+        peers.load_peer("notebook", checkout, photos, SPEC)
