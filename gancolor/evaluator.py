@@ -12,7 +12,7 @@ from torch import Tensor
 from gancolor.checkpoint import describe, find_generator, load_generator
 from gancolor.config import EvaluateConfig, FidConfig, LpipsConfig
 from gancolor.data.catalogue import Item, Selection, Source, shuffled
-from gancolor.data.photographs import Photographs, load_part, load_photographs
+from gancolor.data.photographs import Photographs, load_parts, load_photographs
 from gancolor.data.shards import open_shards
 from gancolor.data.sources import find_source
 from gancolor.errors import InputError
@@ -110,7 +110,7 @@ class Evaluator:
     def _load(self, items: Sequence[Item]) -> Photographs:
         cache, fit = self.config.data.cache, self.protocol.fit
         if self.source.held_out:
-            photographs = load_part(self.source, items, self.size, cache, fit)
+            (photographs,) = load_parts(self.source, [items], self.size, cache, fit)
         else:
             photographs = load_photographs(items, self.size, cache, "photographs", fit)
         if not len(photographs):

@@ -253,29 +253,34 @@ def load_source(
     source: Source, size: int, cache: str | Path | None = None, decode: Decode = "once"
 ) -> tuple[Photographs, Photographs]:
     """A source's training and validation photographs. Those of validation are decoded once either way."""
-    if source.held_out:
-        train = load_part(source, source.train, size, cache, decode=decode)
-        if decode == "once":
-            return train, load_part(source, source.val, size, cache)
-    else:
+    if not source.held_out:
         train = load_photographs(source.train, size, cache, "training photographs", decode=decode)
+    elif decode == "once":
+        train, val = load_parts(source, [source.train, source.val], size, cache)
+        return train, val
+    else:
+        (train,) = load_parts(source, [source.train], size, cache, decode=decode)
     return train, load_photographs(source.val, size, cache, "validation photographs")
 
 
-def load_part(
+def load_parts(
     source: Source,
-    part: Sequence[Item],
+    parts: Sequence[Sequence[Item]],
     size: int,
     cache: str | Path | None = None,
     fit: Fit = "crop",
     decode: Decode = "once",
-) -> Photographs:
-    """Some photographs of a source that we divided ourselves. All of it is decoded as one, in the order of its names,
-    so that it serves every seed's split."""
-    assert isinstance(source.train, Selection) and isinstance(source.val, Selection) and isinstance(part, Selection)
+) -> list[Photographs]:
+    """Parts of the photographs of a source that we divided ourselves. All of it is decoded as one, in the order of its
+    names, so that it serves every seed's split."""
+    assert isinstance(source.train, Selection) and isinstance(source.val, Selection)
     whole = source.train.union(source.val)
     photographs = load_photographs(whole, size, cache, "photographs", fit, decode)
-    chosen = photographs.choose(whole.places(part))
-    if photographs.numbers is None and part is source.train:  # of shards: what was skipped is in no part
-        chosen.skipped = photographs.skipped
-    return chosen
+    found = []
+    for part in parts:
+        assert isinstance(part, Selection)
+        chosen = photographs.choose(whole.places(part))
+        if photographs.numbers is None and part is source.train:  # of shards: what was skipped is in no part
+            chosen.skipped = photographs.skipped
+        found.append(chosen)
+    return found

@@ -89,7 +89,7 @@ def test_two_ranks_say_and_write_everything_once(joint, read):
 
 def test_two_ranks_resume_where_they_were_stopped(commands, torchrun, read, tmp_path):
     """With BatchNorm, dropout and a moving average; and their figures are those of the generator that they export."""
-    options = [*commands.TINY, "--pretrain_epochs", "1", "--epochs", "2", "--data.val_limit", "7"]
+    options = [*commands.TINY, "--pretrain_epochs", "1", "--epochs", "5", "--data.val_limit", "7"]
     straight, stopped = tmp_path / "straight", tmp_path / "stopped"
     first, second = (torchrun(*options, "--out", run) for run in (straight, stopped))
     metrics = stopped / "metrics.jsonl"
@@ -99,8 +99,8 @@ def test_two_ranks_resume_where_they_were_stopped(commands, torchrun, read, tmp_
     status, out, _ = ended(second)
     assert status != 0
     about = describe(stopped / "last.safetensors")
-    assert 5 <= about["step"] < 36
-    assert f"stopped at step {about['step']} of 36" in out
+    assert 5 <= about["step"] < 72
+    assert f"stopped at step {about['step']} of 72" in out
 
     status, out, err = ended(torchrun(*options, "--out", stopped))
     assert status == 0, err
