@@ -1,6 +1,7 @@
 """Command lines to configurations, with errors of one line."""
 
 import dataclasses
+import os
 import re
 import shutil
 import sys
@@ -137,6 +138,9 @@ def _instantiate(parser: ArgumentParser, words: Sequence[str], config_class: typ
 
 
 def _absolute(source: str) -> str:
-    """A folder by its absolute path, however it was written; data sets' names, which go before folders, as they are."""
+    """A folder, or shards of this machine, by the absolute path, however it was written; data sets' names, which go
+    before folders, and addresses as they are."""
+    if source.endswith(".tar") and "://" not in source:
+        return os.path.abspath(source)  # noqa: PTH100 - a pattern, not a path
     folder = Path(source).expanduser()
     return str(folder.resolve()) if source not in ("", "demo", *PUBLIC) and folder.is_dir() else source

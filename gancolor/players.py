@@ -59,13 +59,12 @@ class Players:
         )  # fmt: skip
         self.scaler = torch.amp.GradScaler(hardware.device.type, enabled=hardware.precision == "fp16")
         self.bad_steps = torch.zeros((), device=hardware.device)
-        self._averaged, self._live, self._copied, self._counted = [], [], [], []  # type: ignore[var-annotated]
-        live = self.generator.state_dict()
-        for name, mine in self.ema.state_dict().items():
-            # Spectral norm's vectors are estimates that belong to the weights: the mean of several is none.
-            averaged = mine.is_floating_point() and not name.endswith(("._u", "._v"))
-            (self._averaged if averaged else self._copied).append(mine)
-            (self._live if averaged else self._counted).append(live[name])
+        mine, live = self.ema.state_dict(), self.generator.state_dict()
+        # Spectral norm's vectors are estimates that belong to the weights: the mean of several is none.
+        averaged = [name for name in mine if mine[name].is_floating_point() and not name.endswith(("._u", "._v"))]
+        copied = [name for name in mine if name not in averaged]
+        self._averaged = [mine[name] for name in averaged], [live[name] for name in averaged]
+        self._copied = [mine[name] for name in copied], [live[name] for name in copied]
 
     def step(self, batch: Batch, stage: Stage, rates: Mapping[str, float]) -> Terms:
         """One step: of the generator alone in pretraining, of the discriminator alone as critic, else of both.
@@ -173,9 +172,9 @@ class Players:
     @torch.no_grad()
     def _average(self, decay: float) -> None:
         """EMA of weights and of BatchNorm's statistics; counters and spectral norm's vectors are copied."""
-        torch._foreach_lerp_(self._averaged, self._live, 1 - decay)
-        if self._copied:
-            torch._foreach_copy_(self._copied, self._counted)
+        torch._foreach_lerp_(*self._averaged, 1 - decay)
+        if self._copied[0]:
+            torch._foreach_copy_(*self._copied)
 
     def _may_overflow(self, name: str) -> bool:
         """With a loss scaler, a gradient that overflows now and then is how the scale is found."""

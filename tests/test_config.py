@@ -386,3 +386,9 @@ def test_help_of_an_architecture_shows_its_own_defaults():
     with contextlib.redirect_stdout(out), pytest.raises(SystemExit):
         parse_train(["--arch", "pretrained_ugan", "--help"])
     assert re.search(r"--generator\.upsampling.*?default: pixel_shuffle", out.getvalue(), re.DOTALL)
+
+
+def test_shards_of_this_machine_are_kept_by_their_absolute_path():
+    """So that a run's state and its evaluation find them from wherever they are started."""
+    for given, kept in (("s/{0..3}.tar", f"{Path.cwd()}/s/{{0..3}}.tar"), ("s3://b/{0..3}.tar", "s3://b/{0..3}.tar")):
+        assert parse_train(["--data.source", given]).data.source == kept
