@@ -122,7 +122,11 @@ def parse(argv: Sequence[str] | None = None) -> argparse.Namespace:
                         help=f"of {', '.join(names)}, with commas, or all (the first four; floor: all)")  # fmt: skip
     parser.add_argument("--stage", type=_choice(STAGES), default=list(STAGES),
                         help=f"of {', '.join(STAGES)}, of steps and counts (both)")  # fmt: skip
-    parser.add_argument("--compile", action="store_true", help="measure compiled networks too; minutes each on a CPU")
+    parser.add_argument(
+        "--compile",
+        action="store_true",
+        help="measure compiled networks too, on CUDA as graphs as well; minutes each on a CPU",
+    )
     parser.add_argument("--epochs", type=int, default=3, help="that count, of epochs and of equality's trainings (3)")
     parser.add_argument("--steps", type=int, default=100, help="of equality's curves (100)")
     parser.add_argument("--seeds", type=int, default=3, help="of equality's trainings (3)")

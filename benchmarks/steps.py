@@ -54,7 +54,7 @@ class StepSpec:
     seconds: float
     threads: int = 1
     precision: str = "fp32"
-    compiled: bool = False
+    compiled: Literal["no", "yes", "graphs"] = "no"
     words: tuple[str, ...] = ()
     only: tuple[Stage, ...] = STAGES
     layout: Literal["contiguous", "channels_last"] | None = None
@@ -133,10 +133,11 @@ class GancolorSteps:
         if spec.layout:
             layout = torch.channels_last if spec.layout == "channels_last" else torch.contiguous_format
             self.hardware = LaidOut(self.hardware.device, self.hardware.precision, layout)
-        self.prepare = Preparation(self.config.data, self.hardware, spec.compiled)
+        self.prepare = Preparation(self.config.data, self.hardware, spec.compiled != "no")
         optim = self.config.optim
         objective = spec.objective(self.hardware.device)
-        self.players = Players(*spec.networks(), objective, optim, self.hardware, spec.compiled)
+        compiled, graphs = spec.compiled != "no", spec.compiled == "graphs"
+        self.players = Players(*spec.networks(), objective, optim, self.hardware, compiled, graphs)
         if not spec.fused:
             self.players.optim_g, self.players.optim_d = (
                 Unfused(fused.param_groups[0]["params"], betas=optim.betas, weight_decay=optim.weight_decay)

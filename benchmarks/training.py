@@ -6,6 +6,7 @@ from collections.abc import Iterator
 from dataclasses import dataclass, field, replace
 from functools import partial
 from importlib import import_module
+from typing import Literal
 
 import torch
 from floor import show_rates, step_floors
@@ -74,13 +75,16 @@ def measure_steps(architectures: list[str], base: StepSpec, shown: list[str], co
         ["architecture", "stage", "precision", "compiled", SPEED, "ms", RATIO, FLOOR, OVER_FLOOR, MEMORY, MEMORY_SHARE],
     )
     for arch in architectures:
-        specs = [replace(base, arch=arch, precision=name, compiled=made) for name, made in _ways(shown, compiles)]
+        specs = [
+            replace(base, arch=arch, precision=name, compiled=made)
+            for name, made in _ways(base.device, shown, compiles)
+        ]
         found = _all_turns(specs)
         for spec, turns in zip(specs, found, strict=True):
             floors = attempt(partial(step_floors, spec, rates))
             for stage in spec.stages():
                 row: Row = {"architecture": arch, "stage": stage, "precision": spec.precision}
-                row["compiled"] = "yes" if spec.compiled else "no"
+                row["compiled"] = spec.compiled
                 table.add(row | _figures(turns, found[0], stage, spec, floors))
     return table.rows
 
@@ -118,12 +122,14 @@ def _figures(
     return row
 
 
-def _ways(shown: list[str], compiles: bool) -> Iterator[tuple[str, bool]]:
-    yield REFERENCE, False
+def _ways(device: str, shown: list[str], compiles: bool) -> Iterator[tuple[str, Literal["no", "yes", "graphs"]]]:
+    yield REFERENCE, "no"
     for precision in shown:
-        yield precision, False
+        yield precision, "no"
         if compiles:
-            yield precision, True
+            yield precision, "yes"
+        if compiles and device == "cuda":
+            yield precision, "graphs"
 
 
 # The table of choices -------------------------------------------------------------------------------------------------

@@ -60,7 +60,7 @@ def assemble(config: TrainConfig, data: Dataset, hardware: Hardware) -> Assembly
     objective = Objective(
         config.loss, None if rarity is None else rarity.to(hardware.device), _perceptual(config, hardware)
     )
-    players = Players(generator, discriminator, objective, config.optim, hardware, config.compile)
+    players = Players(generator, discriminator, objective, config.optim, hardware, config.compile, config.cuda_graphs)
     return Assembly(players, options, prior, rarity, _notes(config))
 
 
@@ -80,6 +80,8 @@ def check_options(config: TrainConfig) -> None:
         )
     if config.compile and config.generator.recompute:
         raise InputError("--compile can't see through --generator.recompute: leave one out")
+    if config.cuda_graphs and not config.compile:
+        raise InputError("--cuda_graphs records compiled networks: give --compile too")
     plays = Objective(config.loss).plays
     if config.critic_epochs and not plays:
         raise InputError("--critic_epochs trains a discriminator that --loss.gan 0 has no use for: leave one out")
@@ -91,6 +93,14 @@ def check_options(config: TrainConfig) -> None:
         raise InputError("nothing to learn: all losses have weight 0; give one a weight, such as --loss.l1 100")
     if config.critic_epochs and not config.epochs:
         raise InputError("--critic_epochs without --epochs: the discriminator would be trained for nothing")
+
+
+def check_hardware(config: TrainConfig, hardware: Hardware) -> None:
+    """Raises InputError: options that this device has nothing for."""
+    asked = {"--cuda_graphs": config.cuda_graphs, "--data.decode gpu": config.data.decode == "gpu"}
+    lacking = [option for option, wanted in asked.items() if wanted and hardware.device.type != "cuda"]
+    if lacking:
+        raise InputError(f"{lacking[0]} needs CUDA, and this run is on {hardware.device.type}: leave it out")
 
 
 def _classes(config: TrainConfig, data: Dataset) -> int:

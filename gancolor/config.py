@@ -50,7 +50,8 @@ class DataConfig:
         crop_scale: random resized crop: the least share of the area that is kept; 1: no crop
         demo_photos: number of training scenes of the demo; validation has a tenth of it
         cache: folder of the decoded photographs; null: $XDG_CACHE_HOME/gancolor or ~/.cache/gancolor
-        decode: once: into the cache; always: in every epoch, for photographs that fit no disk decoded
+        decode: once: into the cache; always: in every epoch, for photographs that fit no disk decoded; gpu: always,
+            JPEG files by the GPU (nvJPEG)
         on_device: keep the decoded photographs in the accelerator's memory; auto: on CUDA, if they
             take under a quarter of what is free
     """
@@ -66,7 +67,7 @@ class DataConfig:
     crop_scale: Share = 1.0  # type: ignore[valid-type]
     demo_photos: PositiveInt = 2000
     cache: str | None = None
-    decode: Literal["once", "always"] = "once"
+    decode: Literal["once", "always", "gpu"] = "once"
     on_device: Literal["auto", "always", "never"] = "auto"
 
 
@@ -285,6 +286,7 @@ class TrainConfig:
         precision: auto: bf16 where card or CPU (AMX) has units for it, else fp16 with a loss scaler on CUDA; elsewhere
             fp32
         compile: compile both networks (torch.compile)
+        cuda_graphs: record the compiled networks as CUDA graphs, which spares launching their kernels one by one
         deterministic: deterministic CUDA kernels; a CPU is always deterministic
         checkpoint_every: steps between saves of the run's state; an evaluation saves too
     """
@@ -298,6 +300,7 @@ class TrainConfig:
     device: Literal["auto", "cpu", "cuda", "mps"] = "auto"
     precision: Literal["auto", "fp32", "tf32", "bf16", "fp16"] = "auto"
     compile: bool = False
+    cuda_graphs: bool = False
     deterministic: bool = False
     checkpoint_every: PositiveInt = 500
     data: DataConfig = field(default_factory=DataConfig)

@@ -30,6 +30,7 @@ class Players:
     Args:
         accumulate: parts that a batch is worked through in, one at a time (gradient accumulation). With more than one,
             the game costs one more pass of the generator: its graph of one part must go before the next one's.
+        graphs: record the compiled networks as CUDA graphs.
 
     Attributes:
         bad_steps: how many steps in a row, the last included, were left out: a scalar tensor on the device.
@@ -37,17 +38,17 @@ class Players:
 
     def __init__(
         self, generator: nn.Module, discriminator: PatchGAN, objective: Objective, optim: OptimConfig,
-        hardware: Hardware, compiled: bool = False,
+        hardware: Hardware, compiled: bool = False, graphs: bool = False,
     ) -> None:  # fmt: skip
         self.objective, self.clip, self.hardware = objective, optim.clip, hardware
-        self.accumulate = optim.accumulate
+        self.accumulate, self.graphs = optim.accumulate, graphs
         self.generator = hardware.place_network(generator)
         self.discriminator = hardware.place_network(discriminator)
         self.ema = copy.deepcopy(self.generator).requires_grad_(False).eval()
         self.buffers = Buffers(self.generator, self.discriminator)
         if compiled:
-            self.generator.compile(dynamic=False)
-            self.discriminator.compile(dynamic=False)
+            for network in (self.generator, self.discriminator):
+                network.compile(dynamic=False, mode="reduce-overhead" if graphs else None)
         self.joint_generator = distributed.wrap(self.generator)
         self.joint_discriminator = distributed.wrap(self.discriminator)
         self.optim_g, self.optim_d = (
@@ -77,6 +78,8 @@ class Players:
             penalties and the share of patches whose truth it prefers to the prediction ("d_accuracy"), and the
             gradients' norms ("grad_norm_g", "grad_norm_d"): scalars on the device.
         """
+        if self.graphs:  # what they made is needed until here, not only, as torch takes it, until the next network runs
+            torch.compiler.cudagraph_mark_step_begin()
         self.buffers.keep()
         parts = Parts(batch, self.accumulate)
         plays = stage != "pretrain" and self.objective.plays

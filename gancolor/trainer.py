@@ -6,7 +6,7 @@ import torch
 from torch import Tensor
 
 from gancolor import distributed
-from gancolor.assembly import assemble, check_options
+from gancolor.assembly import assemble, check_hardware, check_options
 from gancolor.bins import bin_centres
 from gancolor.checkpoint import Saver, describe, export_generator, load_state
 from gancolor.color import AB_RANGE
@@ -45,6 +45,7 @@ class Trainer:
         check_options(config)
         self.config = config
         self.hardware = choose_hardware(config.device, config.precision, config.deterministic)
+        check_hardware(config, self.hardware)
         distributed.start(self.hardware.device.type)
         self.run = Run(str(config.out))
         if distributed.is_main():

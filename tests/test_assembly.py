@@ -5,7 +5,7 @@ import pytest
 import torch
 
 from gancolor import assembly
-from gancolor.assembly import assemble, check_options
+from gancolor.assembly import assemble, check_hardware, check_options
 from gancolor.bins import rebalancing
 from gancolor.color import rgb_to_lab, to_float
 from gancolor.config import DataConfig, DiscriminatorConfig, GeneratorConfig, LossConfig, OptimConfig, TrainConfig
@@ -253,6 +253,25 @@ def test_the_game_alone_can_be_learned():
 def test_recomputing_what_is_compiled_is_refused():
     with pytest.raises(InputError, match=r"--compile .* --generator.recompute"):
         check_options(TrainConfig(compile=True, generator=GeneratorConfig(recompute=True)))
+
+
+def test_cuda_graphs_are_of_compiled_networks():
+    with pytest.raises(InputError, match=r"^--cuda_graphs records compiled networks: give --compile too$"):
+        check_options(TrainConfig(cuda_graphs=True))
+
+
+@pytest.mark.parametrize(
+    ("option", "config"),
+    [
+        ("--cuda_graphs", TrainConfig(compile=True, cuda_graphs=True)),
+        ("--data.decode gpu", TrainConfig(data=DataConfig(decode="gpu"))),
+    ],
+)
+def test_options_of_cuda_are_refused_elsewhere(option, config):
+    with pytest.raises(InputError, match=f"^{option} needs CUDA, and this run is on cpu: leave it out$"):
+        check_hardware(config, Hardware(torch.device("cpu"), "fp32"))
+    check_hardware(config, Hardware(torch.device("cuda:1"), "bf16"))
+    check_hardware(TrainConfig(), Hardware(torch.device("cpu"), "fp32"))
 
 
 @pytest.mark.parametrize(

@@ -24,8 +24,8 @@ def quick(monkeypatch):
     torch.compiler.reset()
 
 
-def compiled_players(parts=1):
-    return make_players(optim=OptimConfig(accumulate=parts), compiled=True, generator={"dropout": 0.3})
+def compiled_players(parts=1, graphs=False):
+    return make_players(optim=OptimConfig(accumulate=parts), compiled=True, graphs=graphs, generator={"dropout": 0.3})
 
 
 @pytest.mark.parametrize("parts", [1, 2])
@@ -51,6 +51,22 @@ def test_compiled_players_learn_the_same(quick):
             terms = players.step(make_batch(), stage, RATES)
         ends.append({name: value.item() for name, value in terms.items()})
     assert ends[0] == pytest.approx(ends[1], rel=1e-4)
+
+
+@pytest.mark.parametrize("graphs", [False, True])
+def test_cuda_graphs_are_asked_for_and_told_of_each_step(quick, monkeypatch, graphs):
+    """A CPU has none: that torch is asked for them, and that a step is one of theirs, is all that shows here."""
+    modes, begun = [], []
+    real = torch.compile
+    monkeypatch.setattr(
+        torch, "compile", lambda *args, mode=None, **options: modes.append(mode) or real(*args, **options)
+    )
+    monkeypatch.setattr(torch.compiler, "cudagraph_mark_step_begin", lambda: begun.append(True))
+    players = compiled_players(2, graphs)
+    for stage in ROUND:
+        players.step(make_batch(), stage, RATES)
+    assert modes == (["reduce-overhead"] * 2 if graphs else [None] * 2)
+    assert len(begun) == (3 if graphs else 0)
 
 
 def test_compiled_preparation_is_the_same(quick):

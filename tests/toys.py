@@ -49,7 +49,7 @@ def make_generator(arch: str = "attention_ugan", **options: object) -> nn.Module
 def make_players(
     loss: LossConfig | None = None, optim: OptimConfig | None = None, precision: str = "fp32", norm: str = "batch",
     arch: str = "attention_ugan", rarity: Tensor | None = None, generator: dict | None = None,
-    compiled: bool = False, **discriminator: object,
+    compiled: bool = False, graphs: bool = False, **discriminator: object,
 ) -> Players:  # fmt: skip
     """The same every time."""
     torch.manual_seed(0)
@@ -57,7 +57,7 @@ def make_players(
     opponent = build_discriminator(SIZE, **{"layers": 1, "width": 4, "norm": norm, **discriminator})
     objective = Objective(loss or LossConfig(l1=10.0), some_rarity() if rarity is None else rarity, difference)
     return Players(
-        network, opponent, objective, optim or OptimConfig(), Hardware(torch.device("cpu"), precision), compiled
+        network, opponent, objective, optim or OptimConfig(), Hardware(torch.device("cpu"), precision), compiled, graphs
     )
 
 

@@ -9,8 +9,9 @@ from torch import Tensor
 
 from gancolor import distributed
 from gancolor.data.catalogue import Selection
+from gancolor.data.decoder import Decoder
 from gancolor.data.order import Order, ShardShuffle, Shuffle
-from gancolor.data.photographs import Decoder, Photographs
+from gancolor.data.photographs import Photographs
 from gancolor.data.reading import Store
 from gancolor.data.shards import ShardCatalogue
 

@@ -3,9 +3,7 @@
 import hashlib
 import os
 from collections.abc import Sequence
-from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, field, replace
-from functools import cached_property
 from itertools import islice
 from pathlib import Path
 from typing import Literal
@@ -17,55 +15,14 @@ from torch import Tensor
 from gancolor import distributed
 from gancolor.data.build import PICTURES, Job, build
 from gancolor.data.catalogue import Item, Selection, Source, facts_of
-from gancolor.data.decode import Fit, UndecodableError
+from gancolor.data.decode import DECODES_JPEG, Fit
+from gancolor.data.decoder import Decoder
 from gancolor.data.index import Columns, Names, combined, in_order
 from gancolor.errors import InputError
 
 CACHE_VERSION = 3
 DEVICE_SHARE = 0.25  # of an accelerator's free memory that photographs may take by default
-Decode = Literal["once", "always"]
-
-
-@dataclass
-class Decoder:
-    """Pictures that are decoded whenever they are asked for, by a thread a core.
-
-    Args:
-        items: the photographs.
-        numbers: int64 (M,), which of them the index's rows are; None: each its own.
-        size: of the squares [pixels].
-    """
-
-    items: Sequence[Item]
-    numbers: np.ndarray | None
-    size: int
-    fit: Fit
-
-    @cached_property
-    def _pool(self) -> ThreadPoolExecutor:
-        ranks = int(os.environ.get("LOCAL_WORLD_SIZE", "1"))  # of this machine, which share its cores
-        return ThreadPoolExecutor(max((os.cpu_count() or 1) // ranks, 1))
-
-    def take(self, rows: Tensor) -> Tensor:
-        """uint8 (len(rows), 3, S, S).
-
-        Raises:
-            InputError: a photograph can no longer be decoded.
-        """
-        pictures = torch.empty(len(rows), 3, self.size, self.size, dtype=torch.uint8)
-
-        def load(place: int, row: int) -> None:
-            item = self.items[row if self.numbers is None else int(self.numbers[row])]
-            try:
-                pictures[place] = item.load(self.size, self.fit)
-            except UndecodableError as error:
-                raise InputError(
-                    f"{item.name} can't be decoded any more ({error}), and could when the photographs were indexed; "
-                    "put it back, or start again without it"
-                ) from None
-
-        list(self._pool.map(load, range(len(rows)), rows.tolist()))
-        return pictures
+Decode = Literal["once", "always", "gpu"]
 
 
 @dataclass
@@ -186,6 +143,17 @@ class Photographs:
         self.pictures, self.rows = moved, None
         return self
 
+    def decoded_by(self, gpu: torch.device) -> "Photographs":
+        """The same of photographs that are decoded whenever they are taken, JPEG files by a GPU.
+
+        Raises:
+            InputError: torchvision comes without what asks it to.
+        """
+        if not DECODES_JPEG:
+            raise InputError("--data.decode gpu: this torchvision has no decoder of JPEG files; take always")
+        assert isinstance(self.pictures, Decoder)
+        return replace(self, pictures=replace(self.pictures, gpu=gpu))
+
 
 def default_cache() -> Path:
     return Path(os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache") / "gancolor"
@@ -205,11 +173,11 @@ def load_photographs(
 
     Args:
         what: what to call them on the terminal; where empty, nothing is said.
-        decode: "once": pictures are kept decoded, and memory-mapped; "always": decoded whenever they are taken.
+        decode: "once": pictures are kept decoded, and memory-mapped; else they are decoded whenever they are taken.
     """
     if isinstance(items, Selection) and items.catalogue.decoded is not None:
         whole: Photographs = items.catalogue.decoded
-        if decode == "always" or not isinstance(whole.pictures, Decoder):
+        if decode != "once" or not isinstance(whole.pictures, Decoder):
             return whole if items.rows is None else replace(whole.choose(items.rows), skipped=whole.skipped)
     key = hashlib.sha256(f"{CACHE_VERSION} {size} {fit}".encode())
     facts = iter(facts_of(items))

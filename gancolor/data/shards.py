@@ -17,8 +17,9 @@ from torch import Tensor
 from gancolor.data.build import Job
 from gancolor.data.catalogue import Catalogue, Facts, Selection
 from gancolor.data.decode import Fit, decode_bytes, fit_square, upright_size
+from gancolor.data.decoder import Decoder
 from gancolor.data.index import Columns
-from gancolor.data.photographs import CACHE_VERSION, Decode, Decoder, default_cache, open_or_build
+from gancolor.data.photographs import CACHE_VERSION, Decode, default_cache, open_or_build
 from gancolor.data.reading import Store
 from gancolor.data.tars import read_samples
 from gancolor.errors import InputError
@@ -106,7 +107,7 @@ def open_shards(
         raise InputError(f"no photographs in the shards that can be decoded ({name}: {why})")
     catalogue = ShardCatalogue(store, photographs.columns)
     found, photographs.numbers = Selection(catalogue), None  # what was skipped is no row of the catalogue
-    if decode == "always":
+    if decode != "once":
         photographs.pictures = Decoder(found, None, size, fit)
     catalogue.decoded = photographs
     return found
