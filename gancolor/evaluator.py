@@ -1,6 +1,5 @@
 """evaluate.py: checkpoints and other tools' pictures, scored on the same photographs, beside grey and the truth."""
 
-import csv
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from functools import partial
 from pathlib import Path
@@ -17,17 +16,14 @@ from gancolor.data.shards import open_shards
 from gancolor.data.sources import find_source
 from gancolor.errors import InputError
 from gancolor.fidelity import FID_LEAST, Inception, fid, kid
-from gancolor.files import check_writable, write_atomically
+from gancolor.files import check_writable
 from gancolor.hardware import choose_hardware
-from gancolor.metrics import METRICS
 from gancolor.predictions import Predictions
 from gancolor.protocols import PROTOCOLS
-from gancolor.report import figure, results_table, sample_indices, save_grid, text_table
+from gancolor.report import results_table, sample_indices, save_grid
 from gancolor.results import BASELINES, SystemResult, describe_generator, gallery_indices, make_result
 from gancolor.scoring import GREY, Colorized, System, as_system, load_networks, score, with_gain
-from gancolor.statistics import difference
-
-BY_CLASS = ("gain", "colorfulness")
+from gancolor.summary import class_tables, differences, write_csv
 
 
 class Evaluator:
@@ -209,45 +205,17 @@ class Evaluator:
         if self.photographs.skipped:
             print(f"{len(self.photographs.skipped)} more can't be decoded: {_some(self.photographs.skipped)}")
         print(results_table({name: system.means for name, system in self.result.systems.items()}))
-        for line in self._differences():
+        for line in differences(self.result):
             print(line)
-        if self.config.by_class:
-            self._print_classes()
+        if self.config.by_class and not self.result.classes:
+            print("--by_class: these photographs lie in no subfolders, which classes are")
+        elif self.config.by_class:
+            for table in class_tables(self.result):
+                print(f"\n{table}")
         if self.inception and len(self.photographs) < FID_LEAST:
             print(f"FID of fewer than {FID_LEAST} photographs compares with nothing but FID of these: see KID")
         for what, problem in self.problems.items():
             print(f"{what} left out: {problem}")
-
-    def _differences(self) -> list[str]:
-        """The best system by PSNR against the others, photograph by photograph."""
-        systems = {name: found.scores for name, found in self.result.systems.items() if name not in BASELINES}
-        if len(systems) < 2:
-            return []
-        best, *others = sorted(systems, key=lambda name: -systems[name]["psnr"].mean().item())
-        lines = []
-        for other in others:
-            gap = difference(systems[best]["psnr"], systems[other]["psnr"])
-            interval = "" if gap.low != gap.low else f" [{gap.low:+.2f}, {gap.high:+.2f}]"  # a single photograph
-            sure = "" if gap.certain else ": not certain"
-            lines.append(f"{best} - {other}: {gap.mean:+.2f} dB{interval}{sure}")
-        return lines
-
-    def _print_classes(self) -> None:
-        if not self.result.classes:
-            print("--by_class: these photographs lie in no subfolders, which classes are")
-            return
-        for metric in BY_CLASS:
-            systems = {name: found for name, found in self.result.systems.items() if metric in found.scores}
-            rows = [[METRICS[metric].heading, "photographs", *systems]]
-            for name, chosen in self.result.by_class().items():
-                rows.append(
-                    [
-                        name,
-                        str(len(chosen)),
-                        *(figure(system.mean(metric, chosen), metric) for system in systems.values()),
-                    ]
-                )
-            print(f"\n{text_table(rows)}")
 
     # Files ------------------------------------------------------------------------------------------------------------
 
@@ -255,29 +223,13 @@ class Evaluator:
         """Writes the files that were asked for."""
         wanted: list[tuple[str | None, Callable[[Path], None]]] = [
             (self.config.json, self.result.save),
-            (self.config.csv, self._write_csv),
+            (self.config.csv, partial(write_csv, self.result)),
             (self.config.grid, self._write_grid),
         ]
         for name, write in wanted:
             if name:
                 write(Path(name))
                 print(f"wrote {name}")
-
-    def _write_csv(self, path: Path) -> None:
-        systems = self.result.systems
-        metrics = [metric for metric in METRICS if any(metric in system.scores for system in systems.values())]
-        classes = self.result.classes or [""] * len(self.photographs)
-
-        def write(beside: Path) -> None:
-            with beside.open("w", newline="", encoding="utf-8") as file:
-                writer = csv.writer(file)
-                writer.writerow(["photograph", "class", "system", *metrics])
-                for name, system in systems.items():
-                    for row, photograph in enumerate(self.photographs.names):
-                        values = [f"{system.scores[m][row]:.6g}" if m in system.scores else "" for m in metrics]
-                        writer.writerow([photograph, classes[row], name, *values])
-
-        write_atomically(path, write)
 
     def _write_grid(self, path: Path) -> None:
         save_grid(path, self._pictures(sample_indices(len(self.photographs), self.config.samples)))

@@ -1,7 +1,6 @@
 """A photograph's own lightness, joined with predicted chroma: in float32, at full resolution, a strip of rows at a
 time, so that 100 megapixels take little more memory than the photograph itself."""
 
-import os
 from concurrent.futures import ThreadPoolExecutor
 from functools import cache
 
@@ -9,6 +8,7 @@ import numpy as np
 from array_api_compat import array_namespace
 
 from gancolor import lab
+from gancolor.cores import cores
 from gancolor.lab import Array
 from gancolor.upsampling import Enlarged
 
@@ -73,7 +73,7 @@ def _encode(linear: np.ndarray, dtype: np.dtype) -> np.ndarray:
 
 @cache
 def _threads() -> ThreadPoolExecutor:
-    return ThreadPoolExecutor(len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count())
+    return ThreadPoolExecutor(len(cores()))
 
 
 # Tables take a fifth of the time of powers. 65536 steps of linear light: the darkest of the 256 levels spans twenty.

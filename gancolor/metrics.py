@@ -208,15 +208,16 @@ def colorfulness(picture: Tensor) -> Tensor:
 
 
 def colorfulness_of_bytes(picture: Tensor) -> float:
-    """`colorfulness` of a contiguous uint8 (3, H, W) picture, within 0.002, in a quarter of the time."""
-    red, green, blue = picture.flatten(1).numpy().astype(np.float32)
-    across = red - green
-    down = (red + green) * 0.5 - blue
-    centres = across.mean(), down.mean()
-    for opponents, centre in zip((across, down), centres, strict=True):
-        opponents -= centre
-        opponents *= opponents  # not a product of vectors, for which BLAS would wake threads of its own
-    return float(np.sqrt(across.mean() + down.mean()) + 0.3 * np.hypot(*centres))
+    """`colorfulness` of a contiguous uint8 (3, H, W) picture, within 0.002, in a third of the time. Threads that call
+    it keep `blas.one_thread`."""
+    red, green, blue = picture.flatten(1).numpy().astype(np.int16)
+    centres, variance = [], 0.0
+    for opponents in (2 * (red - green), red + green - 2 * blue):  # twice theirs
+        values = opponents.astype(np.float32)
+        centres.append(values.mean())
+        values -= centres[-1]
+        variance += values @ values / len(values)
+    return float(np.sqrt(variance) + 0.3 * np.hypot(*centres)) / 2
 
 
 def both_colorfulnesses(picture: Tensor) -> Tensor:

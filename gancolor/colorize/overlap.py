@@ -1,6 +1,5 @@
 """Reading, the network and writing, all at the same time, with a bound on what is between them."""
 
-import os
 import threading
 from collections.abc import Callable, Iterable, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
@@ -8,6 +7,7 @@ from queue import Queue
 from typing import Generic, TypeVar
 
 from gancolor.colorizer import BATCH
+from gancolor.cores import cores
 
 IN_FLIGHT = 2**28  # bytes of decoded pictures between reading and writing; a larger one goes alone
 LEAST_COST = 2**21  # bytes that an item counts for at least, so that not too many are open at a time
@@ -47,7 +47,7 @@ class Stages(Generic[Item, Prepared, Answer, Result]):
         Args:
             items: and what each takes [bytes]. They are asked for in a thread of their own, as there is room for them.
         """
-        with ThreadPoolExecutor(max(2, len(_cores()))) as pool:
+        with ThreadPoolExecutor(max(2, len(cores()))) as pool:
             ends = [
                 threading.Thread(target=self._guarded, args=(self._feed, items, pool)),
                 threading.Thread(target=self._guarded, args=(self._collect,)),
@@ -130,7 +130,3 @@ class Room:
         with self._changed:
             self.open = False
             self._changed.notify_all()
-
-
-def _cores() -> Sequence[int]:
-    return list(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else list(range(os.cpu_count() or 1))

@@ -1,7 +1,6 @@
 """Photographs read through once: what is known of them goes into an index, and the pictures, decoded, beside it."""
 
 import errno
-import os
 import shutil
 import sys
 import tempfile
@@ -17,6 +16,8 @@ import numpy as np
 from torch import Tensor
 from tqdm import tqdm
 
+from gancolor.blas import one_thread
+from gancolor.cores import cores
 from gancolor.data.catalogue import Item
 from gancolor.data.decode import Fit, UndecodableError
 from gancolor.data.index import Writer
@@ -118,9 +119,9 @@ def _decoded(job: Job) -> Iterator[tuple[Item, _Made | str]]:
             return str(error)
         return _Made(picture, item.digest(), round(colorfulness_of_bytes(picture), 3))
 
-    workers = os.cpu_count() or 1
+    workers = len(cores())
     items, pending = iter(job.items), deque[tuple[list[Item], Future[list[_Made | str]]]]()
-    with ThreadPoolExecutor(workers) as pool:
+    with one_thread, ThreadPoolExecutor(workers) as pool:
         try:
             while part := list(islice(items, PART)):
                 pending.append((part, pool.submit(lambda part: [load(item) for item in part], part)))

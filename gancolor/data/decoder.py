@@ -10,6 +10,7 @@ import numpy as np
 import torch
 from torch import Tensor
 
+from gancolor.cores import cores
 from gancolor.data.catalogue import Item, Stored
 from gancolor.data.decode import Fit, UndecodableError, decode_jpegs, fit_square, plain_jpeg
 from gancolor.errors import InputError
@@ -35,7 +36,7 @@ class Decoder:
     @cached_property
     def _pool(self) -> ThreadPoolExecutor:
         ranks = int(os.environ.get("LOCAL_WORLD_SIZE", "1"))  # of this machine, which share its cores
-        return ThreadPoolExecutor(max((os.cpu_count() or 1) // ranks, 1))
+        return ThreadPoolExecutor(max(len(cores()) // ranks, 1))
 
     def take(self, rows: Tensor) -> Tensor:
         """uint8 (len(rows), 3, S, S), on the GPU if one decodes.

@@ -91,7 +91,7 @@ class Photographs:
         rows = self._at(indices)
         if isinstance(self.pictures, Decoder):
             return self.pictures.take(rows)
-        return self.pictures[rows.to(self.pictures.device)]
+        return self.pictures.index_select(0, rows.to(self.pictures.device))  # on a CPU twice as fast as [rows]
 
     def labels_of(self, indices: Tensor) -> Tensor:
         return torch.from_numpy(self.columns.labels)[self._at(indices)]

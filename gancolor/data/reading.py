@@ -61,7 +61,13 @@ class Store:
                 with Path(self.paths[shard]).open("rb", buffering=0) as file:
                     file.seek(offset)
                     return file.read(length)
-            return _tried(lambda: self.fs.cat_file(self.paths[shard], start=offset, end=offset + length))
+            data = _tried(lambda: self.fs.cat_file(self.paths[shard], start=offset, end=offset + length))
+            if len(data) > length:
+                raise InputError(
+                    f"{self.paths[shard]}: its server sends whole files only, where a part was asked for; give "
+                    "--data.decode once, which reads them through, or a copy on this machine"
+                )
+            return data
 
     def hold(self, shards: Collection[int]) -> None:
         """Begins to copy these where they are remote, and drops the copies of others: from then on only these take

@@ -233,7 +233,7 @@ def _store(fs: Any, source: str, paths: list[str]) -> Store:
         try:
             about = fs.info(path)
         except FileNotFoundError:
-            raise InputError(f"--data.source {source}: {path} is not there") from None
+            raise InputError(f"--data.source {source}: {path} is not there, or can't be reached") from None
         mark = next((about[name] for name in _MARKS if about.get(name)), "")
         return f"{about['size']} {mark}"
 

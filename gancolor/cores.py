@@ -1,0 +1,9 @@
+"""The cores that this process may use."""
+
+import os
+from collections.abc import Sequence
+
+
+def cores() -> Sequence[int]:
+    """Their numbers: fewer than the machine has where a container or taskset gives fewer."""
+    return sorted(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else range(os.cpu_count() or 1)

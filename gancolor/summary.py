@@ -1,0 +1,53 @@
+"""What a result says, in lines and tables for the terminal, and as CSV."""
+
+import csv
+from collections.abc import Iterator
+from pathlib import Path
+
+from gancolor.files import write_atomically
+from gancolor.metrics import METRICS
+from gancolor.report import figure, text_table
+from gancolor.results import BASELINES, Result
+from gancolor.statistics import difference
+
+BY_CLASS = ("gain", "colorfulness")
+
+
+def differences(result: Result) -> Iterator[str]:
+    """The best system by PSNR against the others, photograph by photograph, a line each."""
+    systems = {name: found.scores for name, found in result.systems.items() if name not in BASELINES}
+    best, *others = sorted(systems, key=lambda name: -systems[name]["psnr"].mean().item()) or [""]
+    for other in others:
+        gap = difference(systems[best]["psnr"], systems[other]["psnr"])
+        interval = "" if gap.low != gap.low else f" [{gap.low:+.2f}, {gap.high:+.2f}]"  # a single photograph
+        sure = "" if gap.certain else ": not certain"
+        yield f"{best} - {other}: {gap.mean:+.2f} dB{interval}{sure}"
+
+
+def class_tables(result: Result) -> Iterator[str]:
+    """A table of classes and systems for each metric of BY_CLASS."""
+    for metric in BY_CLASS:
+        systems = {name: found for name, found in result.systems.items() if metric in found.scores}
+        rows = [[METRICS[metric].heading, "photographs", *systems]]
+        for name, chosen in result.by_class().items():
+            figures = [figure(system.mean(metric, chosen), metric) for system in systems.values()]
+            rows.append([name, str(len(chosen)), *figures])
+        yield text_table(rows)
+
+
+def write_csv(result: Result, path: Path) -> None:
+    """A row a photograph and system, every metric a column."""
+    systems = result.systems
+    metrics = [metric for metric in METRICS if any(metric in system.scores for system in systems.values())]
+    classes = result.classes or [""] * len(result.names)
+
+    def write(beside: Path) -> None:
+        with beside.open("w", newline="", encoding="utf-8") as file:
+            writer = csv.writer(file)
+            writer.writerow(["photograph", "class", "system", *metrics])
+            for name, system in systems.items():
+                for row, photograph in enumerate(result.names):
+                    values = [f"{system.scores[m][row]:.6g}" if m in system.scores else "" for m in metrics]
+                    writer.writerow([photograph, classes[row], name, *values])
+
+    write_atomically(path, write)
