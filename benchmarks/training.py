@@ -10,8 +10,8 @@ from typing import Literal
 
 import torch
 from floor import show_rates, step_floors
-from measure import Contender, Memory, Row, Table, Timing, attempt, in_fresh_process, interleave, synchronize
-from steps import REFERENCE, STAGES, StepSpec, forget, make_steps, precisions
+from measure import Contender, Memory, Row, Table, Timing, attempt, in_fresh_process, synchronize
+from steps import REFERENCE, StepSpec, forget, make_steps, precisions
 
 from gancolor.hardware import choose_hardware
 
@@ -139,7 +139,8 @@ def measure_choices(architectures: list[str], base: StepSpec) -> list[Row]:
     """Choices that gancolor makes, each against its alternative, in the adversarial step."""
     table = Table(
         f"Choices, {base.size} x {base.size}, batch {base.batch_size}",
-        "Two ways to take the adversarial step, timed in turns; over 1 means that the first is the faster.",
+        f"Two ways to take the adversarial step, {TURNS} turns each, in processes of their own; over 1 means that the "
+        "first is the faster. Memory is the first's peak, of the second's.",
         ["architecture", "choice", "against", "ms", "ms against", "× (range)", "memory"],
     )
     for arch in architectures:
@@ -167,39 +168,19 @@ def _choices(base: StepSpec) -> Iterator[tuple[str, str, StepSpec, StepSpec]]:
         yield f"freed memory kept, {usual}", "given back", usual_step, replace(usual_step, keeps_memory=False)
         yield f"{base.threads} threads, {usual}", "1 thread", usual_step, replace(usual_step, threads=1)
     for words in (("--generator.recompute", "true"), ("--optim.accumulate", "2")):
-        yield " ".join(words), f"without, {usual}", replace(usual_step, words=words), usual_step
+        yield " ".join(words), f"without, {usual}", replace(usual_step, words=(*base.words, *words)), usual_step
     plain = replace(base, precision=REFERENCE)
     yield "reference with one generator pass", REFERENCE, replace(plain, shares_pass=True), plain
 
 
 def _compared(first: StepSpec, second: StepSpec) -> Row:
-    found = attempt(partial(_compare, first, second))
-    return {"error": found} if isinstance(found, str) else found
-
-
-def _compare(first: StepSpec, second: StepSpec) -> Row:
-    device = choose_hardware(first.device, "fp32").device
-    contenders = {
-        name: _settled(make_steps(spec).contender("adversarial")) for name, spec in (("a", first), ("b", second))
+    mine, theirs = _all_turns([replace(spec, only=("adversarial",)) for spec in (first, second)])
+    if isinstance(mine, str) or isinstance(theirs, str):
+        return {"error": mine if isinstance(mine, str) else theirs}
+    timing, other = mine.timings["adversarial"], theirs.timings["adversarial"]
+    return {
+        "ms": timing.median * 1000,
+        "ms against": other.median * 1000,
+        "× (range)": timing.speedup_over(other),
+        "memory": f"{mine.memory['adversarial'] / theirs.memory['adversarial']:.0%}",
     }
-    timings = interleave(contenders, device, first.seconds, WARM_UP)
-    row: Row = {
-        "ms": timings["a"].median * 1000,
-        "ms against": timings["b"].median * 1000,
-        "× (range)": timings["a"].speedup_over(timings["b"]),
-    }
-    if first.words != second.words:  # those that are there to save memory
-        adversarial = partial(replace, only=STAGES[1:])
-        mine, theirs = (in_fresh_process(take_turn, adversarial(spec))["adversarial"][0] for spec in (first, second))
-        row["memory"] = f"{mine / theirs:.0%}"
-    return row
-
-
-def _settled(contender: Contender) -> Contender:
-    """One more step, not timed, at the start of each turn: the one before may have left memory as it needs it."""
-
-    def prepare() -> None:
-        contender.prepare()
-        contender.run()
-
-    return Contender(contender.run, prepare)
