@@ -111,10 +111,9 @@ class Pipeline:
         photographs = photographs.to(self.hardware.device, on_device)
         return Batches(photographs, torch.arange(len(photographs)), self.batch_size, seed=0)
 
-    def decoded_anew(self, gpu: bool) -> Contender:
-        """Epochs that keep nothing decoded; JPEG files by the GPU, or all by threads."""
+    def decoded_anew(self) -> Contender:
+        """Epochs that keep nothing decoded."""
         photographs = load_photographs(self.files, self.size, Path(self.scratch) / "anew", decode="always")
-        photographs = photographs.decoded_by(self.hardware.device) if gpu else photographs
         batches, epochs = Batches(photographs, torch.arange(len(photographs)), self.batch_size, 0), itertools.count()
         return Contender(lambda: self.stream(batches, next(epochs)))
 
@@ -164,9 +163,7 @@ def _epochs(pipeline: Pipeline) -> Iterator[tuple[str, partial[Contender]]]:
         yield "gancolor, later, photographs on the host", partial(pipeline.later_epochs, "later", "never")
     else:
         yield "gancolor, later", partial(pipeline.later_epochs, "later", "auto")
-    yield "gancolor, --data.decode always", partial(pipeline.decoded_anew, gpu=False)
-    if pipeline.hardware.device.type == "cuda":
-        yield "gancolor, --data.decode gpu", partial(pipeline.decoded_anew, gpu=True)
+    yield "gancolor, --data.decode always", partial(pipeline.decoded_anew)
 
 
 def _epoch_row(pipeline: Pipeline, make: partial[Contender], seconds: float) -> Row:

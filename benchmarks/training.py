@@ -46,7 +46,8 @@ def take_turn(spec: StepSpec) -> dict[str, tuple[float, float]]:
         # The second step has all that a step has. On CUDA a few more settle which kernels are taken.
         for _ in range(WARM_UP if device.type == "cuda" else 1):
             contender.run()
-        memory.restart()
+        if spec.compiled != "graphs":  # whose memory is taken when they are recorded
+            memory.restart()
         took = _timed(contender, spec.seconds / TURNS, device)
         found[stage] = memory.peak(), took
     return found
@@ -174,6 +175,8 @@ def _choices(base: StepSpec) -> Iterator[tuple[str, str, StepSpec, StepSpec]]:
 
 
 def _compared(first: StepSpec, second: StepSpec) -> Row:
+    if "adversarial" not in first.stages():
+        return {"error": "the recipe has no game"}
     mine, theirs = _all_turns([replace(spec, only=("adversarial",)) for spec in (first, second)])
     if isinstance(mine, str) or isinstance(theirs, str):
         return {"error": mine if isinstance(mine, str) else theirs}

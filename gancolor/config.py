@@ -50,8 +50,7 @@ class DataConfig:
         crop_scale: random resized crop: the least share of the area that is kept; 1: no crop
         demo_photos: number of training scenes of the demo; validation has a tenth of it
         cache: folder of the decoded photographs; null: $XDG_CACHE_HOME/gancolor or ~/.cache/gancolor
-        decode: once: into the cache; always: in every epoch, for photographs that fit no disk decoded; gpu: always,
-            JPEG files by the GPU (nvJPEG)
+        decode: once: into the cache; always: in every epoch, for photographs that fit no disk decoded
         on_device: keep the decoded photographs in the accelerator's memory; auto: on CUDA, if they
             take under a quarter of what is free
     """
@@ -67,7 +66,7 @@ class DataConfig:
     crop_scale: Share = 1.0  # type: ignore[valid-type]
     demo_photos: PositiveInt = 2000
     cache: str | None = None
-    decode: Literal["once", "always", "gpu"] = "once"
+    decode: Literal["once", "always"] = "once"
     on_device: Literal["auto", "always", "never"] = "auto"
 
 

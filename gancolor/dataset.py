@@ -27,10 +27,8 @@ class Dataset:
 
     def __init__(self, config: DataConfig, seed: int, device: torch.device) -> None:
         self.config = config
-        if config.decode != "once" and config.on_device == "always":
-            raise InputError(
-                f"--data.decode {config.decode} keeps no photographs that --data.on_device always could hold"
-            )
+        if (config.decode, config.on_device) == ("always", "always"):
+            raise InputError("--data.decode always keeps no photographs that --data.on_device always could hold")
         opened = partial(open_shards, size=config.size, cache=config.cache, decode=config.decode)
         self.source = find_source(
             config.source, seed, config.val_fraction, config.limit, config.val_limit, config.demo_photos, opened
@@ -42,7 +40,7 @@ class Dataset:
                 raise InputError(
                     f"--data.source {config.source}: none of its {part} photographs can be decoded ({name}: {reason})"
                 )
-        self.train = train.decoded_by(device) if config.decode == "gpu" else train.to(device, config.on_device)
+        self.train = train.to(device, config.on_device)
         self.digest = f"{self.train.contents_digest} {self.val.contents_digest}"
         self.names_digest = (self.train.order_digest + self.val.order_digest).hex()
         kept = self.train.colourful(config.min_colorfulness)

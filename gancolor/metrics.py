@@ -208,15 +208,15 @@ def colorfulness(picture: Tensor) -> Tensor:
 
 
 def colorfulness_of_bytes(picture: Tensor) -> float:
-    """`colorfulness` of a contiguous uint8 (3, H, W) picture, within 0.002, in a third of the time. Threads that call
-    it keep `blas.one_thread`."""
+    """`colorfulness` of a contiguous uint8 (3, H, W) picture, within 0.002, in a third of the time."""
     red, green, blue = picture.flatten(1).numpy().astype(np.int16)
     centres, variance = [], 0.0
     for opponents in (2 * (red - green), red + green - 2 * blue):  # twice theirs
         values = opponents.astype(np.float32)
         centres.append(values.mean())
         values -= centres[-1]
-        variance += values @ values / len(values)
+        values *= values
+        variance += values.mean()  # not values @ values, which other BLAS libraries sum otherwise
     return float(np.sqrt(variance) + 0.3 * np.hypot(*centres)) / 2
 
 

@@ -141,6 +141,6 @@ def _absolute(source: str) -> str:
     """A folder, or shards of this machine, by the absolute path, however it was written; data sets' names, which go
     before folders, and addresses as they are."""
     if source.endswith(".tar") and "://" not in source:
-        return os.path.abspath(source)  # noqa: PTH100 - a pattern, not a path
+        return os.path.abspath(os.path.expanduser(source))  # noqa: PTH100, PTH111 - a pattern, not a path
     folder = Path(source).expanduser()
     return str(folder.resolve()) if source not in ("", "demo", *PUBLIC) and folder.is_dir() else source

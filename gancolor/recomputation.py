@@ -1,5 +1,6 @@
 """Passes through a network that are taken a second time, to save the memory of what the first one made."""
 
+import math
 from collections.abc import Callable, Iterator
 from contextlib import AbstractContextManager, contextmanager, nullcontext
 
@@ -10,6 +11,7 @@ from torch.nn.utils.parametrizations import _SpectralNorm
 from torch.utils.checkpoint import checkpoint
 
 Run = Callable[..., Tensor]  # a block and its inputs to its output
+ALIGNMENT = 16  # bytes: compiled networks copy what lies otherwise, and then can't be CUDA graphs
 
 
 def call(block: nn.Module, *inputs: Tensor) -> Tensor:
@@ -59,12 +61,14 @@ class Buffers:
             for module in network.modules():
                 for name, buffer in module.named_buffers(recurse=False):
                     places.setdefault(buffer.dtype, []).append((module, name, buffer))
-        for found in places.values():
-            whole = torch.cat([buffer.flatten() for _, _, buffer in found])
-            slices = whole.split([buffer.numel() for _, _, buffer in found])
-            for (module, name, buffer), piece in zip(found, slices, strict=True):
+        for dtype, found in places.items():
+            unit = max(ALIGNMENT // dtype.itemsize, 1)
+            sizes = [math.ceil(buffer.numel() / unit) * unit for _, _, buffer in found]
+            whole = found[0][2].new_zeros(sum(sizes))
+            for (module, name, buffer), piece in zip(found, whole.split(sizes), strict=True):
+                place = piece[: buffer.numel()].view(buffer.shape)
                 # `data`: else a change to one would count as a change to all, of what a backward pass still needs.
-                module._buffers[name] = piece.view(buffer.shape).data
+                module._buffers[name] = place.copy_(buffer).data
             self.whole.append(whole)
 
     def keep(self) -> None:

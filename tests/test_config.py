@@ -390,5 +390,6 @@ def test_help_of_an_architecture_shows_its_own_defaults():
 
 def test_shards_of_this_machine_are_kept_by_their_absolute_path():
     """So that a run's state and its evaluation find them from wherever they are started."""
-    for given, kept in (("s/{0..3}.tar", f"{Path.cwd()}/s/{{0..3}}.tar"), ("s3://b/{0..3}.tar", "s3://b/{0..3}.tar")):
+    patterns = {"s/{0..3}.tar": f"{Path.cwd()}/s/{{0..3}}.tar", "~/s/*.tar": f"{Path.home()}/s/*.tar"}
+    for given, kept in (patterns | {"s3://b/{0..3}.tar": "s3://b/{0..3}.tar"}).items():
         assert parse_train(["--data.source", given]).data.source == kept

@@ -250,6 +250,14 @@ def test_colorfulness_of_bytes_is_colorfulness(spread):
         assert metrics.colorfulness_of_bytes(picture) == pytest.approx(expected, abs=2e-3)
 
 
+@pytest.mark.parametrize("color", [(255, 0, 255), (255, 1, 0), (0, 0, 255)])
+def test_colorfulness_of_bytes_of_a_large_even_picture_is_exact(color):
+    picture = torch.tensor(color, dtype=torch.uint8).view(3, 1, 1).expand(3, 2000, 2000).contiguous()
+    (red, green, blue) = color
+    expected = 0.3 * math.hypot(red - green, (red + green) / 2 - blue)
+    assert metrics.colorfulness_of_bytes(picture) == pytest.approx(expected, abs=2e-3)
+
+
 # LPIPS -----------------------------------------------------------------------------------------------------------
 
 

@@ -140,3 +140,10 @@ def test_buffers_stay_where_they_were():
     buffers.restore_unless(torch.tensor(False))
     assert all(torch.equal(value, before[name]) for name, value in network.state_dict().items())
     assert not torch.equal(passed["1.running_mean"], before["1.running_mean"])
+
+
+def test_buffers_lie_where_compiled_networks_and_cuda_graphs_want_them():
+    """A counter takes 8 bytes, and the next one is not to follow right behind it."""
+    network = nn.Sequential(*[nn.BatchNorm2d(channels) for channels in (3, 1, 5)])
+    Buffers(network)
+    assert all(buffer.data_ptr() % 16 == 0 for buffer in network.buffers())

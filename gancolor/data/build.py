@@ -16,7 +16,6 @@ import numpy as np
 from torch import Tensor
 from tqdm import tqdm
 
-from gancolor.blas import one_thread
 from gancolor.cores import cores
 from gancolor.data.catalogue import Item
 from gancolor.data.decode import Fit, UndecodableError
@@ -121,7 +120,7 @@ def _decoded(job: Job) -> Iterator[tuple[Item, _Made | str]]:
 
     workers = len(cores())
     items, pending = iter(job.items), deque[tuple[list[Item], Future[list[_Made | str]]]]()
-    with one_thread, ThreadPoolExecutor(workers) as pool:
+    with ThreadPoolExecutor(workers) as pool:
         try:
             while part := list(islice(items, PART)):
                 pending.append((part, pool.submit(lambda part: [load(item) for item in part], part)))

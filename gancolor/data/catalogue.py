@@ -5,7 +5,7 @@ from abc import ABC, abstractmethod
 from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, Generic, Protocol, TypeVar, overload, runtime_checkable
+from typing import Any, Generic, Protocol, TypeVar, overload
 
 import numpy as np
 from torch import Tensor
@@ -39,15 +39,6 @@ class Item(Protocol):
         ...
 
 
-@runtime_checkable
-class Stored(Protocol):
-    """An item that is a picture file."""
-
-    def read(self) -> bytes:
-        """All of it. Raises OSError."""
-        ...
-
-
 @dataclass(frozen=True)
 class PhotoFile:
     """A file of a folder."""
@@ -61,9 +52,6 @@ class PhotoFile:
         """Length and time of change stand for the contents, as in make and git: reading them all takes too long."""
         stat = self.path.stat()
         return f"{stat.st_size} {stat.st_mtime_ns}"
-
-    def read(self) -> bytes:
-        return self.path.read_bytes()
 
     def digest(self) -> str:
         return file_digest(self.path)

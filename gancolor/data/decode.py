@@ -21,7 +21,6 @@ try:
     from torchvision.io import ImageReadMode, decode_jpeg
 except ImportError:  # deprecated since 0.29; without it all is as before but slower
     decode_jpeg = None
-DECODES_JPEG = decode_jpeg is not None
 
 Fit = Literal["crop", "squash"]  # a photograph into a square
 
@@ -78,26 +77,6 @@ def decode_bytes(data: bytes, max_pixels: int = MAX_PIXELS) -> Tensor:
         raise
     except Exception as error:
         raise UndecodableError(_reason(error)) from error
-
-
-def plain_jpeg(data: bytes) -> Tensor | None:
-    """The bytes of a JPEG file, uint8 (N,), if any decoder will do: 8-bit grey or colour without EXIF, XMP or profile,
-    with an end, and of no more pixels than the limit."""
-    jpeg = bytearray(data)  # torch warns of const bytes
-    size, scan = _survey_jpeg(jpeg) if data[:2] == b"\xff\xd8" else (None, 0)
-    whole = size and size[0] * size[1] <= MAX_PIXELS and jpeg.rfind(b"\xff\xd9", scan) >= 0
-    return torch.frombuffer(jpeg, dtype=torch.uint8) if whole else None
-
-
-def decode_jpegs(files: list[Tensor], device: torch.device) -> list[Tensor]:
-    """Of `plain_jpeg`, all at once, on a device: uint8 (3, height, width) sRGB each. nvJPEG's are a level or two off
-    those of `decode`.
-
-    Raises:
-        RuntimeError: one of them can't be decoded there.
-    """
-    with _quiet():
-        return decode_jpeg(files, ImageReadMode.RGB, device=device) if files else []
 
 
 def upright_size(path: Path | BytesIO) -> tuple[int, int]:

@@ -15,14 +15,13 @@ from torch import Tensor
 from gancolor import distributed
 from gancolor.data.build import PICTURES, Job, build
 from gancolor.data.catalogue import Item, Selection, Source, facts_of
-from gancolor.data.decode import DECODES_JPEG, Fit
+from gancolor.data.decode import Fit
 from gancolor.data.decoder import Decoder
 from gancolor.data.index import Columns, Names, combined, in_order
-from gancolor.errors import InputError
 
 CACHE_VERSION = 3
 DEVICE_SHARE = 0.25  # of an accelerator's free memory that photographs may take by default
-Decode = Literal["once", "always", "gpu"]
+Decode = Literal["once", "always"]
 
 
 @dataclass
@@ -142,17 +141,6 @@ class Photographs:
             self.columns = self.columns.select(self._rows)
         self.pictures, self.rows = moved, None
         return self
-
-    def decoded_by(self, gpu: torch.device) -> "Photographs":
-        """The same of photographs that are decoded whenever they are taken, JPEG files by a GPU.
-
-        Raises:
-            InputError: torchvision comes without what asks it to.
-        """
-        if not DECODES_JPEG:
-            raise InputError("--data.decode gpu: this torchvision has no decoder of JPEG files; take always")
-        assert isinstance(self.pictures, Decoder)
-        return replace(self, pictures=replace(self.pictures, gpu=gpu))
 
 
 def default_cache() -> Path:

@@ -64,8 +64,8 @@ class Store:
             data = _tried(lambda: self.fs.cat_file(self.paths[shard], start=offset, end=offset + length))
             if len(data) > length:
                 raise InputError(
-                    f"{self.paths[shard]}: its server sends whole files only, where a part was asked for; give "
-                    "--data.decode once, which reads them through, or a copy on this machine"
+                    f"{self.paths[shard]}: its server sends whole files where parts are asked for; take one that "
+                    "knows ranges, or copy the shards to this machine"
                 )
             return data
 
