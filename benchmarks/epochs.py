@@ -11,7 +11,7 @@ from pathlib import Path
 
 import reference
 import torch
-from measure import Contender, Row, Table, Timing, attempt, in_fresh_process, interleave, synchronize
+from measure import Contender, Row, Table, Timing, attempt, in_fresh_process, interleave, seconds_of, synchronize
 from pictures import Pipeline, photo_files
 from steps import GancolorSteps, StepSpec, as_torch_ships, forget
 from turns import EnoughError, take_turns, trainer_of
@@ -59,10 +59,7 @@ class Epochs:
 
     def _timed(self, contender: Contender) -> float:
         contender.prepare()
-        start = time.perf_counter()
-        contender.run()
-        synchronize(self.device)
-        return time.perf_counter() - start
+        return seconds_of(contender, 1, self.device)
 
 
 def measure_epochs(

@@ -66,7 +66,7 @@ def interleave(
     for name, contender in contenders.items():
         contender.prepare()
         for _ in range(warm_up):
-            estimates[name] = _seconds(contender, 1, device)
+            estimates[name] = seconds_of(contender, 1, device)
             if estimates[name] > seconds:
                 break
     rounds = min(max(int(seconds / max(estimates.values())), LEAST_ROUNDS), MOST_ROUNDS)
@@ -75,11 +75,12 @@ def interleave(
     for _ in range(rounds):
         for name, contender in contenders.items():
             contender.prepare()
-            timings[name].rounds.append(_seconds(contender, units[name], device) / units[name])
+            timings[name].rounds.append(seconds_of(contender, units[name], device) / units[name])
     return timings
 
 
-def _seconds(contender: Contender, units: int, device: torch.device) -> float:
+def seconds_of(contender: Contender, units: int, device: torch.device) -> float:
+    """What so many units take, the device's work included."""
     synchronize(device)
     start = time.perf_counter()
     for _ in range(units):
