@@ -25,6 +25,7 @@ from torch._utils import _flatten_dense_tensors, _unflatten_dense_tensors  # noq
 
 from gancolor import distributed  # noqa: E402
 from gancolor.hardware import choose_hardware  # noqa: E402
+from gancolor.players import parameters_of  # noqa: E402
 
 ALONE, OVERLAPPED, AFTER = "not averaged", "averaged behind the backward pass", "averaged after it"
 
@@ -111,7 +112,7 @@ def unwrapped() -> Iterator[None]:
 
 
 def average(optimizer: torch.optim.Optimizer, *_: Any) -> None:
-    gradients = [p.grad for p in optimizer.param_groups[0]["params"] if p.grad is not None]
+    gradients = [p.grad for p in parameters_of(optimizer) if p.grad is not None]
     flat = distributed.mean(_flatten_dense_tensors(gradients))
     for gradient, averaged in zip(gradients, _unflatten_dense_tensors(flat, gradients), strict=True):
         gradient.copy_(averaged)

@@ -140,7 +140,7 @@ class GancolorSteps:
         self.players = Players(*spec.networks(), objective, optim, self.hardware, compiled, graphs)
         if not spec.fused:
             self.players.optim_g, self.players.optim_d = (
-                Unfused(fused.param_groups[0]["params"], betas=optim.betas, weight_decay=optim.weight_decay)
+                Unfused(fused.param_groups, betas=optim.betas, weight_decay=optim.weight_decay)
                 for fused in (self.players.optim_g, self.players.optim_d)
             )
         self.batches = [pictures.to(self.hardware.device) for pictures in spec.pictures()]

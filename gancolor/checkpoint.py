@@ -142,7 +142,7 @@ def load_state(path: Path, parts: Mapping[str, Part]) -> dict[str, Any]:
 
 def _load_optimizer(optimizer: torch.optim.Optimizer, tensors: Mapping[str, Tensor]) -> None:
     """Fills in the state of each parameter, laid out in memory as the parameter is (fused kernels need that)."""
-    parameters = optimizer.param_groups[0]["params"]
+    parameters = [parameter for group in optimizer.param_groups for parameter in group["params"]]
     for key, value in tensors.items():
         number, name = key.split(".")
         if name not in ("step", "exp_avg", "exp_avg_sq"):

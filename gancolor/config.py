@@ -81,10 +81,15 @@ class GeneratorConfig:
         norm: normalisation of the parts that are not pretrained
         upsampling: of a U-Net's decoder
         decoder_convs: 3 x 3 convolutions after each of a U-Net's joins (pix2pix: 0)
+        decoder_widths: channels of a U-Net's decoder blocks, from the innermost outwards; null: the encoder's
+        skip_norm: BatchNorm on a U-Net's skips
+        chroma_stride: 2: a U-Net predicts chroma at half the size, and enlarges it; 1: at full size
         recompute: of a U-Net: keep only the blocks' inputs for the backward pass and compute the rest again (activation
             checkpointing): less memory, more time
-        backbone: pretrained encoder of pretrained_*, deoldify and resnet18_autoencoder
-        backbone_weights: imagenet (torchvision's cache, or download), random, or a file (.pth, .safetensors)
+        backbone: encoder of pretrained_*, deoldify and the autoencoders: a timm model with a feature pyramid (resnet50,
+            tf_efficientnet_lite0, convnext_tiny, ...)
+        backbone_weights: imagenet (timm's, from its cache or the Hugging Face Hub; those of tf_efficientnet_lite0 are
+            installed), random, or a file (.safetensors, .pth; with or without the classifier)
         freeze_backbone: leave the pretrained encoder as it is
         global_size: side that ltbc scales the photograph to for its global features [pixels]
         classifier_width: hidden layer of ltbc's scene classifier
@@ -100,8 +105,11 @@ class GeneratorConfig:
     norm: Norm = "batch"
     upsampling: Upsampling = "transposed"
     decoder_convs: NonNegativeInt = 0
+    decoder_widths: list[PositiveInt] | None = None
+    skip_norm: bool = False
+    chroma_stride: Literal[1, 2] = 1
     recompute: bool = False
-    backbone: Literal["resnet18", "resnet34", "resnet50", "resnet101"] = "resnet18"
+    backbone: str = "resnet18"
     backbone_weights: str = "imagenet"
     freeze_backbone: bool = False
     global_size: Side = 224  # type: ignore[valid-type]
@@ -188,6 +196,7 @@ class OptimConfig:
         lr_pretrain: the generator's learning rate in pretraining
         lr_g: the generator's learning rate in adversarial training
         lr_d: the discriminator's learning rate
+        backbone_lr: factor on the generator's rates for its pretrained backbone, which has less to learn
         betas: Adam's
         weight_decay: decoupled weight decay
         schedule: of the learning rates, over each stage
@@ -204,6 +213,7 @@ class OptimConfig:
     lr_pretrain: Positive = 2e-4  # type: ignore[valid-type]
     lr_g: Positive = 2e-4  # type: ignore[valid-type]
     lr_d: Positive = 2e-4  # type: ignore[valid-type]
+    backbone_lr: Positive = 1.0  # type: ignore[valid-type]
     betas: tuple[Decay, Decay] = (0.5, 0.999)  # type: ignore[valid-type]
     weight_decay: NonNegative = 0.0  # type: ignore[valid-type]
     schedule: Literal["constant_linear", "cosine", "one_cycle"] = "constant_linear"

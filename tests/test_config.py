@@ -101,6 +101,7 @@ def other_value(name: str, value: object) -> object:
     """An allowed value of the option that is not its default."""
     choices = {
         "arch": "pretrained_ugan", "device": "cpu", "precision": "bf16", "data.on_device": "never",
+        "generator.decoder_widths": [8, 4], "generator.chroma_stride": 2,
         "generator.norm": "instance", "generator.upsampling": "nearest", "generator.backbone": "resnet50",
         "discriminator.norm": "none", "loss.gan_mode": "hinge", "optim.schedule": "cosine",
         "optim.scale_lr": "sqrt", "eval.best_metric": "lpips", "tracking.wandb": "offline", "data.limit": 7,
@@ -138,7 +139,8 @@ def test_every_option_is_taken_as_a_sweep_writes_it(name, usual):
 
 @pytest.mark.parametrize("name", [name for name, value in OPTIONS.items() if value is None])
 def test_null_takes_an_option_back(name):
-    value = flatten(parse_train([f"--{name}=7", f"--{name}=null"]))[name]
+    word = "[7]" if name == "generator.decoder_widths" else "7"
+    value = flatten(parse_train([f"--{name}={word}", f"--{name}=null"]))[name]
     assert value is None if name != "out" else value.startswith("runs/")
 
 
@@ -149,6 +151,8 @@ def test_null_takes_an_option_back(name):
     ("argv", "named"),
     [
         (["--data.sise", "64"], ["--data.sise", "--data.size"]),
+        (["--data.limit", "x"], ["--data.limit: x is neither a whole number, nor null"]),
+        (["--generator.decoder_widths", "7"], ["--generator.decoder_widths: 7 is neither a list", "[96, 64]"]),
         (["--data.sise=64"], ["--data.sise", "--data.size"]),
         (["--compil"], ["--compil", "--compile"]),
         (["--epoch", "3"], ["--epoch ", "--epochs"]),  # no abbreviations

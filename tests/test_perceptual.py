@@ -1,10 +1,9 @@
-from hashlib import sha256
-from pathlib import Path
-
 import pytest
 import torch
+from fake_hub import hosted, point_to
+from safetensors.torch import save
 from torch import Tensor, nn
-from torchvision.models import VGG16_Weights, vgg16
+from torchvision.models import vgg16
 
 from gancolor.color import lab_to_rgb, to_float
 from gancolor.errors import InputError
@@ -16,28 +15,12 @@ OPTION = "--loss.perceptual_weights"
 
 @pytest.fixture(scope="module")
 def vgg(tmp_path_factory):
-    """A file of random VGG-16's weights, in torchvision's layout and under a name with its hash."""
+    """A file of random VGG-16's weights, in torchvision's layout, without the classifier's 500 MB."""
     torch.manual_seed(5)
-    # Without the classifier's 500 MB, for which features have no use.
     state = {f"features.{name}": tensor for name, tensor in vgg16(weights=None).features.state_dict().items()}
     path = tmp_path_factory.mktemp("vgg") / "vgg16.pth"
     torch.save(state, path)
-    return path.rename(path.with_name(f"vgg16-{sha256(path.read_bytes()).hexdigest()[:8]}.pth"))
-
-
-@pytest.fixture
-def published(vgg, monkeypatch):
-    """torchvision publishes that file now, at an address where nothing answers."""
-    weights = type(VGG16_Weights.IMAGENET1K_V1)
-    monkeypatch.setattr(weights, "url", property(lambda _: f"http://127.0.0.1:9/models/{vgg.name}"), raising=False)
-    return Path(torch.hub.get_dir()) / "checkpoints" / vgg.name
-
-
-@pytest.fixture
-def cached(vgg, published):
-    published.parent.mkdir(parents=True)
-    published.write_bytes(vgg.read_bytes())
-    return published
+    return path
 
 
 @pytest.fixture(scope="module")
@@ -83,21 +66,25 @@ def test_distance_is_the_mean_difference_of_features_averaged_over_layers(vgg, d
     assert distance(*pictures).tolist() == pytest.approx(expected, rel=1e-4)
 
 
-def test_published_weights_come_from_torchvisions_cache(cached, distance, pictures):
-    assert torch.equal(perceptual_distance("vgg16", "imagenet", CPU, 32)(*pictures), distance(*pictures))
+def test_published_weights_come_from_the_hub(vgg, distance, pictures, monkeypatch, tmp_path):
+    with hosted(monkeypatch, tmp_path / "hub") as hub:
+        hub.files["timm/vgg16.tv_in1k"] = {"model.safetensors": save(torch.load(vgg))}
+        published = perceptual_distance("vgg16", "imagenet", CPU, 32)
+    assert torch.equal(published(*pictures), distance(*pictures))
 
 
-def test_published_weights_that_cannot_be_had_name_the_option(published):
+def test_published_weights_that_cannot_be_had_name_the_option(monkeypatch, tmp_path, nowhere):
+    point_to(monkeypatch, nowhere, tmp_path / "hub")
     with pytest.raises(InputError) as refusal:
         perceptual_distance("vgg16", "imagenet", CPU, 32)
-    for part in (published.name, str(published.parent), f"{OPTION} FILE"):
+    for part in ("model.safetensors of timm/vgg16.tv_in1k", f"{OPTION} FILE"):
         assert part in str(refusal.value)
     assert "\n" not in str(refusal.value)
 
 
 def test_weights_of_another_network_are_refused(tmp_path):
     torch.save({"features.0.weight": torch.zeros(4, 3, 3, 3)}, tmp_path / "other.pth")
-    with pytest.raises(InputError, match=r"other\.pth: these are not vgg16's weights"):
+    with pytest.raises(InputError, match=r"other\.pth: these are not the weights of timm's vgg16"):
         perceptual_distance("vgg16", str(tmp_path / "other.pth"), CPU, 32)
     with pytest.raises(InputError, match="no such file of weights"):
         perceptual_distance("vgg16", str(tmp_path / "nothing.pth"), CPU, 32)
@@ -110,7 +97,7 @@ def test_random_weights_follow_from_the_seed():
 
 def first_kernel(seed: int) -> Tensor:
     torch.manual_seed(seed)
-    return VGGFeatures("random").layers[0].weight
+    return VGGFeatures("random").network.features_0.weight
 
 
 # Both kinds -------------------------------------------------------------------------------------------------------

@@ -22,6 +22,7 @@ from toys import (
 from gancolor import losses
 from gancolor.checkpoint import load_state, save_state, state_tensors
 from gancolor.config import LossConfig, OptimConfig
+from gancolor.players import parameters_of
 
 STAGES = ("pretrain", "critic", "adversarial")
 modes = pytest.mark.parametrize("mode", ["vanilla", "lsgan", "hinge", "wgan_gp"])
@@ -241,7 +242,7 @@ def test_frozen_parameters_are_no_optimizers_and_stay_as_they_are(frozen, batch)
     encoder = dict(players.generator.named_parameters())
     held = {name for name, parameter in encoder.items() if not parameter.requires_grad}
     assert held == {name for name in encoder if name.startswith("encoder.")} and len(held) < len(encoder)
-    optimized = {id(parameter) for parameter in players.optim_g.param_groups[0]["params"]}
+    optimized = {id(parameter) for parameter in parameters_of(players.optim_g)}
     assert optimized == {id(parameter) for name, parameter in encoder.items() if name not in held}
     before = state_of(players)
     for stage in STAGES:
@@ -302,3 +303,39 @@ def test_moving_average_keeps_spectral_norm_true():
     assert all(torch.equal(mine[name], live[name]) for name in vectors)
     kept = [name for name in mine if name.endswith("original") and "gamma" not in name]
     assert not all(torch.equal(mine[name], live[name]) for name in kept)
+
+
+# The backbone's learning rate --------------------------------------------------------------------------------------
+
+
+@pytest.fixture
+def on_backbone():
+    """A function of a factor: players whose generator is a U-Net on a small backbone."""
+    options = {"backbone": "mobilenetv3_small_100", "upsampling": "nearest"}
+    return lambda factor: make_players(
+        LossConfig(), OptimConfig(backbone_lr=factor), arch="pretrained_ugan", generator=options
+    )
+
+
+def test_a_backbones_first_step_is_as_much_smaller_as_its_factor(on_backbone, batch):
+    """Adam's first step is the rate's length in every parameter, whatever the gradient's."""
+    players = on_backbone(0.25)
+    before = {name: parameter.detach().clone() for name, parameter in players.generator.named_parameters()}
+    players.step(batch, "pretrain", RATES)
+    moved = {name: (p - before[name]).abs().max().item() for name, p in players.generator.named_parameters()}
+    of_backbone = {name: step for name, step in moved.items() if name.startswith("encoder.")}
+    others = [step for name, step in moved.items() if name not in of_backbone]
+    assert max(of_backbone.values()) == pytest.approx(0.25 * RATES["lr_g"], rel=0.01)
+    assert max(others) == pytest.approx(RATES["lr_g"], rel=0.01)
+
+
+def test_optimizers_of_two_rates_are_saved_and_restored_bit_for_bit(on_backbone, batch, tmp_path):
+    players, other = on_backbone(0.25), on_backbone(0.25)
+    for stage in STAGES:
+        players.step(batch, stage, RATES)
+    save_state(tmp_path / "last.safetensors", state_tensors(players.parts()), {"step": 1})
+    load_state(tmp_path / "last.safetensors", other.parts())
+    for pair in (players, other):
+        pair.step(batch, "adversarial", RATES)
+    one, two = state_of(players), state_of(other)
+    assert not any(changed(one, two, part) for part in PARTS)

@@ -8,7 +8,7 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 
 from gancolor.config import Norm
-from gancolor.models.encoders import ResNetEncoder, VGGEncoder
+from gancolor.models.encoders import Backbone
 from gancolor.models.layers import norm_layer, pad_to_multiple
 from gancolor.models.output import Prediction
 
@@ -17,18 +17,16 @@ class Autoencoder(nn.Module):
     """Lightness (B, 1, H, W) in [-1, 1] to chroma (B, 2, H, W) in [-1, 1], for any H and W.
 
     Args:
-        encoder: returns its feature pyramid, widths in `channels`; the decoder starts from the innermost.
+        encoder: returns its feature pyramid; the decoder starts from the innermost map.
         widths: of the decoder's blocks, each a 3 x 3 convolution, norm, ReLU and doubling. With fewer blocks than the
-            encoder has levels, chroma is brought up the rest of the way bilinearly.
+            encoder has halvings, chroma is brought up the rest of the way bilinearly.
         residual: add the encoder's map of the same size after each block; its width must be the block's.
     """
 
-    def __init__(
-        self, encoder: VGGEncoder | ResNetEncoder, widths: Sequence[int], residual: bool, norm: Norm = "batch"
-    ) -> None:
+    def __init__(self, encoder: Backbone, widths: Sequence[int], residual: bool, norm: Norm = "batch") -> None:
         super().__init__()
         self.encoder, self.residual = encoder, residual
-        self.stride = 2 ** len(encoder.channels)
+        self.stride = encoder.strides[-1]
         self.blocks = nn.ModuleList()
         before = encoder.channels[-1]
         for width in widths:
@@ -42,11 +40,13 @@ class Autoencoder(nn.Module):
     def forward(self, lightness: Tensor) -> Prediction:
         height, width = lightness.shape[-2:]
         lightness = pad_to_multiple(lightness, self.stride)
-        *skips, features = self.encoder(lightness)
-        for block in self.blocks:
+        *outer, features = self.encoder(lightness)
+        skips = dict(zip(self.encoder.strides, outer, strict=False)) if self.residual else {}
+        for number, block in enumerate(self.blocks):
             features = block(features)
-            if self.residual and skips:
-                features = features + skips.pop()
+            stride = self.stride >> (number + 1)
+            if stride in skips:
+                features = features + skips[stride]
         chroma = torch.tanh(self.to_chroma(features))
         if chroma.shape[-2:] != lightness.shape[-2:]:
             chroma = F.interpolate(chroma, size=lightness.shape[-2:], mode="bilinear", align_corners=False)
@@ -54,12 +54,16 @@ class Autoencoder(nn.Module):
 
 
 def vgg16_autoencoder(
-    backbone_weights: str = "imagenet", freeze_backbone: bool = True, norm: Norm = "batch"
+    backbone: str = "vgg16", backbone_weights: str = "imagenet", freeze_backbone: bool = True, norm: Norm = "batch"
 ) -> Autoencoder:
-    """VGG-16 to its last pooling (7 x 7 x 512 at 224), and a decoder back to full size that the pooled maps are added
-    into (Zaman 2020). The report does not give the decoder's widths: these are the encoder's, mirrored."""
-    encoder = VGGEncoder(backbone_weights, freeze_backbone)
-    return Autoencoder(encoder, [512, 256, 128, 64, 32], residual=True, norm=norm)
+    """VGG-16 to its last pooling (7 x 7 x 512 at 224), and a decoder back to full size that the encoder's maps are
+    added into (Zaman 2020). The report does not give the decoder's widths: these are the encoder's, mirrored, which is
+    what lets the maps be added; where the encoder has no map, widths halve."""
+    encoder = Backbone(backbone, backbone_weights, freeze_backbone)
+    mirrored = encoder.channels[-2::-1]
+    beyond = encoder.strides[0].bit_length() - 1  # doublings that are left after the outermost map
+    widths = [*mirrored, *(max(mirrored[-1] >> (level + 1), 2) for level in range(beyond))]
+    return Autoencoder(encoder, widths, residual=True, norm=norm)
 
 
 def resnet18_autoencoder(
@@ -67,5 +71,5 @@ def resnet18_autoencoder(
 ) -> Autoencoder:
     """ResNet-18 and a decoder of four blocks, no skips (Vazquez 2023). The report gives neither the blocks' widths nor
     where five halvings meet four doublings: widths halve from 256, and chroma is doubled last."""
-    encoder = ResNetEncoder(backbone, backbone_weights, freeze_backbone)
+    encoder = Backbone(backbone, backbone_weights, freeze_backbone)
     return Autoencoder(encoder, [256, 128, 64, 32], residual=False, norm=norm)

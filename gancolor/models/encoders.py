@@ -1,17 +1,21 @@
-"""Encoders: lightness in, feature pyramid out. Each names its levels' widths in `channels`, of stride 2, 4, 8, ..."""
+"""Encoders: lightness in, feature pyramid out. `channels` has the widths of its levels; `strides` has how many times
+smaller than the photograph they are (2, 4, 8, ...)."""
 
-import warnings
-from collections import OrderedDict
-from pathlib import Path
-from typing import Self
+from collections.abc import Sequence
+from typing import Any, Self
 
+import torch
+import torch.nn.functional as F
 from torch import Tensor, nn
 
 from gancolor.config import Norm
-from gancolor.errors import InputError
-from gancolor.models.layers import init_relu, init_weights, norm_layer
+from gancolor.errors import InputError, near
+from gancolor.models.layers import init_weights, norm_layer
 from gancolor.recomputation import Run, call
-from gancolor.weights import StateDict, load_file, load_published
+from gancolor.weights import load_backbone_weights
+
+OPTION = "--generator.backbone_weights"
+PROBE = 64  # pixels: the side of the picture that a backbone is tried with
 
 
 class PlainEncoder(nn.Module):
@@ -24,6 +28,7 @@ class PlainEncoder(nn.Module):
     def __init__(self, width: int, depth: int, norm: Norm = "batch") -> None:
         super().__init__()
         self.channels = [width * min(2**level, 8) for level in range(depth)]
+        self.strides = [2 ** (level + 1) for level in range(depth)]
         self.levels = nn.ModuleList()
         before = 1
         for level, channels in enumerate(self.channels):
@@ -35,152 +40,162 @@ class PlainEncoder(nn.Module):
         init_weights(self)
 
     def forward(self, lightness: Tensor, run: Run = call) -> list[Tensor]:
-        """(B, 1, H, W) in [-1, 1] to `len(channels)` maps, the k-th (B, channels[k], H / 2^(k+1), W / 2^(k+1))."""
+        """(B, 1, H, W) in [-1, 1] to `len(channels)` maps, the k-th (B, channels[k], H / strides[k], W / strides[k]).
+
+        H and W are to be multiples of strides[-1].
+        """
         pyramid = [lightness]
         for level in self.levels:
             pyramid.append(run(level, pyramid[-1]))
         return pyramid[1:]
 
 
-# torchvision's name -> the widths of its five levels
-RESNETS = {
-    "resnet18": [64, 64, 128, 256, 512],
-    "resnet34": [64, 64, 128, 256, 512],
-    "resnet50": [64, 256, 512, 1024, 2048],
-    "resnet101": [64, 256, 512, 1024, 2048],
-}
-GREY_MEAN, GREY_STD = (
-    0.449,
-    0.226,
-)  # of ImageNet's channels, averaged: what the pretrained layers expect of a grey picture
+class SameConv2d(nn.Conv2d):
+    """TensorFlow's SAME padding for maps whose sides are multiples of the stride: then it is the same for all sizes.
+
+    timm's own (Conv2dSame) computes it from the size in every pass, which torch.onnx's exporter does not get past.
+    """
+
+    def forward(self, features: Tensor) -> Tensor:
+        padding: list[int] = []
+        for size, stride in zip(reversed(self.kernel_size), reversed(self.stride), strict=True):
+            total = max(size - stride, 0)
+            padding += [total // 2, total - total // 2]
+        return F.conv2d(F.pad(features, padding), self.weight, self.bias, self.stride, 0, self.dilation, self.groups)
 
 
 class Backbone(nn.Module):
-    """A network trained on ImageNet, for encoder.
+    """A timm model, usually trained on ImageNet, as an encoder: its feature pyramid (timm's `features_only`).
 
-    Its first layer takes one channel: the kernel is the three-channel one's sum, so that lightness is seen as the grey
-    picture it is. A frozen one keeps its weights and its BatchNorm statistics.
+    The first convolution takes one channel: its kernel is the sum of the published three, so the network sees lightness
+    as the grey picture that it is. A frozen backbone keeps its weights and its BatchNorm statistics.
+
+    Args:
+        name: of timm's models, such as resnet18, tf_efficientnet_lite0 or convnext_tiny.
+        weights: "imagenet" (those that timm publishes), "random", or a file (.safetensors or .pth; with or without the
+            classifier).
+        frozen: leave the weights as they are.
+
+    Raises:
+        InputError: an unknown model, one without a feature pyramid, or weights that can't be had or are another's.
     """
 
-    channels: list[int]
-    frozen = False
-
-    def freeze(self) -> None:
-        self.frozen = True
-        self.requires_grad_(False).eval()
+    def __init__(self, name: str, weights: str = "imagenet", frozen: bool = False) -> None:
+        super().__init__()
+        self.network = timm_features(name, channels=1)
+        features: Any = self.network.feature_info
+        self.channels: list[int] = features.channels()
+        self.strides: list[int] = features.reduction()
+        self._check_pyramid(name)
+        if weights != "random":
+            load_features(self.network, name, weights, OPTION)
+        expected: Any = self.network.pretrained_cfg
+        # Of the published network's three channels, averaged: what it expects of a grey picture.
+        self.mean, self.std = (sum(expected[key]) / len(expected[key]) for key in ("mean", "std"))
+        self.frozen = frozen
+        if frozen:
+            self.requires_grad_(False).eval()
 
     def train(self, mode: bool = True) -> Self:
         return super().train(mode and not self.frozen)
 
-    @staticmethod
-    def normalize(lightness: Tensor) -> Tensor:
-        """[-1, 1] to what ImageNet's networks expect of a grey picture."""
-        return ((lightness + 1) / 2 - GREY_MEAN) / GREY_STD
-
-
-class ResNetEncoder(Backbone):
-    """A ResNet's body (fastai's `create_body`) that returns its feature pyramid.
-
-    Args:
-        backbone: a name of RESNETS.
-        weights: "imagenet" (torchvision's cache, or download), "random", or a file of a ResNet's or a body's weights.
-        frozen: leave the weights as they are.
-    """
-
-    def __init__(self, backbone: str = "resnet18", weights: str = "imagenet", frozen: bool = False) -> None:
-        super().__init__()
-        from torchvision.models import get_model, get_model_weights  # a second to import, so not for plain encoders
-
-        self.channels = RESNETS[backbone]
-        network = get_model(backbone, weights=None)
-        if weights != "random":
-            url = get_model_weights(backbone).DEFAULT.url
-            load_backbone(network, backbone, weights, url, "fc.", "--generator.backbone_weights")
-        body = _create_body(network, -2)
-        self.stem, self.pool, self.stages = body[:3], body[3], body[4:]
-        if frozen:
-            self.freeze()
-
     def forward(self, lightness: Tensor, run: Run = call) -> list[Tensor]:
-        """(B, 1, H, W) in [-1, 1] to five maps, the k-th (B, channels[k], H / 2^(k+1), W / 2^(k+1))."""
-        pyramid = [run(self.stem, self.normalize(lightness))]
-        features = self.pool(pyramid[0])
-        for stage in self.stages:
-            features = run(stage, features)
-            pyramid.append(features)
+        """(B, 1, H, W) in [-1, 1] to `len(channels)` maps, the k-th (B, channels[k], H / strides[k], W / strides[k]).
+
+        H and W are to be multiples of strides[-1].
+        """
+        pyramid: Any = run(self.network, ((lightness + 1) / 2 - self.mean) / self.std)
         return pyramid
 
+    def _check_pyramid(self, name: str) -> None:
+        """A decoder needs maps each half as large as the one before, (B, C, H, W), for photographs of any size."""
+        doubling = all(after == 2 * before for before, after in zip(self.strides, self.strides[1:], strict=False))
+        expected = [(width, PROBE // stride) for width, stride in zip(self.channels, self.strides, strict=True)]
+        if doubling and len(self.strides) > 1 and self._probe() == expected:
+            return
+        raise InputError(
+            f"--generator.backbone {name}: it gives no feature pyramid (maps that halve from level to level) of "
+            "photographs of any size; a ResNet, EfficientNet, ConvNeXt or MobileNet does"
+        )
 
-class VGGEncoder(Backbone):
-    """VGG-16 up to its last pooling (Simonyan 2015, configuration D), 14.7 M parameters; returns the pooled maps."""
-
-    def __init__(self, weights: str = "imagenet", frozen: bool = False) -> None:
-        super().__init__()
-        self.channels = [64, 128, 256, 512, 512]
-        network = nn.Sequential(OrderedDict(features=vgg16_features(weights, "--generator.backbone_weights")))
-        self.features: nn.Sequential = _create_body(network, 1)[0]  # type: ignore[assignment]
-        if frozen:
-            self.freeze()
-
-    def forward(self, lightness: Tensor) -> list[Tensor]:
-        """(B, 1, H, W) in [-1, 1] to five maps, the k-th (B, channels[k], H / 2^(k+1), W / 2^(k+1))."""
-        pyramid, features = [], self.normalize(lightness)
-        for layer in self.features:
-            features = layer(features)
-            if isinstance(layer, nn.MaxPool2d):
-                pyramid.append(features)
-        return pyramid
+    @torch.no_grad()
+    def _probe(self) -> list[tuple[int, int]]:
+        """Width and side of the maps of a picture of PROBE pixels; empty if the network does not take it."""
+        device = next(self.network.parameters()).device
+        try:
+            pyramid = self.network.eval()(torch.zeros(1, 1, PROBE, PROBE, device=device))
+        except (AssertionError, RuntimeError, ValueError):  # how timm's models refuse a size
+            return []
+        finally:
+            self.network.train()
+        return [(level.shape[1], level.shape[-1]) for level in pyramid if level.shape[-1] == level.shape[-2]]
 
 
-def vgg16_features(weights: str, option: str) -> nn.Sequential:
-    """VGG-16's convolutions, of three channels, without the classifier, which is nine tenths of it.
+def timm_features(name: str, channels: int, levels: Sequence[int] | None = None) -> nn.Module:
+    """A timm model, from random weights, that returns its feature pyramid.
 
     Args:
-        weights: "imagenet" (torchvision's cache, or download), "random", or a file.
-        option: the flag that `weights` comes from, for errors.
+        channels: of the picture that it sees.
+        levels: the pyramid's levels that are wanted; None: all.
 
     Raises:
-        InputError: weights that can't be had, or are another network's.
+        InputError: timm has no such model, or it has no feature maps to return.
     """
-    from torchvision.models import VGG16_Weights
-    from torchvision.models.vgg import cfgs, make_layers
+    import timm  # takes a second, so not for plain encoders
 
-    features = make_layers(cfgs["D"])
-    if weights == "random":
-        init_relu(features)
-    else:
-        network = nn.Sequential(OrderedDict(features=features))
-        load_backbone(network, "vgg16", weights, VGG16_Weights.IMAGENET1K_V1.url, "classifier.", option)
-    return features
-
-
-def _create_body(network: nn.Module, cut: int) -> nn.Sequential:
-    with warnings.catch_warnings():
-        warnings.simplefilter("ignore")  # of fastai's own imports
-        from fastai.vision.learner import create_body
-    first = next(layer for layer in network.modules() if isinstance(layer, nn.Conv2d))
-    body = create_body(network, n_in=1, pretrained=True, cut=cut)
-    if first.bias is not None:  # fastai takes over the kernel alone
-        next(layer for layer in body.modules() if isinstance(layer, nn.Conv2d)).bias = first.bias
-    return body
+    if not timm.is_model(name):
+        raise InputError(f"--generator.backbone: timm has no model {name!r}{near(name, timm.list_models())}")
+    chosen = {} if levels is None else {"out_indices": levels}
+    try:
+        network = timm.create_model(name, features_only=True, in_chans=channels, pretrained=False, **chosen)
+    except (RuntimeError, AttributeError, TypeError, AssertionError, ValueError):
+        raise InputError(
+            f"--generator.backbone {name}: timm has no feature maps of it; a ResNet, EfficientNet, ConvNeXt or "
+            "MobileNet has some"
+        ) from None
+    for layer in network.modules():
+        if type(layer) is timm.layers.Conv2dSame and layer.dilation == (1, 1):
+            layer.__class__ = SameConv2d
+    return network
 
 
-def load_backbone(network: nn.Module, name: str, weights: str, url: str, head: str, option: str) -> None:
-    """Loads a torchvision network's weights, whose classifier (parameters named `head`...) may be lacking.
+def load_features(network: nn.Module, name: str, weights: str, option: str) -> None:
+    """Loads weights, with or without their classifier, into what `timm_features` made.
+
+    The kernels of a network of one channel are the sum of the three channels'.
 
     Args:
-        weights: "imagenet" (torchvision's cache, or download from `url`) or a file.
+        weights: "imagenet" (those that timm publishes) or a file.
         option: the flag that `weights` comes from, for errors.
 
     Raises:
         InputError: they can't be had, or are another network's.
     """
-    state: StateDict
-    state = load_published(url, f"{option} FILE (or `random`)") if weights == "imagenet" else load_file(Path(weights))
-    state = {key: value for key, value in state.items() if not key.startswith(head)}
-    try:
-        missing, unexpected = network.load_state_dict(state, strict=False)
-    except RuntimeError:
-        missing, unexpected = ["?"], []
-    if unexpected or [key for key in missing if not key.startswith(head)]:
-        raise InputError(f"{weights}: these are not {name}'s weights in torchvision's layout")
+    state = load_backbone_weights(name, weights, option)
+    own = network.state_dict()
+    # timm's features_only replaces some of the dots in parameters' names with underscores.
+    names = {_plain(key): key for key in own}
+    found = {names[_plain(key)]: value for key, value in state.items() if _plain(key) in names}
+    first = next(key for key, value in own.items() if value.dim() == 4)
+    if first in found and own[first].shape[1] == 1:
+        found[first] = found[first].sum(dim=1, keepdim=True)
+    counters = {key for key in own if key.endswith("num_batches_tracked")}  # which older files lack
+    fits = all(key in found and found[key].shape == own[key].shape for key in own.keys() - counters)
+    if not fits or _unknown(name, {key for key in state if _plain(key) not in names}):
+        raise InputError(f"{option} {weights}: these are not the weights of timm's {name}")
+    network.load_state_dict(found, strict=False)
+
+
+def _plain(key: str) -> str:
+    return key.replace(".", "_")
+
+
+def _unknown(name: str, keys: set[str]) -> set[str]:
+    """Parameters' names that the whole network has not, nor torchvision's classifiers."""
+    import timm
+
+    if not keys:
+        return keys
+    with torch.device("meta"):
+        whole = timm.create_model(name, pretrained=False).state_dict().keys()
+    return {key for key in keys - whole if not key.startswith(("classifier.", "fc.", "head."))}

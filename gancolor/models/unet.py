@@ -1,15 +1,17 @@
 """The U-Net generator: an encoder, a decoder, and the skip's kind. ugan, attention_ugan, pretrained_ugan and
 pretrained_attention_ugan are the four corners of encoder x skip; deoldify has a decoder of another make."""
 
+from collections.abc import Sequence
 from functools import partial
 
 import torch
+import torch.nn.functional as F
 from torch import Tensor, nn
 from torch.nn.utils.parametrizations import spectral_norm as spectral
 
 from gancolor.config import Norm, Upsampling
 from gancolor.errors import InputError
-from gancolor.models.encoders import PlainEncoder, ResNetEncoder
+from gancolor.models.encoders import Backbone, PlainEncoder
 from gancolor.models.layers import (
     AttentionGate,
     SelfAttention,
@@ -24,12 +26,17 @@ from gancolor.recomputation import call, recomputed
 
 MOST_LEVELS = 8  # of pix2pix at 256 x 256
 DROPOUT_BLOCKS = (1, 2, 3)  # next to the innermost, 0, as in the released PyTorch code; the paper's are 0 to 2
-SELF_ATTENTION_BLOCK = -3  # of fastai's and so DeOldify's decoders: an eighth of the size
+SELF_ATTENTION_STRIDE = 8  # of fastai's and so DeOldify's decoders
 
 
 class DecoderBlock(nn.Module):
     """ReLU, doubling, norm, dropout; then the skip is joined on (Isola 2017), through a gate or as it is, and refined
-    by `convs` 3 x 3 convolutions (0 in pix2pix)."""
+    by `convs` 3 x 3 convolutions (0 in pix2pix).
+
+    Args:
+        skip_channels: 0: there is no skip.
+        skip_norm: BatchNorm on the skip before it is joined (as in fastai's DynamicUnet).
+    """
 
     def __init__(
         self,
@@ -41,6 +48,7 @@ class DecoderBlock(nn.Module):
         dropout: float,
         convs: int,
         attention: bool,
+        skip_norm: bool = False,
     ) -> None:
         super().__init__()
         self.up = nn.Sequential(
@@ -49,7 +57,8 @@ class DecoderBlock(nn.Module):
             norm_layer(norm, channels_out),
             nn.Dropout(dropout),
         )
-        self.gate = AttentionGate(skip_channels, channels_in, norm) if attention else None
+        self.skip_norm = nn.BatchNorm2d(skip_channels) if skip_norm and skip_channels else nn.Identity()
+        self.gate = AttentionGate(skip_channels, channels_in, norm) if attention and skip_channels else None
         self.channels = channels_out + skip_channels
         refine: list[nn.Module] = []
         for _ in range(convs):
@@ -61,9 +70,12 @@ class DecoderBlock(nn.Module):
             self.channels = channels_out
         self.refine = nn.Sequential(*refine)
 
-    def forward(self, features: Tensor, skip: Tensor) -> Tensor:
-        gated = skip if self.gate is None else self.gate(skip, features)
-        return self.refine(join(self.up(features), gated))
+    def forward(self, features: Tensor, skip: Tensor | None = None) -> Tensor:
+        up = self.up(features)
+        if skip is not None:
+            skip = self.skip_norm(skip)
+            up = join(up, skip if self.gate is None else self.gate(skip, features))
+        return self.refine(up)
 
 
 class UNet(nn.Module):
@@ -73,57 +85,75 @@ class UNet(nn.Module):
     The released pix2pix U-Net is `UNet(PlainEncoder(64, 8))`. It keeps dropout and batch statistics on when it is
     tested; here `eval()` means what it means elsewhere, so that a photograph has one answer.
 
+    The decoder doubles the size, block by block, from the encoder's innermost map to that of the chroma. Where the
+    encoder has a map of a block's size, that is the block's skip; where it has none and there are convolutions, the
+    lightness itself is, averaged down to that size.
+
     Args:
-        encoder: returns its feature pyramid, widths in `channels`.
-        attention: pass the skips through attention gates.
+        encoder: returns its feature pyramid, with widths in `channels` and strides in `strides`.
+        attention: pass the encoder's skips through attention gates.
         dropout: probability in the (at most three) decoder blocks next to the innermost one.
-        convs: 3 x 3 convolutions after each join. With any, lightness itself is joined on at full size.
-        self_attention: one self-attention layer (Zhang 2019), in the decoder block at an eighth of the size; needs a
-            ResNet's five levels.
+        convs: 3 x 3 convolutions after each join.
+        widths: of the decoder's blocks, from the innermost outwards; None: the skip's, or without one half the last.
+        skip_norm: BatchNorm on the skips.
+        chroma_stride: 1: chroma is predicted at full size; 2: at half, and enlarged bilinearly. The eye, and so JPEG,
+            does with half, and the decoder's largest block is spared.
+        self_attention: one self-attention layer (Zhang 2019), in the decoder block at an eighth of the size.
         spectral_norm: spectral normalisation of the decoder's convolutions (Miyato 2018).
         recompute: in training, keep the blocks' inputs alone for the backward pass, and compute the rest again.
+
+    Raises:
+        InputError: widths that are not one a block.
     """
 
     def __init__(
         self,
-        encoder: PlainEncoder | ResNetEncoder,
+        encoder: PlainEncoder | Backbone,
         attention: bool = False,
         upsampling: Upsampling = "transposed",
         norm: Norm = "batch",
         dropout: float = 0.5,
         convs: int = 0,
+        widths: Sequence[int] | None = None,
+        skip_norm: bool = False,
+        chroma_stride: int = 1,
         self_attention: bool = False,
         spectral_norm: bool = False,
         recompute: bool = False,
     ) -> None:
         super().__init__()
-        self.encoder, self.recompute = encoder, recompute
-        self.stride = 2 ** len(encoder.channels)
-        skips = encoder.channels[-2::-1]  # the innermost is where the decoder starts
+        self.encoder, self.recompute, self.chroma_stride = encoder, recompute, chroma_stride
+        self.stride = encoder.strides[-1]
+        encoders = dict(zip(encoder.strides, encoder.channels, strict=True))
+        self.strides = [stride for stride in _halved(self.stride) if stride >= chroma_stride]
+        # Without convolutions the last doubling, where no skip comes, ends in chroma itself, as in pix2pix.
+        ends_in_chroma = not convs and self.strides[-1] not in encoders
+        joined = self.strides[:-1] if ends_in_chroma else self.strides
+        if widths is not None and len(widths) != len(joined):
+            raise InputError(
+                f"--generator.decoder_widths {list(widths)}: this decoder has {len(joined)} blocks, of strides "
+                f"{', '.join(map(str, joined))}; give as many widths"
+            )
         self.blocks = nn.ModuleList()
-        channels = encoder.channels[-1]
-        for level, skip in enumerate(skips):
-            # The outermost block has none, however few levels there are.
-            drop = dropout if level in DROPOUT_BLOCKS and level < len(skips) - 1 else 0.0
-            block = DecoderBlock(channels, skip, skip, upsampling, norm, drop, convs, attention)
+        channels, width = encoder.channels[-1], encoder.channels[-1]
+        for number, stride in enumerate(joined):
+            skip = encoders.get(stride, 1 if convs else 0)
+            width = widths[number] if widths else encoders.get(stride, max(width // 2, 1))
+            drops = number in DROPOUT_BLOCKS and stride > encoder.strides[0]  # the outermost have none, however few
+            block = DecoderBlock(
+                channels, skip, width, upsampling, norm, dropout if drops else 0.0, convs,
+                attention and stride in encoders, skip_norm and stride in encoders,
+            )  # fmt: skip
+            if self_attention and stride == SELF_ATTENTION_STRIDE:
+                block.refine.append(SelfAttention(block.channels))
             self.blocks.append(block)
             channels = block.channels
-        if convs:
-            self.head: nn.Module = DecoderBlock(
-                channels, 1, max(skips[-1] // 2, 1), upsampling, norm, 0.0, convs, False
-            )
-            self.to_chroma: nn.Module = nn.Sequential(nn.ReLU(), nn.Conv2d(self.head.channels, 2, 1))
-        else:
-            self.head = nn.Sequential(nn.ReLU(), upsample_layer(upsampling, channels, 2, bias=True))
-            self.to_chroma = nn.Identity()
-        for part in (self.blocks, self.head, self.to_chroma):
+        last = upsample_layer(upsampling, channels, 2, bias=True) if ends_in_chroma else nn.Conv2d(channels, 2, 1)
+        self.to_chroma = nn.Sequential(nn.ReLU(), last)
+        for part in (self.blocks, self.to_chroma):
             init_weights(part)
-        if self_attention:
-            chosen = self.blocks[SELF_ATTENTION_BLOCK]
-            assert isinstance(chosen, DecoderBlock)
-            chosen.refine.append(SelfAttention(chosen.channels))
         if spectral_norm:
-            for layer in (*self.blocks.modules(), *self.head.modules(), *self.to_chroma.modules()):
+            for layer in (*self.blocks.modules(), *self.to_chroma.modules()):
                 if isinstance(layer, nn.Conv2d | nn.ConvTranspose2d | nn.Conv1d):
                     spectral(layer)
 
@@ -131,21 +161,39 @@ class UNet(nn.Module):
         height, width = lightness.shape[-2:]
         lightness = pad_to_multiple(lightness, self.stride)
         run = recomputed if self.recompute and self.training else call
-        *skips, features = self.encoder(lightness, run)
-        for block, skip in zip(self.blocks, reversed(skips), strict=True):
-            features = run(block, features, skip)
-        features = run(self.head, features, *([lightness] if isinstance(self.head, DecoderBlock) else []))
-        return Prediction(torch.tanh(self.to_chroma(features))[..., :height, :width])
+        *outer, features = self.encoder(lightness, run)
+        skips = dict(zip(self.encoder.strides, outer, strict=False))
+        for stride, block in zip(self.strides, self.blocks, strict=False):
+            features = run(block, features, *self._skip(block, stride, skips, lightness))
+        chroma = torch.tanh(self.to_chroma(features))
+        if self.chroma_stride > 1:
+            chroma = F.interpolate(chroma, scale_factor=self.chroma_stride, mode="bilinear", align_corners=False)
+        return Prediction(chroma[..., :height, :width])
+
+    @staticmethod
+    def _skip(block: nn.Module, stride: int, skips: dict[int, Tensor], lightness: Tensor) -> list[Tensor]:
+        """What is joined on in a block: the encoder's map of its size, else the lightness, or nothing."""
+        if stride in skips:
+            return [skips[stride]]
+        if not len(block.refine):  # type: ignore[arg-type]
+            return []
+        return [lightness if stride == 1 else F.avg_pool2d(lightness, stride)]
+
+
+def _halved(stride: int) -> list[int]:
+    """The strides after it, down to 1: [8, 4, 2, 1] of 16."""
+    return [stride >> level for level in range(1, stride.bit_length())]
 
 
 def plain_unet(
     attention: bool, width: int = 64, depth: int | None = None, dropout: float = 0.5, norm: Norm = "batch",
-    upsampling: Upsampling = "transposed", decoder_convs: int = 0, recompute: bool = False, size: int = 256,
+    upsampling: Upsampling = "transposed", decoder_convs: int = 0, decoder_widths: Sequence[int] | None = None,
+    skip_norm: bool = False, chroma_stride: int = 1, recompute: bool = False, size: int = 256,
 ) -> UNet:  # fmt: skip
     """The U-Net with pix2pix's encoder. `depth` None: as many levels as bring `size` down to 1 x 1, at most 8.
 
     Raises:
-        InputError: more levels than `size` can be halved.
+        InputError: more levels than `size` can be halved, or widths that are not one a block.
     """
     most = size.bit_length() - 1
     depth = min(MOST_LEVELS, most) if depth is None else depth
@@ -153,37 +201,42 @@ def plain_unet(
         raise InputError(
             f"--generator.depth {depth}: {size} pixels take 2 to {most} levels; give another, or --data.size"
         )
-    encoder = PlainEncoder(width, depth, norm)
-    return UNet(encoder, attention, upsampling, norm, dropout, decoder_convs, recompute=recompute)
+    return UNet(
+        PlainEncoder(width, depth, norm), attention, upsampling, norm, dropout, decoder_convs, decoder_widths,
+        skip_norm, chroma_stride, recompute=recompute,
+    )  # fmt: skip
 
 
 def pretrained_unet(
     attention: bool, backbone: str = "resnet18", backbone_weights: str = "imagenet", freeze_backbone: bool = False,
     dropout: float = 0.5, norm: Norm = "batch", upsampling: Upsampling = "transposed", decoder_convs: int = 0,
+    decoder_widths: Sequence[int] | None = None, skip_norm: bool = False, chroma_stride: int = 1,
     recompute: bool = False,
 ) -> UNet:  # fmt: skip
-    """The U-Net with a pretrained ResNet for encoder."""
-    encoder = ResNetEncoder(backbone, backbone_weights, freeze_backbone)
-    return UNet(encoder, attention, upsampling, norm, dropout, decoder_convs, recompute=recompute)
+    """The U-Net with a pretrained backbone as its encoder."""
+    return UNet(
+        Backbone(backbone, backbone_weights, freeze_backbone), attention, upsampling, norm, dropout, decoder_convs,
+        decoder_widths, skip_norm, chroma_stride, recompute=recompute,
+    )  # fmt: skip
 
 
 def deoldify(
     backbone: str = "resnet34", backbone_weights: str = "imagenet", freeze_backbone: bool = False,
     dropout: float = 0.0, norm: Norm = "batch", upsampling: Upsampling = "pixel_shuffle", decoder_convs: int = 2,
+    decoder_widths: Sequence[int] | None = None, skip_norm: bool = False, chroma_stride: int = 1,
     recompute: bool = False,
 ) -> UNet:  # fmt: skip
-    """DeOldify's U-Net (Antic 2018, released code): a ResNet for encoder, spectral norm with BatchNorm and a
+    """DeOldify's U-Net (Antic 2018, released code): a ResNet as encoder, spectral norm with BatchNorm and a
     self-attention layer in the decoder. Its "artistic" model has ResNet-34, "stable" ResNet-101.
 
     The decoder's widths are this class's, not fastai's DynamicUnet times 1.5 or 2.
     """
-    encoder = ResNetEncoder(backbone, backbone_weights, freeze_backbone)
     return UNet(
-        encoder, False, upsampling, norm, dropout, decoder_convs, self_attention=True, spectral_norm=True,
-        recompute=recompute,
+        Backbone(backbone, backbone_weights, freeze_backbone), False, upsampling, norm, dropout, decoder_convs,
+        decoder_widths, skip_norm, chroma_stride, self_attention=True, spectral_norm=True, recompute=recompute,
     )  # fmt: skip
 
 
-# pix2pix's U-Net (Isola 2017), and with attention gates on its skips (Oktay 2018); the same two on a pretrained ResNet.
+# pix2pix's U-Net (Isola 2017), and with attention gates on its skips (Oktay 2018); the same two on a backbone.
 ugan, attention_ugan = partial(plain_unet, False), partial(plain_unet, True)
 pretrained_ugan, pretrained_attention_ugan = partial(pretrained_unet, False), partial(pretrained_unet, True)

@@ -132,15 +132,32 @@ def test_foreign_weights(commands, tmp_path, make, option):
 
 def test_published_weights_without_network(commands, tmp_path):
     refused = commands.tiny(tmp_path, *PRETRAINED, "--generator.backbone_weights", "imagenet")
-    refused.refusal("resnet18-f37072fd.pth", str(commands.home / "torch"), "--generator.backbone_weights")
+    refused.refusal("model.safetensors of timm/resnet18.a1_in1k", "--generator.backbone_weights FILE")
+    assert not list(tmp_path.glob("*.safetensors"))
+
+
+@pytest.mark.parametrize(
+    ("options", "named"),
+    [
+        (["--generator.backbone", "resnet19"], ["--generator.backbone", "'resnet19'", "did you mean resnet18"]),
+        (["--generator.backbone", "vit_tiny_patch16_224"], ["vit_tiny_patch16_224", "no feature pyramid"]),
+        (["--generator.decoder_widths", "[8, 8]"], ["--generator.decoder_widths [8, 8]", "5 blocks"]),
+        (["--generator.chroma_stride", "3"], ["--generator.chroma_stride", "1, 2"]),
+        (["--optim.backbone_lr", "0"], ["--optim.backbone_lr"]),
+    ],
+)
+def test_backbones_and_decoders_that_can_not_be_built(commands, tmp_path, options, named):
+    refused = commands.tiny(tmp_path, *PRETRAINED, "--generator.backbone_weights", "random", *options)
+    refused.refusal(*named)
 
 
 def test_published_weights_with_other_contents(commands, tmp_path):
     """torchvision itself would take them."""
-    cached = tmp_path / "hub" / "checkpoints" / "resnet18-f37072fd.pth"
+    cached = tmp_path / "hub" / "checkpoints" / "alexnet-owt-7be5be79.pth"
     cached.parent.mkdir(parents=True)
     foreign_weights(cached)
-    refused = commands.tiny(tmp_path / "run", *PRETRAINED, TORCH_HOME=str(tmp_path))
+    options = ["--data.size", "32", "--loss.perceptual", "1", "--loss.perceptual_network", "lpips"]
+    refused = commands.tiny(tmp_path / "run", *options, TORCH_HOME=str(tmp_path))
     refused.refusal(str(cached), "sha256")
 
 

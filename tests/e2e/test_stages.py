@@ -107,10 +107,10 @@ def test_what_does_not_go_together_is_refused_in_one_line(commands, tmp_path, op
 @pytest.mark.parametrize(
     ("options", "file"),
     [
-        ("--arch vgg16_autoencoder", "vgg16-397923af.pth"),
-        ("--arch resnet18_autoencoder", "resnet18-f37072fd.pth"),
-        ("--arch deoldify --loss.perceptual 0", "resnet34-b627a593.pth"),
-        ("--loss.perceptual 1", "vgg16-397923af.pth"),
+        ("--arch vgg16_autoencoder", "model.safetensors of timm/vgg16.tv_in1k"),
+        ("--arch resnet18_autoencoder", "model.safetensors of timm/resnet18.a1_in1k"),
+        ("--arch deoldify --loss.perceptual 0", "model.safetensors of timm/resnet34.a1_in1k"),
+        ("--loss.perceptual 1", "model.safetensors of timm/vgg16.tv_in1k"),
         ("--loss.perceptual 1 --loss.perceptual_network lpips --data.size 32", "alexnet-owt-7be5be79.pth"),
     ],
 )
@@ -118,4 +118,4 @@ def test_weights_that_cannot_be_had_are_named_with_the_option(commands, tmp_path
     option = "--loss.perceptual_weights" if "perceptual 1" in options else "--generator.backbone_weights"
     proxy = {"https_proxy": "http://127.0.0.1:9", "http_proxy": "http://127.0.0.1:9"}
     refused = commands.tiny(tmp_path, *shlex.split(options), **proxy)
-    refused.refusal(file, "checkpoints", f"{option} FILE", "random")
+    refused.refusal(file, "can't be downloaded", f"{option} FILE", "random")

