@@ -232,14 +232,20 @@ class EvalConfig:
 
     Args:
         every: epochs between evaluations, besides the end of each stage
+        early: evaluations besides, at 1/2, 1/4, 1/8, ... of `every` into adversarial training, whose first few percent
+            are often the best (NoGAN)
         batch_size: photographs at a time
         best_metric: what chooses best.safetensors, within the stage that the run has reached
+        least_colorfulness: best.safetensors is chosen among evaluations whose colourfulness is at least this share of
+            the truth's, if there are any; PSNR, and LPIPS at first, prefer pale pictures
         samples: fixed validation photographs in the sample grids
     """
 
     every: Positive = 1.0  # type: ignore[valid-type]
+    early: NonNegativeInt = 0
     batch_size: PositiveInt = 32
     best_metric: Literal["psnr", "ssim", "lpips", "lpips_vgg", "ciede2000", "auc", "mse"] = "psnr"
+    least_colorfulness: ClosedUnitInterval = 0.0
     samples: PositiveInt = 8
 
 

@@ -21,6 +21,7 @@ class Timeline:
     epochs: float
     evaluate_every: float = 1.0
     critic_epochs: float = 0.0
+    early_evaluations: int = 0
 
     @property
     def spans(self) -> dict[Stage, tuple[int, int]]:
@@ -45,11 +46,14 @@ class Timeline:
         return self.spans[self.stage(step)]
 
     def evaluates(self, done: int) -> bool:
-        """Whether an evaluation follows the `done`-th step: every so many epochs, and at the end of each stage; but
-        never while the generator rests."""
-        first, last = self.span(done - 1)
+        """Whether an evaluation follows the `done`-th step: every so many epochs, and at the end of each stage; in
+        adversarial training also at halves, quarters, ... of the first so many. Never while the generator rests."""
+        stage, (first, last) = self.stage(done - 1), self.span(done - 1)
         every = max(round(self.evaluate_every * self.steps_per_epoch), 1)
-        return self.stage(done - 1) != "critic" and (done == last or (done - first) % every == 0)
+        early = {max(every >> halvings, 1) for halvings in range(1, self.early_evaluations + 1)}
+        if stage == "adversarial" and done - first in early:
+            return True
+        return stage != "critic" and (done == last or (done - first) % every == 0)
 
     def __str__(self) -> str:
         """Steps of each stage."""

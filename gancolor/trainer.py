@@ -53,8 +53,9 @@ class Trainer:
         self.data = Dataset(config.data, config.seed, self.hardware.device)
         self.batches = self.data.batches
         self.timeline = Timeline(
-            self.batches.steps_per_epoch, config.pretrain_epochs, config.epochs, config.eval.every, config.critic_epochs
-        )
+            self.batches.steps_per_epoch, config.pretrain_epochs, config.epochs, config.eval.every, config.critic_epochs,
+            config.eval.early,
+        )  # fmt: skip
         if not self.timeline.total_steps:
             raise InputError("nothing to train: --epochs and --pretrain_epochs come to no step")
         self.prepare = Preparation(config.data, self.hardware, config.compile)
@@ -215,7 +216,7 @@ class Trainer:
             self.validation.draw_samples(sample, self.config.arch, self.players.ema)
             self.tracker.picture(self.done, "samples", sample)
             epoch = self.done / self.timeline.steps_per_epoch
-            mark = ", best so far" if improved else ""
+            mark = f", {self.validation.verdict()}" if improved else ""
             say(f"step {self.done} ({stage}, epoch {epoch:.1f}): {self.validation.line()}{mark}")
             for name, line in troubles.items():
                 if (stage, name) not in self.warned:  # once a stage

@@ -24,8 +24,9 @@ class Validation:
 
     Attributes:
         scores: of the last evaluation, by metric; means: theirs.
-        best: {"stage", "metric", "value", "step"} of the best evaluation of the stage that the run has reached.
-            Stages compare only with themselves: adversarial training gives up PSNR for colour, as it is meant to.
+        best: {"stage", "metric", "value", "step", "colorfulness"} of the best evaluation of the stage that the run has
+            reached, the last being its share of the truth's. Stages compare only with themselves: adversarial training
+            gives up PSNR for colour, as it is meant to.
     """
 
     def __init__(self, photographs: Photographs, config: EvalConfig, lpips: LpipsConfig, hardware: Hardware) -> None:
@@ -64,14 +65,35 @@ class Validation:
         self.scores = with_gain(scores, self.grey_scores)
         self.means = summarize(self.scores)
         metric = self.config.best_metric
-        value, sign = self.means[metric].mean, -1 if METRICS[metric].better == "less" else 1
-        improved = math.isfinite(value) and (
-            (self.best.get("stage"), self.best.get("metric")) != (stage, metric)
-            or sign * value > sign * self.best["value"]
-        )
+        found = {
+            "stage": stage, "metric": metric, "value": self.means[metric].mean, "step": step,
+            "colorfulness": self._colorfulness_share(),
+        }  # fmt: skip
+        comparable = (self.best.get("stage"), self.best.get("metric")) == (stage, metric)
+        improved = math.isfinite(found["value"]) and (not comparable or self._rank(found) > self._rank(self.best))
         if improved:
-            self.best = {"stage": stage, "metric": metric, "value": value, "step": step}
+            self.best = found
         return improved
+
+    def _colorfulness_share(self) -> float:
+        """Of the last evaluation, of the truth's."""
+        truth = self.truth["colorfulness"].mean
+        return self.means["colorfulness"].mean / truth if truth else 1.0
+
+    def _rank(self, found: dict[str, Any]) -> tuple[float, float]:
+        """What is greater is better: evaluations that are colourful enough by the metric, and before all those that are
+        not, which rank by their colourfulness."""
+        least, sign = self.config.least_colorfulness, -1 if METRICS[found["metric"]].better == "less" else 1
+        if found["colorfulness"] >= least:
+            return least, sign * found["value"]
+        return found["colorfulness"], 0.0
+
+    def verdict(self) -> str:
+        """Words for the last evaluation, if it is the best so far."""
+        share, least = self.best["colorfulness"], self.config.least_colorfulness
+        if share >= least:
+            return "best so far"
+        return f"kept for want of a better one: {share:.0%} of the truth's colourfulness, and {least:.0%} is asked"
 
     @torch.inference_mode()
     def pictures(self, name: str, generator: nn.Module, indices: Tensor) -> dict[str, Tensor]:

@@ -203,6 +203,17 @@ def test_evaluates_every_so_many_epochs_and_at_the_ends_of_stages():
     assert [done for done in range(1, 41) if timeline.evaluates(done)] == [10, 15, 25, 35, 40]
 
 
+def test_adversarial_training_is_evaluated_early_where_that_is_asked():
+    timeline = Timeline(100, pretrain_epochs=1, epochs=2, evaluate_every=1, critic_epochs=0.1, early_evaluations=4)
+    marks = [done for done in range(1, timeline.total_steps + 1) if timeline.evaluates(done)]
+    assert marks == [100, 110 + 6, 110 + 12, 110 + 25, 110 + 50, 210, 310]
+
+
+def test_early_evaluations_of_few_steps_are_as_many_as_there_are():
+    timeline = Timeline(4, pretrain_epochs=0, epochs=1, evaluate_every=1, early_evaluations=9)
+    assert [done for done in range(1, 5) if timeline.evaluates(done)] == [1, 2, 4]
+
+
 def ends(timeline: Timeline) -> set[int]:
     """Of the stages in which the generator learns."""
     return {last for stage, (first, last) in timeline.spans.items() if stage != "critic" and last > first}

@@ -53,7 +53,7 @@ def figures(monkeypatch, validation_: Validation, metric: str, values: list[floa
     """What evaluations of these values say, in stages of one letter each."""
     said = []
     for step, (value, stage) in enumerate(zip(values, stages or "p" * len(values), strict=True)):
-        scores = {"psnr": torch.tensor([20.0]), metric: torch.tensor([value])}
+        scores = {"psnr": torch.tensor([20.0]), "colorfulness": torch.tensor([30.0]), metric: torch.tensor([value])}
         monkeypatch.setattr(validation, "score_generator", lambda *_, scores=scores: scores)
         monkeypatch.setattr(validation_, "grey_scores", {"psnr": torch.tensor([22.0])})
         validation_.config = replace(validation_.config, best_metric=metric)
@@ -134,6 +134,7 @@ def test_best_is_the_highest_but_of_distances_the_lowest(monkeypatch, validate, 
     step = len(values) - 1 - improved[::-1].index(True)
     assert found.best == {
         "stage": "p", "metric": metric, "value": pytest.approx(values[step], rel=1e-6), "step": step,
+        "colorfulness": pytest.approx(30 / found.truth["colorfulness"].mean, rel=1e-6),
     }  # fmt: skip
 
 
@@ -160,6 +161,41 @@ def test_what_is_no_number_is_never_the_best(monkeypatch, validate, metric):
     found = validate()
     assert figures(monkeypatch, found, metric, [math.nan, 0.5, math.nan]) == [False, True, False]
     assert found.best["value"] == 0.5
+
+
+def judge(monkeypatch, found: Validation, evaluations: list[tuple[float, float]]) -> list[bool]:
+    """Which of evaluations, of LPIPS and the share of the truth's colourfulness, are the best so far."""
+    said = []
+    for step, (lpips, share) in enumerate(evaluations):
+        colourful = torch.tensor([share * found.truth["colorfulness"].mean])
+        scores = {"psnr": torch.tensor([20.0]), "lpips": torch.tensor([lpips]), "colorfulness": colourful}
+        monkeypatch.setattr(validation, "score_generator", lambda *_, scores=scores: scores)
+        monkeypatch.setattr(found, "grey_scores", {"psnr": torch.tensor([22.0])})
+        said.append(found.evaluate(Colorist(), "adversarial", step))
+    return said
+
+
+def test_best_is_chosen_among_the_colourful_enough(monkeypatch, validate):
+    """LPIPS alone would take the second; those that are too pale rank by their colour until one is colourful enough."""
+    found = validate()
+    found.config = replace(found.config, best_metric="lpips", least_colorfulness=0.65)
+    evaluations = [(0.15, 0.4), (0.13, 0.3), (0.16, 0.5), (0.20, 0.7), (0.14, 0.6), (0.18, 0.66), (0.19, 0.9)]
+    assert judge(monkeypatch, found, evaluations) == [True, False, True, True, False, True, False]
+    assert found.best["step"] == 5
+    assert found.verdict() == "best so far"
+
+
+def test_a_best_that_is_too_pale_says_so(monkeypatch, validate):
+    found = validate()
+    found.config = replace(found.config, best_metric="lpips", least_colorfulness=0.65)
+    judge(monkeypatch, found, [(0.15, 0.4)])
+    assert "40% of the truth's colourfulness, and 65% is asked" in found.verdict()
+
+
+def test_without_a_bound_the_metric_alone_chooses(monkeypatch, validate):
+    found = validate()
+    found.config = replace(found.config, best_metric="lpips")
+    assert judge(monkeypatch, found, [(0.15, 0.4), (0.13, 0.1), (0.14, 0.9)]) == [True, True, False]
 
 
 def test_state_is_json_and_comes_back(monkeypatch, validate):
