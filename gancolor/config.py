@@ -48,6 +48,8 @@ class DataConfig:
         min_colorfulness: leave training photographs less colourful than this out as grey (Hasler and Suesstrunk 2003)
         flip: mirror half of the training photographs
         crop_scale: random resized crop: the least share of the area that is kept; 1: no crop
+        tone: show the networks some training photographs in the greys of old ones (film blind to red, blur, other
+            exposure and contrast, grain), with the true colours to learn; 0: off, up to 1: full strength
         demo_photos: number of training scenes of the demo; validation has a tenth of it
         cache: folder of the decoded photographs; null: $XDG_CACHE_HOME/gancolor or ~/.cache/gancolor
         decode: once: into the cache; always: in every epoch, for photographs that fit no disk decoded
@@ -64,6 +66,7 @@ class DataConfig:
     min_colorfulness: NonNegative = 4.0  # type: ignore[valid-type]
     flip: bool = True
     crop_scale: Share = 1.0  # type: ignore[valid-type]
+    tone: ClosedUnitInterval = 0.0
     demo_photos: PositiveInt = 2000
     cache: str | None = None
     decode: Literal["once", "always"] = "once"
