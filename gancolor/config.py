@@ -50,6 +50,7 @@ class DataConfig:
         crop_scale: random resized crop: the least share of the area that is kept; 1: no crop
         tone: show the networks some training photographs in the greys of old ones (film blind to red, blur, other
             exposure and contrast, grain), with the true colours to learn; 0: off, up to 1: full strength
+        real_saturation: multiply the chroma of the real pictures that the discriminator sees (DDColor: 1.2)
         demo_photos: number of training scenes of the demo; validation has a tenth of it
         cache: folder of the decoded photographs; null: $XDG_CACHE_HOME/gancolor or ~/.cache/gancolor
         decode: once: into the cache; always: in every epoch, for photographs that fit no disk decoded
@@ -67,6 +68,7 @@ class DataConfig:
     flip: bool = True
     crop_scale: Share = 1.0  # type: ignore[valid-type]
     tone: ClosedUnitInterval = 0.0
+    real_saturation: Positive = 1.0  # type: ignore[valid-type]
     demo_photos: PositiveInt = 2000
     cache: str | None = None
     decode: Literal["once", "always"] = "once"

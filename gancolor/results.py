@@ -243,7 +243,7 @@ def _without_effect(options: Mapping[str, Any], built: Mapping[str, Any]) -> lis
         idle += ["loss.perceptual_network", "loss.perceptual_weights"]
     if not game:
         idle += [name for name in options if name.startswith("discriminator.")]
-        idle += ["loss.gan_mode", "loss.gradient_penalty", "loss.r1", "optim.lr_d"]
+        idle += ["data.real_saturation", "loss.gan_mode", "loss.gradient_penalty", "loss.r1", "optim.lr_d"]
     return idle
 
 

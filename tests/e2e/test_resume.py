@@ -62,9 +62,9 @@ def test_interrupted_run_resumes_bit_for_bit(start, straight, read, tmp_path, nu
     assert [entry["step"] for entry in read.json(tmp_path / "environment.json")] == [0, about["step"]]
 
 
-def test_run_on_old_tones_resumes_bit_for_bit(start, straight, read, tmp_path):
-    """All that damages a photograph follows from the step; and the option does change the run."""
-    options = ["--data.tone", 1]
+def test_run_on_old_tones_against_vivid_real_pictures_resumes_bit_for_bit(start, straight, read, tmp_path):
+    """All that damages a photograph follows from the step; and the options do change the run."""
+    options = ["--data.tone", 1, "--data.real_saturation", 1.2]
     start(tmp_path / "whole", *options).wait().ok()
     run = tmp_path / "run"
     running = start(run, *options)
@@ -75,7 +75,7 @@ def test_run_on_old_tones_resumes_bit_for_bit(start, straight, read, tmp_path):
     read.same_run(tmp_path / "whole", run)
     plain, toned = read.losses(straight), read.losses(run)
     assert plain[0]["l1"] != toned[0]["l1"]
-    start(run).wait().refusal("--data.tone was 1.0")
+    assert "--data.tone was 1.0" in start(run).wait().refusal("--data.real_saturation was 1.2")
 
 
 def test_killed_again_and_again_loses_nothing(start, straight, read, tmp_path):
