@@ -21,7 +21,7 @@ Upsampling = Literal["transposed", "pixel_shuffle", "nearest"]
 GanMode = Literal["vanilla", "lsgan", "hinge", "wgan_gp"]
 Neurons = Literal["low", "medium", "high"]
 Filters = Literal["low", "high"]
-ProtocolName = Literal["native", "val5k-crop256", "squash256", "scenes128", "tiny64"]
+ProtocolName = Literal["native", "val5k-crop256", "squash256", "scenes128", "tiny64", "old128"]
 Precision = Literal["fp32", "tf32", "bf16", "fp16"]
 
 Share = restricted_number_type("Share", float, [(">", 0), ("<=", 1)], docstring="a share over 0, up to 1")
@@ -351,7 +351,7 @@ class EvaluateConfig:
     """Evaluation
 
     Args:
-        protocol: which photographs, resized how (docs/evaluation.md)
+        protocol: which photographs, resized how, damaged or not (docs/evaluation.md)
         predictions: NAME=DIR: score a folder of another tool's pictures, matched by file name; may be repeated
         by_class: the figures of each class of photographs, too
         json: write the result to this file, for gancolor compare

@@ -68,7 +68,8 @@ class Result:
     """What systems scored on photographs by a protocol.
 
     Attributes:
-        protocol: {"name", "size" [pixels], "photographs", "resizing", "rounding"}.
+        protocol: {"name", "size" [pixels], "photographs", "resizing", "rounding"}, and "seen" where systems see the
+            photographs damaged.
         source: of the photographs, for people.
         names: of the photographs (N).
         files: digest of the photographs' names and contents, the same on every machine.
