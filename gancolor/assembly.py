@@ -57,9 +57,8 @@ def assemble(config: TrainConfig, data: Dataset, hardware: Hardware) -> Assembly
     if config.loss.color_weighted or config.loss.bins:
         prior = color_prior(data.train, data.batches.kept, config.data.cache)
         rarity = rebalancing(prior, config.loss.uniform)
-    objective = Objective(
-        config.loss, None if rarity is None else rarity.to(hardware.device), _perceptual(config, hardware)
-    )
+    on_device = None if rarity is None else rarity.to(hardware.device)
+    objective = Objective(config.loss, on_device, _perceptual(config, hardware), config.data.real_saturation)
     players = Players(generator, discriminator, objective, config.optim, hardware, config.compile, config.cuda_graphs)
     return Assembly(players, options, prior, rarity, _notes(config))
 

@@ -13,7 +13,7 @@ from kornia.color import lab_to_rgb as _lab_to_rgb
 from kornia.color import rgb_to_lab as _rgb_to_lab
 from torch import Tensor
 
-from gancolor.lab import AB_RANGE, KNEE, L_HALF_RANGE, RGB_TO_XYZ, SLOPE
+from gancolor.lab import AB_RANGE, KNEE, L_HALF_RANGE, LIGHTNESS, RGB_TO_XYZ, SLOPE
 
 __all__ = ["AB_RANGE", "L_HALF_RANGE"]
 
@@ -63,12 +63,40 @@ def uint8_to_lab(picture: Tensor, constants: tuple[Tensor, ...] | None = None) -
         constants: `lab_constants` of the device; compiled functions, which can't see a cache, are to be given them.
     """
     with exact(picture.device):
-        linear, to_xyz, to_lab, black = constants or lab_constants(picture.device)
-        values = linear.index_select(0, picture.flatten().int()).view(len(picture), 3, -1)
-        xyz = to_xyz @ values  # over the white's
-        roots = xyz.clamp(min=KNEE).log_().div_(3).exp_()  # thrice as fast as a power
-        roots += xyz.sub_(KNEE).clamp_(max=0).mul_(SLOPE)
-        return (to_lab @ roots - black).view(picture.shape)
+        return linear_to_lab(to_linear(picture, constants), constants)
+
+
+def to_linear(picture: Tensor, constants: tuple[Tensor, ...] | None = None) -> Tensor:
+    """uint8 sRGB to linear light in [0, 1], by a table of the 256 levels.
+
+    Args:
+        constants: see `uint8_to_lab`.
+    """
+    linear, *_ = constants or lab_constants(picture.device)
+    return linear.index_select(0, picture.flatten().int()).view(picture.shape)
+
+
+def linear_to_lab(light: Tensor, constants: tuple[Tensor, ...] | None = None) -> Tensor:
+    """Linear sRGB (B, 3, H, W) in [0, 1] to L in 0..100, a and b (B, 3, H, W), not normalised. To be called in `exact`.
+
+    Args:
+        constants: see `uint8_to_lab`.
+    """
+    _, to_xyz, to_lab, black = constants or lab_constants(light.device)
+    roots = _roots(to_xyz @ light.flatten(2))
+    return (to_lab @ roots - black).view(light.shape)
+
+
+def lightness_of(luminance: Tensor) -> Tensor:
+    """Luminance over the white's, 0..1, to L in 0..100, of whatever shape. Overwrites what it is given."""
+    return LIGHTNESS * _roots(luminance) - 16
+
+
+def _roots(xyz: Tensor) -> Tensor:
+    """Lab's f of XYZ over the white's. Overwrites what it is given."""
+    roots = xyz.clamp(min=KNEE).log_().div_(3).exp_()  # thrice as fast as a power
+    roots += xyz.sub_(KNEE).clamp_(max=0).mul_(SLOPE)
+    return roots
 
 
 @cache

@@ -21,7 +21,7 @@ Upsampling = Literal["transposed", "pixel_shuffle", "nearest"]
 GanMode = Literal["vanilla", "lsgan", "hinge", "wgan_gp"]
 Neurons = Literal["low", "medium", "high"]
 Filters = Literal["low", "high"]
-ProtocolName = Literal["native", "val5k-crop256", "squash256", "scenes128", "tiny64"]
+ProtocolName = Literal["native", "val5k-crop256", "squash256", "scenes128", "tiny64", "old128"]
 Precision = Literal["fp32", "tf32", "bf16", "fp16"]
 
 Share = restricted_number_type("Share", float, [(">", 0), ("<=", 1)], docstring="a share over 0, up to 1")
@@ -48,6 +48,9 @@ class DataConfig:
         min_colorfulness: leave training photographs less colourful than this out as grey (Hasler and Suesstrunk 2003)
         flip: mirror half of the training photographs
         crop_scale: random resized crop: the least share of the area that is kept; 1: no crop
+        tone: show the networks some training photographs in the greys of old ones (film blind to red, blur, other
+            exposure and contrast, grain), with the true colours to learn; 0: off, up to 1: full strength
+        real_saturation: multiply the chroma of the real pictures that the discriminator sees (DDColor: 1.2)
         demo_photos: number of training scenes of the demo; validation has a tenth of it
         cache: folder of the decoded photographs; null: $XDG_CACHE_HOME/gancolor or ~/.cache/gancolor
         decode: once: into the cache; always: in every epoch, for photographs that fit no disk decoded
@@ -64,6 +67,8 @@ class DataConfig:
     min_colorfulness: NonNegative = 4.0  # type: ignore[valid-type]
     flip: bool = True
     crop_scale: Share = 1.0  # type: ignore[valid-type]
+    tone: ClosedUnitInterval = 0.0
+    real_saturation: Positive = 1.0  # type: ignore[valid-type]
     demo_photos: PositiveInt = 2000
     cache: str | None = None
     decode: Literal["once", "always"] = "once"
@@ -362,7 +367,7 @@ class EvaluateConfig:
     """Evaluation
 
     Args:
-        protocol: which photographs, resized how (docs/evaluation.md)
+        protocol: which photographs, resized how, damaged or not (docs/evaluation.md)
         predictions: NAME=DIR: score a folder of another tool's pictures, matched by file name; may be repeated
         by_class: the figures of each class of photographs, too
         json: write the result to this file, for gancolor compare

@@ -9,6 +9,7 @@ import torch
 from torch import Tensor
 
 from gancolor.checkpoint import describe, find_generator, load_generator
+from gancolor.color import grey, to_uint8
 from gancolor.config import EvaluateConfig, FidConfig, LpipsConfig
 from gancolor.data.catalogue import Item, Selection, Source, shuffled
 from gancolor.data.photographs import Photographs, load_parts, load_photographs
@@ -44,6 +45,11 @@ class Evaluator:
         self.size = self._choose_size()
         names = _names(config.checkpoints, self.abouts)
         self.folders = _folders(config.predictions)
+        if self.folders and self.protocol.tone:
+            raise InputError(
+                f"--predictions: --protocol {config.protocol} damages the photographs, and other tools' pictures were "
+                "not made from the damaged ones; score them by another protocol"
+            )
         _check_names([*names, *self.folders])
         self.generators = {
             name: load_generator(path, self.hardware.device) for name, path in zip(names, self.paths, strict=True)
@@ -186,8 +192,13 @@ class Evaluator:
         def given(made: Photographs) -> System:
             return lambda _, indices: Colorized(made.take(indices).to(self.hardware.device))
 
-        generators = {name: as_system(generator) for name, generator in self.generators.items()}
+        generators = {name: as_system(generator, self._seen) for name, generator in self.generators.items()}
         return generators | {name: given(made) for name, made in self.predictions.items()}
+
+    def _seen(self, pictures: Tensor, indices: Tensor) -> Tensor | None:
+        """See `scoring.View`."""
+        names = self.photographs.names
+        return self.protocol.seen(pictures, [names[index] for index in indices.tolist()])
 
     @torch.inference_mode()
     def _pictures(self, indices: Tensor) -> dict[str, Tensor]:
@@ -202,6 +213,8 @@ class Evaluator:
             f"{len(self.photographs)} {self.which} of {self.source.name}; protocol {protocol['name']}: "
             f"{protocol['resizing']}, {self.size} x {self.size}; mean ± half of the 95 % interval"
         )
+        if "seen" in protocol:
+            print(f"systems see {protocol['seen']}")
         if self.photographs.skipped:
             print(f"{len(self.photographs.skipped)} more can't be decoded: {_some(self.photographs.skipped)}")
         print(results_table({name: system.means for name, system in self.result.systems.items()}))
@@ -232,7 +245,11 @@ class Evaluator:
                 print(f"wrote {name}")
 
     def _write_grid(self, path: Path) -> None:
-        save_grid(path, self._pictures(sample_indices(len(self.photographs), self.config.samples)))
+        """Where the photographs are damaged, with what the systems see at the top."""
+        indices = sample_indices(len(self.photographs), self.config.samples)
+        seen = self._seen(self.photographs.take(indices), indices)
+        rows = {} if seen is None else {"seen by the systems": to_uint8(grey(seen))}
+        save_grid(path, rows | self._pictures(indices))
 
     @property
     def status(self) -> int:

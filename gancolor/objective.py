@@ -59,10 +59,15 @@ class Objective:
     Args:
         rarity: the bins' weights (313,), where colours are weighted (`losses.color_weighted`, `losses.bins`).
         perceptual: the distance of pictures, where that is asked for.
+        real_saturation: what the chroma of the discriminator's real pictures is multiplied by.
     """
 
-    def __init__(self, loss: LossConfig, rarity: Tensor | None = None, perceptual: Metric | None = None) -> None:
+    def __init__(
+        self, loss: LossConfig, rarity: Tensor | None = None, perceptual: Metric | None = None,
+        real_saturation: float = 1.0,
+    ) -> None:  # fmt: skip
         self.loss, self.rarity, self.perceptual = loss, rarity, perceptual
+        self.real_saturation = real_saturation
         self.weights = {name: getattr(loss, name) for name in TERMS}
 
     @property
@@ -78,6 +83,16 @@ class Objective:
     @property
     def _bounds_slope(self) -> bool:
         return self.loss.gan_mode == "wgan_gp" and self.loss.gradient_penalty > 0
+
+    def real(self, batch: Batch) -> Tensor:
+        """The chroma of the real pictures as the discriminator sees them, (B, 2, H, W) in [-1, 1].
+
+        DDColor and BigColor, too, give it real pictures of higher saturation, so that the generator, which averages,
+        comes out nearer to the truth's. All other terms compare with the true chroma.
+        """
+        if self.real_saturation == 1:
+            return batch.chroma
+        return (batch.chroma * self.real_saturation).clamp(-1, 1)
 
     def of_generator(self, batch: Batch, prediction: Prediction, parameters: Iterable[Tensor]) -> Terms:
         """All terms but those of the game; each a scalar to differentiate.
@@ -132,7 +147,7 @@ class Objective:
         if self.loss.feature_matching:
             *found, judged = discriminator.features(batch.lightness, predicted)
             with torch.no_grad():
-                *wanted, _ = discriminator.features(batch.lightness, batch.chroma)
+                *wanted, _ = discriminator.features(batch.lightness, self.real(batch))
             terms["feature_matching"] = losses.feature_matching(found, wanted)
         else:
             judged = discriminator(batch.lightness, predicted)
@@ -149,7 +164,7 @@ class Objective:
 
         terms = {}
         if self.loss.r1:
-            terms["r1"] = losses.r1(judge, batch.chroma)
+            terms["r1"] = losses.r1(judge, self.real(batch))
         if self._bounds_slope:
-            terms["gradient_penalty"] = losses.gradient_penalty(judge, batch.chroma, fake)
+            terms["gradient_penalty"] = losses.gradient_penalty(judge, self.real(batch), fake)
         return terms

@@ -142,7 +142,7 @@ class Players:
         for part in parts.on(self.joint_discriminator):
             fake = pictures(part)
             with self.hardware.autocast():
-                judged_true = self.joint_discriminator(part.lightness, part.chroma)
+                judged_true = self.joint_discriminator(part.lightness, self.objective.real(part))
                 judged_fake = self.joint_discriminator(part.lightness, fake)
             loss = losses.gan_discriminator(judged_true, judged_fake, self.objective.loss.gan_mode)
             penalties = self.objective.penalties(self.discriminator, part, fake) if self.objective.penalizes else {}

@@ -3,15 +3,18 @@
 import torch
 from torch import Tensor
 
-from gancolor.color import AB_RANGE, L_HALF_RANGE, exact, lab_constants, uint8_to_lab
+from gancolor.color import AB_RANGE, L_HALF_RANGE, exact, lab_constants, linear_to_lab, to_linear
 from gancolor.config import DataConfig
 from gancolor.data.augmentation import Augmentation
+from gancolor.data.tone import Damage, damaged_lightness, draw_damage
 from gancolor.hardware import Hardware
 from gancolor.objective import Batch
 
 
 class Preparation:
     """Augments, converts to Lab and lays out a batch, on the device that trains.
+
+    With `--data.tone`, the lightness is that of old photographs, and the chroma stays the true one.
 
     Args:
         compiled: fuse the conversion (torch.compile).
@@ -20,17 +23,27 @@ class Preparation:
     def __init__(self, data: DataConfig, hardware: Hardware, compiled: bool = False) -> None:
         self.hardware = hardware
         self.augmentation = Augmentation(data.size, data.flip, data.crop_scale)
+        self.size, self.tone = data.size, data.tone
         self.convert = torch.compile(_normalized_lab, dynamic=False) if compiled else _normalized_lab
 
     def __call__(self, pictures: Tensor, labels: Tensor) -> Batch:
         """uint8 sRGB (B, 3, S, S) and int64 (B,), both on the device, to what the players take."""
         # Around the compiled function: what it switches inside itself is gone by the time that it runs.
         with exact(pictures.device):
-            lightness, chroma = self.convert(self.augmentation(pictures), lab_constants(pictures.device))
+            pictures, constants = self.augmentation(pictures), lab_constants(pictures.device)
+            damage = draw_damage(len(pictures), self.size, self.tone, pictures.device) if self.tone else None
+            lightness, chroma = self.convert(pictures, constants, damage)
         return Batch(self.hardware.place(lightness), self.hardware.place(chroma), labels)
 
 
-def _normalized_lab(pictures: Tensor, constants: tuple[Tensor, ...]) -> tuple[Tensor, Tensor]:
-    """uint8 sRGB (B, 3, H, W) to lightness (B, 1, H, W) and chroma (B, 2, H, W) in [-1, 1]."""
-    lightness, ab = uint8_to_lab(pictures, constants).split([1, 2], dim=1)
-    return lightness / L_HALF_RANGE - 1, ab / AB_RANGE
+def _normalized_lab(
+    pictures: Tensor, constants: tuple[Tensor, ...], damage: Damage | None = None
+) -> tuple[Tensor, Tensor]:
+    """uint8 sRGB (B, 3, H, W) to lightness (B, 1, H, W), damaged where there is damage, and the true chroma
+    (B, 2, H, W), in [-1, 1]."""
+    light = to_linear(pictures, constants)
+    lightness, ab = linear_to_lab(light, constants).split([1, 2], dim=1)
+    lightness = lightness / L_HALF_RANGE - 1
+    if damage is not None:
+        lightness = damaged_lightness(lightness, light, damage)
+    return lightness, ab / AB_RANGE

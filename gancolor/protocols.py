@@ -5,12 +5,19 @@ from dataclasses import dataclass
 from typing import Any, Literal
 
 import numpy as np
+from torch import Tensor
 
+from gancolor.color import exact, rgb_to_lab, to_float, to_linear
 from gancolor.config import ProtocolName
 from gancolor.data.catalogue import Item, names_of, select, shuffled
 from gancolor.data.decode import Fit
+from gancolor.data.tone import Damage, damage_of_names, damaged_lightness
 
 ROUNDING = "predicted colours clipped to sRGB and rounded to 8 bits, the truth as decoded"
+DAMAGE = (
+    "lightness with damage of tone that follows from each photograph's name (film blind to red, blur, tone curve, "
+    "grain, contrast; strength {:g}); the predicted colours are joined with the undamaged lightness"
+)
 
 
 @dataclass(frozen=True)
@@ -22,12 +29,14 @@ class Protocol:
         fit: "crop": the centre square is resized; "squash": all of the photograph is, whatever its aspect.
         limit: this many photographs; None: all.
         order: that the limit takes the first of: the files' names, or a shuffle.
+        tone: strength, in [0, 1], of the damage to the lightness that systems see (`data.tone`).
     """
 
     size: int | None = None
     fit: Fit = "crop"
     limit: int | None = None
     order: Literal["names", "shuffle"] = "names"
+    tone: float = 0.0
 
     def choose(self, items: Sequence[Item]) -> Sequence[Item]:
         """The photographs that are scored."""
@@ -39,6 +48,24 @@ class Protocol:
         order = sorted(range(len(names)), key=lambda number: (names[number].rsplit("/", 1)[-1], names[number]))
         return select(items, np.array(order[: self.limit], np.int64))
 
+    def seen(self, pictures: Tensor, names: Sequence[str]) -> Tensor | None:
+        """The lightness that systems are given of these photographs; None: the photographs' own.
+
+        Args:
+            pictures: uint8 sRGB (B, 3, S, S).
+            names: theirs (B), which the damage follows from, whatever batch they come in.
+
+        Returns:
+            (B, 1, S, S) in [-1, 1].
+        """
+        if not self.tone:
+            return None
+        damage = damage_of_names(names, pictures.shape[-1], self.tone)
+        lightness, _ = rgb_to_lab(to_float(pictures))
+        with exact(pictures.device):
+            on_device = Damage(*(part.to(pictures.device) for part in damage))
+            return damaged_lightness(lightness, to_linear(pictures), on_device)
+
     def describe(self, size: int, limit: int | None = None, seed: int = 0) -> dict[str, Any]:
         """What a result says of it.
 
@@ -49,12 +76,13 @@ class Protocol:
         if limit is not None:
             files += f", of them {limit} by a shuffle with seed {seed}"
         part = "centre square" if self.fit == "crop" else "whole photograph, squashed to a square"
-        return {
+        said = {
             "size": size,
             "photographs": files,
             "resizing": f"{part}, bilinear with antialiasing",
             "rounding": ROUNDING,
         }
+        return said | ({"seen": DAMAGE.format(self.tone)} if self.tone else {})
 
 
 PROTOCOLS: dict[ProtocolName, Protocol] = {
@@ -63,4 +91,5 @@ PROTOCOLS: dict[ProtocolName, Protocol] = {
     "squash256": Protocol(256, "squash"),  # COCO-Stuff and ADE20K in the same papers
     "scenes128": Protocol(128),
     "tiny64": Protocol(64, limit=200, order="shuffle"),
+    "old128": Protocol(128, tone=1.0),  # of the same photographs as scenes128: how much colour is lost
 }

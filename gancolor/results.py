@@ -68,7 +68,8 @@ class Result:
     """What systems scored on photographs by a protocol.
 
     Attributes:
-        protocol: {"name", "size" [pixels], "photographs", "resizing", "rounding"}.
+        protocol: {"name", "size" [pixels], "photographs", "resizing", "rounding"}, and "seen" where systems see the
+            photographs damaged.
         source: of the photographs, for people.
         names: of the photographs (N).
         files: digest of the photographs' names and contents, the same on every machine.
@@ -243,7 +244,7 @@ def _without_effect(options: Mapping[str, Any], built: Mapping[str, Any]) -> lis
         idle += ["loss.perceptual_network", "loss.perceptual_weights"]
     if not game:
         idle += [name for name in options if name.startswith("discriminator.")]
-        idle += ["loss.gan_mode", "loss.gradient_penalty", "loss.r1", "optim.lr_d"]
+        idle += ["data.real_saturation", "loss.gan_mode", "loss.gradient_penalty", "loss.r1", "optim.lr_d"]
     return idle
 
 

@@ -32,6 +32,8 @@ Scores = dict[str, Tensor]  # metric -> one value a photograph, float32 (N,) on 
 # uint8 sRGB (B, 3, S, S) and which of the photographs they are (B,) to the same in colour; but for a generator, which
 # sees their lightness alone, the second says it all.
 System = Callable[[Tensor, Tensor], "Colorized"]
+# The same to the lightness that a generator is given (B, 1, S, S) in [-1, 1]; None: the photographs' own.
+View = Callable[[Tensor, Tensor], Tensor | None]
 
 OWN = ("colorfulness", "colorfulness_ddcolor")  # of a picture alone, without the truth
 PAIRED = ("psnr", "ssim", "mse", "ciede2000", "auc", "colorfulness_difference", *OWN)
@@ -50,15 +52,20 @@ class Colorized:
     in_gamut: Tensor | None = None
 
 
-def colorize(generator: nn.Module, pictures: Tensor) -> Colorized:
-    """uint8 sRGB (B, 3, H, W) in the colours that a generator predicts. Only their lightness is looked at."""
+def colorize(generator: nn.Module, pictures: Tensor, seen: Tensor | None = None) -> Colorized:
+    """uint8 sRGB (B, 3, H, W) in the colours that a generator predicts. Only their lightness is looked at.
+
+    Args:
+        seen: lightness (B, 1, H, W) in [-1, 1] that the generator is given in place of the pictures' own, which its
+            colours are joined with all the same.
+    """
     lightness, _ = rgb_to_lab(to_float(pictures))
-    made = lab_to_rgb(lightness, generator(lightness).chroma, clip=False)
+    made = lab_to_rgb(lightness, generator(lightness if seen is None else seen).chroma, clip=False)
     return Colorized(to_uint8(made), within_gamut(made))
 
 
-def as_system(generator: nn.Module) -> System:
-    return lambda pictures, _: colorize(generator, pictures)
+def as_system(generator: nn.Module, view: View = lambda *_: None) -> System:
+    return lambda pictures, indices: colorize(generator, pictures, view(pictures, indices))
 
 
 def greyed(pictures: Tensor) -> Tensor:

@@ -218,6 +218,11 @@ def test_colours_are_not_counted_where_none_are_weighed(configure, monkeypatch):
     assert found.prior is None and found.rarity is None and found.players.objective.rarity is None
 
 
+def test_saturation_of_the_real_pictures_is_the_options(configure):
+    assert built(configure()).players.objective.real_saturation == 1
+    assert built(configure(data={"real_saturation": 1.3})).players.objective.real_saturation == 1.3
+
+
 def test_assembled_players_take_a_step(configure, classes):
     """On the photographs' own labels and colours."""
     loss = dict.fromkeys(TERMS, 1.0) | {"perceptual_weights": "random", "r1": 1.0, "gan_mode": "wgan_gp"}

@@ -69,13 +69,13 @@ def test_cuda_graphs_are_asked_for_and_told_of_each_step(quick, monkeypatch, gra
     assert len(begun) == (3 if graphs else 0)
 
 
-def test_compiled_preparation_is_the_same(quick):
+@pytest.mark.parametrize("tone", [0.0, 1.0])
+def test_compiled_preparation_is_the_same(quick, tone):
     pictures, labels = torch.randint(0, 256, (4, 3, 32, 32), dtype=torch.uint8), torch.arange(4)
     batches = []
     for compiled in (True, False):
         torch.manual_seed(0)
-        batches.append(
-            Preparation(DataConfig(size=32), Hardware(torch.device("cpu"), "fp32"), compiled)(pictures, labels)
-        )
+        prepare = Preparation(DataConfig(size=32, tone=tone), Hardware(torch.device("cpu"), "fp32"), compiled)
+        batches.append(prepare(pictures, labels))
     assert counters["stats"]["unique_graphs"] == 1
     assert all(torch.allclose(a, b, atol=1e-6) for a, b in zip(*batches, strict=True))

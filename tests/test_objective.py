@@ -112,6 +112,24 @@ def test_pretraining_has_every_term_but_the_games(batch):
     assert set(terms) == {*TERMS, "generator", "grad_norm_g"} - {*OF_GAME}
 
 
+def test_real_saturation_is_of_the_discriminators_real_pictures_alone(batch):
+    """No target of the generator's own terms moves; at 1 the real pictures are the batch's own."""
+    plain, vivid = make_objective(), make_objective()
+    vivid.real_saturation = 1.2
+    assert plain.real(batch) is batch.chroma
+    real = vivid.real(batch)
+    assert torch.allclose(real, (batch.chroma * 1.2).clamp(-1, 1))
+    assert real.abs().max() == 1 and batch.chroma.abs().max() < 1
+    terms = {name: 1.0 for name in TERMS if name not in OF_GAME}
+    found = []
+    for saturation in (1.0, 1.2):
+        objective = make_objective(**terms)
+        objective.real_saturation = saturation
+        found.append(of_generator(objective, "ltbc")[0])
+    assert found[0].keys() == terms.keys()
+    assert all(torch.equal(found[0][name], found[1][name]) for name in terms)
+
+
 # Values -----------------------------------------------------------------------------------------------------------
 
 
@@ -216,6 +234,16 @@ def test_penalties_are_those_of_the_options(batch, loss, names):
     discriminator = build_discriminator(SIZE, layers=1, width=4)
     assert set(objective.penalties(discriminator, batch, -batch.chroma)) == names
     assert objective.penalizes == bool(names)
+
+
+def test_penalties_are_at_the_real_pictures_that_the_discriminator_sees(batch, monkeypatch):
+    at = []
+    for name in PENALTIES:
+        monkeypatch.setattr(losses, name, lambda _, real, *__: at.append(real) or real.sum())
+    objective = make_objective(gan=1.0, gan_mode="wgan_gp", r1=1.0)
+    objective.real_saturation = 1.2
+    objective.penalties(build_discriminator(SIZE, layers=1, width=4), batch, -batch.chroma)
+    assert len(at) == 2 and all(torch.equal(real, objective.real(batch)) for real in at)
 
 
 def test_discriminator_is_asked_once_for_both_terms_of_the_game(batch, monkeypatch):

@@ -122,16 +122,20 @@ def test_every_game_trains_with_penalties_and_feature_matching(batch, mode, norm
     assert all(parameter.requires_grad for parameter in players.discriminator.parameters())
 
 
+@pytest.mark.parametrize("saturation", [1.0, 1.5])
 @modes
-def test_game_with_penalties_is_the_textbooks(batch, mode):
-    """The same as a plain loop that differentiates by hand, with plain Adam."""
+def test_game_with_penalties_is_the_textbooks(batch, mode, saturation):
+    """The same as a plain loop that differentiates by hand, with plain Adam. All that concerns the discriminator's real
+    pictures sees them at their saturation; L1 compares with the true chroma."""
     loss = LossConfig(l1=10.0, gan=2.0, gan_mode=mode, r1=3.0, feature_matching=4.0, gradient_penalty=5.0)
     optim = OptimConfig(betas=(0.5, 0.99))
     players = make_players(loss, optim, norm="none")
+    players.objective.real_saturation = saturation
     generator, discriminator = copy.deepcopy(players.generator), copy.deepcopy(players.discriminator)
     adam_g = torch.optim.Adam(generator.parameters(), lr=RATES["lr_g"], betas=optim.betas)
     adam_d = torch.optim.Adam(discriminator.parameters(), lr=RATES["lr_d"], betas=optim.betas)
     lightness, chroma, _ = batch
+    real = (chroma * saturation).clamp(-1, 1)
 
     def squared_slopes(colours: torch.Tensor) -> torch.Tensor:
         colours = colours.clone().requires_grad_()
@@ -142,18 +146,18 @@ def test_game_with_penalties_is_the_textbooks(batch, mode):
         torch.manual_seed(step)
         terms = players.step(batch, "adversarial", RATES)
         fake = generator(lightness).chroma
-        logits = [discriminator(lightness, colours) for colours in (chroma, fake.detach())]
-        r1 = squared_slopes(chroma).mean() / 2
+        logits = [discriminator(lightness, colours) for colours in (real, fake.detach())]
+        r1 = squared_slopes(real).mean() / 2
         of_d = losses.gan_discriminator(*logits, mode) + 3 * r1
         if mode == "wgan_gp":
             torch.manual_seed(step)
             share = torch.rand(4, 1, 1, 1)
-            of_d = of_d + 5 * (squared_slopes(chroma + share * (fake.detach() - chroma)).sqrt() - 1).square().mean()
+            of_d = of_d + 5 * (squared_slopes(real + share * (fake.detach() - real)).sqrt() - 1).square().mean()
         adam_d.zero_grad()
         of_d.backward()
         adam_d.step()
         *found, judged = discriminator.features(lightness, fake)
-        *wanted, _ = discriminator.features(lightness, chroma)
+        *wanted, _ = discriminator.features(lightness, real)
         matching = sum((a - b.detach()).abs().mean() for a, b in zip(found, wanted, strict=True)) / len(found)
         gan, l1 = losses.gan_generator(judged, mode), (fake - chroma).abs().mean()
         adam_g.zero_grad()

@@ -6,6 +6,7 @@ import pytest
 import torch
 from PIL import Image
 
+from gancolor.color import rgb_to_lab, to_float
 from gancolor.config import ProtocolName
 from gancolor.data.catalogue import PhotoFile, shuffled
 from gancolor.data.demo import draw_scene
@@ -45,7 +46,7 @@ def test_shuffled_limit_is_the_seeded_one_and_without_a_limit_all_are_taken_as_t
     many = items(*(f"{number}.jpg" for number in range(300)))
     chosen = PROTOCOLS["tiny64"].choose(many)
     assert names(chosen) == names(shuffled(many, 0)[:200]) == names(PROTOCOLS["tiny64"].choose(many[::-1]))
-    for name in ("native", "squash256", "scenes128"):
+    for name in ("native", "squash256", "scenes128", "old128"):
         assert PROTOCOLS[name].choose(IMAGENET) == IMAGENET
 
 
@@ -56,6 +57,29 @@ def test_descriptions_tell_protocols_apart_and_sizes():
     assert native["size"] == 96 and native["photographs"] == "all" and "centre" in native["resizing"]
     assert "squashed" in PROTOCOLS["squash256"].describe(256)["resizing"]
     assert PROTOCOLS["tiny64"].describe(64)["photographs"] == "the first 200 by shuffle"
+    clean, old = (PROTOCOLS[name].describe(128) for name in ("scenes128", "old128"))
+    seen = old.pop("seen")
+    assert old == clean and "strength 1" in seen and "undamaged" in seen
+
+
+def test_only_old128_damages_what_systems_see(scenes):
+    seen = {name: protocol.seen(scenes, list("abcd")) for name, protocol in PROTOCOLS.items()}
+    assert [name for name, lightness in seen.items() if lightness is not None] == ["old128"]
+    lightness, _ = rgb_to_lab(to_float(scenes))
+    assert seen["old128"].shape == lightness.shape and seen["old128"].abs().max() <= 1
+    assert ((seen["old128"] - lightness).abs().mean(dim=(1, 2, 3)) > 0.03).all()
+
+
+def test_damage_of_a_photograph_is_the_same_in_every_batch(scenes):
+    """Also where others are left out; and each photograph has its own."""
+    protocol, names = PROTOCOLS["old128"], ["one.jpg", "two/one.jpg", "three.jpg", "four.jpg"]
+    whole = protocol.seen(scenes, names)
+    assert torch.equal(whole, protocol.seen(scenes, names))
+    for number, name in enumerate(names):
+        alone = protocol.seen(scenes[number : number + 1], [name])
+        assert torch.allclose(alone, whole[number : number + 1], atol=1e-6)
+    same = protocol.seen(scenes[:1].expand(2, -1, -1, -1), names[:2])
+    assert (same[0] - same[1]).abs().mean() > 0.01
 
 
 @pytest.fixture

@@ -268,4 +268,4 @@ def test_options_without_effect_are_told(given, idle):
     found = _without_effect(flatten(config), built)
     assert idle <= set(found) and not {"seed", "arch", "loss.l1", "optim.lr_g", "data.size"} & set(found)
     assert ("loss.perceptual_weights" in found) == (not config.loss.perceptual)
-    assert ("discriminator.layers" in found) == (not config.loss.gan)
+    assert ("discriminator.layers" in found) == ("data.real_saturation" in found) == (not config.loss.gan)

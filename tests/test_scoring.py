@@ -97,6 +97,19 @@ def test_generator_sees_the_lightness_alone(truth):
     assert torch.equal(seen[0], lightness)
 
 
+def test_colours_of_another_view_are_joined_with_the_photographs_own_lightness(truth):
+    """The generator sees the view alone; what is scored has the photograph's lightness."""
+    view = torch.linspace(-1, 1, len(truth)).view(-1, 1, 1, 1).expand(-1, 1, *truth.shape[2:])
+    generator, asked = Colorist(0.2, -0.1), []
+    system = as_system(generator, lambda _, indices: asked.append(indices) or view[indices])
+    indices = torch.tensor([2, 0, 5])
+    made = system(truth[indices], indices)
+    lightness, _ = rgb_to_lab(to_float(truth[indices]))
+    expected = lab_to_rgb(lightness, generator(view[indices]).chroma, clip=False)
+    assert torch.equal(made.pictures, to_uint8(expected.clamp(0, 1))) and asked == [indices]
+    assert not torch.equal(made.pictures, colorize(generator, truth[indices]).pictures)
+
+
 @pytest.mark.parametrize("fails", [False, True])
 def test_threads_are_as_they_were(truth, fails):
     """Of this thread and of those that start later."""

@@ -111,6 +111,7 @@ def _conditions(comparison: Comparison) -> Markup:
         "Photographs": f"{len(comparison.names)} ({chosen}) of {comparison.source}; digest {comparison.files[:12]}",
         "Resizing": protocol.get("resizing"),
         "Rounding": protocol.get("rounding"),
+        "Systems see": protocol.get("seen"),
         "Ranked by": METRICS[comparison.metric].heading,
     }
     rows = [tag("div", tag("dt", name), tag("dd", text)) for name, text in said.items() if text]

@@ -172,6 +172,35 @@ def test_same_figures_whatever_the_batch(commands, finished, read, tmp_path):
             assert one[system][metric] == pytest.approx(four[system][metric], rel=1e-5, abs=1e-5)
 
 
+def test_old_photographs_are_the_same_ones_whatever_the_batch(commands, finished, photographs, read, tmp_path):
+    """What the systems see is damaged, the same for all of them and every time; what is scored is the photograph. The
+    grey baseline and the truth are those of clean photographs."""
+    twin = tmp_path / "twin.safetensors"
+    twin.write_bytes((finished[0] / "generator.safetensors").read_bytes())
+    options = ["--data.source", photographs, "--lpips.weights", "off"]
+    for name, words in {
+        "clean": ["--protocol", "scenes128"],
+        "old": ["--protocol", "old128", "--grid", tmp_path / "old.png", "--samples", 3],
+        "one": ["--protocol", "old128", "--batch_size", 1, "--data.val_limit", 5],
+    }.items():
+        result = commands.evaluate(finished[0], twin, *options, *words, "--json", tmp_path / f"{name}.json").ok()
+        assert ("systems see lightness with damage of tone" in result.out) == (name != "clean")
+    clean, old, one = (read.json(tmp_path / f"{name}.json") for name in ("clean", "old", "one"))
+    assert "film blind to red" in old["protocol"]["seen"] and "seen" not in clean["protocol"]
+    assert clean["files"] == old["files"]
+    for baseline in ("grey", "truth"):
+        assert clean["scores"][baseline] == old["scores"][baseline]
+    first, second = (name for name in old["scores"] if name not in ("grey", "truth"))
+    assert old["scores"][first] == old["scores"][second]
+    assert clean["scores"][first]["psnr"] != old["scores"][first]["psnr"]
+    places = [old["names"].index(name) for name in one["names"]]
+    assert len(places) == 5
+    for metric, values in one["scores"][first].items():
+        assert values == pytest.approx([old["scores"][first][metric][place] for place in places], rel=1e-5, abs=1e-5)
+    with Image.open(tmp_path / "old.png") as grid:  # what they see, grey, two systems, truth
+        assert 5 * 128 <= grid.size[1] < 5 * 160
+
+
 def test_training_with_lpips_records_and_chooses_by_it(commands, alexnet, finished, read, tmp_path):
     lpips = "--lpips.weights", alexnet, "--eval.best_metric", "lpips", "--data.size", 32
     commands.train(*finished[2], *lpips, "--out", tmp_path / "run").ok()

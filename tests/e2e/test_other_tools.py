@@ -103,6 +103,7 @@ def test_what_a_tool_lacks_is_left_out_for_all_and_named(commands, finished, pho
         ("--predictions tool=PHOTOS --data.source PHOTOS", ["--data.size", "which?"]),
         ("--predictions tool=PHOTOS --data.size 32", ["--data.source", "which photographs?"]),
         ("--protocol scenes128 --data.size 64 RUN", ["--protocol scenes128", "128", "leave --data.size"]),
+        ("--protocol old128 --predictions tool=PHOTOS RUN", ["--predictions", "--protocol old128", "another protocol"]),
         ("--protocol imagenet RUN", ["--protocol", "imagenet", "val5k-crop256"]),
     ],
 )

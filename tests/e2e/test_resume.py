@@ -62,6 +62,22 @@ def test_interrupted_run_resumes_bit_for_bit(start, straight, read, tmp_path, nu
     assert [entry["step"] for entry in read.json(tmp_path / "environment.json")] == [0, about["step"]]
 
 
+def test_run_on_old_tones_against_vivid_real_pictures_resumes_bit_for_bit(start, straight, read, tmp_path):
+    """All that damages a photograph follows from the step; and the options do change the run."""
+    options = ["--data.tone", 1, "--data.real_saturation", 1.2]
+    start(tmp_path / "whole", *options).wait().ok()
+    run = tmp_path / "run"
+    running = start(run, *options)
+    running.until(lambda: steps_recorded(run) >= EPOCH + 4)
+    running.send(signal.SIGTERM)
+    assert running.wait().status == 143
+    assert "resumed at step" in start(run, *options).wait().ok().out
+    read.same_run(tmp_path / "whole", run)
+    plain, toned = read.losses(straight), read.losses(run)
+    assert plain[0]["l1"] != toned[0]["l1"]
+    assert "--data.tone was 1.0" in start(run).wait().refusal("--data.real_saturation was 1.2")
+
+
 def test_killed_again_and_again_loses_nothing(start, straight, read, tmp_path):
     """With kill -9, at any moment: what lies in the folder is whole each time, and the end is the same."""
     chance, kills = random.Random(5), 0

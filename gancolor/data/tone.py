@@ -1,0 +1,181 @@
+"""Damage of tone: photographs' lightness as old film and old prints have it.
+
+Generators learn from modern photographs and are given old ones, whose greys differ: film that was blind to red, soft
+lenses, other exposure and development, grain, faded prints. Here x is lightness as a share of white, L / 100 in [0, 1];
+strengths scale every amount of damage, 0 for none and 1 for the most that old photographs commonly show.
+"""
+
+import hashlib
+import math
+from collections.abc import Iterable
+from typing import NamedTuple
+
+import torch
+import torch.nn.functional as F
+from torch import Tensor
+
+from gancolor.color import L_HALF_RANGE, lightness_of
+from gancolor.lab import RGB_TO_XYZ
+
+EYE: list[float] = RGB_TO_XYZ[1].tolist()  # what luminance is made of
+DAMAGED = 0.6  # share of the photographs that are damaged in training; the others stay as they are
+EACH = 0.7  # chance of each kind of damage in a damaged photograph
+# The most of each kind, at strength 1.
+GREEN = (0.2, 0.7)  # share of green in what early film saw, from blue-sensitive plates to orthochromatic film
+BLUR = 0.008  # standard deviation of the blur, as a share of the photograph's side
+STOPS = 0.7  # exponents of the tone curve lie between 2 ** -STOPS and 2 ** STOPS
+BLACK, WHITE = (-0.08, 0.22), (0.72, 1.08)  # what black and white become: faded, or beyond the range and clipped
+GRAIN = 0.045  # standard deviation of the grain in a middle grey
+REACH = 2.5  # of the blur's kernel [standard deviations]
+
+
+class Damage(NamedTuple):
+    """What is done to each of B photographs.
+
+    Attributes:
+        any: bool (B, 1, 1, 1): whether anything is.
+        film: (B, 1, 1, 1) in [0, 1]: how much of its grey comes from film that is blind to red.
+        green: (B, 1, 1, 1) in [0, 1]: the share of green, beside blue, in what that film sees.
+        blur: (B, 1, 1, 1): standard deviation of the blur, as a share of the side.
+        exponent: (B, 1, 1, 1) over 0: of the tone curve.
+        grain: (B, 1, 1, 1): standard deviation of the grain in a middle grey.
+        noise: (B, 1, H, W): the grain's pattern, standard normal.
+        black, white: (B, 1, 1, 1): what 0 and 1 become.
+    """
+
+    any: Tensor
+    film: Tensor
+    green: Tensor
+    blur: Tensor
+    exponent: Tensor
+    grain: Tensor
+    noise: Tensor
+    black: Tensor
+    white: Tensor
+
+
+def draw_damage(
+    count: int, size: int, strength: float, device: torch.device, generator: torch.Generator | None = None,
+    damaged: float = DAMAGED, each: float = EACH,
+) -> Damage:  # fmt: skip
+    """Damage by chance, of each photograph and kind its own; the same draws come to more damage at more strength.
+
+    Args:
+        count: of photographs.
+        size: of their sides [pixels].
+        strength: 0 to 1.
+        generator: of the chance; None: torch's default one of the device.
+        damaged: share of the photographs that are damaged at all.
+        each: chance of each kind in those.
+    """
+
+    def uniform(kinds: int) -> Tensor:
+        return torch.rand(kinds, count, 1, 1, 1, device=device, generator=generator)
+
+    film, blur, curve, grain, fade = (strength * (uniform(5) < each)).unbind()
+    film_share, green, blur_share, bend, grain_share, black, white = uniform(7).unbind()
+    return Damage(
+        any=uniform(1)[0] < damaged,
+        film=film * film_share,
+        green=_between(GREEN, green),
+        blur=blur * BLUR * blur_share,
+        exponent=torch.exp2(curve * STOPS * (2 * bend - 1)),
+        grain=grain * GRAIN * grain_share,
+        noise=torch.randn(count, 1, size, size, device=device, generator=generator),
+        black=fade * _between(BLACK, black),
+        white=1 + fade * (_between(WHITE, white) - 1),
+    )
+
+
+def _between(ends: tuple[float, float], share: Tensor) -> Tensor:
+    return ends[0] + (ends[1] - ends[0]) * share
+
+
+def damage_of_names(names: Iterable[str], size: int, strength: float) -> Damage:
+    """Every kind of damage for each of these photographs, on the CPU. Its chance follows from the photograph's name
+    alone, so it is the same on every machine, whichever other photographs stand beside it."""
+    each = []
+    for name in names:
+        seed = int.from_bytes(hashlib.sha256(name.encode()).digest()[:8], "big") % 2**63
+        chance = torch.Generator().manual_seed(seed)
+        each.append(draw_damage(1, size, strength, torch.device("cpu"), chance, damaged=1.0, each=1.0))
+    return Damage(*(torch.cat(parts) for parts in zip(*each, strict=True)))
+
+
+def damaged_lightness(lightness: Tensor, light: Tensor, damage: Damage) -> Tensor:
+    """The photographs' lightness with this damage; that of photographs without any is left bit for bit as it is.
+
+    Args:
+        lightness: (B, 1, H, W) in [-1, 1].
+        light: the photographs themselves, linear sRGB (B, 3, H, W) in [0, 1].
+
+    Returns:
+        float32 (B, 1, H, W) in [-1, 1].
+    """
+    x = lightness_of(exposed(light, damage.film, damage.green)) / (2 * L_HALF_RANGE)
+    x = blurred(x, damage.blur)
+    x = developed(x, damage.exponent)
+    x = grained(x, damage.grain, damage.noise)
+    x = faded(x, damage.black, damage.white)
+    return torch.where(damage.any, 2 * x - 1, lightness)
+
+
+def exposed(light: Tensor, amount: Tensor, green: Tensor) -> Tensor:
+    """Luminance as film sees it that is blind to red in part: reds darken, blues lighten, and greys stay.
+
+    Plates of before the 1880s are sensitive to blue and violet alone; orthochromatic film, usual into the 1930s, to
+    green besides, and neither to light of wavelengths over some 590 nm, which is nearly all of sRGB's red (Mees 1942,
+    The Theory of the Photographic Process; https://en.wikipedia.org/wiki/Orthochromasia).
+
+    Args:
+        light: linear sRGB (B, 3, H, W) in [0, 1].
+        amount: (B, 1, 1, 1), 0: as the eye sees it, 1: as the film does.
+        green: (B, 1, 1, 1), its share in what the film sees; the rest is blue.
+
+    Returns:
+        (B, 1, H, W) in [0, 1].
+    """
+    weights = [share * (1 - amount) for share in EYE]
+    weights[1] += amount * green
+    weights[2] += amount * (1 - green)
+    return sum(weight * channel for weight, channel in zip(weights, light.split(1, dim=1), strict=True))
+
+
+def blurred(x: Tensor, deviation: Tensor) -> Tensor:
+    """Gaussian blur, of soft lenses and missed focus.
+
+    Args:
+        x: (B, 1, H, W).
+        deviation: (B, 1, 1, 1), as a share of the side, up to BLUR.
+    """
+    side = x.shape[-1]
+    reach = math.ceil(REACH * BLUR * side)
+    offsets = torch.arange(-reach, reach + 1, device=x.device)
+    kernels = torch.exp(-0.5 * (offsets / (deviation * side).clamp(min=0.1)) ** 2)  # (B, 1, 1, taps)
+    kernels = kernels / kernels.sum(dim=-1, keepdim=True)
+    padded = F.pad(x, [reach] * 4, mode="replicate").transpose(0, 1)  # a photograph a channel, each with its kernel
+    across = F.conv2d(padded, kernels, groups=len(x))
+    return F.conv2d(across, kernels.transpose(2, 3), groups=len(x)).transpose(0, 1)
+
+
+def developed(x: Tensor, exponent: Tensor) -> Tensor:
+    """Another tone curve, of exposure and development: x to the power of (B, 1, 1, 1)."""
+    return x.clamp(0, 1) ** exponent
+
+
+def grained(x: Tensor, deviation: Tensor, noise: Tensor) -> Tensor:
+    """Film grain: most in the middle greys, none in black and white, as where a share x of the area is covered by
+    grains at random, whose variance goes with x (1 - x) (Newson 2017, https://doi.org/10.5201/ipol.2017.192).
+
+    Args:
+        x: (B, 1, H, W) in [0, 1].
+        deviation: (B, 1, 1, 1), the standard deviation at x = 1/2.
+        noise: (B, 1, H, W), standard normal.
+    """
+    return x + deviation * 2 * (x * (1 - x)).sqrt() * noise
+
+
+def faded(x: Tensor, black: Tensor, white: Tensor) -> Tensor:
+    """Another contrast: black and white become (B, 1, 1, 1) each. Prints fade, so that black lightens and white yellows
+    or greys; what was copied or printed hard loses its ends, and is clipped."""
+    return (black + (white - black) * x).clamp(0, 1)
