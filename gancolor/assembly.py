@@ -14,6 +14,7 @@ from gancolor.data.prior import color_prior
 from gancolor.dataset import Dataset
 from gancolor.errors import InputError
 from gancolor.hardware import Hardware
+from gancolor.initialization import find_start, initialize
 from gancolor.metrics import Metric
 from gancolor.models import GENERATORS, build_discriminator, build_generator, generator_options
 from gancolor.objective import GAME, PENALTIES, TERMS, Objective
@@ -47,8 +48,13 @@ def assemble(config: TrainConfig, data: Dataset, hardware: Hardware) -> Assembly
     """
     options = {**to_dict(config.generator), "size": config.data.size, "classes": _classes(config, data)}
     torch.manual_seed(config.seed)
-    generator = build_generator(config.arch, **options)
+    start = find_start(config.init) if config.init else None
+    if start:
+        options["size"] = start.about["generator"]["options"].get("size", config.data.size)
+    # A generator that is fine-tuned has its backbone's weights in its own file.
+    generator = build_generator(config.arch, **(options | {"backbone_weights": "random"} if start else options))
     discriminator = build_discriminator(config.data.size, **to_dict(config.discriminator))
+    notes = initialize(start, generator, discriminator) if start else []
     if (hardware.device.type, hardware.precision) == ("cpu", "bf16"):
         _check_single_pixels(generator, config.data.size)
     if config.data.batch_size == config.optim.accumulate:
@@ -60,7 +66,7 @@ def assemble(config: TrainConfig, data: Dataset, hardware: Hardware) -> Assembly
     on_device = None if rarity is None else rarity.to(hardware.device)
     objective = Objective(config.loss, on_device, _perceptual(config, hardware), config.data.real_saturation)
     players = Players(generator, discriminator, objective, config.optim, hardware, config.compile, config.cuda_graphs)
-    return Assembly(players, options, prior, rarity, _notes(config))
+    return Assembly(players, options, prior, rarity, notes + _notes(config))
 
 
 def check_options(config: TrainConfig) -> None:
@@ -168,6 +174,6 @@ def _notes(config: TrainConfig) -> list[str]:
     ]
     notes = [f"passed over, since {config.arch} has no such option: {', '.join(given)}"] if given else []
     frozen = "freeze_backbone" in own and config.generator.freeze_backbone
-    if frozen and config.generator.backbone_weights == "random":
+    if frozen and config.generator.backbone_weights == "random" and not config.init:
         notes.append("the backbone is random and frozen, so it never learns: --generator.freeze_backbone false")
     return notes

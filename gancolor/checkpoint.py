@@ -179,6 +179,19 @@ def generator_header(about: Mapping[str, Any]) -> dict[str, Any]:
     return {"kind": "generator", "normalisation": normalisation, **about}
 
 
+def read_tensors(path: Path, network: str) -> dict[str, Tensor]:
+    """The tensors of an exported generator; of a run's state those of one network ("ema", "discriminator").
+
+    Raises:
+        InputError: missing, truncated, foreign, or of a newer version.
+    """
+    about, tensors = _open(path)
+    if about.get("kind") == "state":
+        start = f"{network}."
+        tensors = {name.removeprefix(start): value for name, value in tensors.items() if name.startswith(start)}
+    return tensors
+
+
 def describe(path: str | Path) -> dict[str, Any]:
     """What a checkpoint says of itself: architecture, options, training data, metrics, version. Raises InputError."""
     return _open(Path(path), only_header=True)[0]
@@ -193,9 +206,7 @@ def load_generator(path: str | Path, device: str | torch.device = "cpu") -> nn.M
         InputError: no such file, a foreign or truncated one, one of a newer version or an unknown architecture.
     """
     path = find_generator(path)
-    about, tensors = _open(path)
-    if about.get("kind") == "state":
-        tensors = {name.removeprefix("ema."): value for name, value in tensors.items() if name.startswith("ema.")}
+    about, tensors = describe(path), read_tensors(path, "ema")
     try:
         built = about["generator"]
         generator = build_generator(built["arch"], **{**built["options"], "backbone_weights": "random"})

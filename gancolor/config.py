@@ -296,6 +296,10 @@ class TrainConfig:
 
     Args:
         arch: architecture; its recipe is configs/ARCH.yaml
+        init: fine-tune: start from an exported generator, a run's folder (with its discriminator), or bundled (the
+            generator that comes with gancolor). Architecture and generator options are then the file's, and the recipe
+            is configs/fine_tuning.yaml
+        init_sha256: of the file of --init, which the run records; if given, the file is refused if it is another
         out: the run's folder; null: runs/ARCH-SOURCE-SIZE-HASH, the hash telling runs of other options apart
         epochs: of adversarial training (may be a fraction)
         pretrain_epochs: of generator pretraining without the adversarial terms, before (may be a fraction)
@@ -312,6 +316,8 @@ class TrainConfig:
     """
 
     arch: Architecture = "attention_ugan"  # type: ignore[valid-type]
+    init: str | None = None
+    init_sha256: str | None = None
     out: str | None = None
     epochs: NonNegative = 20.0  # type: ignore[valid-type]
     pretrain_epochs: NonNegative = 0.0  # type: ignore[valid-type]

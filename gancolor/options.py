@@ -12,8 +12,9 @@ import yaml
 from gancolor.config import TrainConfig
 
 # Options that a resumed run may be given anew: none of them changes what a step computes, but epochs, which say where
-# to stop (and so stretch the learning rates' decay).
-CHANGEABLE = ("out", "epochs", "checkpoint_every", "eval.", "lpips.", "tracking.", "data.cache", "data.on_device")
+# to stop (and so stretch the learning rates' decay). The file of --init may lie elsewhere: it is known by its sha256.
+CHANGEABLE = ("out", "init", "epochs", "checkpoint_every", "data.cache", "data.on_device")
+CHANGEABLE_GROUPS = ("eval.", "lpips.", "tracking.")
 
 
 def flatten(config: Any) -> dict[str, Any]:
@@ -35,7 +36,12 @@ def to_dict(config: Any) -> dict[str, Any]:
 
 def fixed_options(config: TrainConfig) -> dict[str, Any]:
     """The flags that a run keeps from its first step to its last."""
-    return {name: value for name, value in flatten(config).items() if not name.startswith(CHANGEABLE)}
+    return {name: value for name, value in flatten(config).items() if not is_changeable(name)}
+
+
+def is_changeable(name: str) -> bool:
+    """Whether a resumed run may be given another value of the option."""
+    return name in CHANGEABLE or name.startswith(CHANGEABLE_GROUPS)
 
 
 def default_out(config: TrainConfig) -> str:

@@ -97,9 +97,27 @@ def parse_train(argv: Sequence[str] | None = None) -> TrainConfig:
     # The architecture chooses the recipe, so it is read first, wherever it stands (a flag or a --config file).
     asking = ("-h", "--help", "--print_config")
     first = _make_parser("train.py", TrainConfig, description)
-    arch = first.parse_args([word for word in words if not word.startswith(asking)]).arch
-    parser = _make_parser("train.py", TrainConfig, description, RECIPES / f"{arch}.yaml")
-    config: TrainConfig = _instantiate(parser, words, TrainConfig)
+    chosen = first.parse_args([word for word in words if not word.startswith(asking)])
+    if chosen.init is not None:
+        return _parse_fine_tuning(description, chosen.init, words)
+    parser = _make_parser("train.py", TrainConfig, description, RECIPES / f"{chosen.arch}.yaml")
+    return _finished(_instantiate(parser, words, TrainConfig))
+
+
+def _parse_fine_tuning(description: str, init: str, words: list[str]) -> TrainConfig:
+    """The configuration of a run that starts from a generator, whose file has the first word, and may not be
+    contradicted."""
+    from gancolor import initialization  # brings torch
+
+    start = initialization.find_start(init)
+    parser = _make_parser("train.py", TrainConfig, description, RECIPES / "fine_tuning.yaml")
+    config: TrainConfig = _instantiate(parser, [*initialization.as_flags(start), *words], TrainConfig)
+    initialization.check_options(config, start)
+    initialization.resolve(config, start)
+    return _finished(config)
+
+
+def _finished(config: TrainConfig) -> TrainConfig:
     config.data.source = _absolute(config.data.source)
     config.out = config.out or default_out(config)
     return config

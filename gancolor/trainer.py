@@ -53,9 +53,13 @@ class Trainer:
         self.data = Dataset(config.data, config.seed, self.hardware.device)
         self.batches = self.data.batches
         self.timeline = Timeline(
-            self.batches.steps_per_epoch, config.pretrain_epochs, config.epochs, config.eval.every, config.critic_epochs,
+            self.batches.steps_per_epoch,
+            config.pretrain_epochs,
+            config.epochs,
+            config.eval.every,
+            config.critic_epochs,
             config.eval.early,
-        )  # fmt: skip
+        )
         if not self.timeline.total_steps:
             raise InputError("nothing to train: --epochs and --pretrain_epochs come to no step")
         self.prepare = Preparation(config.data, self.hardware, config.compile)
@@ -235,6 +239,7 @@ class Trainer:
             "stage": self.timeline.stage(self.done - 1),
             "metrics": {name: mean.mean for name, mean in self.validation.means.items()},
             "grey": {name: mean.mean for name, mean in self.validation.grey.items()},
+            **({"init_sha256": self.config.init_sha256} if self.config.init else {}),
         }
 
     def _save(self, wait: bool) -> None:

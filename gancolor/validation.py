@@ -65,7 +65,7 @@ class Validation:
         self.scores = with_gain(scores, self.grey_scores)
         self.means = summarize(self.scores)
         metric = self.config.best_metric
-        found = {
+        found: dict[str, Any] = {
             "stage": stage, "metric": metric, "value": self.means[metric].mean, "step": step,
             "colorfulness": self._colorfulness_share(),
         }  # fmt: skip

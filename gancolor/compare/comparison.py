@@ -11,12 +11,16 @@ import torch
 from torch import Tensor
 
 from gancolor.metrics import METRICS
-from gancolor.options import CHANGEABLE
+from gancolor.options import is_changeable
 from gancolor.results import BASELINES, Result, SystemResult
 from gancolor.statistics import Mean, difference, mean_of, summarize
 
 MOST_NAMED = 4  # options in a system's name
-NOT_THE_SYSTEM = ("seed", *set(CHANGEABLE) - {"epochs"})  # options in which runs of one system may differ
+
+
+def may_differ(name: str) -> bool:
+    """Whether runs of one system may differ in the option."""
+    return name == "seed" or (is_changeable(name) and name != "epochs")
 
 
 @dataclass(frozen=True)
@@ -48,7 +52,7 @@ class Member:
         options = self.about.get("options", {})
         return {
             name: value for name, value in options.items()
-            if not name.startswith(NOT_THE_SYSTEM) and name not in self.about.get("without_effect", ())
+            if not may_differ(name) and name not in self.about.get("without_effect", ())
         }  # fmt: skip
 
     @property

@@ -185,6 +185,11 @@ def _halved(stride: int) -> list[int]:
     return [stride >> level for level in range(1, stride.bit_length())]
 
 
+def plain_depth(size: int) -> int:
+    """Levels of the plain encoder that bring photographs of `size` pixels down to 1 x 1, at most 8."""
+    return min(MOST_LEVELS, size.bit_length() - 1)
+
+
 def plain_unet(
     attention: bool, width: int = 64, depth: int | None = None, dropout: float = 0.5, norm: Norm = "batch",
     upsampling: Upsampling = "transposed", decoder_convs: int = 0, decoder_widths: Sequence[int] | None = None,
@@ -196,7 +201,7 @@ def plain_unet(
         InputError: more levels than `size` can be halved, or widths that are not one a block.
     """
     most = size.bit_length() - 1
-    depth = min(MOST_LEVELS, most) if depth is None else depth
+    depth = plain_depth(size) if depth is None else depth
     if not 2 <= depth <= most:
         raise InputError(
             f"--generator.depth {depth}: {size} pixels take 2 to {most} levels; give another, or --data.size"

@@ -1,0 +1,84 @@
+"""--init: from a finished generator, as a user runs it."""
+
+import json
+import shutil
+import signal
+
+import torch
+from safetensors.torch import load_file
+
+from gancolor.checkpoint import describe, export_generator, load_generator
+from gancolor.files import file_digest
+
+FAST = ["--data.size", 16, "--data.batch_size", 2, "--precision", "fp32", "--tracking.log_every", 1]
+FAST += ["--discriminator.width", 4, "--discriminator.layers", 1]
+
+
+def fine_tune(commands, init, out, photographs, *options, **how):
+    words = ["--init", init, "--out", out, "--data.source", photographs, *FAST, "--pretrain_epochs", 2, *options]
+    return commands.start("train.py", *words, **how)
+
+
+def test_a_run_goes_on_from_another_runs_folder(commands, finished, photographs, read, tmp_path):
+    """Generator and discriminator, exactly: a rate of next to nothing leaves them where they were."""
+    source, _, _ = finished
+    still = ["--optim.lr_pretrain", 1e-12, "--optim.lr_g", 1e-12, "--optim.weight_decay", 0]
+    out = tmp_path / "tuned"
+    done = fine_tune(commands, source, out, photographs, *still).wait().ok()
+    digest = file_digest(source / "generator.safetensors")
+    assert f"starts from {source} (ugan, step " in done.out and digest[:12] in done.out
+    assert f"the discriminator starts from {source / 'last.safetensors'}" in done.out
+    before, after = load_file(source / "generator.safetensors"), load_file(out / "generator.safetensors")
+    weights = [name for name in before if "running" not in name and "tracked" not in name]
+    assert all(torch.allclose(before[name], after[name], atol=1e-8) for name in weights)
+    judges = [load_file(folder / "last.safetensors") for folder in (source, out)]
+    names = [name for name in judges[0] if name.startswith("discriminator.")]
+    assert names and all(torch.equal(judges[0][name], judges[1][name]) for name in names)
+    assert describe(out / "generator.safetensors")["init_sha256"] == digest
+
+
+def test_an_interrupted_run_resumes_bit_for_bit(commands, finished, photographs, read, tmp_path):
+    source = tmp_path / "generator.safetensors"
+    shutil.copy(finished[0] / "generator.safetensors", source)
+    fine_tune(commands, source, tmp_path / "straight", photographs).wait().ok()
+    running = fine_tune(commands, source, tmp_path / "run", photographs)
+    record = tmp_path / "run" / "metrics.jsonl"
+    running.until(lambda: record.exists() and record.read_bytes().count(b'"smooth_l1"') >= 3)
+    running.send(signal.SIGTERM)
+    assert running.wait().status == 143
+    moved = source.rename(tmp_path / "moved.safetensors")  # the file is known by its contents
+    resumed = fine_tune(commands, moved, tmp_path / "run", photographs).wait().ok()
+    assert "resumed at step" in resumed.out
+    read.same_tensors(tmp_path / "straight" / "generator.safetensors", tmp_path / "run" / "generator.safetensors")
+
+
+def test_a_file_that_was_changed_is_another_run(commands, finished, photographs, tmp_path):
+    source, run = tmp_path / "generator.safetensors", tmp_path / "run"
+    shutil.copy(finished[0] / "generator.safetensors", source)
+    fine_tune(commands, source, run, photographs).wait().ok()
+    export_generator(source, load_generator(source), describe(source), half=True)
+    refused = fine_tune(commands, source, run, photographs).wait()
+    refused.refusal(str(run), "--init_sha256 was")
+
+
+def test_refusals_leave_nothing_behind(commands, finished, photographs, tmp_path):
+    source, onnx = finished[0], tmp_path / "generator.onnx"
+    onnx.write_bytes(b"\x08\x07")
+    cases = [
+        ([tmp_path / "nothing.safetensors"], ["nothing.safetensors", "no such checkpoint"]),
+        ([tmp_path], [str(tmp_path), "no checkpoint in this folder"]),
+        ([onnx], ["generator.onnx", "no gancolor checkpoint"]),
+        ([source, "--arch", "ltbc"], ["--arch ltbc", "ugan"]),
+        ([source, "--generator.width", 8], ["--generator.width 8", "has 4"]),
+    ]
+    for (init, *options), named in cases:
+        fine_tune(commands, init, tmp_path / "run", photographs, *options).wait().refusal(*named)
+        assert not (tmp_path / "run").exists()
+
+
+def test_the_bundled_generator_is_fine_tuned(commands, photographs, read, tmp_path):
+    words = ["--init", "bundled", "--out", tmp_path, "--data.source", photographs, "--data.size", 64]
+    commands.train(*words, "--data.batch_size", 4, "--pretrain_epochs", 0.5, "--precision", "fp32").ok()
+    about = json.loads((tmp_path / "environment.json").read_text())
+    assert about[-1]["step"] == 0
+    assert describe(tmp_path / "generator.safetensors")["init_sha256"]
