@@ -297,7 +297,7 @@ def lpips(
             parameter.data.copy_(state["features." + name.split(".", 1)[1]])
     except (KeyError, RuntimeError):
         name = {"alex": "an AlexNet", "vgg": "a VGG-16"}[trunk]
-        raise InputError(f"{weights}: not {name}'s weights in torchvision's layout") from None
+        raise InputError(f"{option} {weights}: not {name}'s weights in torchvision's layout") from None
     network = network.requires_grad_(False).eval().to(device)
 
     def distance(picture: Tensor, truth: Tensor) -> Tensor:
