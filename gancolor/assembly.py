@@ -98,6 +98,9 @@ def check_options(config: TrainConfig) -> None:
         raise InputError("nothing to learn: all losses have weight 0; give one a weight, such as --loss.l1 100")
     if config.critic_epochs and not config.epochs:
         raise InputError("--critic_epochs without --epochs: the discriminator would be trained for nothing")
+    if "backbone" in generator_options(config.arch) and not config.init:
+        # Its weights may be missing, which is better said now than after decoding.
+        build_generator(config.arch, **to_dict(config.generator))
 
 
 def check_hardware(config: TrainConfig, hardware: Hardware) -> None:

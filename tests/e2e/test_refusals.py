@@ -131,9 +131,10 @@ def test_foreign_weights(commands, tmp_path, make, option):
 
 
 def test_published_weights_without_network(commands, tmp_path):
-    refused = commands.tiny(tmp_path, *PRETRAINED, "--generator.backbone_weights", "imagenet")
+    run = tmp_path / "run"
+    refused = commands.tiny(run, *PRETRAINED, "--generator.backbone_weights", "imagenet")
     refused.refusal("model.safetensors of timm/resnet18.a1_in1k", "--generator.backbone_weights FILE")
-    assert not list(tmp_path.glob("*.safetensors"))
+    assert not run.exists()
 
 
 @pytest.mark.parametrize(
@@ -147,8 +148,10 @@ def test_published_weights_without_network(commands, tmp_path):
     ],
 )
 def test_backbones_and_decoders_that_can_not_be_built(commands, tmp_path, options, named):
-    refused = commands.tiny(tmp_path, *PRETRAINED, "--generator.backbone_weights", "random", *options)
+    run = tmp_path / "run"
+    refused = commands.tiny(run, *PRETRAINED, "--generator.backbone_weights", "random", *options)
     refused.refusal(*named)
+    assert "decoding" not in refused.out and not run.exists()
 
 
 def test_published_weights_with_other_contents(commands, tmp_path):

@@ -1,0 +1,63 @@
+"""What each setting of a recipe gives: one changed at a time, equal photographs, the same validation.
+
+    python benchmarks/ablation.py --photos DIR --out runs/ablation --lpips alexnet_features.safetensors
+
+Runs are resumed, and finished ones are not trained again: the same command goes on where it was stopped. Afterwards
+`gancolor compare` puts them into one table, with paired differences.
+"""
+
+import argparse
+import subprocess
+import sys
+from pathlib import Path
+
+ROOT = Path(__file__).resolve().parents[1]
+RECIPE = ROOT / "configs" / "general.yaml"
+# Each epoch is seen once, so there is nothing to vary yet; augmentation pays in long runs.
+COMMON = ["--pretrain_epochs=1", "--epochs=0", "--data.crop_scale=1", "--data.tone=0", "--eval.every=1"]
+VARIANTS: dict[str, list[str]] = {
+    "recipe": [],
+    "random_features": ["--generator.backbone_weights=random"],
+    "full_size_chroma": ["--generator.chroma_stride=1", "--generator.decoder_widths=[160, 96, 64, 48, 24]"],
+    "attention_gates": ["--arch=pretrained_attention_ugan"],
+    "backbone_lr_1": ["--optim.backbone_lr=1"],
+    "frozen_backbone": ["--generator.freeze_backbone=true"],
+    "no_skip_norm": ["--generator.skip_norm=false"],
+    "narrow": ["--generator.decoder_widths=[96, 64, 48, 32]"],
+    "wide": ["--generator.decoder_widths=[256, 160, 96, 64]"],
+    "transposed": ["--generator.upsampling=transposed"],
+    "l1": ["--loss.smooth_l1=0", "--loss.l1=1"],
+    "mse": ["--loss.smooth_l1=0", "--loss.mse=1"],
+    "colorfulness": ["--loss.colorfulness=0.02"],
+    "tone": ["--data.tone=0.5"],
+    "crop": ["--data.crop_scale=0.5"],
+}
+
+
+def train(name: str, seed: int, photos: Path, out: Path, more: list[str]) -> Path:
+    """Trains one variant, or finds it trained."""
+    run = out / (name if not seed else f"{name}_seed{seed}")
+    if not (run / "results.json").is_file():
+        words = [f"--config={RECIPE}", *COMMON, f"--data.source={photos}", f"--seed={seed}", f"--out={run}", *more]
+        subprocess.run([sys.executable, ROOT / "train.py", *words, *VARIANTS[name]], check=True, cwd=ROOT)
+    return run
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("--photos", type=Path, required=True, help="a folder with train/ and val/")
+    parser.add_argument("--out", type=Path, default=Path("runs/ablation"), help="the runs' folder")
+    parser.add_argument("--lpips", type=Path, help="AlexNet's weights")
+    parser.add_argument("--only", nargs="+", choices=VARIANTS, default=list(VARIANTS), help="some of the variants")
+    parser.add_argument("--seeds", nargs="+", type=int, default=[0])
+    chosen, more = parser.parse_known_args()
+    out = chosen.out.resolve()
+    if chosen.lpips:
+        more.append(f"--lpips.weights={chosen.lpips.resolve()}")
+    runs = [train(name, seed, chosen.photos.resolve(), out, more) for seed in chosen.seeds for name in chosen.only]
+    compare = [sys.executable, "-c", "from gancolor.cli import main; main()", "compare", *map(str, runs)]
+    subprocess.run([*compare, "--csv", str(out / "table.csv")], check=True, cwd=ROOT)
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,86 @@
+"""What fine-tuning saves: a generator that has never seen a group of photographs, fine-tuned on 300 of them, beside
+training on the same 300 from ImageNet's features, for as many steps and for more.
+
+    python benchmarks/fine_tuning.py --photos DIR --group food --out runs/fine_tuning
+
+DIR has train/GROUP/ and val/GROUP/. The start is trained on all other groups; the group's other photographs validate.
+Runs are resumed, and finished ones are not trained again.
+"""
+
+import argparse
+import random
+import subprocess
+import sys
+from collections.abc import Sequence
+from pathlib import Path
+
+from gancolor.results import load_result
+from gancolor.statistics import difference
+
+ROOT = Path(__file__).resolve().parents[1]
+BATCH = 16
+EPOCHS = (5, 10, 25, 50, 100)  # of the 300: the first is the fine-tuned run's too
+
+
+def link_photographs(photos: Path, group: str, count: int, out: Path) -> tuple[Path, Path]:
+    """Two folders of links: all groups but one, and that group, `count` of it to train on and the rest to validate."""
+    others, own = out / "photographs" / "others", out / "photographs" / group
+    for part in ("train", "val"):
+        for folder in sorted((photos / part).iterdir()):
+            if folder.name != group:
+                _link(others / part / folder.name, folder)
+    files = sorted((photos / "train" / group).iterdir())
+    random.Random(0).shuffle(files)
+    for number, file in enumerate([*files, *sorted((photos / "val" / group).iterdir())]):
+        _link(own / ("train" if number < count else "val") / group / file.name, file)
+    return others, own
+
+
+def _link(link: Path, target: Path) -> None:
+    link.parent.mkdir(parents=True, exist_ok=True)
+    if not link.is_symlink():
+        link.symlink_to(target.resolve(), target_is_directory=target.is_dir())
+
+
+def train(run: Path, *words: object) -> Path:
+    if not (run / "results.json").is_file():
+        subprocess.run([sys.executable, ROOT / "train.py", f"--out={run}", *map(str, words)], check=True, cwd=ROOT)
+    return run
+
+
+def compare(tuned: Path, fresh: Sequence[Path]) -> None:
+    """A line a run: steps, gain, LPIPS, and how far the fine-tuned one is ahead, photograph by photograph."""
+    own = load_result(tuned / "results.json")
+    print("| run | steps | gain [dB] | fine-tuned is ahead by [dB] |\n| --- | ---: | ---: | ---: |")
+    for run in (tuned, *fresh):
+        result = load_result(run / "results.json")
+        (name,) = (name for name in result.systems if name not in ("grey", "truth"))
+        (own_name,) = (name for name in own.systems if name not in ("grey", "truth"))
+        gain, about = result.systems[name].means["gain"], result.systems[name].about
+        ahead = difference(own.systems[own_name].scores["psnr"], result.systems[name].scores["psnr"])
+        paired = "" if run == tuned else f"{ahead.mean:+.2f} ({ahead.low:+.2f} to {ahead.high:+.2f})"
+        print(f"| {run.name} | {about['step']} | {gain.mean:+.2f} | {paired} |")
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("--photos", type=Path, required=True)
+    parser.add_argument("--group", default="food")
+    parser.add_argument("--count", type=int, default=300, help="photographs of the group to train on")
+    parser.add_argument("--start_epochs", type=float, default=2, help="of the start, over the other groups")
+    parser.add_argument("--out", type=Path, default=Path("runs/fine_tuning"))
+    chosen, more = parser.parse_known_args()
+    out = chosen.out.resolve()
+    others, own = link_photographs(chosen.photos, chosen.group, chosen.count, out)
+    recipe = [f"--config={ROOT / 'configs' / 'general.yaml'}", "--epochs=0", *more]
+    start = train(out / "start", *recipe, f"--data.source={others}", f"--pretrain_epochs={chosen.start_epochs}")
+    small = [f"--data.source={own}", f"--data.batch_size={BATCH}", "--data.size=128", "--eval.every=5"]
+    tuned = train(out / "fine_tuned", f"--init={start}", *small, f"--pretrain_epochs={EPOCHS[0]}", *more)
+    fresh = [
+        train(out / f"from_imagenet_{epochs}", *recipe, *small, f"--pretrain_epochs={epochs}") for epochs in EPOCHS
+    ]
+    compare(tuned, fresh)
+
+
+if __name__ == "__main__":
+    main()
