@@ -6,7 +6,7 @@ INSTALLED := $(VENV)/.installed
 
 .PHONY: demo test lint bench clean
 
-demo: $(INSTALLED)  ## train attention_ugan on scenes drawn by code, on any computer, in minutes
+demo: $(INSTALLED)  ## train a U-Net on ImageNet features on scenes drawn by code, on any computer, in minutes
 	$(BIN)/python train.py --config configs/demo.yaml --out runs/demo
 
 test: $(INSTALLED)  ## run all tests

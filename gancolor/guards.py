@@ -5,6 +5,7 @@ from collections.abc import Mapping
 COLLAPSED = 0.5  # of the colour that the truth has over the grey pictures' own
 OVERSATURATED = 1.25
 TOO_STRONG, TOO_WEAK = 0.99, 0.55  # share of patches that the discriminator tells apart; 0.92 to 0.97 is usual
+LEARNING = 100  # steps in which a new discriminator may still be guessing
 
 
 def check_colour(colorfulness: float, grey: float, truth: float) -> dict[str, str]:
@@ -28,12 +29,13 @@ def check_colour(colorfulness: float, grey: float, truth: float) -> dict[str, st
     return {}
 
 
-def check_game(terms: Mapping[str, float]) -> dict[str, str]:
+def check_game(terms: Mapping[str, float], steps: int) -> dict[str, str]:
     """Trouble with the game: its name -> a line with what to try.
 
     Args:
         terms: means over some steps; "d_accuracy" is the share of patches of which the discriminator finds the truth
             more likely than the prediction. Without it (pretraining) there is nothing to say.
+        steps: that the discriminator has been trained for.
     """
     accuracy = terms.get("d_accuracy")
     if accuracy is None or TOO_WEAK <= accuracy <= TOO_STRONG:
@@ -43,6 +45,8 @@ def check_game(terms: Mapping[str, float]) -> dict[str, str]:
             "discriminator too strong": f"it tells {accuracy:.0%} of patches apart, and so teaches little. Try a lower "
             "--optim.lr_d, --discriminator.spectral_norm, --loss.r1 1, or --loss.gan_mode lsgan or hinge"
         }
+    if steps < LEARNING:
+        return {}
     return {
         "discriminator too weak": f"it tells {accuracy:.0%} of patches apart, hardly more than by guessing. Try a "
         "higher --optim.lr_d, a larger --discriminator.width, or --critic_epochs 0.5"

@@ -33,11 +33,16 @@ def test_grey_photographs_make_no_trouble():
 )  # fmt: skip
 def test_game_is_judged_by_the_share_that_is_told_apart(accuracy, name):
     terms = {"l1": 0.1} | ({} if accuracy is None else {"d_accuracy": accuracy})
-    assert list(check_game(terms)) == ([name] if name else [])
+    assert list(check_game(terms, 1000)) == ([name] if name else [])
+
+
+def test_a_new_discriminator_may_guess():
+    assert not check_game({"d_accuracy": 0.5}, 99)
+    assert check_game({"d_accuracy": 0.5}, 100) and check_game({"d_accuracy": 1.0}, 1)
 
 
 @pytest.mark.parametrize(
-    "found", [check_colour(1, 0, 30), check_colour(60, 0, 30), *(check_game({"d_accuracy": s}) for s in (1.0, 0.5))]
+    "found", [check_colour(1, 0, 30), check_colour(60, 0, 30), *(check_game({"d_accuracy": s}, 1000) for s in (1.0, 0.5))]
 )
 def test_advice_says_how_much_and_names_options_that_there_are(found):
     (line,) = found.values()
