@@ -211,7 +211,8 @@ class Trainer:
         improved = self.validation.evaluate(self.players.ema, stage, self.done)
         if distributed.is_main():
             assert self.tracker is not None
-            troubles = self.validation.troubles() | check_game(self.recent, self.done - self.timeline.spans["critic"][0])
+            adversarial_steps = self.done - self.timeline.spans["critic"][0]
+            troubles = self.validation.troubles() | check_game(self.recent, adversarial_steps)
             values = {f"val/{name}": mean.mean for name, mean in self.validation.means.items()}
             self.tracker.log(self.done, {**values, "val/guard": ", ".join(troubles) or "fine"})
             if improved:

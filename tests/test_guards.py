@@ -42,7 +42,13 @@ def test_a_new_discriminator_may_guess():
 
 
 @pytest.mark.parametrize(
-    "found", [check_colour(1, 0, 30), check_colour(60, 0, 30), *(check_game({"d_accuracy": s}, 1000) for s in (1.0, 0.5))]
+    "found",
+    [
+        check_colour(1, 0, 30),
+        check_colour(60, 0, 30),
+        check_game({"d_accuracy": 1.0}, 1000),
+        check_game({"d_accuracy": 0.5}, 1000),
+    ],
 )
 def test_advice_says_how_much_and_names_options_that_there_are(found):
     (line,) = found.values()
