@@ -13,7 +13,7 @@ from pathlib import Path
 
 ROOT = Path(__file__).resolve().parents[1]
 RECIPE = ROOT / "configs" / "general.yaml"
-# Each epoch is seen once, so there is nothing to vary yet; augmentation pays in long runs.
+# Each photograph is seen once, so there is nothing to vary yet; augmentation pays in long runs.
 COMMON = ["--pretrain_epochs=1", "--epochs=0", "--data.crop_scale=1", "--data.tone=0", "--eval.every=1"]
 VARIANTS: dict[str, list[str]] = {
     "recipe": [],

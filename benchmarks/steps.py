@@ -21,7 +21,7 @@ from gancolor.objective import Objective, Terms
 from gancolor.options import to_dict
 from gancolor.parsing import parse_train
 from gancolor.perceptual import perceptual_distance
-from gancolor.players import Players
+from gancolor.players import Players, parameter_groups
 from gancolor.preparation import Preparation
 from gancolor.schedule import Stage, step_seed
 from gancolor.trainer import CHECK_EVERY
@@ -140,8 +140,11 @@ class GancolorSteps:
         self.players = Players(*spec.networks(), objective, optim, self.hardware, compiled, graphs)
         if not spec.fused:
             self.players.optim_g, self.players.optim_d = (
-                Unfused(fused.param_groups, betas=optim.betas, weight_decay=optim.weight_decay)
-                for fused in (self.players.optim_g, self.players.optim_d)
+                Unfused(groups, betas=optim.betas, weight_decay=optim.weight_decay)
+                for groups in (
+                    parameter_groups(self.players.generator, optim.backbone_lr),
+                    parameter_groups(self.players.discriminator),
+                )
             )
         self.batches = [pictures.to(self.hardware.device) for pictures in spec.pictures()]
         self.labels = torch.arange(spec.batch_size, device=self.hardware.device) % CLASSES

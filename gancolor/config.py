@@ -165,7 +165,7 @@ class LossConfig:
         r1: gradient penalty on true pictures, in the discriminator's objective
         smooth_l1_delta: errors under it count by their square [ab / 110]
         perceptual_network: vgg16 (four layers) or lpips
-        perceptual_weights: that network's: imagenet (torchvision's cache, or download), random, or a file
+        perceptual_weights: that network's: imagenet (published, from a cache or downloaded), random, or a file
         uniform: share of the uniform distribution in the prior that rarity is measured by; 0: inverse frequency
         soft_bins: nearest bins that a true colour is spread over for `bins`
     """

@@ -3,6 +3,7 @@
 The architecture and its options come from the generator's file; its parameters are taken over by name.
 """
 
+import inspect
 import re
 from collections.abc import Mapping
 from dataclasses import dataclass
@@ -17,12 +18,13 @@ from gancolor.checkpoint import describe, find_generator, read_tensors
 from gancolor.config import GeneratorConfig, TrainConfig
 from gancolor.errors import InputError
 from gancolor.files import file_digest
-from gancolor.models import generator_options
+from gancolor.models import generator_builder, generator_options
 from gancolor.options import to_dict
 
 BUNDLED = "bundled"
-# Generator options that a fine-tuned generator may have otherwise than its file: they change none of its parameters.
-FREE = {"dropout", "recompute", "backbone_weights", "freeze_backbone", "global_size", "temperature"}
+# Generator options that may differ from those of the file, since they change none of its parameters.
+FREE = {"dropout", "recompute", "freeze_backbone", "global_size", "temperature"}
+CLASSIFIER = "classifier."  # parameters that follow the photographs' classes
 
 
 @dataclass(frozen=True)
@@ -46,10 +48,15 @@ class Start:
         return self.about["generator"]["arch"]
 
     def options(self) -> dict[str, Any]:
-        """Its generator's options that GeneratorConfig has, the depth worked out: it must not follow --data.size."""
+        """Its generator's options that GeneratorConfig has, the depth worked out: it must not follow --data.size. An
+        option that came after the file was written is what the architecture was then: its builder's default."""
         built = self.about["generator"]["options"]
-        options = {name: built[name] for name in to_dict(GeneratorConfig()) if name in built}
+        builder = inspect.signature(generator_builder(self.arch)).parameters
         own = generator_options(self.arch)
+        options = {
+            name: built.get(name, builder[name].default if name in builder else value)
+            for name, value in to_dict(GeneratorConfig()).items()
+        }
         if "depth" in own and options.get("depth") is None:
             from gancolor.models.unet import plain_depth
 
@@ -68,12 +75,15 @@ def find_start(name: str) -> Start:
         path = find_generator(given)
         about = describe(path)
         generator_options(about["generator"]["arch"])
+        understood = isinstance(about["generator"]["options"], dict)
     except InputError as error:
         raise InputError(f"--init {name}: {error}") from None
     except (KeyError, TypeError):
-        raise InputError(f"--init {name}: {path} does not say what generator it holds") from None
-    state = given / "last.safetensors"
-    return Start(name, path, about, state if given.is_dir() and state.is_file() else None)
+        understood = False
+    if not understood:
+        raise InputError(f"--init {name}: {path} does not say what generator it holds")
+    state = given if about.get("kind") == "state" else given / "last.safetensors"
+    return Start(name, path, about, state if state.is_file() else None)
 
 
 def as_flags(start: Start) -> list[str]:
@@ -114,17 +124,18 @@ def resolve(config: TrainConfig, start: Start) -> None:
 
 
 def initialize(start: Start, generator: nn.Module, discriminator: nn.Module) -> list[str]:
-    """Takes the parameters over that fit.
+    """Copies the file's parameters into the networks.
 
     Returns:
         Lines for the user: what the networks start from, and each layer that does not.
 
     Raises:
-        InputError: nothing fits.
+        InputError: the file's layers are not this architecture's, or it is truncated.
     """
-    lines, unmatched = _take_over(generator, read_tensors(start.path, "ema"))
-    if len(unmatched) == len(generator.state_dict()):
-        raise InputError(f"--init {start.name}: nothing in {start.path} fits this {start.arch}")
+    try:
+        lines = _copy(generator, read_tensors(start.path, "ema"))
+    except InputError as error:
+        raise InputError(f"--init {start.name}: {error}") from None
     step, digest = start.about.get("step"), file_digest(start.path)
     notes = [f"starts from {start.name} ({start.arch}, step {step}, sha256 {digest[:12]})", *lines]
     if start.state is None:
@@ -139,35 +150,53 @@ def initialize(start: Start, generator: nn.Module, discriminator: nn.Module) -> 
 
 
 @torch.no_grad()
-def _take_over(network: nn.Module, tensors: Mapping[str, Tensor]) -> tuple[list[str], list[str]]:
-    """Copies the tensors of equal names and shapes, and kernels of fewer input channels, whose new ones start at zero:
-    so the network begins exactly where the file's ended.
+def _copy(network: nn.Module, tensors: Mapping[str, Tensor]) -> list[str]:
+    """Copies tensors of equal names and shapes, and kernels with fewer input channels. The new channels' weights are
+    zero, so that the network begins exactly where the file's ended.
 
     Returns:
-        A line a layer that does not start from the file; and the tensors' names that do not.
+        A line for each layer that does not start from the file, and for what of the file has no place.
+
+    Raises:
+        InputError: the file has layers that the network has not.
     """
-    lines, unmatched = [], []
-    for name, own in network.state_dict().items():
-        theirs = tensors.get(name)
-        layer = re.sub(r"(\.parametrizations)?\.[^.]+$", "", name)
-        if theirs is not None and theirs.shape == own.shape:
-            own.copy_(theirs)
-        elif theirs is not None and _has_more_inputs(own, theirs):
-            own[:, : theirs.shape[1]] = theirs
-            own[:, theirs.shape[1] :] = 0
-            lines.append(f"  {layer}: its {own.shape[1] - theirs.shape[1]} new input channels start at zero")
+    own = network.state_dict()
+    unused = tensors.keys() - own.keys()
+    if strange := sorted(name for name in unused if not name.startswith(CLASSIFIER)):
+        raise InputError(f"it has a layer {_layer(strange[0])}, which this version's architecture of that name has not")
+    lines = {CLASSIFIER: "  the file's scene classifier is left out: --loss.scene is 0"} if unused else {}
+    for name, value in own.items():
+        theirs, layer = tensors.get(name), _layer(name)
+        if theirs is not None and theirs.shape == value.shape:
+            value.copy_(theirs)
+        elif theirs is not None and _has_more_inputs(network.get_submodule(layer), name, value, theirs):
+            value.zero_()
+            value[_corner(theirs)] = theirs
+            lines.setdefault(layer, f"  {layer}: its new input channels start at zero")
         else:
-            unmatched.append(name)
-            why = "not in the file" if theirs is None else f"{_size(theirs)} in the file, {_size(own)} here"
-            lines.append(f"  {layer} starts fresh: {why}")
-    first_of_layer = {line.split(":")[0]: line for line in reversed(lines)}
-    return [line for line in lines if first_of_layer[line.split(":")[0]] is line], unmatched
+            why = "not in the file" if theirs is None else f"{_size(theirs)} in the file, {_size(value)} here"
+            lines.setdefault(layer, f"  {layer} starts fresh: {why}")
+    return list(lines.values())
 
 
-def _has_more_inputs(own: Tensor, theirs: Tensor) -> bool:
-    """Whether kernels (out, in, height, width) differ in their input channels alone, and have more than the file's."""
-    same = own.dim() == theirs.dim() == 4 and own.shape[0] == theirs.shape[0] and own.shape[2:] == theirs.shape[2:]
-    return same and own.shape[1] > theirs.shape[1]
+def _layer(name: str) -> str:
+    """The layer that a tensor belongs to, also where it is parametrized: spectral norm keeps two vectors of it."""
+    return re.sub(r"(\.parametrizations\..*|\.[^.]+)$", "", name)
+
+
+def _has_more_inputs(layer: nn.Module, name: str, own: Tensor, theirs: Tensor) -> bool:
+    """Whether the tensor is a convolution's kernel (out, in, height, width), or spectral norm's vector of its inputs
+    (in x height x width), and differs from the file's only in having more inputs."""
+    if not isinstance(layer, nn.Conv2d) or layer.groups > 1 or own.dim() != theirs.dim():
+        return False
+    if name.endswith("._v"):
+        return len(own) > len(theirs)
+    same_otherwise = own.dim() == 4 and own.select(1, 0).shape == theirs.select(1, 0).shape
+    return same_otherwise and own.shape[1] > theirs.shape[1]
+
+
+def _corner(tensor: Tensor) -> tuple[slice, ...]:
+    return tuple(slice(size) for size in tensor.shape)
 
 
 def _size(tensor: Tensor) -> str:

@@ -14,7 +14,7 @@ from jsonargparse import ArgumentParser, DefaultHelpFormatter, Namespace
 
 from gancolor.config import EvaluateConfig, TrainConfig
 from gancolor.data.public import PUBLIC
-from gancolor.errors import near
+from gancolor.errors import InputError, near
 from gancolor.options import default_out, flatten
 
 RECIPES = Path(__file__).resolve().parent.parent / "configs"
@@ -31,11 +31,16 @@ class _Parser(ArgumentParser):
             text = (
                 text[: found.start()] + f"no {found[2]!r}; choose from {', '.join(choices)}" + near(found[2], choices)
             )
+        elif found := re.search(r"Does not validate against any of the Union.*?: \[(.*?), .*Given value: (.*)", text):
+            # "v>=16 and v<=4096" or "v>0"
+            restriction = re.search(r"conform to restriction (v[<>=]+\S+(?: and v\S+)*)", text)
+            bounds = " " + restriction[1].replace("v", "") if restriction else ""
+            kind = "a whole number" + bounds
+            if found[1].startswith("list"):
+                kind = f"a list of whole numbers{bounds}, such as [96, 64]"
+            text = text[: found.start()] + f"{found[2]} is neither {kind}, nor null"
         elif found := re.search(r"Not of type (\w+): (\S+) does not conform to restriction (.*)", text):
             text = text[: found.start()] + f"{found[2]} is out of range: it must be {found[3].replace('v', '')}"
-        elif found := re.search(r"Does not validate against any of the Union.*?: \[(.*?), .*Given value: (.*)", text):
-            kind = "a list of whole numbers, such as [96, 64]" if found[1].startswith("list") else "a whole number"
-            text = text[: found.start()] + f"{found[2]} is neither {kind}, nor null"
         elif found := re.match(r"unrecognized arguments: (.*)", text, re.IGNORECASE):
             unknown = found[1].split()[0]
             text = f"no option {found[1]}" + near(unknown.split("=")[0], list(self._option_string_actions))
@@ -105,8 +110,8 @@ def parse_train(argv: Sequence[str] | None = None) -> TrainConfig:
 
 
 def _parse_fine_tuning(description: str, init: str, words: list[str]) -> TrainConfig:
-    """The configuration of a run that starts from a generator, whose file has the first word, and may not be
-    contradicted."""
+    """The configuration of a run that starts from a generator. Its architecture and options are the file's: others are
+    refused."""
     from gancolor import initialization  # brings torch
 
     start = initialization.find_start(init)
@@ -118,6 +123,8 @@ def _parse_fine_tuning(description: str, init: str, words: list[str]) -> TrainCo
 
 
 def _finished(config: TrainConfig) -> TrainConfig:
+    if config.init_sha256 and not config.init:
+        raise InputError("--init_sha256 checks the file that --init names: give --init too")
     config.data.source = _absolute(config.data.source)
     config.out = config.out or default_out(config)
     return config

@@ -42,7 +42,8 @@ def perceptual_distance(network: str, weights: str, device: torch.device, size: 
 
     Args:
         network: "vgg16" or "lpips".
-        weights: VGG-16's, or for lpips AlexNet's: "imagenet" (torchvision's cache, or download), "random", or a file.
+        weights: VGG-16's, or for lpips AlexNet's: "imagenet" (timm's and torchvision's, from their caches or
+            downloaded), "random", or a file.
         size: side of the pictures [pixels].
 
     Raises:

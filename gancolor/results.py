@@ -31,7 +31,7 @@ from gancolor.statistics import Mean, mean_of, summarize
 FORMAT = 1
 GALLERY = 24  # photographs that a result holds pictures of
 MACS_SIZE = 256  # of the photograph that multiply-accumulates are counted for [pixels]
-PACKAGES = ("torch", "torchvision", "kornia", "fastai", "lpips", "wandb", "numpy", "pillow", "safetensors")
+PACKAGES = ("torch", "torchvision", "kornia", "fastai", "lpips", "timm", "wandb", "numpy", "pillow", "safetensors")
 BASELINES = ("grey", "truth")
 _NAN = float("nan")
 
@@ -245,6 +245,8 @@ def _without_effect(options: Mapping[str, Any], built: Mapping[str, Any]) -> lis
     if not game:
         idle += [name for name in options if name.startswith("discriminator.")]
         idle += ["data.real_saturation", "loss.gan_mode", "loss.gradient_penalty", "loss.r1", "optim.lr_d"]
+    if "backbone" not in built or built.get("freeze_backbone"):
+        idle += ["optim.backbone_lr"]
     return idle
 
 

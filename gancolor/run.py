@@ -5,6 +5,7 @@ import os
 import platform
 import shlex
 import sys
+from contextlib import suppress
 from pathlib import Path
 from typing import Any
 
@@ -43,6 +44,7 @@ class Run:
         self.prior = self.folder / "prior.png"
         self.results = self.folder / "results.json"
         self._lock = FileLock(self.folder / ".lock")
+        self._new = False
 
     def sample(self, step: int) -> Path:
         return self.folder / "samples" / f"step_{step:07d}.png"
@@ -53,6 +55,7 @@ class Run:
         Raises:
             InputError: another process trains in it, it holds a run of other options, or it can't be made.
         """
+        self._new = not self.folder.exists()
         try:
             self.folder.mkdir(parents=True, exist_ok=True)
             self._lock.acquire(timeout=0)
@@ -74,6 +77,15 @@ class Run:
 
     def close(self) -> None:
         self._lock.release()
+
+    def discard(self) -> None:
+        """Closes it, and removes what `open` made, if it made the folder: for a start that is refused."""
+        self.close()
+        if self._new:
+            self.config.unlink(missing_ok=True)
+            Path(self._lock.lock_file).unlink(missing_ok=True)
+            with suppress(OSError):  # something else is in it
+                self.folder.rmdir()
 
     def _check_options(self, config: TrainConfig) -> None:
         kept = yaml.safe_load(self.config.read_text(encoding="utf-8"))

@@ -50,7 +50,8 @@ class Timeline:
         adversarial training also at halves, quarters, ... of the first so many. Never while the generator rests."""
         stage, (first, last) = self.stage(done - 1), self.span(done - 1)
         every = max(round(self.evaluate_every * self.steps_per_epoch), 1)
-        early = {max(every >> halvings, 1) for halvings in range(1, self.early_evaluations + 1)}
+        halvings = min(self.early_evaluations, every.bit_length())
+        early = {max(every >> halving, 1) for halving in range(1, halvings + 1)}
         if stage == "adversarial" and done - first in early:
             return True
         return stage != "critic" and (done == last or (done - first) % every == 0)

@@ -50,6 +50,15 @@ class Trainer:
         self.run = Run(str(config.out))
         if distributed.is_main():
             self.run.open(config)
+        try:
+            self._set_up()
+        except InputError:
+            if distributed.is_main():
+                self.run.discard()
+            raise
+
+    def _set_up(self) -> None:
+        config = self.config
         self.data = Dataset(config.data, config.seed, self.hardware.device)
         self.batches = self.data.batches
         self.timeline = Timeline(
@@ -211,8 +220,8 @@ class Trainer:
         improved = self.validation.evaluate(self.players.ema, stage, self.done)
         if distributed.is_main():
             assert self.tracker is not None
-            adversarial_steps = self.done - self.timeline.spans["critic"][0]
-            troubles = self.validation.troubles() | check_game(self.recent, adversarial_steps)
+            discriminator_steps = self.done - self.timeline.spans["critic"][0]
+            troubles = self.validation.troubles() | check_game(self.recent, discriminator_steps)
             values = {f"val/{name}": mean.mean for name, mean in self.validation.means.items()}
             self.tracker.log(self.done, {**values, "val/guard": ", ".join(troubles) or "fine"})
             if improved:
@@ -301,7 +310,7 @@ class Trainer:
             f"effective batch {batches.effective_batch} ({config.data.batch_size} x {distributed.world_size()}), "
             f"{batches.steps_per_epoch} steps an epoch: {self.timeline}"
         )
-        for note in self.assembly.notes:
+        for note in self.assembly.notes if not self.done else ():
             print(note)
         self._show_prior()
         print(f"run folder {self.run.folder}{f', resumed at step {self.done}' if self.done else ''}", flush=True)

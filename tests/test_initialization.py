@@ -7,6 +7,7 @@ import torch
 from made_generators import made_generator
 from safetensors.torch import load_file, save_file
 from torch import nn
+from torch.nn.utils.parametrizations import spectral_norm as spectral
 
 from gancolor.box import FOLDER
 from gancolor.checkpoint import describe, export_generator, load_generator
@@ -66,7 +67,7 @@ def test_new_input_channels_start_at_zero(exported):
     lines = initialize(find_start(str(exported)), network, build_discriminator(32, layers=1, width=4))
     kernel = load_file(exported)["encoder.levels.0.1.weight"]
     assert torch.equal(wider.weight[:, :1], kernel) and not wider.weight[:, 1:].any()
-    assert lines[1] == "  encoder.levels.0.1: its 3 new input channels start at zero"
+    assert lines[1] == "  encoder.levels.0.1: its new input channels start at zero"
 
 
 def test_layers_of_another_shape_start_fresh_and_are_named_once(tmp_path):
@@ -84,9 +85,46 @@ def test_layers_of_another_shape_start_fresh_and_are_named_once(tmp_path):
     assert line.endswith("3 x 8 in the file, 5 x 8 here")
 
 
-def test_a_file_of_which_nothing_fits_is_refused(exported):
-    with pytest.raises(InputError, match=r"nothing in .*generator.safetensors fits this"):
+def test_kernels_under_spectral_norm_get_new_inputs_too(exported, tmp_path):
+    """Their estimated singular vectors with them, so that the scale by which they are divided stays what it was."""
+    network = build_generator("attention_ugan", **OPTIONS, size=32)
+    network.encoder.levels[0][1] = spectral(nn.Conv2d(1, 4, 4, stride=2, padding=1, bias=False))
+    export_generator(tmp_path / "g.safetensors", network, describe(exported))
+    wider = build_generator("attention_ugan", **OPTIONS, size=32).eval()
+    wider.encoder.levels[0][1] = spectral(nn.Conv2d(4, 4, 4, stride=2, padding=1, bias=False)).eval()
+    lines = initialize(find_start(str(tmp_path / "g.safetensors")), wider, build_discriminator(32, layers=1, width=4))
+    assert lines[1:-1] == ["  encoder.levels.0.1: its new input channels start at zero"]
+    old, new = network.eval().encoder.levels[0][1].weight, wider.encoder.levels[0][1].weight
+    assert torch.allclose(new[:, :1], old) and not new[:, 1:].any()
+
+
+def test_a_classifier_that_the_run_does_not_train_is_left_out_and_named(tmp_path):
+    options = {"width": 4, "global_size": 32, "classifier_width": 8}
+    path = made_generator(tmp_path / "ltbc.safetensors", arch="ltbc", classes=3, **options)
+    network = build_generator("ltbc", **options)
+    lines = initialize(find_start(str(path)), network, build_discriminator(32, layers=1, width=4))
+    assert lines[1:-1] == ["  the file's scene classifier is left out: --loss.scene is 0"]
+
+
+def test_a_file_with_layers_of_another_network_is_refused(exported):
+    with pytest.raises(InputError, match=r"--init .*generator.safetensors: it has a layer blocks\.0"):
         started(exported, "polychromify", neurons="low", filters="low")
+
+
+def test_the_states_discriminator_is_taken_over_from_a_run_or_its_state(exported, tmp_path):
+    run = tmp_path / "run"
+    run.mkdir()
+    about = describe(exported)
+    exported.rename(run / "generator.safetensors")
+    discriminator = build_discriminator(32, layers=1, width=4)
+    tensors = {f"ema.{name}": value for name, value in load_file(run / "generator.safetensors").items()}
+    tensors |= {f"discriminator.{name}": value.contiguous() for name, value in discriminator.state_dict().items()}
+    save_file(tensors, run / "last.safetensors", {KEY: json.dumps({**about, "kind": "state"})})
+    for path in (run, run / "last.safetensors"):
+        fresh = build_discriminator(32, layers=1, width=4)
+        lines = initialize(find_start(str(path)), build_generator("attention_ugan", **OPTIONS, size=32), fresh)
+        assert lines[-1] == f"the discriminator starts from {run / 'last.safetensors'}"
+        assert all(torch.equal(value, fresh.state_dict()[name]) for name, value in discriminator.state_dict().items())
 
 
 # The command line -------------------------------------------------------------------------------------------------
@@ -153,6 +191,11 @@ def newer(path):
     save_file(load_file(path), path, {KEY: json.dumps({"format": FORMAT + 1, "version": "99.0"})})
 
 
+def without_options(path):
+    about = {"format": FORMAT, "version": "0.1", "generator": {"arch": "ugan", "options": ["width", 4]}}
+    save_file(load_file(path), path, {KEY: json.dumps(about)})
+
+
 def silent(path):
     save_file(load_file(path), path, {KEY: json.dumps({"format": FORMAT, "version": "0.1"})})
 
@@ -166,7 +209,8 @@ def of_no_known_architecture(path):
     ("damage", "said"),
     [
         (foreign, "no gancolor checkpoint"), (truncated, "truncated"), (newer, "upgrade gancolor"),
-        (silent, "does not say what generator"), (of_no_known_architecture, "no architecture 'unet3000'"),
+        (silent, "does not say what generator"), (without_options, "does not say what generator"),
+        (of_no_known_architecture, "no architecture 'unet3000'"),
     ],
 )  # fmt: skip
 def test_files_that_start_nothing_are_refused(exported, damage, said):
@@ -186,12 +230,17 @@ def test_files_that_start_nothing_are_refused(exported, damage, said):
     ],
 )
 def test_what_contradicts_the_file_is_refused(exported, words, said):
-    # A file of before an option has that option's default.
+    # A file written before an option existed was built with the builder's default.
     about = describe(exported)
-    about["generator"]["options"]["skip_norm"] = False
+    about["generator"]["options"].pop("skip_norm", None)
     save_file(load_file(exported), exported, {KEY: json.dumps(about)})
     with pytest.raises(InputError, match=said):
         parse_train(["--init", str(exported), *words])
+
+
+def test_a_hash_without_a_file_is_refused():
+    with pytest.raises(InputError, match="--init_sha256 checks the file that --init names: give --init too"):
+        parse_train(["--init_sha256", "0" * 64])
 
 
 def test_a_folder_that_is_no_runs_is_refused(tmp_path):

@@ -68,7 +68,8 @@ class Backbone(nn.Module):
     """A timm model, usually trained on ImageNet, as an encoder: its feature pyramid (timm's `features_only`).
 
     The first convolution takes one channel: its kernel is the sum of the published three, so the network sees lightness
-    as the grey picture that it is. A frozen backbone keeps its weights and its BatchNorm statistics.
+    as the grey picture that it is (but for the few whose kernels are standardised, as NFNets', where it is nearly so). A
+    frozen backbone keeps its weights and its BatchNorm statistics.
 
     Args:
         name: of timm's models, such as resnet18, tf_efficientnet_lite0 or convnext_tiny.
@@ -143,8 +144,14 @@ def timm_features(name: str, channels: int, levels: Sequence[int] | None = None)
     """
     import timm  # takes a second, so not for plain encoders
 
-    if not timm.is_model(name):
-        raise InputError(f"--generator.backbone: timm has no model {name!r}{near(name, timm.list_models())}")
+    model, _, tag = name.partition(".")
+    if not timm.is_model(model):
+        raise InputError(f"--generator.backbone: timm has no model {model!r}{near(model, timm.list_models())}")
+    tags = [published.partition(".")[2] for published in timm.list_pretrained(f"{model}.*")]
+    if tag and tag not in tags:
+        raise InputError(
+            f"--generator.backbone {name}: no such weights; timm has {', '.join(tags) or 'none'} of {model}"
+        )
     chosen = {} if levels is None else {"out_indices": levels}
     try:
         network = timm.create_model(name, features_only=True, in_chans=channels, pretrained=False, **chosen)
@@ -162,7 +169,7 @@ def timm_features(name: str, channels: int, levels: Sequence[int] | None = None)
 def load_features(network: nn.Module, name: str, weights: str, option: str) -> None:
     """Loads weights, with or without their classifier, into what `timm_features` made.
 
-    The kernels of a network of one channel are the sum of the three channels'.
+    Where the network sees one channel, its first kernels are the sum of the three channels'.
 
     Args:
         weights: "imagenet" (those that timm publishes) or a file.
@@ -173,21 +180,27 @@ def load_features(network: nn.Module, name: str, weights: str, option: str) -> N
     """
     state = load_backbone_weights(name, weights, option)
     own = network.state_dict()
-    # timm's features_only replaces some of the dots in parameters' names with underscores.
     names = {_plain(key): key for key in own}
     found = {names[_plain(key)]: value for key, value in state.items() if _plain(key) in names}
-    first = next(key for key, value in own.items() if value.dim() == 4)
-    if first in found and own[first].shape[1] == 1:
-        found[first] = found[first].sum(dim=1, keepdim=True)
+    for key, value in found.items():
+        if value.dim() == 4 and value.shape[1] == 3 and own[key].shape[1] == 1:  # a kernel that sees the picture
+            found[key] = value.sum(dim=1, keepdim=True)
     counters = {key for key in own if key.endswith("num_batches_tracked")}  # which older files lack
     fits = all(key in found and found[key].shape == own[key].shape for key in own.keys() - counters)
     if not fits or _unknown(name, {key for key in state if _plain(key) not in names}):
+        if weights == "imagenet":
+            raise InputError(
+                f"--generator.backbone {name}: its published weights can't be made to see a grey picture; choose "
+                f"another backbone, or {option} random"
+            )
         raise InputError(f"{option} {weights}: these are not the weights of timm's {name}")
     network.load_state_dict(found, strict=False)
 
 
 def _plain(key: str) -> str:
-    return key.replace(".", "_")
+    """A parameter's name as the whole network has it: timm's features_only puts some under `model`, and replaces some of
+    the dots with underscores."""
+    return key.removeprefix("model.").replace(".", "_")
 
 
 def _unknown(name: str, keys: set[str]) -> set[str]:

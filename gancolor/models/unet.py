@@ -123,6 +123,7 @@ class UNet(nn.Module):
     ) -> None:
         super().__init__()
         self.encoder, self.recompute, self.chroma_stride = encoder, recompute, chroma_stride
+        self.joins_lightness = convs > 0  # in blocks of a size that the encoder has no map of
         self.stride = encoder.strides[-1]
         encoders = dict(zip(encoder.strides, encoder.channels, strict=True))
         self.strides = [stride for stride in _halved(self.stride) if stride >= chroma_stride]
@@ -137,7 +138,7 @@ class UNet(nn.Module):
         self.blocks = nn.ModuleList()
         channels, width = encoder.channels[-1], encoder.channels[-1]
         for number, stride in enumerate(joined):
-            skip = encoders.get(stride, 1 if convs else 0)
+            skip = encoders.get(stride, 1 if self.joins_lightness else 0)
             width = widths[number] if widths else encoders.get(stride, max(width // 2, 1))
             drops = number in DROPOUT_BLOCKS and stride > encoder.strides[0]  # the outermost have none, however few
             block = DecoderBlock(
@@ -164,18 +165,17 @@ class UNet(nn.Module):
         *outer, features = self.encoder(lightness, run)
         skips = dict(zip(self.encoder.strides, outer, strict=False))
         for stride, block in zip(self.strides, self.blocks, strict=False):
-            features = run(block, features, *self._skip(block, stride, skips, lightness))
+            features = run(block, features, *self._skip(stride, skips, lightness))
         chroma = torch.tanh(self.to_chroma(features))
         if self.chroma_stride > 1:
             chroma = F.interpolate(chroma, scale_factor=self.chroma_stride, mode="bilinear", align_corners=False)
         return Prediction(chroma[..., :height, :width])
 
-    @staticmethod
-    def _skip(block: nn.Module, stride: int, skips: dict[int, Tensor], lightness: Tensor) -> list[Tensor]:
+    def _skip(self, stride: int, skips: dict[int, Tensor], lightness: Tensor) -> list[Tensor]:
         """What is joined on in a block: the encoder's map of its size, else the lightness, or nothing."""
         if stride in skips:
             return [skips[stride]]
-        if not len(block.refine):  # type: ignore[arg-type]
+        if not self.joins_lightness:
             return []
         return [lightness if stride == 1 else F.avg_pool2d(lightness, stride)]
 

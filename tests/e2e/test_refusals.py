@@ -37,6 +37,8 @@ def words(line):
         ("--data.batch_size 51", ["51", "50 photographs", "--data.batch_size"]),
         ("--discriminator.layers 4", ["--discriminator.layers 4", "--data.size 16"]),
         ("--generator.depth 9", ["--generator.depth 9", "--data.size"]),
+        ("--generator.decoder_widths [3]", ["--generator.decoder_widths [3]", "as many widths"]),
+        ("--loss.perceptual 1 --loss.perceptual_weights no/such.pth", ["no/such.pth"]),
         ("--precision fp16 --device cpu", ["--precision fp16"]),
         ("--data.size 32 --eval.best_metric lpips", ["alexnet-owt-7be5be79.pth", "--lpips.weights"]),
         ("--eval.best_metric lpips --lpips.weights off", ["--eval.best_metric lpips", "--lpips.weights"]),
@@ -45,8 +47,8 @@ def words(line):
     ],
 )
 def test_bad_options(commands, tmp_path, options, named):
-    commands.tiny(tmp_path, *words(options)).refusal(*named)
-    assert not (tmp_path / "metrics.jsonl").exists()
+    commands.tiny(tmp_path / "run", *words(options)).refusal(*named)
+    assert not (tmp_path / "run").exists()  # nothing is left behind
 
 
 @pytest.mark.skipif(torch.cuda.is_available(), reason="CUDA is there")

@@ -108,6 +108,24 @@ def test_a_backbone_without_a_pyramid_is_refused(name):
         Backbone(name, "random")
 
 
+@pytest.mark.parametrize("name", ["mobileone_s0", "repvgg_a0", "twins_pcpvt_small"])
+def test_weights_fit_networks_whose_first_layer_has_branches_or_another_name(tmp_path, lightness, name):
+    torch.save(timm.create_model(name).state_dict(), tmp_path / "whole.pth")
+    colour = timm_features(name, channels=3).eval()
+    load_features(colour, name, str(tmp_path / "whole.pth"), OPTION)
+    encoder = Backbone(name, str(tmp_path / "whole.pth")).eval()
+    picture = lightness(1, 1, 64, 64)
+    # The same of every channel, so that colour's normalisation is grey's.
+    expected = colour((((picture + 1) / 2 - encoder.mean) / encoder.std).expand(-1, 3, -1, -1))
+    for one, other in zip(encoder(picture), expected, strict=True):
+        assert torch.allclose(one, other, rtol=1e-3, atol=1e-3 * float(other.detach().abs().max()))
+
+
+def test_weights_that_there_are_not_are_refused_with_those_that_there_are():
+    with pytest.raises(InputError, match=r"resnet18\.bogus: no such weights; timm has a1_in1k, .*tv_in1k of resnet18"):
+        Backbone("resnet18.bogus", "random")
+
+
 def test_an_unknown_backbone_is_refused_with_the_closest_names():
     with pytest.raises(InputError, match=r"timm has no model 'resnet19'; did you mean resnet18 or"):
         Backbone("resnet19", "random")
