@@ -67,9 +67,9 @@ class SameConv2d(nn.Conv2d):
 class Backbone(nn.Module):
     """A timm model, usually trained on ImageNet, as an encoder: its feature pyramid (timm's `features_only`).
 
-    The first convolution takes one channel: its kernel is the sum of the published three, so the network sees lightness
-    as the grey picture that it is (but for the few whose kernels are standardised, as NFNets', where it is nearly so). A
-    frozen backbone keeps its weights and its BatchNorm statistics.
+    The first convolution takes one channel: its RGB kernels are summed, so it responds to lightness as the published
+    network to a grey picture (nearly so where kernels are standardised, as in NFNets). A frozen backbone keeps its
+    weights and its BatchNorm statistics.
 
     Args:
         name: of timm's models, such as resnet18, tf_efficientnet_lite0 or convnext_tiny.
@@ -91,7 +91,7 @@ class Backbone(nn.Module):
         if weights != "random":
             load_features(self.network, name, weights, OPTION)
         expected: Any = self.network.pretrained_cfg
-        # Of the published network's three channels, averaged: what it expects of a grey picture.
+        # The published mean and standard deviation, averaged over RGB for the one channel of lightness.
         self.mean, self.std = (sum(expected[key]) / len(expected[key]) for key in ("mean", "std"))
         self.frozen = frozen
         if frozen:
@@ -149,9 +149,7 @@ def timm_features(name: str, channels: int, levels: Sequence[int] | None = None)
         raise InputError(f"--generator.backbone: timm has no model {model!r}{near(model, timm.list_models())}")
     tags = [published.partition(".")[2] for published in timm.list_pretrained(f"{model}.*")]
     if tag and tag not in tags:
-        raise InputError(
-            f"--generator.backbone {name}: no such weights; timm has {', '.join(tags) or 'none'} of {model}"
-        )
+        raise InputError(f"--generator.backbone {name}: no such weights; timm has {', '.join(tags)} of {model}")
     chosen = {} if levels is None else {"out_indices": levels}
     try:
         network = timm.create_model(name, features_only=True, in_chans=channels, pretrained=False, **chosen)
@@ -167,7 +165,7 @@ def timm_features(name: str, channels: int, levels: Sequence[int] | None = None)
 
 
 def load_features(network: nn.Module, name: str, weights: str, option: str) -> None:
-    """Loads weights, with or without their classifier, into what `timm_features` made.
+    """Loads weights, with or without their classifier, into a network that `timm_features` returned.
 
     Where the network sees one channel, its first kernels are the sum of the three channels'.
 
@@ -198,8 +196,8 @@ def load_features(network: nn.Module, name: str, weights: str, option: str) -> N
 
 
 def _plain(key: str) -> str:
-    """A parameter's name as the whole network has it: timm's features_only puts some under `model`, and replaces some of
-    the dots with underscores."""
+    """The name of a parameter in the full model; timm's `features_only` prefixes some with `model.`, and replaces some
+    dots with underscores."""
     return key.removeprefix("model.").replace(".", "_")
 
 

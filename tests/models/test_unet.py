@@ -39,6 +39,11 @@ def test_every_option_trains_on_a_backbone(build, lightness, arch, options):
     assert_every_parameter_is_reached(build(arch, **options), lightness(2, 1, 64, 33))
 
 
+def test_deoldify_trains_on_a_backbone_that_starts_at_stride_16(build, lightness):
+    """Its self-attention is then in a block that nothing is joined on in."""
+    assert_every_parameter_is_reached(build("deoldify", backbone="efficientvit_m0"), lightness(2, 1, 64, 64))
+
+
 def assert_every_parameter_is_reached(network: nn.Module, picture: torch.Tensor) -> None:
     chroma = network(picture).chroma
     assert chroma.shape == (len(picture), 2, *picture.shape[-2:])
