@@ -57,7 +57,7 @@ def assemble(config: TrainConfig, data: Dataset, hardware: Hardware) -> Assembly
     notes = initialize(start, generator, discriminator) if start else []
     if (hardware.device.type, hardware.precision) == ("cpu", "bf16"):
         _check_single_pixels(generator, config.data.size)
-    if config.data.batch_size == config.optim.accumulate:
+    if config.data.batch_size == config.optim.accumulate and config.optim.frozen_norm != "always":
         _try_one_photograph(generator, config.data.size)
     prior, rarity = None, None
     if config.loss.color_weighted or config.loss.bins:

@@ -213,6 +213,8 @@ class OptimConfig:
         accumulate: work through each batch in so many parts, one at a time: a part's memory, the batch's gradient
             (BatchNorm sees parts); the game then costs one more pass of the generator
         ema: decay of the generator's moving average, which evaluation and export use; 0: none
+        frozen_norm: when the generator's BatchNorm layers keep their running statistics and normalise by them, as in
+            evaluation: never, in adversarial training (which then starts from the moving average), or always
     """
 
     lr_pretrain: Positive = 2e-4  # type: ignore[valid-type]
@@ -229,6 +231,7 @@ class OptimConfig:
     lr_batch: PositiveInt = 16
     accumulate: PositiveInt = 1
     ema: Decay = 0.999  # type: ignore[valid-type]
+    frozen_norm: Literal["never", "adversarial", "always"] = "never"
 
 
 @dataclass

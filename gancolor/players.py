@@ -8,6 +8,7 @@ from typing import Any
 
 import torch
 from torch import Tensor, nn
+from torch.nn.modules.batchnorm import _BatchNorm
 
 from gancolor import distributed, losses
 from gancolor.config import OptimConfig
@@ -63,6 +64,7 @@ class Players:
     ) -> None:  # fmt: skip
         self.objective, self.clip, self.hardware = objective, optim.clip, hardware
         self.accumulate, self.graphs = optim.accumulate, graphs
+        self.frozen_norm, self._norms_are_frozen = optim.frozen_norm, False
         self.generator = hardware.place_network(generator)
         self.discriminator = hardware.place_network(discriminator)
         self.ema = copy.deepcopy(self.generator).requires_grad_(False).eval()
@@ -98,6 +100,7 @@ class Players:
         """
         if self.graphs:  # what they made is needed until here, not only, as torch takes it, until the next network runs
             torch.compiler.cudagraph_mark_step_begin()
+        self._set_norms(stage)
         self.buffers.keep()
         parts = Parts(batch, self.accumulate)
         plays = stage != "pretrain" and self.objective.plays
@@ -121,6 +124,22 @@ class Players:
         finite = torch.stack([value for name, value in terms.items() if not self._may_overflow(name)]).isfinite().all()
         self.bad_steps = (self.bad_steps + 1) * ~finite
         return terms
+
+    def begin_adversarial(self) -> None:
+        """To be called before the first step of adversarial training. With frozen BatchNorm the generator takes the
+        weights and statistics of its moving average over: its own statistics, of the last few batches, are noisy."""
+        if self.frozen_norm == "adversarial":
+            self.generator.load_state_dict(self.ema.state_dict())
+
+    def _set_norms(self, stage: Stage) -> None:
+        frozen = self.frozen_norm == "always" or (self.frozen_norm, stage) == ("adversarial", "adversarial")
+        if frozen == self._norms_are_frozen:
+            return
+        self._norms_are_frozen = frozen
+        self.generator.train()  # what of it is frozen in all stages stays so
+        for layer in self.generator.modules():
+            if isinstance(layer, _BatchNorm) and frozen:
+                layer.eval()
 
     def _predict(self, part: Batch) -> Prediction:
         with self.hardware.autocast():

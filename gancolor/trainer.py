@@ -170,6 +170,8 @@ class Trainer:
 
     def _step(self, step: int, pictures: Tensor, labels: Tensor) -> Terms:
         """One step, all of whose chance (augmentation, dropout) follows from the seed, the step and the rank."""
+        if step == self.timeline.spans["adversarial"][0]:
+            self.players.begin_adversarial()
         torch.manual_seed(step_seed(self.config.seed, step, distributed.rank()))
         return self.players.step(self.prepare(pictures, labels), self.timeline.stage(step), self._rates(step))
 

@@ -38,6 +38,42 @@ def batch():
     return make_batch()
 
 
+# Frozen BatchNorm -------------------------------------------------------------------------------------------------
+
+
+def statistics(players):
+    return [value.clone() for name, value in players.generator.named_buffers() if name.endswith("running_mean")]
+
+
+@pytest.mark.parametrize(
+    ("when", "stages"),
+    [("never", []), ("adversarial", ["adversarial"]), ("always", ["pretrain", "adversarial"])],
+)
+def test_batchnorm_keeps_its_statistics_in_the_stages_that_are_asked_for(batch, when, stages):
+    players = make_players(optim=OptimConfig(frozen_norm=when))
+    for stage in ("pretrain", "critic", "adversarial", "pretrain"):  # and thaws again
+        before, weights_before = statistics(players), weights(players.generator)
+        players.step(batch, stage, RATES)
+        kept = all_equal(before, statistics(players))
+        assert kept == (stage in stages or stage == "critic"), stage
+        assert all_equal(weights_before, weights(players.generator)) == (stage == "critic")
+
+
+def test_frozen_batchnorm_normalises_as_evaluation_does(batch):
+    players = make_players(optim=OptimConfig(frozen_norm="always"))
+    expected = losses.l1(copy.deepcopy(players.generator).eval()(batch.lightness).chroma, batch.chroma)
+    assert players.step(batch, "pretrain", RATES)["l1"].item() == pytest.approx(expected.item(), rel=1e-5)
+
+
+@pytest.mark.parametrize(("when", "taken_over"), [("adversarial", True), ("never", False), ("always", False)])
+def test_adversarial_training_with_frozen_batchnorm_starts_from_the_moving_average(batch, when, taken_over):
+    players = make_players(optim=OptimConfig(frozen_norm=when))
+    for _ in range(3):
+        players.step(batch, "pretrain", RATES)
+    players.begin_adversarial()
+    assert all_equal(players.generator.state_dict().values(), players.ema.state_dict().values()) == taken_over
+
+
 # The critic's stage -----------------------------------------------------------------------------------------------
 
 
