@@ -302,7 +302,7 @@ class TrainConfig:
         init: fine-tune: start from an exported generator, a run's folder (with its discriminator), or bundled (the
             generator that comes with gancolor). Architecture and generator options are then the file's, and the recipe
             is configs/fine_tuning.yaml
-        init_sha256: of the file of --init, which the run records; if given, the file is refused if it is another
+        init_sha256: sha256 that the file of --init must have; the run always records it
         out: the run's folder; null: runs/ARCH-SOURCE-SIZE-HASH, the hash telling runs of other options apart
         epochs: of adversarial training (may be a fraction)
         pretrain_epochs: of generator pretraining without the adversarial terms, before (may be a fraction)

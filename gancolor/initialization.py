@@ -87,8 +87,10 @@ def find_start(name: str) -> Start:
 
 
 def as_flags(start: Start) -> list[str]:
-    """The architecture and its options as words of a command line."""
+    """The architecture, its options and the size of its photographs as words of a command line."""
     words = {"arch": start.arch, **{f"generator.{name}": value for name, value in start.options().items()}}
+    if size := start.about["generator"]["options"].get("size"):
+        words["data.size"] = size
     return [f"--{name}={'null' if value is None else value}" for name, value in words.items()]
 
 

@@ -138,12 +138,14 @@ def test_architecture_and_options_come_from_the_file(exported):
     assert (config.pretrain_epochs, config.epochs, config.loss.smooth_l1) == (5, 0, 1)  # fine_tuning.yaml
 
 
-def test_depth_is_that_of_the_size_it_was_trained_at(tmp_path):
+def test_size_and_depth_are_those_it_was_trained_with(tmp_path):
     path = made_generator(tmp_path / "g.safetensors", arch="ugan", size=32, depth=None)
     path_about = describe(path)
     path_about["generator"]["options"]["size"] = 32
     save_file(load_file(path), path, {KEY: json.dumps(path_about)})
-    assert parse_train(["--init", str(path), "--data.size", "256"]).generator.depth == 5
+    assert parse_train(["--init", str(path)]).data.size == 32
+    larger = parse_train(["--init", str(path), "--data.size", "256"])
+    assert (larger.data.size, larger.generator.depth) == (256, 5)
 
 
 def test_the_same_options_given_again_are_taken(exported):
