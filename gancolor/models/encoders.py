@@ -2,6 +2,7 @@
 smaller than the photograph they are (2, 4, 8, ...)."""
 
 from collections.abc import Sequence
+from contextlib import nullcontext
 from typing import Any, Self
 
 import torch
@@ -50,6 +51,22 @@ class PlainEncoder(nn.Module):
         return pyramid[1:]
 
 
+def convolve(layer: nn.Conv2d, features: Tensor, padding: Any) -> Tensor:
+    """The convolution of a layer. A depthwise one in bf16 on a CPU computes in float32: in bf16 its gradients, for
+    which oneDNN (of torch 2.14) has no fast kernel, take four times as long, and most of a backbone's step."""
+    depthwise = layer.groups > 1 and features.device.type == "cpu" and torch.is_autocast_enabled("cpu")
+    with torch.autocast("cpu", enabled=False) if depthwise else nullcontext():
+        features = features.float() if depthwise else features
+        return F.conv2d(features, layer.weight, layer.bias, layer.stride, padding, layer.dilation, layer.groups)
+
+
+class DepthwiseConv2d(nn.Conv2d):
+    """A convolution in groups of channels."""
+
+    def forward(self, features: Tensor) -> Tensor:
+        return convolve(self, features, self.padding)
+
+
 class SameConv2d(nn.Conv2d):
     """TensorFlow's SAME padding for maps whose sides are multiples of the stride: then it is the same for all sizes.
 
@@ -61,7 +78,7 @@ class SameConv2d(nn.Conv2d):
         for size, stride in zip(reversed(self.kernel_size), reversed(self.stride), strict=True):
             total = max(size - stride, 0)
             padding += [total // 2, total - total // 2]
-        return F.conv2d(F.pad(features, padding), self.weight, self.bias, self.stride, 0, self.dilation, self.groups)
+        return convolve(self, F.pad(features, padding), 0)
 
 
 class Backbone(nn.Module):
@@ -161,6 +178,8 @@ def timm_features(name: str, channels: int, levels: Sequence[int] | None = None)
     for layer in network.modules():
         if type(layer) is timm.layers.Conv2dSame and layer.dilation == (1, 1):
             layer.__class__ = SameConv2d
+        elif type(layer) is nn.Conv2d and layer.groups > 1:
+            layer.__class__ = DepthwiseConv2d
     return network
 
 

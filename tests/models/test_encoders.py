@@ -185,6 +185,21 @@ def test_incomplete_weights_are_refused(resnet18_file, tmp_path):
         Backbone("resnet18", str(tmp_path / "incomplete.pth"))
 
 
+@pytest.mark.parametrize("name", ["tf_efficientnet_lite0", "mobilenetv3_small_100"])
+def test_depthwise_convolutions_compute_in_float32_where_bf16_is_slow(lightness, name):
+    """On a CPU, with TensorFlow's padding and PyTorch's; all others in bf16, and all learn."""
+    network, types = timm_features(name, channels=1), {}
+    for layer in network.modules():
+        if isinstance(layer, torch.nn.Conv2d):
+            layer.register_forward_hook(lambda layer, _, output: types.update({layer: output.dtype}))
+    with torch.autocast("cpu", torch.bfloat16):
+        maps = network(lightness(2, 1, 64, 64))
+    assert {layer.groups > 1 for layer in types} == {False, True}
+    assert all(dtype == (torch.float32 if layer.groups > 1 else torch.bfloat16) for layer, dtype in types.items())
+    sum(level.float().square().sum() for level in maps).backward()
+    assert all(parameter.grad is not None and parameter.grad.isfinite().all() for parameter in network.parameters())
+
+
 # Published weights ------------------------------------------------------------------------------------------------
 
 
