@@ -29,7 +29,7 @@ VARIANTS: dict[str, list[str]] = {
     "l1": ["--loss.smooth_l1=0", "--loss.l1=1"],
     "mse": ["--loss.smooth_l1=0", "--loss.mse=1"],
     "colorfulness": ["--loss.colorfulness=0.02"],
-    "tone": ["--data.tone=0.5"],
+    "tone": ["--data.tone=1"],
     "crop": ["--data.crop_scale=0.5"],
 }
 

@@ -210,8 +210,8 @@ class OptimConfig:
         clip: greatest norm of each network's gradient; 0: unlimited
         scale_lr: scale the rates with the effective batch over lr_batch
         lr_batch: the batch that the learning rates are meant for [photographs]
-        accumulate: work through each batch in so many parts, one at a time: a part's memory, the batch's gradient
-            (BatchNorm sees parts); the game then costs one more pass of the generator
+        accumulate: gradient accumulation: split each batch into so many micro-batches, which saves memory. BatchNorm's
+            statistics are the micro-batches'; adversarial training costs one more forward pass of the generator
         ema: decay of the generator's moving average, which evaluation and export use; 0: none
         frozen_norm: when the generator's BatchNorm layers keep their running statistics and normalise by them, as in
             evaluation: never, in adversarial training (which then starts from the moving average), or always
@@ -240,8 +240,8 @@ class EvalConfig:
 
     Args:
         every: epochs between evaluations, besides the end of each stage
-        early: evaluations besides, at 1/2, 1/4, 1/8, ... of `every` into adversarial training, whose first few percent
-            are often the best (NoGAN)
+        early: additional evaluations early in adversarial training, at 1/2, 1/4, 1/8, ... of `every`: the best
+            checkpoint is often within its first few percent (NoGAN)
         batch_size: photographs at a time
         best_metric: what chooses best.safetensors, within the stage that the run has reached
         least_colorfulness: best.safetensors is chosen among evaluations whose colourfulness is at least this share of
@@ -300,8 +300,8 @@ class TrainConfig:
     Args:
         arch: architecture; its recipe is configs/ARCH.yaml
         init: fine-tune: start from an exported generator, a run's folder (with its discriminator), or bundled (the
-            generator that comes with gancolor). Architecture and generator options are then the file's, and the recipe
-            is configs/fine_tuning.yaml
+            generator that comes with gancolor). Architecture, generator options and size are read from it, and the
+            other defaults are those of configs/fine_tuning.yaml
         init_sha256: sha256 that the file of --init must have; the run always records it
         out: the run's folder; null: runs/ARCH-SOURCE-SIZE-HASH, the hash telling runs of other options apart
         epochs: of adversarial training (may be a fraction)

@@ -95,11 +95,7 @@ def as_flags(start: Start) -> list[str]:
 
 
 def check_options(config: TrainConfig, start: Start) -> None:
-    """Refuses options that contradict the file.
-
-    Raises:
-        InputError: which.
-    """
+    """Raises InputError, naming the option, if the architecture or a generator option contradicts the file."""
     if config.arch != start.arch:
         raise InputError(f"--arch {config.arch}: {start.name} holds {start.arch}; leave --arch out")
     given = to_dict(config.generator)

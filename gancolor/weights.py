@@ -1,5 +1,5 @@
-"""Published weights: a package's, a hub's (its cache, or download), or a local file's. Nothing is unpickled but
-tensors."""
+"""Pretrained weights: an installed package's, a hub's (cached, or downloaded) or a local file's. Files are loaded with
+weights_only=True."""
 
 import re
 import urllib.request
@@ -25,8 +25,8 @@ def cached_path(url: str) -> Path:
 
 
 def load_published(url: str, option: str, download: bool = True) -> StateDict:
-    """The weights at `url`, from torchvision's cache or else its server. The start of the file's sha256 stands in its
-    name (resnet18-f37072fd.pth), and is checked: torch itself takes a cached file of any contents.
+    """The weights at `url`, from torchvision's cache or else its server. The file's name has the first digits of its
+    sha256 (resnet18-f37072fd.pth), which are checked: torch itself takes a cached file of any contents.
 
     Args:
         option: the flag that takes a local file, for the error.

@@ -104,6 +104,7 @@ def other_value(name: str, value: object) -> object:
         "generator.decoder_widths": [8, 4], "generator.chroma_stride": 2,
         "generator.norm": "instance", "generator.upsampling": "nearest", "generator.backbone": "resnet50",
         "discriminator.norm": "none", "loss.gan_mode": "hinge", "optim.schedule": "cosine",
+        "optim.frozen_norm": "always",
         "optim.scale_lr": "sqrt", "eval.best_metric": "lpips", "tracking.wandb": "offline", "data.limit": 7,
         "data.val_limit": 7, "generator.depth": 7, "optim.betas": [0.9, 0.99], "tracking.tags": ["one", "two"],
         "data.crop_scale": 0.5, "loss.perceptual_network": "lpips", "generator.neurons": "low",

@@ -58,13 +58,13 @@ def draw_damage(
     count: int, size: int, strength: float, device: torch.device, generator: torch.Generator | None = None,
     damaged: float = DAMAGED, each: float = EACH,
 ) -> Damage:  # fmt: skip
-    """Damage by chance, of each photograph and kind its own; the same draws come to more damage at more strength.
+    """Random damage for each photograph. With the same random numbers, a higher strength gives more of it.
 
     Args:
         count: of photographs.
         size: of their sides [pixels].
         strength: 0 to 1.
-        generator: of the chance; None: torch's default one of the device.
+        generator: of random numbers; None: torch's default one of the device.
         damaged: share of the photographs that are damaged at all.
         each: chance of each kind in those.
     """
@@ -176,6 +176,6 @@ def grained(x: Tensor, deviation: Tensor, noise: Tensor) -> Tensor:
 
 
 def faded(x: Tensor, black: Tensor, white: Tensor) -> Tensor:
-    """Another contrast: black and white become (B, 1, 1, 1) each. Prints fade, so that black lightens and white yellows
-    or greys; what was copied or printed hard loses its ends, and is clipped."""
+    """Changes the contrast: black and white become (B, 1, 1, 1) each. Prints fade, so that black lightens and white
+    yellows or greys; what was copied or printed hard loses its ends, and is clipped."""
     return (black + (white - black) * x).clamp(0, 1)

@@ -94,10 +94,11 @@ class UNet(nn.Module):
         attention: pass the encoder's skips through attention gates.
         dropout: probability in the (at most three) decoder blocks next to the innermost one.
         convs: 3 x 3 convolutions after each join.
-        widths: of the decoder's blocks, from the innermost outwards; None: the skip's, or without one half the last.
+        widths: of the decoder's blocks, from the deepest outwards; None: the width of the skip, or where there is none
+            half of the block's before.
         skip_norm: BatchNorm on the skips.
-        chroma_stride: 1: chroma is predicted at full size; 2: at half, and enlarged bilinearly. The eye, and so JPEG,
-            does with half, and the decoder's largest block is spared.
+        chroma_stride: 1: chroma is predicted at full size; 2: at half, and enlarged bilinearly. Half-size chroma is
+            hardly visible (JPEG stores it too), and it saves the decoder's largest block.
         self_attention: one self-attention layer (Zhang 2019), in the decoder block at an eighth of the size.
         spectral_norm: spectral normalisation of the decoder's convolutions (Miyato 2018).
         recompute: in training, keep the blocks' inputs alone for the backward pass, and compute the rest again.
@@ -172,7 +173,7 @@ class UNet(nn.Module):
         return Prediction(chroma[..., :height, :width])
 
     def _skip(self, stride: int, skips: dict[int, Tensor], lightness: Tensor) -> list[Tensor]:
-        """What is joined on in a block: the encoder's map of its size, else the lightness, or nothing."""
+        """A block's skip: the encoder's map of its size, else the downsampled lightness, or none."""
         if stride in skips:
             return [skips[stride]]
         if not self.joins_lightness:
