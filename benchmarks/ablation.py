@@ -13,8 +13,8 @@ from pathlib import Path
 
 ROOT = Path(__file__).resolve().parents[1]
 RECIPE = ROOT / "configs" / "general.yaml"
-# Each photograph is seen once, so there is nothing to vary yet; augmentation pays in long runs.
-COMMON = ["--pretrain_epochs=1", "--epochs=0", "--data.crop_scale=1", "--data.tone=0", "--eval.every=1"]
+# Each photograph is seen at most once, so there is nothing to vary yet; augmentation pays in long runs.
+COMMON = ["--pretrain_epochs=0.5", "--epochs=0", "--data.crop_scale=1", "--data.tone=0", "--eval.every=1"]
 VARIANTS: dict[str, list[str]] = {
     "recipe": [],
     "random_features": ["--generator.backbone_weights=random"],
@@ -22,6 +22,8 @@ VARIANTS: dict[str, list[str]] = {
     "attention_gates": ["--arch=pretrained_attention_ugan"],
     "backbone_lr_1": ["--optim.backbone_lr=1"],
     "frozen_backbone": ["--generator.freeze_backbone=true"],
+    "frozen_norm": ["--optim.frozen_norm=always"],
+    "lite2": ["--generator.backbone=tf_efficientnet_lite2"],
     "no_skip_norm": ["--generator.skip_norm=false"],
     "narrow": ["--generator.decoder_widths=[96, 64, 48, 32]"],
     "wide": ["--generator.decoder_widths=[256, 160, 96, 64]"],
@@ -35,11 +37,10 @@ VARIANTS: dict[str, list[str]] = {
 
 
 def train(name: str, seed: int, photos: Path, out: Path, more: list[str]) -> Path:
-    """Trains one variant, or finds it trained."""
+    """Trains one variant. A run that is finished is not trained again, and one of other options is refused."""
     run = out / (name if not seed else f"{name}_seed{seed}")
-    if not (run / "results.json").is_file():
-        words = [f"--config={RECIPE}", *COMMON, f"--data.source={photos}", f"--seed={seed}", f"--out={run}", *more]
-        subprocess.run([sys.executable, ROOT / "train.py", *words, *VARIANTS[name]], check=True, cwd=ROOT)
+    words = [f"--config={RECIPE}", *COMMON, f"--data.source={photos}", f"--seed={seed}", f"--out={run}", *more]
+    subprocess.run([sys.executable, ROOT / "train.py", *words, *VARIANTS[name]], check=True, cwd=ROOT)
     return run
 
 

@@ -19,12 +19,14 @@ from gancolor.statistics import difference
 
 ROOT = Path(__file__).resolve().parents[1]
 BATCH = 16
-EPOCHS = (5, 10, 25, 50, 100)  # of the 300: the first is the fine-tuned run's too
+EPOCHS = (5, 10, 25, 50)  # over the group: the first is the fine-tuned runs' too
+# The same photographs for all, as they are: few steps leave nothing to vary.
+SMALL = ["--data.size=128", f"--data.batch_size={BATCH}", "--data.crop_scale=1", "--data.tone=0", "--optim.ema=0.99"]
 
 
 def link_photographs(photos: Path, group: str, count: int, out: Path) -> tuple[Path, Path]:
     """Two folders of links: all groups but one, and that group, `count` of it to train on and the rest to validate."""
-    others, own = out / "photographs" / "others", out / "photographs" / group
+    others, own = out / f"without_{group}", out / f"{count}_of_{group}"
     for part in ("train", "val"):
         for folder in sorted((photos / part).iterdir()):
             if folder.name != group:
@@ -43,23 +45,22 @@ def _link(link: Path, target: Path) -> None:
 
 
 def train(run: Path, *words: object) -> Path:
-    if not (run / "results.json").is_file():
-        subprocess.run([sys.executable, ROOT / "train.py", f"--out={run}", *map(str, words)], check=True, cwd=ROOT)
+    """A run that is finished is not trained again, and one of other options is refused."""
+    subprocess.run([sys.executable, ROOT / "train.py", f"--out={run}", *map(str, words)], check=True, cwd=ROOT)
     return run
 
 
-def compare(tuned: Path, fresh: Sequence[Path]) -> None:
-    """A line a run: steps, gain, LPIPS, and how far the fine-tuned one is ahead, photograph by photograph."""
-    own = load_result(tuned / "results.json")
-    print("| run | steps | gain [dB] | fine-tuned is ahead by [dB] |\n| --- | ---: | ---: | ---: |")
-    for run in (tuned, *fresh):
+def compare(runs: Sequence[Path]) -> None:
+    """A line a run: steps, gain, and how far the first is ahead, photograph by photograph."""
+    print(f"| run | steps | gain [dB] | {runs[0].name} is ahead by [dB] |\n| --- | ---: | ---: | ---: |")
+    first = None
+    for run in runs:
         result = load_result(run / "results.json")
-        (name,) = (name for name in result.systems if name not in ("grey", "truth"))
-        (own_name,) = (name for name in own.systems if name not in ("grey", "truth"))
-        gain, about = result.systems[name].means["gain"], result.systems[name].about
-        ahead = difference(own.systems[own_name].scores["psnr"], result.systems[name].scores["psnr"])
-        paired = "" if run == tuned else f"{ahead.mean:+.2f} ({ahead.low:+.2f} to {ahead.high:+.2f})"
-        print(f"| {run.name} | {about['step']} | {gain.mean:+.2f} | {paired} |")
+        (system,) = (result.systems[name] for name in result.systems if name not in ("grey", "truth"))
+        first = first or system
+        ahead = difference(first.scores["psnr"], system.scores["psnr"])
+        paired = "" if system is first else f"{ahead.mean:+.2f} ({ahead.low:+.2f} to {ahead.high:+.2f})"
+        print(f"| {run.name} | {system.about['step']} | {system.means['gain'].mean:+.2f} | {paired} |")
 
 
 def main() -> None:
@@ -72,14 +73,21 @@ def main() -> None:
     chosen, more = parser.parse_known_args()
     out = chosen.out.resolve()
     others, own = link_photographs(chosen.photos, chosen.group, chosen.count, out)
-    recipe = [f"--config={ROOT / 'configs' / 'general.yaml'}", "--epochs=0", *more]
-    start = train(out / "start", *recipe, f"--data.source={others}", f"--pretrain_epochs={chosen.start_epochs}")
-    small = [f"--data.source={own}", f"--data.batch_size={BATCH}", "--data.size=128", "--eval.every=5"]
-    tuned = train(out / "fine_tuned", f"--init={start}", *small, f"--pretrain_epochs={EPOCHS[0]}", *more)
-    fresh = [
-        train(out / f"from_imagenet_{epochs}", *recipe, *small, f"--pretrain_epochs={epochs}") for epochs in EPOCHS
+    recipe = [f"--config={ROOT / 'configs' / 'general.yaml'}", "--epochs=0"]
+    start = train(out / "start", *recipe, f"--data.source={others}", f"--pretrain_epochs={chosen.start_epochs}", *more)
+    small = [f"--data.source={own}", *SMALL, "--eval.every=25"]
+    tuned = [
+        train(
+            out / f"fine_tuned_norm_{frozen}",
+            *(f"--init={start}", *small, f"--pretrain_epochs={EPOCHS[0]}", f"--optim.frozen_norm={frozen}", *more),
+        )
+        for frozen in ("always", "never")
     ]
-    compare(tuned, fresh)
+    fresh = [
+        train(out / f"from_imagenet_{epochs}", *recipe, *small, f"--pretrain_epochs={epochs}", *more)
+        for epochs in EPOCHS
+    ]
+    compare([*tuned, *fresh])
 
 
 if __name__ == "__main__":
