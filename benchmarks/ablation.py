@@ -17,7 +17,7 @@ RECIPE = ROOT / "configs" / "general.yaml"
 COMMON = ["--pretrain_epochs=0.5", "--epochs=0", "--data.crop_scale=1", "--data.tone=0", "--eval.every=1"]
 VARIANTS: dict[str, list[str]] = {
     "recipe": [],
-    "random_features": ["--generator.backbone_weights=random"],
+    "random_features": ["--generator.backbone_weights=random", "--optim.backbone_lr=1"],
     "full_size_chroma": ["--generator.chroma_stride=1", "--generator.decoder_widths=[160, 96, 64, 48, 24]"],
     "attention_gates": ["--arch=pretrained_attention_ugan"],
     "backbone_lr_1": ["--optim.backbone_lr=1"],
