@@ -124,7 +124,7 @@ def _take(
         for name, penalty in (objective.penalties(discriminator, batch, fake) if objective.penalizes else {}).items():
             loss = loss + getattr(objective.loss, name) * penalty
         loss.backward()
-    terms = objective.of_generator(batch, prediction, _trained(generator))
+    terms = objective.of_generator(batch, prediction, _trained(generator), pretraining=not plays)
     if plays:
         discriminator.requires_grad_(False)
         with autocast():

@@ -155,7 +155,7 @@ class LossConfig:
         color_weighted: mse, each pixel weighted by its true colour's rarity in the training set
         bins: cross-entropy of the pixels' colour bins, weighted by their rarity (eccv16)
         scene: cross-entropy of the scene's class (ltbc); the photographs' subfolders are the classes
-        colorfulness: 1 - colourfulness / 100 of the picture (DDColor)
+        colorfulness: 1 - colourfulness / 100 of the picture (DDColor); leaves pretraining alone
         weight_l1: sum of the absolute weights of the generator's trainable layers
         weight_l2: sum of their squares
         gan: adversarial term; leaves pretraining alone

@@ -94,11 +94,14 @@ class Objective:
             return batch.chroma
         return (batch.chroma * self.real_saturation).clamp(-1, 1)
 
-    def of_generator(self, batch: Batch, prediction: Prediction, parameters: Iterable[Tensor]) -> Terms:
+    def of_generator(
+        self, batch: Batch, prediction: Prediction, parameters: Iterable[Tensor], pretraining: bool = False
+    ) -> Terms:
         """All terms but those of the game; each a scalar to differentiate.
 
         Args:
             parameters: the generator's trainable ones, for the penalties on weights.
+            pretraining: leave the reward of colourfulness out.
         """
         loss, truth = self.loss, batch.chroma
         predicted = prediction.chroma.float()
@@ -122,22 +125,22 @@ class Objective:
         if loss.scene:
             assert prediction.scene_logits is not None
             terms["scene"] = losses.scene(prediction.scene_logits, batch.labels)
-        if loss.perceptual or loss.colorfulness:
-            terms |= self._of_pictures(batch, predicted)
+        if loss.perceptual or (loss.colorfulness and not pretraining):
+            terms |= self._of_pictures(batch, predicted, pretraining)
         if loss.weight_l1 or loss.weight_l2:
             weights = list(parameters)
             terms |= {"weight_l1": losses.weight_l1(weights)} if loss.weight_l1 else {}
             terms |= {"weight_l2": losses.weight_l2(weights)} if loss.weight_l2 else {}
         return terms
 
-    def _of_pictures(self, batch: Batch, predicted: Tensor) -> Terms:
+    def _of_pictures(self, batch: Batch, predicted: Tensor, pretraining: bool) -> Terms:
         picture, terms = lab_to_rgb(batch.lightness, predicted), {}
         if self.loss.perceptual:
             assert self.perceptual is not None
             with torch.no_grad():
                 truth = lab_to_rgb(batch.lightness, batch.chroma)
             terms["perceptual"] = self.perceptual(picture, truth).mean()
-        if self.loss.colorfulness:
+        if self.loss.colorfulness and not pretraining:
             terms["colorfulness"] = losses.colorfulness(picture)
         return terms
 

@@ -103,18 +103,18 @@ class Players:
         self._set_norms(stage)
         self.buffers.keep()
         parts = Parts(batch, self.accumulate)
-        plays = stage != "pretrain" and self.objective.plays
+        plays = stage == "adversarial" and self.objective.plays
         if stage == "critic":
             terms = self._discriminator_step(parts, self._finished_pictures, rates["lr_d"])
         elif len(parts) == 1:
             prediction = self._predict(batch)
             fake = prediction.chroma.detach().float()
             terms = self._discriminator_step(parts, lambda _: fake, rates["lr_d"]) if plays else {}
-            terms |= self._generator_step(parts, lambda _: prediction, plays, rates["lr_g"])
+            terms |= self._generator_step(parts, lambda _: prediction, stage, rates["lr_g"])
         else:
             terms = self._discriminator_step(parts, self._pictures, rates["lr_d"]) if plays else {}
             with second_pass(self.generator) if plays else nullcontext():
-                terms |= self._generator_step(parts, self._predict, plays, rates["lr_g"])
+                terms |= self._generator_step(parts, self._predict, stage, rates["lr_g"])
         self.scaler.update()
         # Else BatchNorm's statistics would stay NaN for ever.
         norms = torch.stack([norm for name, norm in terms.items() if name.startswith("grad_norm")])
@@ -172,12 +172,13 @@ class Players:
             found.append(detached({"discriminator": loss, "d_accuracy": told_apart, **penalties}))
         return mean_terms(found) | {"grad_norm_d": self._descend(self.optim_d, rate)}
 
-    def _generator_step(self, parts: Parts, predict: Callable[[Batch], Prediction], plays: bool, rate: float) -> Terms:
-        found = []
+    def _generator_step(self, parts: Parts, predict: Callable[[Batch], Prediction], stage: Stage, rate: float) -> Terms:
+        found, parameters = list[Terms](), parameters_of(self.optim_g)
+        plays = stage == "adversarial" and self.objective.plays
         self.discriminator.requires_grad_(False)
         for part in parts.on(self.joint_generator):
             prediction = predict(part)
-            terms = self.objective.of_generator(part, prediction, parameters_of(self.optim_g))
+            terms = self.objective.of_generator(part, prediction, parameters, pretraining=stage == "pretrain")
             if plays:
                 with self.hardware.autocast():
                     terms |= self.objective.of_game(self.discriminator, part, prediction.chroma.float())

@@ -106,10 +106,10 @@ def test_a_weight_of_0_costs_nothing(batch, monkeypatch):
     assert set(players.step(batch, "adversarial", RATES)) == {"l1", "generator", "grad_norm_g"}
 
 
-def test_pretraining_has_every_term_but_the_games(batch):
+def test_pretraining_has_every_term_but_the_games_and_colourfulness(batch):
     players = make_players(LossConfig(**dict.fromkeys(TERMS, 1.0)), arch="ltbc")
     terms = players.step(batch, "pretrain", RATES)
-    assert set(terms) == {*TERMS, "generator", "grad_norm_g"} - {*OF_GAME}
+    assert set(terms) == {*TERMS, "generator", "grad_norm_g"} - {*OF_GAME, "colorfulness"}
 
 
 def test_real_saturation_is_of_the_discriminators_real_pictures_alone(batch):
