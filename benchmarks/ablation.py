@@ -14,7 +14,14 @@ from pathlib import Path
 ROOT = Path(__file__).resolve().parents[1]
 RECIPE = ROOT / "configs" / "general.yaml"
 # Each photograph is seen at most once, so there is nothing to vary yet; augmentation pays in long runs.
-COMMON = ["--pretrain_epochs=0.5", "--epochs=0", "--data.crop_scale=1", "--data.tone=0", "--eval.every=1"]
+COMMON = [
+    "--pretrain_epochs=0.5",
+    "--critic_epochs=0",
+    "--epochs=0",
+    "--data.crop_scale=1",
+    "--data.tone=0",
+    "--eval.every=1",
+]
 VARIANTS: dict[str, list[str]] = {
     "recipe": [],
     "random_features": ["--generator.backbone_weights=random", "--optim.backbone_lr=1"],

@@ -73,7 +73,7 @@ def main() -> None:
     chosen, more = parser.parse_known_args()
     out = chosen.out.resolve()
     others, own = link_photographs(chosen.photos, chosen.group, chosen.count, out)
-    recipe = [f"--config={ROOT / 'configs' / 'general.yaml'}", "--epochs=0"]
+    recipe = [f"--config={ROOT / 'configs' / 'general.yaml'}", "--critic_epochs=0", "--epochs=0"]
     start = train(out / "start", *recipe, f"--data.source={others}", f"--pretrain_epochs={chosen.start_epochs}", *more)
     small = [f"--data.source={own}", *SMALL, "--eval.every=25"]
     tuned = [
