@@ -1,8 +1,10 @@
 """What each setting of a recipe gives: one changed at a time, equal photographs, the same validation.
 
     python benchmarks/ablation.py --photos DIR --out runs/ablation --lpips alexnet_features.safetensors
+    python benchmarks/ablation.py --photos DIR --out runs/stage --lpips ... --start runs/general
 
-Runs are resumed, and finished ones are not trained again: the same command goes on where it was stopped. Afterwards
+The first varies pretraining, the second the adversarial stage of a pretrained generator. Runs are
+resumed, and finished ones are not trained again: the same command goes on where it was stopped. Afterwards
 `gancolor compare` puts them into one table, with paired differences.
 """
 
@@ -22,6 +24,7 @@ COMMON = [
     "--data.tone=0",
     "--eval.every=1",
 ]
+# Pretraining.
 VARIANTS: dict[str, list[str]] = {
     "recipe": [],
     "random_features": ["--generator.backbone_weights=random", "--optim.backbone_lr=1"],
@@ -37,17 +40,32 @@ VARIANTS: dict[str, list[str]] = {
     "transposed": ["--generator.upsampling=transposed"],
     "l1": ["--loss.smooth_l1=0", "--loss.l1=1"],
     "mse": ["--loss.smooth_l1=0", "--loss.mse=1"],
-    "colorfulness": ["--loss.colorfulness=0.02"],
     "tone": ["--data.tone=1"],
     "crop": ["--data.crop_scale=0.5"],
+}
+
+
+# The adversarial stage, of a third of an epoch.
+STAGE = ["--pretrain_epochs=0", "--data.tone=0", "--optim.frozen_norm=always", "--eval.every=1"]
+WITHOUT_GAME = ["--loss.gan=0", "--critic_epochs=0"]
+STAGE_VARIANTS: dict[str, list[str]] = {
+    "recipe": [],
+    "gan_alone": ["--loss.colorfulness=0"],
+    "gan_alone_0.1": ["--loss.colorfulness=0", "--loss.gan=0.1"],
+    "colorfulness_alone": WITHOUT_GAME,
+    "color_weighted": [*WITHOUT_GAME, "--loss.colorfulness=0", "--loss.smooth_l1=0", "--loss.color_weighted=5"],
+    "perceptual": [*WITHOUT_GAME, "--loss.perceptual=0.1"],
+    "true_saturation": ["--data.real_saturation=1"],
+    "norm_in_training": ["--optim.frozen_norm=never"],
+    "lr_2e-4": ["--optim.lr_g=2e-4"],
 }
 
 
 def train(name: str, seed: int, photos: Path, out: Path, more: list[str]) -> Path:
     """Trains one variant. A run that is finished is not trained again, and one of other options is refused."""
     run = out / (name if not seed else f"{name}_seed{seed}")
-    words = [f"--config={RECIPE}", *COMMON, f"--data.source={photos}", f"--seed={seed}", f"--out={run}", *more]
-    subprocess.run([sys.executable, ROOT / "train.py", *words, *VARIANTS[name]], check=True, cwd=ROOT)
+    words = [f"--config={RECIPE}", f"--data.source={photos}", f"--seed={seed}", f"--out={run}", *more]
+    subprocess.run([sys.executable, ROOT / "train.py", *words], check=True, cwd=ROOT)
     return run
 
 
@@ -56,13 +74,23 @@ def main() -> None:
     parser.add_argument("--photos", type=Path, required=True, help="a folder with train/ and val/")
     parser.add_argument("--out", type=Path, default=Path("runs/ablation"), help="the runs' folder")
     parser.add_argument("--lpips", type=Path, help="AlexNet's weights")
-    parser.add_argument("--only", nargs="+", choices=VARIANTS, default=list(VARIANTS), help="some of the variants")
+    parser.add_argument("--start", type=Path, help="a pretrained generator: vary the adversarial stage")
+    parser.add_argument("--only", nargs="+", metavar="VARIANT", help="some of the variants")
     parser.add_argument("--seeds", nargs="+", type=int, default=[0])
     chosen, more = parser.parse_known_args()
     out = chosen.out.resolve()
     if chosen.lpips:
         more.append(f"--lpips.weights={chosen.lpips.resolve()}")
-    runs = [train(name, seed, chosen.photos.resolve(), out, more) for seed in chosen.seeds for name in chosen.only]
+    variants, common = VARIANTS, COMMON
+    if chosen.start:
+        variants, common = STAGE_VARIANTS, [f"--init={chosen.start.resolve()}", *STAGE]
+    if unknown := set(chosen.only or ()) - variants.keys():
+        parser.error(f"--only {' '.join(unknown)}: choose from {', '.join(variants)}")
+    runs = [
+        train(name, seed, chosen.photos.resolve(), out, [*common, *more, *variants[name]])
+        for seed in chosen.seeds
+        for name in chosen.only or variants
+    ]
     compare = [sys.executable, "-c", "from gancolor.cli import main; main()", "compare", *map(str, runs)]
     subprocess.run([*compare, "--csv", str(out / "table.csv")], check=True, cwd=ROOT)
 
