@@ -87,7 +87,7 @@ def test_metrics_name_each_loss_rate_and_figure(finished, read):
 
 
 def test_troubles_are_logged_at_every_evaluation_and_said_once_a_stage(commands, read, tmp_path):
-    """Of a generator that has learnt too little yet to colour, and a discriminator that can't learn."""
+    """Of a generator that has learnt too little yet to colour."""
     stages = "--pretrain_epochs 0.4 --epochs 0.4 --eval.every 0.2"
     result = commands.tiny(tmp_path, "--arch", "ugan", *stages.split(), "--optim.lr_d", "1e-20").ok()
     lines = result.out.splitlines()
@@ -97,9 +97,7 @@ def test_troubles_are_logged_at_every_evaluation_and_said_once_a_stage(commands,
     logged = [line["val/guard"] for line in read.validations(tmp_path)]
     assert len(logged) == 4 and all("colour collapse" in guard for guard in logged)
     game = [line["d_accuracy"] for line in read.losses(tmp_path) if line["step"] in (15, 20)]
-    names = [
-        ", discriminator too strong" * (share > 0.99) + ", discriminator too weak" * (share < 0.55) for share in game
-    ]
+    names = [", discriminator too strong" * (share > 0.99) for share in game]  # too weak: not in its first 100 steps
     assert logged == ["colour collapse"] * 2 + ["colour collapse" + name for name in names]
 
 
