@@ -18,7 +18,7 @@ from gancolor.color import L_HALF_RANGE, lightness_of
 from gancolor.lab import RGB_TO_XYZ
 
 EYE: list[float] = RGB_TO_XYZ[1].tolist()  # what luminance is made of
-DAMAGED = 0.6  # share of the photographs that are damaged in training; the others stay as they are
+DAMAGED = 0.75  # share of the photographs that are damaged in training; the others stay as they are
 EACH = 0.7  # chance of each kind of damage in a damaged photograph
 # The most of each kind, at strength 1.
 GREEN = (0.2, 0.7)  # share of green in what early film saw, from blue-sensitive plates to orthochromatic film
