@@ -126,20 +126,22 @@ class Players:
         return terms
 
     def begin_adversarial(self) -> None:
-        """To be called before the first step of adversarial training. With frozen BatchNorm the generator takes the
-        weights and statistics of its moving average over: its own statistics, of the last few batches, are noisy."""
+        """Call before the first step of adversarial training. If BatchNorm is frozen there, the moving average's weights
+        and statistics are copied to the generator, whose own statistics, of the last few batches, are noisy."""
         if self.frozen_norm == "adversarial":
             self.generator.load_state_dict(self.ema.state_dict())
 
     def _set_norms(self, stage: Stage) -> None:
+        """Freezes the generator's BatchNorm, or lets it train, as the stage asks."""
         frozen = self.frozen_norm == "always" or (self.frozen_norm, stage) == ("adversarial", "adversarial")
         if frozen == self._norms_are_frozen:
             return
         self._norms_are_frozen = frozen
-        self.generator.train()  # what of it is frozen in all stages stays so
-        for layer in self.generator.modules():
-            if isinstance(layer, _BatchNorm) and frozen:
-                layer.eval()
+        self.generator.train()  # a frozen backbone stays as it is
+        if frozen:
+            for layer in self.generator.modules():
+                if isinstance(layer, _BatchNorm):
+                    layer.eval()
 
     def _predict(self, part: Batch) -> Prediction:
         with self.hardware.autocast():
