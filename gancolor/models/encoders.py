@@ -54,14 +54,18 @@ class PlainEncoder(nn.Module):
 def convolve(layer: nn.Conv2d, features: Tensor, padding: Any) -> Tensor:
     """The convolution of a layer. A depthwise one in bf16 on a CPU computes in float32: in bf16 its gradients, for
     which oneDNN (of torch 2.14) has no fast kernel, take four times as long, and most of a backbone's step."""
-    depthwise = layer.groups > 1 and features.device.type == "cpu" and torch.is_autocast_enabled("cpu")
-    with torch.autocast("cpu", enabled=False) if depthwise else nullcontext():
-        features = features.float() if depthwise else features
+    slow = _is_depthwise(layer) and features.device.type == "cpu" and torch.is_autocast_enabled("cpu")
+    with torch.autocast("cpu", enabled=False) if slow else nullcontext():
+        features = features.float() if slow else features
         return F.conv2d(features, layer.weight, layer.bias, layer.stride, padding, layer.dilation, layer.groups)
 
 
+def _is_depthwise(layer: nn.Conv2d) -> bool:
+    return layer.groups == layer.in_channels > 1
+
+
 class DepthwiseConv2d(nn.Conv2d):
-    """A convolution in groups of channels."""
+    """A convolution of each channel by itself, with the detour of `convolve`."""
 
     def forward(self, features: Tensor) -> Tensor:
         return convolve(self, features, self.padding)
@@ -164,8 +168,8 @@ def timm_features(name: str, channels: int, levels: Sequence[int] | None = None)
     model, _, tag = name.partition(".")
     if not timm.is_model(model):
         raise InputError(f"--generator.backbone: timm has no model {model!r}{near(model, timm.list_models())}")
-    tags = [published.partition(".")[2] for published in timm.list_pretrained(f"{model}.*")]
-    if tag and tag not in tags:
+    if tag and name not in (published := timm.list_pretrained(f"{model}.*")):
+        tags = [weights.partition(".")[2] for weights in published]
         raise InputError(f"--generator.backbone {name}: no such weights; timm has {', '.join(tags)} of {model}")
     chosen = {} if levels is None else {"out_indices": levels}
     try:
@@ -178,7 +182,7 @@ def timm_features(name: str, channels: int, levels: Sequence[int] | None = None)
     for layer in network.modules():
         if type(layer) is timm.layers.Conv2dSame and layer.dilation == (1, 1):
             layer.__class__ = SameConv2d
-        elif type(layer) is nn.Conv2d and layer.groups > 1:
+        elif type(layer) is nn.Conv2d and _is_depthwise(layer):
             layer.__class__ = DepthwiseConv2d
     return network
 
