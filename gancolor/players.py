@@ -126,8 +126,8 @@ class Players:
         return terms
 
     def begin_adversarial(self) -> None:
-        """Call before the first step of adversarial training. If BatchNorm is frozen there, weights and statistics of the
-        moving average are copied to the generator, whose own statistics, of the last batches, are noisy."""
+        """Call before the first step of adversarial training. If BatchNorm is frozen there, weights and statistics of
+        the moving average are copied to the generator, whose own statistics, of the last batches, are noisy."""
         if self.frozen_norm == "adversarial":
             self.generator.load_state_dict(self.ema.state_dict())
 
