@@ -4,7 +4,7 @@ VENV := .venv
 BIN := $(VENV)/bin
 INSTALLED := $(VENV)/.installed
 
-.PHONY: demo test lint bench clean
+.PHONY: demo test lint bench pictures clean
 
 demo: $(INSTALLED)  ## train a U-Net on ImageNet features on scenes drawn by code, on any computer, in minutes
 	$(BIN)/python train.py --config configs/demo.yaml --out runs/demo
@@ -19,6 +19,9 @@ lint: $(INSTALLED)  ## style and types
 
 bench: $(INSTALLED)  ## measure this machine
 	$(BIN)/python benchmarks/bench.py
+
+pictures: $(INSTALLED)  ## draw the README's photographs with the bundled generator
+	$(BIN)/python examples/photographs.py -o docs/colorized.png
 
 $(INSTALLED): setup.cfg pyproject.toml
 	$(PYTHON) -c 'import sys; sys.version_info >= (3, 11) or sys.exit("gancolor needs Python 3.11 or newer; name one with make PYTHON=...")'

@@ -149,6 +149,7 @@ class LossConfig:
     Args:
         l1: mean absolute error of the chroma (ab / 110): pix2pix's lambda
         mse: mean squared error of the chroma
+        log_mse: logarithm of each photograph's mean squared error: PSNR as a loss
         smooth_l1: as l1, but smooth under smooth_l1_delta
         tv: total variation of the predicted chroma
         perceptual: distance of the pictures' features in a network trained on ImageNet
@@ -172,6 +173,7 @@ class LossConfig:
 
     l1: NonNegative = 100.0  # type: ignore[valid-type]
     mse: NonNegative = 0.0  # type: ignore[valid-type]
+    log_mse: NonNegative = 0.0  # type: ignore[valid-type]
     smooth_l1: NonNegative = 0.0  # type: ignore[valid-type]
     tv: NonNegative = 0.0  # type: ignore[valid-type]
     perceptual: NonNegative = 0.0  # type: ignore[valid-type]

@@ -14,6 +14,7 @@ from gancolor.bins import nearest_bin, soft_encode
 from gancolor.config import GanMode
 
 Judge = Callable[[Tensor], Tensor]  # chroma (B, 2, H, W) to logits (B, 1, h, w)
+LOG_MSE_FLOOR = 0.05  # 5.5 units of ab: errors under it, some 30 dB of PSNR, are hardly seen
 ROUNDING = 1e-6  # under the roots, whose slope has no end at 0 [squared levels of 255]
 
 
@@ -25,6 +26,13 @@ def l1(predicted: Tensor, truth: Tensor) -> Tensor:
 def mse(predicted: Tensor, truth: Tensor) -> Tensor:
     """mean (p - t)^2."""
     return F.mse_loss(predicted.float(), truth.float())
+
+
+def log_mse(predicted: Tensor, truth: Tensor) -> Tensor:
+    """mean over photographs of log(1 + m / s^2), m a photograph's mean (p - t)^2 and s `LOG_MSE_FLOOR`: PSNR as a loss
+    (Chen 2021, HINet), bounded where a photograph is nearly right already."""
+    of_photographs = (predicted.float() - truth.float()).square().flatten(1).mean(dim=1)
+    return torch.log1p(of_photographs / LOG_MSE_FLOOR**2).mean()
 
 
 def smooth_l1(predicted: Tensor, truth: Tensor, delta: float) -> Tensor:

@@ -20,7 +20,7 @@ Terms = dict[str, Tensor]  # name -> scalar
 BINS_STRIDE = 4  # that colours are classified at
 # The generator's, each weighted by the option of its name.
 TERMS = (
-    "l1", "mse", "smooth_l1", "tv", "perceptual", "color_weighted", "bins", "scene", "colorfulness",
+    "l1", "mse", "log_mse", "smooth_l1", "tv", "perceptual", "color_weighted", "bins", "scene", "colorfulness",
     "weight_l1", "weight_l2", "gan", "feature_matching",
 )  # fmt: skip
 GAME = ("gan", "feature_matching")  # those that the discriminator is asked for
@@ -109,6 +109,8 @@ class Objective:
             terms = {"l1": losses.l1(predicted, truth)}
         if loss.mse:
             terms["mse"] = losses.mse(predicted, truth)
+        if loss.log_mse:
+            terms["log_mse"] = losses.log_mse(predicted, truth)
         if loss.smooth_l1:
             terms["smooth_l1"] = losses.smooth_l1(predicted, truth, loss.smooth_l1_delta)
         if loss.tv:

@@ -135,7 +135,7 @@ def test_architecture_and_options_come_from_the_file(exported):
     assert config.arch == "attention_ugan"
     assert (config.generator.width, config.generator.depth) == (4, 4)
     assert config.init == str(exported.resolve()) and config.init_sha256 == file_digest(exported)
-    assert (config.pretrain_epochs, config.epochs, config.loss.smooth_l1) == (5, 0, 1)  # fine_tuning.yaml
+    assert (config.pretrain_epochs, config.epochs, config.loss.log_mse) == (5, 0, 0.05)  # fine_tuning.yaml
 
 
 def test_size_and_depth_are_those_it_was_trained_with(tmp_path):

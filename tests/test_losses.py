@@ -32,6 +32,7 @@ def chroma(*shape: int, seed: int = 0) -> Tensor:
 PIXEL_TERMS = {
     "l1": losses.l1,
     "mse": losses.mse,
+    "log_mse": losses.log_mse,
     "smooth_l1": lambda p, t: losses.smooth_l1(p, t, 0.1),
     "color_weighted": lambda p, t: losses.color_weighted(p, t, some_weights()),
     "tv": lambda p, _: losses.tv(p),
@@ -54,6 +55,20 @@ def test_l1_is_the_mean_absolute_error():
 
 def test_mse_is_the_mean_squared_error():
     assert losses.mse(PREDICTED, TRUTH).item() == pytest.approx((0.25 + 0.25 + 0 + 4) / 4)
+
+
+def test_log_mse_is_a_mean_over_photographs_of_their_own_logarithm():
+    """Not the logarithm of the batch's error: the second photograph's counts as much as the first's."""
+    predicted = torch.tensor([0.1, 0.3]).reshape(2, 1, 1, 1).expand(2, 2, 4, 4)
+    expected = (math.log(1 + 0.01 / 0.0025) + math.log(1 + 0.09 / 0.0025)) / 2
+    assert losses.log_mse(predicted, torch.zeros(2, 2, 4, 4)).item() == pytest.approx(expected)
+
+
+def test_log_mse_falls_by_what_psnr_rises():
+    """Where errors are over the floor: halving them is 6 dB, and ln 4 of the loss."""
+    truth = torch.zeros(1, 2, 4, 4)
+    once, twice = (losses.log_mse(torch.full_like(truth, error), truth).item() for error in (0.5, 1.0))
+    assert (twice - once) * 10 / math.log(10) == pytest.approx(20 * math.log10(2), abs=0.05)
 
 
 @pytest.mark.parametrize(
@@ -140,6 +155,7 @@ def test_terms_of_pixels_are_means(name, tiles):
     [
         ("l1", lambda e, _: e.sign()),
         ("mse", lambda e, _: 2 * e),
+        ("log_mse", lambda e, _: 2 * e / (0.05**2 + e.square().mean(dim=(1, 2, 3), keepdim=True))),
         ("smooth_l1", lambda e, _: (e / 0.1).clamp(-1, 1)),
         ("color_weighted", lambda e, w: 2 * w * e),
     ],

@@ -43,7 +43,7 @@ def test_an_interrupted_run_resumes_bit_for_bit(commands, finished, photographs,
     fine_tune(commands, source, tmp_path / "straight", photographs).wait().ok()
     running = fine_tune(commands, source, tmp_path / "run", photographs)
     record = tmp_path / "run" / "metrics.jsonl"
-    running.until(lambda: record.exists() and record.read_bytes().count(b'"smooth_l1"') >= 3)
+    running.until(lambda: record.exists() and record.read_bytes().count(b'"log_mse"') >= 3)
     running.send(signal.SIGTERM)
     assert running.wait().status == 143
     moved = source.rename(tmp_path / "moved.safetensors")  # the file is known by its contents
