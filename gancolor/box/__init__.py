@@ -1,4 +1,4 @@
-"""The generator that comes with gancolor: what it is and how it was made is said in README.md beside it."""
+"""The bundled generator. README.md in this folder describes it and how it was trained."""
 
 from pathlib import Path
 
@@ -8,5 +8,5 @@ FOLDER = Path(__file__).parent
 
 
 def default_generator() -> Path:
-    """Its file for what is installed: PyTorch's, or ONNX Runtime's."""
+    """Return the bundled generator's file for the installed backend: PyTorch or ONNX Runtime."""
     return FOLDER / ("generator.safetensors" if has_torch() else "generator.onnx")

@@ -1,1 +1,1 @@
-"""`gancolor colorize`: photographs and videos in, the same in colour out."""
+"""The `gancolor colorize` command, which colours photographs and videos."""

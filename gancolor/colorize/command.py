@@ -1,4 +1,4 @@
-"""`gancolor colorize`."""
+"""Entry point of `gancolor colorize`."""
 
 import os
 import sys
@@ -24,7 +24,7 @@ from gancolor.pictures import QUALITY
 
 @dataclass(frozen=True)
 class Options:
-    """How to colour, and what to write; see `gancolor colorize --help`."""
+    """Options of `gancolor colorize`; see its `--help`."""
 
     out: str | None = None
     picture_format: str = "keep"
@@ -42,10 +42,13 @@ class Options:
 
 
 def run_colorize(inputs: Sequence[str], options: Options) -> int:
-    """Colours what is not coloured yet, and says what could not be. 1 if there is such.
+    """Colour the inputs that have no result yet, and report those that failed.
+
+    Returns:
+        0, or 1 if an input could not be coloured.
 
     Raises:
-        InputError: there is nothing to colour, or what the user can mend, before the first file is read.
+        InputError: there is nothing to colour, or the user made a mistake that is found before the first file is read.
         OSError: the disk is full.
     """
     check(options)
@@ -70,7 +73,7 @@ def run_colorize(inputs: Sequence[str], options: Options) -> int:
 
 
 def check(options: Options) -> None:
-    """Raises InputError: a number out of its range."""
+    """Raise InputError if a number is out of its range."""
     if not 1 <= options.quality <= 100:
         raise InputError(f"--quality {options.quality} is outside 1 to 100")
     if not 0 <= options.steadiness <= 1:
@@ -78,10 +81,10 @@ def check(options: Options) -> None:
 
 
 def make_folder(jobs: Sequence[Job], options: Options) -> None:
-    """Makes the output folder, before the work that it is to hold.
+    """Create the output folder before any work starts.
 
     Raises:
-        InputError: nothing can be written there.
+        InputError: the folder can't be created or written to.
     """
     folder = jobs[0].target.parent if len(jobs) == 1 or options.in_place else Path(options.out or FOLDER)
     try:
@@ -104,7 +107,7 @@ def colour(jobs: Sequence[Job], colorizer: Colorizer, options: Options) -> list[
     how: dict[str, Any] = {"quality": options.quality, "side_by_side": options.side_by_side}
     problems = []
     if videos:
-        from gancolor.colorize.video import colour_video  # brings FFmpeg, or says at once that it is not installed
+        from gancolor.colorize.video import colour_video  # imports FFmpeg, and fails here if it is missing
     if photographs:
         with progress("photographs", len(photographs), "photo") as bar:
             problems += colour_photographs(colorizer, photographs, tick=bar.update, **how)
@@ -120,20 +123,20 @@ def colour(jobs: Sequence[Job], colorizer: Colorizer, options: Options) -> list[
 
 
 def advance(bar: "tqdm[Any]", total: int | None) -> None:
-    """One more frame."""
+    """Advance the bar by one frame."""
     bar.total = total
     bar.update()
 
 
 def progress(name: str, total: int | None, unit: str) -> "tqdm[Any]":
-    """A bar, on a terminal and on the first rank alone."""
+    """Create a progress bar, shown only on a terminal and by rank 0."""
     hidden = not sys.stderr.isatty() or os.environ.get("RANK", "0") != "0"
     return tqdm(total=total, desc=name, unit=unit, dynamic_ncols=True, disable=hidden)
 
 
 @dataclass(frozen=True)
 class Counts:
-    """`tried` and `there` files, and how long it took [s]."""
+    """Number of files attempted (`tried`) and of files skipped because their result exists (`there`); duration [s]."""
 
     tried: int
     there: int
@@ -155,7 +158,7 @@ def report(found: Found, problems: Sequence[Problem], counts: Counts, options: O
 
 @contextmanager
 def one_line_warnings() -> Iterator[None]:
-    """Warnings are for people here: said once, above the bar, without the place in the code."""
+    """Print each warning once, above the progress bar and without its place in the code."""
     with warnings.catch_warnings():
         warnings.simplefilter("once", UserWarning)
         warnings.showwarning = lambda message, *_, **__: tqdm.write(f"gancolor: {message}", file=sys.stderr)

@@ -1,4 +1,4 @@
-"""What there is to colour, and where each result goes: from files, folders and patterns to pairs of paths."""
+"""Paths of the files to colour and of their results, from files, folders and patterns."""
 
 import os
 import sys
@@ -12,7 +12,7 @@ from typing import NamedTuple
 from gancolor.errors import InputError
 from gancolor.pictures import FORMATS, check_format
 
-# What is taken from folders. A file that is named may have any suffix: its contents say what it is.
+# Suffixes that are taken from folders. A file given by name may have any suffix: its contents decide.
 PICTURES = frozenset(
     f".{name}"
     for name in (
@@ -20,7 +20,7 @@ PICTURES = frozenset(
         *("bmp", "dib", "ppm", "pgm", "pbm", "pnm", "jp2", "tga"),
     )
 )
-VIDEOS = {".mp4": "mp4", ".m4v": "mp4", ".mov": "mov", ".mkv": "matroska", ".webm": "webm"}  # what is written, and as
+VIDEOS = {".mp4": "mp4", ".m4v": "mp4", ".mov": "mov", ".mkv": "matroska", ".webm": "webm"}  # as written by FFmpeg
 OTHER_VIDEOS = frozenset(
     f".{name}"
     for name in (
@@ -28,14 +28,14 @@ OTHER_VIDEOS = frozenset(
         *("3gp", "3g2", "ogv", "mxf", "dv", "y4m"),
     )
 )
-ANY_VIDEO = ".mkv"  # holds what those have: any sound, any timing
+ANY_VIDEO = ".mkv"  # for results of OTHER_VIDEOS: Matroska holds any sound and any timing
 SYNONYMS = {".jpe": ".jpg", ".jfif": ".jpg"}
-PLAIN = ".png"  # of formats that are read but not written
-FOLDER = "colorized"  # where results go if nothing is said
+PLAIN = ".png"  # for the results of formats that are read but not written
+FOLDER = "colorized"  # default output folder
 
 
 class Problem(NamedTuple):
-    """What can't be coloured, and why."""
+    """An input that can't be coloured, and why."""
 
     name: str
     reason: str
@@ -46,7 +46,7 @@ class Problem(NamedTuple):
 
 @dataclass(frozen=True)
 class Job:
-    """One file to colour, and the file that it becomes."""
+    """A file to colour, and the path of its result."""
 
     source: Path
     target: Path
@@ -58,10 +58,12 @@ class Job:
 
 @dataclass
 class Found:
-    """Attributes:
-    jobs: in the order of the command line; a folder's by name.
-    problems: what was named and is nothing to colour.
-    passed_over: files in folders that are no pictures or videos by their suffix.
+    """The result of `find_jobs`.
+
+    Attributes:
+        jobs: in the order of the command line; those of a folder, by name.
+        problems: inputs that are missing, unreadable or without anything to colour.
+        passed_over: number of skipped files: hidden ones, and in folders those without a picture's or video's suffix.
     """
 
     jobs: list[Job] = field(default_factory=list)
@@ -72,18 +74,20 @@ class Found:
 def find_jobs(
     inputs: Sequence[str], out: str | None = None, picture_format: str | None = None, *, in_place: bool = False
 ) -> Found:
-    """What files, folders (with what is in them) and patterns (`**` too) become.
+    """Turn files, folders (recursively) and glob patterns (including `**`) into jobs.
 
-    Of a folder the tree is kept, of a pattern the tree below its first `*`; a file goes right into `out`. Hidden files,
-    links to folders and `out` itself are left out. Nothing is written, and nothing lies outside of `out`.
+    A folder keeps its tree, a pattern the tree below its first wildcard, and a single file goes directly into `out`.
+    Hidden files, links to folders and `out` itself are skipped. Nothing is written here, and no target lies outside
+    `out`.
 
     Args:
-        out: a folder; or a file, where the input is one file. None: the folder `colorized`.
-        picture_format: suffix without its dot that pictures get; None: their own where it is written, else png.
-        in_place: each file becomes itself; then there is no `out`.
+        out: output folder, or output file if there is one input file. None: the folder `colorized`.
+        picture_format: suffix of resulting pictures, without its dot. None: each keeps its own if that can be written,
+            else png.
+        in_place: replace each file by its result; `out` and `picture_format` must be None.
 
     Raises:
-        InputError: options that don't go together, two files that would become one, or one that would be replaced.
+        InputError: options conflict, two files would become one, or an input would be replaced.
     """
     suffix = f".{picture_format.lower()}" if picture_format else None
     if suffix:
@@ -116,7 +120,7 @@ def is_video(path: Path) -> bool:
 
 
 def renamed(name: Path, suffix: str | None) -> Path:
-    """What a file's result is called: as the file, where its format is written and no other is wanted."""
+    """Return the name of a file's result: unchanged if its format can be written and no other is requested."""
     own = name.suffix.lower()
     if is_video(name):
         return name if own in VIDEOS else name.with_suffix(ANY_VIDEO)
@@ -127,12 +131,12 @@ def renamed(name: Path, suffix: str | None) -> Path:
 
 
 def shown(path: object) -> str:
-    """A path in one printable line, whatever bytes its name has."""
+    """Return a path as one printable line, whatever bytes its name contains."""
     return "".join(c if c.isprintable() else c.encode("unicode_escape").decode() for c in str(path))
 
 
 class _Search:
-    """Collects (file, its path below the output folder)."""
+    """Collector of (file, its path below the output folder)."""
 
     def __init__(self, out: Path, in_place: bool) -> None:
         self.found = Found()
@@ -155,7 +159,7 @@ class _Search:
     def _add_named(self, path: Path) -> None:
         if path.is_file():
             self.entries.append((path, Path(path.name)))
-        else:  # to open a pipe would wait for ever
+        else:  # opening a named pipe would block
             self.found.problems.append(Problem(str(path), "no file" if path.exists() else "a link to nothing"))
 
     def _add_some(self, word: str, entries: Iterator[tuple[Path, Path]], otherwise: str) -> None:
@@ -207,7 +211,7 @@ def _names_a_file(out: str) -> bool:
 
 
 def _check_kind(source: Path, target: Path, suffix: str | None) -> Path:
-    """Raises InputError: a name that is no name for this source's result."""
+    """Return `target`, or raise InputError if its suffix does not suit the result of `source`."""
     if is_video(source):
         if target.suffix.lower() not in VIDEOS:
             raise InputError(f"-o {shown(target)}: {shown(source)} is a video; name a file of {', '.join(VIDEOS)}")
@@ -228,10 +232,10 @@ def _keep_places(found: Found, entries: Sequence[tuple[Path, Path]]) -> None:
 
 
 def _distinct(jobs: Sequence[Job], suffix: str | None) -> list[Job]:
-    """Jobs of one target each.
+    """Return the jobs without repetitions, one per target.
 
     Raises:
-        InputError: two files that would become one. (To number them would give a file other names the next time.)
+        InputError: two files would become one. (Numbering them could give a file another name in the next run.)
     """
     fold: Callable[[str], str] = str.casefold if sys.platform in ("darwin", "win32") else str
     places: dict[str, Job] = {}
@@ -247,7 +251,7 @@ def _distinct(jobs: Sequence[Job], suffix: str | None) -> list[Job]:
 
 
 def _check_inside(folders: set[Path], out: Path) -> None:
-    """Raises InputError: a folder that is there already is a link that leads out of the output folder."""
+    """Raise InputError if an existing folder is a link that leads out of the output folder."""
     real = out.resolve()
     for folder in folders:
         if not folder.resolve().is_relative_to(real):
@@ -255,7 +259,7 @@ def _check_inside(folders: set[Path], out: Path) -> None:
 
 
 def _check_apart(jobs: Sequence[Job]) -> None:
-    """Raises InputError: a result would take the place of an input, whatever names or links they go by."""
+    """Raise InputError if a result would replace an input, under any name or link."""
     there = [(job, identity) for job in jobs if (identity := _identity(job.target))]
     if not there:
         return

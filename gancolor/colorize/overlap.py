@@ -1,4 +1,4 @@
-"""Reading, the network and writing, all at the same time, with a bound on what is between them."""
+"""A pipeline that reads, infers and writes at the same time, with bounded memory."""
 
 import threading
 from collections.abc import Callable, Iterable, Sequence
@@ -9,8 +9,8 @@ from typing import Generic, TypeVar
 from gancolor.colorizer import BATCH
 from gancolor.cores import cores
 
-IN_FLIGHT = 2**28  # bytes of decoded pictures between reading and writing; a larger one goes alone
-LEAST_COST = 2**21  # bytes that an item counts for at least, so that not too many are open at a time
+IN_FLIGHT = 2**28  # most bytes of decoded pictures between reading and writing; a larger picture is processed alone
+LEAST_COST = 2**21  # least bytes that an item counts for, which limits how many are open at a time
 
 Item = TypeVar("Item")
 Prepared = TypeVar("Prepared")
@@ -19,12 +19,14 @@ Result = TypeVar("Result")
 
 
 class Stages(Generic[Item, Prepared, Answer, Result]):
-    """Four stages of work: `prepare` and `finish` run in a pool of threads, many items at a time; `infer` in the
-    caller's thread, on as many as are ready; `take` in one of its own. These two have the items in their order. NumPy,
-    libvips, FFmpeg and the networks' libraries let go of the interpreter while they compute.
+    """A pipeline of four stages that run at the same time.
+
+    `prepare` and `finish` run in a thread pool, on many items at a time. `infer` runs in the caller's thread, on a
+    batch of the items that are ready, and `take` in a thread of its own; both receive items in order. Threads suffice
+    because NumPy, libvips, FFmpeg and the networks' libraries release the interpreter lock while they compute.
 
     Args:
-        infer: an answer to each.
+        infer: returns one answer per item.
     """
 
     def __init__(
@@ -41,11 +43,14 @@ class Stages(Generic[Item, Prepared, Answer, Result]):
         self._failure: BaseException | None = None
 
     def run(self, items: Iterable[tuple[Item, int]]) -> None:
-        """Takes every item through. What the first failing stage raises, or Ctrl-C, stops all, once what is being
-        written has been; then it is raised here.
+        """Process every item.
+
+        The first exception of any stage, or Ctrl-C, stops the pipeline once current writes are complete, and is raised
+        here.
 
         Args:
-            items: and what each takes [bytes]. They are asked for in a thread of their own, as there is room for them.
+            items: each with the memory it takes [bytes]. They are requested in a separate thread, when there is room
+                for them.
         """
         with ThreadPoolExecutor(max(2, len(cores()))) as pool:
             ends = [
@@ -80,7 +85,7 @@ class Stages(Generic[Item, Prepared, Answer, Result]):
     def _infer_all(self, pool: ThreadPoolExecutor) -> None:
         while (first := self._prepared.get()) and not self._failure:
             batch = [(first[0], first[1].result())]
-            # As many as are ready: where the network is what takes long, batches are full; else nothing waits for one.
+            # Take only what is ready: batches fill up if the network is the bottleneck; otherwise nothing waits.
             waiting = self._prepared.queue
             while len(batch) < BATCH and waiting and waiting[0] and waiting[0][1].done():
                 cost, future = waiting.popleft()
@@ -108,14 +113,14 @@ class Stages(Generic[Item, Prepared, Answer, Result]):
 
 
 class Room:
-    """Bytes that may be in flight; the threads that want some get it in the order in which they came."""
+    """A limit on the bytes in flight."""
 
     def __init__(self, size: int) -> None:
         self.size, self.taken, self.open = size, 0, True
         self._changed = threading.Condition()
 
     def enter(self, cost: int) -> bool:
-        """Waits for room; where an item needs more than there ever is, for all of it. False: it is closed."""
+        """Wait for room for `cost` bytes, or for all of it if the item exceeds the limit. Return False if closed."""
         with self._changed:
             self._changed.wait_for(lambda: not self.open or not self.taken or self.taken + cost <= self.size)
             self.taken += cost

@@ -1,4 +1,4 @@
-"""Photographs from files into files, in colour: decoded, predicted in batches and encoded at the same time."""
+"""Colouring of photograph files: decoding, batched prediction and encoding run at the same time."""
 
 import errno
 import warnings
@@ -18,12 +18,12 @@ from gancolor.errors import InputError
 from gancolor.files import umask
 from gancolor.pictures import QUALITY, Picture, read_picture
 
-# Of a result that can't be written: these end the work, for the others would fare no better.
+# Write errors that end all work, because they would affect the other results too.
 FATAL = (errno.ENOSPC, errno.EDQUOT, errno.EFBIG, errno.EROFS, errno.EIO)
 
 
 class Seen(NamedTuple):
-    """A photograph that was read; `lightness`: what the network sees of it."""
+    """A photograph that was read, with the network's input: `lightness` (1, h, w) in [-1, 1]."""
 
     job: Job
     picture: Picture
@@ -38,20 +38,21 @@ def colour_photographs(
     side_by_side: bool = False,
     tick: Callable[[], object] = lambda: None,
 ) -> list[Problem]:
-    """Colours files into files, each of which is whole or not there. Memory holds some 250 MB of pixels, or one
-    photograph if that is larger, and what they become.
+    """Colour files into files, each of which is complete or absent.
+
+    Memory holds some 250 MB of decoded pixels, or one photograph if that is larger, and their results.
 
     Args:
-        quality: of formats with losses, 1 to 100.
-        side_by_side: writes grey, coloured, and the photograph itself where it had colour, beside each other.
-        tick: called as each is done with.
+        quality: of lossy formats, 1 to 100.
+        side_by_side: write grey, coloured and, if it had colour, the original into one picture.
+        tick: called after each photograph.
 
     Returns:
-        those that could not be coloured, and why.
+        the photographs that could not be coloured, and why.
 
     Raises:
-        OSError: the disk is full, or can't be written at all.
-        InputError: the memory does not even hold the network's work.
+        OSError: the disk is full or can't be written to.
+        InputError: memory is too small for the network.
     """
 
     def infer(some: Sequence[Seen | Problem]) -> Iterator[Prediction | None]:
@@ -77,7 +78,7 @@ def colour_photographs(
         return None
 
     problems = []
-    umask()  # before there are threads
+    umask()  # reading the umask changes it for a moment, so read it before there are threads
 
     def take(problem: Problem | None) -> None:
         if problem:
@@ -92,7 +93,7 @@ def colour_photographs(
 
 
 def look(colorizer: Colorizer, job: Job) -> Seen | Problem:
-    """Reads a photograph, and makes of it what the network is to see."""
+    """Read a photograph and compute the network's input."""
     try:
         picture = read_picture(job.source)
         if picture.pages > 1:
@@ -100,12 +101,12 @@ def look(colorizer: Colorizer, job: Job) -> Seen | Problem:
                 return Problem(str(job.source), f"has {picture.pages} pages, and only the first would be left")
             warnings.warn(f"{shown(job.source)}: the first of its {picture.pages} pages is coloured", stacklevel=2)
         return Seen(job, picture, colorizer.see(picture))
-    except Exception as error:  # on damaged files decoders raise almost anything
+    except Exception as error:  # decoders raise almost anything for damaged files
         return Problem(str(job.source), reason(error, job.source))
 
 
 def beside(colorizer: Colorizer, picture: Picture, prediction: Prediction, coloured: Picture) -> Picture:
-    """Grey, coloured, and the photograph itself where it had colour, from left to right."""
+    """Join grey, coloured and, if it had colour, the original, from left to right."""
     grey = replace(colorizer, strength=0.0).colour(picture, prediction)
     panels = [grey.pixels, coloured.pixels] + ([picture.pixels] if has_colour(picture) else [])
     alpha = picture.alpha if picture.alpha is None else np.concatenate([picture.alpha] * len(panels), axis=1)
@@ -113,13 +114,14 @@ def beside(colorizer: Colorizer, picture: Picture, prediction: Prediction, colou
 
 
 def has_colour(picture: Picture) -> bool:
-    """Whether its channels differ anywhere."""
+    """Return whether the channels differ anywhere."""
     pixels = picture.pixels
     return bool((pixels != pixels[..., :1]).any())
 
 
 def decoded_bytes(path: Path) -> int:
-    """What a picture takes in memory when it is read, by its header; the file's size where libvips can't tell."""
+    """Return the bytes that a picture takes when decoded, by its header, or the file's size if libvips can't read
+    it."""
     try:
         image = pyvips.Image.new_from_file(str(path))
         return int(image.width * image.height * image.bands * (1 if image.format in ("uchar", "char") else 2))
@@ -128,7 +130,7 @@ def decoded_bytes(path: Path) -> int:
 
 
 def reason(error: Exception, path: Path) -> str:
-    """Why a file could not be coloured, in one line without its name."""
+    """Return why a file could not be coloured, in one line without the file's name."""
     if isinstance(error, OSError) and error.strerror:
         return error.strerror
     if isinstance(error, MemoryError):

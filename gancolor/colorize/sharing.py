@@ -1,4 +1,4 @@
-"""Inputs shared out over the processes that torchrun, or anything else that sets $RANK and $WORLD_SIZE, has started."""
+"""Sharing of inputs among processes started by torchrun, or anything else that sets $RANK and $WORLD_SIZE."""
 
 import os
 from collections.abc import Sequence
@@ -9,10 +9,10 @@ from gancolor.errors import InputError
 
 
 def share(jobs: Sequence[Job]) -> list[Job]:
-    """Of R ranks, rank r takes photographs r, r + R, ..., and videos so too; alone it takes all.
+    """Return this process's jobs: of R ranks, rank r takes photographs r, r + R, ..., and likewise videos.
 
     Raises:
-        InputError: $RANK and $WORLD_SIZE are no such numbers.
+        InputError: $RANK and $WORLD_SIZE are not numbers with 0 <= $RANK < $WORLD_SIZE.
     """
     words = os.environ.get("RANK", "0"), os.environ.get("WORLD_SIZE", "1")
     if not (words[0].isdecimal() and words[1].isdecimal() and int(words[0]) < int(words[1])):
@@ -24,7 +24,7 @@ def share(jobs: Sequence[Job]) -> list[Job]:
 
 
 def this_ranks_device(device: str) -> str:
-    """`auto` and `cuda` are this rank's own GPU where there are several ranks on this machine."""
+    """Replace `auto` and `cuda` by the GPU of this rank if there are several ranks on this machine."""
     local = os.environ.get("LOCAL_RANK")
     if local is None or device not in ("auto", "cuda"):
         return device
@@ -37,8 +37,10 @@ def this_ranks_device(device: str) -> str:
 
 
 def wait_for_ranks() -> None:
-    """Under torchrun, waits for the others: it ends all of them as soon as one says by its exit status that some of its
-    files were bad."""
+    """Under torchrun, wait for the other ranks.
+
+    Torchrun ends all ranks as soon as one exits with a non-zero status, as a rank with unreadable files does.
+    """
     if "TORCHELASTIC_RUN_ID" not in os.environ or int(os.environ.get("WORLD_SIZE", "1")) == 1:
         return
     import torch.distributed as dist

@@ -1,4 +1,4 @@
-"""Colour held steady from frame to frame of a video, and how much it flickers."""
+"""Temporal smoothing of a video's predicted colour, and a measure of flicker."""
 
 from dataclasses import dataclass
 from math import hypot
@@ -10,24 +10,26 @@ from gancolor.errors import InputError
 from gancolor.lab import AB_RANGE, L_HALF_RANGE
 
 STEADINESS = 0.8
-REACH = 2  # pixels of the small picture that something is looked for around where it was
+REACH = 2  # radius of the search in the previous frame, in pixels of the network's input
 PLACES = [(down, right) for down in range(2 * REACH + 1) for right in range(2 * REACH + 1)]
-WINDOW = 2  # pixels around one that are compared
-TOLERANCE = 6.0  # of L: what differs by so much is as likely something else
-MOVE = 0.4  # of L: by so much alike a pixel must be for each pixel that it is further away
-FOUND = 0.4  # share of the picture that is found again; under it the scene has changed
-SAME = 2.0  # of L: flicker is measured where the picture differs by less
+WINDOW = 2  # radius of the compared windows, in pixels
+TOLERANCE = 6.0  # difference in L at which the certainty of a match is one half
+MOVE = 0.4  # difference in L that is added per pixel of displacement
+FOUND = 0.4  # mean certainty of the matches below which the scene has changed
+SAME = 2.0  # change of L below which flicker is measured
 
 
 @dataclass
 class Flicker:
-    """Mean change of colour from one frame to the next [ab units], within scenes and where lightness stays the same (by
-    less than 2 of 100, over 3 x 3 pixels of the picture that the network sees).
+    """Mean change of colour from one frame to the next [ab units].
+
+    It is measured within scenes, where lightness changes by less than 2 of 100 (mean over 3 x 3 pixels of the network's
+    input).
 
     Attributes:
-        predicted: of what the network says.
-        steadied: of what is written.
-        scenes: found in the video.
+        predicted: of the network's predictions.
+        steadied: of the smoothed predictions, which are written.
+        scenes: number of scenes found in the video.
     """
 
     predicted: float = 0.0
@@ -36,7 +38,7 @@ class Flicker:
     scenes: int = 0
 
     def add(self, predicted: float, steadied: float, pixels: int) -> None:
-        """Takes in the sums over more pixels."""
+        """Update the means with the sums over `pixels` more pixels."""
         self.pixels += pixels
         if pixels:
             self.predicted += (predicted - pixels * self.predicted) / self.pixels
@@ -48,12 +50,13 @@ class Flicker:
 
 
 class Steady:
-    """A recursive mean of the predicted chroma along time, which follows what moves: each pixel looks for itself around
-    where it was, by lightness alone, and takes as much of the colour that it had as it is sure to be the same. At a cut
-    nothing is found again, and the mean starts anew.
+    """Recursive mean of the predicted chroma over time, which follows motion.
+
+    Each pixel is matched to the previous frame by lightness alone, near its own position. The more certain the match,
+    the more it takes of the colour there. At a cut, too few pixels match and the mean restarts.
 
     Args:
-        steadiness: share of the colour before in what is surely the same; 0: each frame for itself.
+        steadiness: weight of the previous colour where the match is certain, 0 to 1. 0: frames are independent.
     """
 
     def __init__(self, steadiness: float = STEADINESS) -> None:
@@ -65,7 +68,7 @@ class Steady:
         self._steadied: Prediction | None = None
 
     def __call__(self, frame: Prediction) -> Prediction:
-        """The next frame's prediction, steadied."""
+        """Return the next frame's prediction with smoothed chroma."""
         before, steadied = self._steadied, frame
         if before is not None and self._predicted is not None and before.lightness.shape == frame.lightness.shape:
             chroma, sure = follow(before, frame.lightness)
@@ -91,15 +94,13 @@ class Steady:
 
 
 def follow(before: Prediction, lightness: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
-    """The chroma that each pixel had in the frame before, and how sure it is that it was this one.
-
-    It is looked for where lightness, in a window, is most alike.
+    """Match each pixel to the previous frame where lightness, over a window, is most similar.
 
     Args:
-        lightness: of the frame now, (1, h, w) in [-1, 1].
+        lightness: of the current frame, (1, h, w) in [-1, 1].
 
     Returns:
-        chroma (2, h, w), and how sure (h, w) in 0..1.
+        the chroma of each match (2, h, w), and its certainty (h, w) in 0..1.
     """
     height, width = lightness.shape[1:]
     now = _padded(lightness[0], WINDOW)
@@ -117,7 +118,7 @@ def follow(before: Prediction, lightness: np.ndarray) -> tuple[np.ndarray, np.nd
 
 
 def _window_mean(planes: np.ndarray, radius: int) -> np.ndarray:
-    """The mean over the square around each pixel (..., h, w) that has one: (..., h - 2 radius, w - 2 radius)."""
+    """Average (..., h, w) over the square around each pixel that has a full one: (..., h - 2 radius, w - 2 radius)."""
     size = 2 * radius + 1
     rows = planes[..., : planes.shape[-2] - 2 * radius, :].copy()
     for start in range(1, size):
@@ -129,5 +130,5 @@ def _window_mean(planes: np.ndarray, radius: int) -> np.ndarray:
 
 
 def _padded(planes: np.ndarray, margin: int) -> np.ndarray:
-    """With its border repeated around it."""
+    """Pad the last two dimensions by repeating the border."""
     return np.pad(planes, [(0, 0)] * (planes.ndim - 2) + [(margin, margin)] * 2, mode="edge")

@@ -1,4 +1,4 @@
-"""Videos in colour, by FFmpeg (PyAV). Frames keep their times; sound and subtitles are copied as they are."""
+"""Colouring of videos by FFmpeg (PyAV). Frames keep their timestamps; sound and subtitles are copied unchanged."""
 
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import replace
@@ -24,14 +24,14 @@ except ImportError:
     raise InputError("videos need PyAV: pip install 'gancolor[video]'") from None
 
 EXACT = Interpolation.BICUBIC | Interpolation.ACCURATE_RND | Interpolation.FULL_CHR_H_INT | Interpolation.FULL_CHR_H_INP
-UNSPECIFIED = 2  # of H.273's code points for matrices
-HD = 720  # rows from which players take colours for BT.709's where nothing is said
+UNSPECIFIED = 2  # H.273's code point for an unspecified matrix
+HD = 720  # rows from which players assume BT.709 for an unspecified matrix
 COPIED = ("audio", "subtitle")
-COPIES = 8  # bytes a pixel in flight: the frame, its RGB before and after
+COPIES = 8  # bytes per pixel in flight: the frame, its RGB before and after
 
 
 class Frame(NamedTuple):
-    """One frame: `at` its time and duration in units of `time_base`; `lightness`: what the network sees."""
+    """A frame: `at` is its time and duration in units of `time_base`, `lightness` (1, h, w) the network's input."""
 
     at: tuple[int, int]
     picture: Picture
@@ -47,20 +47,20 @@ def colour_video(
     side_by_side: bool = False,
     tick: Callable[[int | None], object] = lambda _: None,
 ) -> Flicker:
-    """Colours a video into another: H.264, or VP9 in WebM, 8 bits, BT.709, upright. The result is whole or not there.
+    """Colour a video: H.264, or VP9 in WebM, 8 bits, BT.709, upright. The result is complete or absent.
 
     Args:
         quality: 1 to 100; 95 is x264's crf 17.
         steadiness: of colour from frame to frame, 0 to 1.
-        side_by_side: writes grey and coloured beside each other.
-        tick: called after each frame with how many there are, as far as the file says.
+        side_by_side: write grey and coloured next to each other.
+        tick: called after each frame with the number of frames in the video; None if unknown.
 
     Returns:
-        how much the colour flickers, with and without steadying.
+        how much the colour flickers, with and without smoothing.
 
     Raises:
-        InputError: no video that can be read, sound that the result's container can't hold, or, once what there is has
-            been coloured, that parts of it were damaged.
+        InputError: the video can't be read, the result's container can't hold its sound or subtitles, or parts of it
+            were damaged (raised after the rest has been coloured).
         OSError: the disk is full.
     """
     if job.target.suffix.lower() not in VIDEOS:
@@ -84,7 +84,7 @@ def colour_video(
 
 
 class Clip:
-    """A video file that is being read."""
+    """An input video file."""
 
     def __init__(self, video: Any, job: Job) -> None:
         pictures = [s for s in video.streams.video if not s.disposition & av.stream.Disposition.attached_pic]
@@ -97,7 +97,7 @@ class Clip:
         self.time_base = self.stream.time_base
         self.frames = self.stream.frames or int((video.duration or 0) / av.time_base * self.rate) or None
         self.last: int | None = None
-        self.lost = 0  # packets
+        self.lost = 0  # damaged packets
 
     def colour(
         self,
@@ -109,10 +109,10 @@ class Clip:
         panels: bool,
         tick: Callable[[int | None], object],
     ) -> None:
-        """Writes the coloured video to `part`; see `colour_video`."""
+        """Write the coloured video to `part`; see `colour_video`."""
         items = self._items()
         head: list[Any] = []
-        for item in items:  # what comes before the first picture, whose size the result has
+        for item in items:  # everything up to the first frame, which sets the result's size
             head.append(item)
             if isinstance(item[0], av.VideoFrame):
                 break
@@ -153,15 +153,15 @@ class Clip:
             out.close()
 
     def _items(self) -> Iterator[tuple[Any, int]]:
-        """Frames, and the packets of what is copied, as they come, each with what it takes in memory [bytes]."""
+        """Yield frames, and packets to copy, in file order, each with the memory it takes [bytes]."""
         for packet in self.video.demux([self.stream, *self.copied]):
             if packet.stream_index != self.stream.index:
-                if packet.dts is not None:  # else it says that there are no more
+                if packet.dts is not None:  # without dts, a packet only marks the end of its stream
                     yield packet, packet.size
                 continue
             try:
                 frames = packet.decode()
-            except av.error.InvalidDataError:  # a damaged packet costs its own frames
+            except av.error.InvalidDataError:  # a damaged packet loses only its own frames
                 self.lost += 1
                 continue
             for frame in frames:
@@ -169,7 +169,7 @@ class Clip:
                 yield frame, COPIES * frame.width * frame.height
 
     def _keep_order(self, frame: Any) -> None:
-        """Gives a frame its time where its file does not say, or says one that was before."""
+        """Give a frame a time if its file has none for it, or one that does not increase."""
         step = max(1, round(1 / (self.rate * self.time_base)))
         if frame.pts is None:
             frame.pts = 0 if self.last is None else self.last + step
@@ -180,7 +180,7 @@ class Clip:
 
 
 class Result:
-    """A video file that is being written."""
+    """An output video file."""
 
     def __init__(self, container: Any, clip: Clip, size: tuple[int, int], turned: bool, quality: int) -> None:
         self.container, self.time_base = container, clip.time_base
@@ -191,7 +191,7 @@ class Result:
         self.stream = container.add_stream("libvpx-vp9" if webm else "libx264", rate=clip.rate, options=options)
         context = self.stream.codec_context
         context.width, context.height, context.time_base = self.width, self.height, clip.time_base
-        # H.264 has no odd sizes with half of the colour's rows and columns.
+        # H.264 has no odd sizes with subsampled chroma (4:2:0).
         self.format = context.pix_fmt = "yuv444p" if not webm and (self.width % 2 or self.height % 2) else "yuv420p"
         context.bit_rate = 0
         context.color_range, context.colorspace = ColorRange.MPEG, Colorspace.ITU709
@@ -203,7 +203,7 @@ class Result:
         self.streams = {stream.index: self._copied(stream, clip.job) for stream in clip.copied}
 
     def encodable(self, pixels: np.ndarray, pts: int, duration: int) -> Any:
-        """RGB as the encoder takes it."""
+        """Convert RGB (H, W, 3) uint8 to a frame for the encoder."""
         frame = av.VideoFrame.from_ndarray(pixels, "rgb24").reformat(
             self.width, self.height, self.format, dst_colorspace=Colorspace.ITU709, src_color_range=ColorRange.JPEG,
             dst_color_range=ColorRange.MPEG, dst_color_trc=ColorTrc.BT709, dst_color_primaries=ColorPrimaries.BT709,
@@ -213,7 +213,7 @@ class Result:
         return frame
 
     def write(self, item: Any) -> None:
-        """A frame, or a packet that is copied."""
+        """Write a frame or a copied packet."""
         if isinstance(item, av.VideoFrame):
             self.container.mux(self.stream.encode(item))
         else:
@@ -237,7 +237,7 @@ class Result:
 
 
 def rgb(frame: Any) -> np.ndarray:
-    """sRGB (H, W, 3) uint8 of a frame, by the matrix and range that it says, or that players would take it for."""
+    """Convert a frame to sRGB (H, W, 3) uint8, by the matrix and range that it specifies, or that players assume."""
     matrix = frame.colorspace
     if matrix == UNSPECIFIED:
         matrix = Colorspace.ITU709 if frame.height >= HD else Colorspace.ITU601
@@ -250,5 +250,5 @@ def rgb(frame: Any) -> np.ndarray:
 
 
 def upright(pixels: np.ndarray, rotation: int) -> np.ndarray:
-    """Turned counterclockwise by what a frame says [degrees], in steps of 90."""
+    """Rotate counterclockwise by a frame's rotation [degrees], in steps of 90."""
     return np.ascontiguousarray(np.rot90(pixels, round(rotation / 90)))

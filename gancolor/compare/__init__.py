@@ -1,1 +1,1 @@
-"""`gancolor compare`: results of many runs and tools beside each other."""
+"""The `gancolor compare` command, which compares results of many runs and tools."""

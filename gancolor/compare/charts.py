@@ -1,12 +1,12 @@
-"""Small charts as SVG that needs no script.
+"""Small SVG charts that need no script.
 
-They stand beside each other where there is room and below each other on a phone, always at about the size they are
-drawn at, so that their text stays legible: a wide chart that shrinks to a phone's width would not be. Colours are
-classes of page.css, which has them for light and dark. A plotting library would do more, but plotly's script alone adds
-4.7 MB to each report and does not follow the reader's light or dark; matplotlib's SVG has neither tooltips nor colours
+Charts are placed side by side where there is room, and below each other on a phone, always at about the size they are
+drawn at. So their text stays legible, unlike that of a wide chart shrunk to a phone's width. Colours are classes of
+page.css, which defines them for light and dark mode. A plotting library would do more, but plotly's script alone adds
+4.7 MB to each report and ignores the reader's light or dark mode; matplotlib's SVG has neither tooltips nor colours
 that change.
 
-Systems are told apart by their number, which is their rank in the table, and by colour and shape: names would not fit.
+Systems are identified by number (their rank in the table), colour and shape, because names would not fit.
 """
 
 import math
@@ -18,13 +18,13 @@ from gancolor.compare.markup import Markup, tag
 from gancolor.statistics import Mean
 
 WIDTH, HEIGHT = 400, 286
-LEFT, RIGHT, TOP, BOTTOM = 46, 386, 30, 246  # of the plot
-LETTER, LINE = 7.2, 13.0  # a digit's width and a line's height, of 12 pixel text
-COLOURS, SHAPES = 7, 3  # in page.css; after 21 systems they start again
-NAMED = 16  # lines that have room for a number each
-NEAR = 30  # lines whose ends are no farther apart have their numbers in one column [pixels]
-DOTTED = 40  # values that a line shows as dots
-LOG_FROM = 20  # ratio of greatest to least from which an axis is logarithmic
+LEFT, RIGHT, TOP, BOTTOM = 46, 386, 30, 246  # of the plot area, in pixels
+LETTER, LINE = 7.2, 13.0  # width of a digit and height of a line in 12 pixel text
+COLOURS, SHAPES = 7, 3  # as in page.css; they repeat after 21 systems
+NAMED = 16  # most lines that have room for their numbers
+NEAR = 30  # width of the bins of line ends whose numbers share a column [pixels]
+DOTTED = 40  # most values of a line that are marked with dots
+LOG_FROM = 20  # ratio of maximum to minimum from which an axis is logarithmic
 
 Box = tuple[float, float, float, float]  # left, top, right, bottom
 
@@ -34,8 +34,8 @@ class Point:
     """A system in a scatter chart.
 
     Attributes:
-        number: its rank, from 1; 0 for a baseline, which `name` labels.
-        x, y: with their intervals, or NaN for those.
+        number: its rank, from 1; 0 for a baseline, which is labelled with `name`.
+        x, y: values with their intervals; NaN for missing intervals.
     """
 
     number: int
@@ -46,7 +46,7 @@ class Point:
 
 @dataclass(frozen=True)
 class Line:
-    """A system's values over time: (x, y) in the order of x."""
+    """A system's values over time: (x, y) in ascending order of x."""
 
     number: int
     name: str
@@ -55,7 +55,7 @@ class Line:
 
 @dataclass(frozen=True)
 class Bar:
-    """`value` in 0..1, and what is written after it."""
+    """A bar of length `value` in 0..1, followed by `note`."""
 
     name: str
     value: float
@@ -63,12 +63,12 @@ class Bar:
 
 
 class Axis:
-    """Values to pixels; logarithmic where they are positive and span a factor of 20 or more.
+    """A map from values to pixels; logarithmic if allowed and values are positive and span a factor of 20 or more.
 
     Args:
-        values: that have to fit; those that are not finite are passed over.
-        start, end: pixels of the least and the greatest.
-        log: whether it may be logarithmic.
+        values: must fit on the axis; non-finite values are ignored.
+        start, end: pixels of its lower and upper end.
+        log: allow a logarithmic axis.
     """
 
     def __init__(self, values: Iterable[float], start: float, end: float, log: bool = False) -> None:
@@ -84,7 +84,7 @@ class Axis:
         return self.start + (self._straight(value) - self.low) / (self.high - self.low) * (self.end - self.start)
 
     def ticks(self) -> list[float]:
-        """Three to seven round values."""
+        """Return three to seven round values."""
         if not self.log:
             rough = (self.high - self.low) / 5
             power = 10.0 ** math.floor(math.log10(rough))
@@ -103,7 +103,7 @@ class Axis:
 
 
 def number_text(value: float) -> str:
-    """Up to four digits, with k, M or G for thousands and more."""
+    """Format a value with up to four digits, and k, M or G for thousands and more."""
     for unit, letter in ((1e9, "G"), (1e6, "M"), (1e3, "k")):
         if abs(value) >= unit:
             return f"{value / unit:.4g}{letter}".replace("-", "−")
@@ -113,11 +113,11 @@ def number_text(value: float) -> str:
 def scatter_chart(
     x_label: str, y_label: str, points: Sequence[Point], line: tuple[float, str] | None = None, log: bool = False
 ) -> Markup:
-    """Points with their intervals and numbers.
+    """Draw points with their intervals and numbers.
 
     Args:
-        line: where a vertical line stands, and its label.
-        log: whether the x axis may be logarithmic.
+        line: position of a vertical line, and its label.
+        log: allow a logarithmic x axis.
     """
     x = Axis([v for p in points for v in (p.x.mean, p.x.low, p.x.high)] + ([line[0]] if line else []), LEFT, RIGHT, log)
     y = Axis([v for point in points for v in (point.y.mean, point.y.low, point.y.high)], BOTTOM, TOP)
@@ -140,10 +140,10 @@ def scatter_chart(
 
 
 def line_chart(x_label: str, y_label: str, lines: Sequence[Line], zero: bool = False) -> Markup:
-    """Lines with their numbers at the right; those of more systems than there is room for are faint.
+    """Draw lines with their numbers at the right; lines from rank 17 on are faint and have no number.
 
     Args:
-        zero: whether a line stands at y = 0, which is then in the chart.
+        zero: draw a line at y = 0, and include it in the chart.
     """
     right = RIGHT - 20
     x = Axis([v for line in lines for v, _ in line.values], LEFT, right)
@@ -152,7 +152,7 @@ def line_chart(x_label: str, y_label: str, lines: Sequence[Line], zero: bool = F
     if zero:
         parts.append(tag("line", class_="rule", x1=LEFT, x2=right, y1=y(0), y2=y(0)))
     named: dict[int, tuple[float, float]] = {}
-    for line in sorted(lines, key=lambda line: -line.number):  # the best are drawn last, so on top
+    for line in sorted(lines, key=lambda line: -line.number):  # draw the best last, so that they are on top
         spots = [(x(a), y(b)) for a, b in line.values]
         faint = line.number > NAMED
         if not faint:
@@ -170,7 +170,7 @@ def line_chart(x_label: str, y_label: str, lines: Sequence[Line], zero: bool = F
 
 
 def bar_chart(label: str, bars: Sequence[Bar]) -> Markup:
-    """Horizontal bars, each under its name."""
+    """Draw horizontal bars, each below its name."""
     parts = []
     for row, bar in enumerate(bars):
         top, length = 6 + 36 * row, 250 * max(bar.value, 0.0)
@@ -183,13 +183,13 @@ def bar_chart(label: str, bars: Sequence[Bar]) -> Markup:
 
 
 def swatch(number: int) -> Markup:
-    """What stands for a system in charts; nothing for a baseline."""
+    """Draw a system's mark as in the charts."""
     mark = tag("g", _shape(number, 6, 6, 4.5), class_=look(number))
     return tag("svg", mark, class_="swatch", viewBox="0 0 12 12", aria_hidden="true")
 
 
 def look(number: int) -> str:
-    """The classes of a system's colour and dashes, by its rank; 0: a baseline's."""
+    """Return the CSS classes for a system's colour and dashes, by its rank; 0: a baseline's."""
     if not number:
         return "baseline"
     return f"c{(number - 1) % COLOURS} d{(number - 1) // COLOURS % SHAPES}"
@@ -200,7 +200,7 @@ def _svg(label: str, parts: Sequence[Markup], height: int = HEIGHT) -> Markup:
 
 
 def _frame(x: Axis, y: Axis, x_label: str, y_label: str, right: float = RIGHT) -> Iterable[Markup]:
-    """Grid lines, ticks and labels; the y axis's label stands above it, where one need not turn one's head."""
+    """Draw grid lines, ticks and labels; the y label is above its axis, so that it reads horizontally."""
     for value in y.ticks():
         yield tag("line", class_="grid", x1=LEFT, x2=right, y1=y(value), y2=y(value))
         yield tag("text", number_text(value), class_="tick", x=LEFT - 6, y=y(value) + 4, text_anchor="end")
@@ -220,7 +220,7 @@ def _whiskers(point: Point, x: Axis, y: Axis) -> Iterable[Markup]:
 
 
 def _shape(number: int, x: float, y: float, size: float) -> Markup:
-    """A circle, a square or a diamond."""
+    """Draw a circle, a square or a diamond."""
     kind = max(number - 1, 0) // COLOURS % SHAPES
     if kind == 0:
         return tag("circle", class_="dot", cx=x, cy=y, r=size)
@@ -236,8 +236,10 @@ def _shape(number: int, x: float, y: float, size: float) -> Markup:
 
 
 def _label(text: str, x: float, y: float, taken: list[Box], number: int) -> list[Markup]:
-    """The text beside a spot where it covers nothing, with a line to it if that is farther off; nothing where there is
-    no such place, the tooltip being there still. The place is added to `taken`."""
+    """Place text beside a spot where it covers nothing, with a line to the spot if it is farther away.
+
+    The place is added to `taken`. Without a free place there is no text; the tooltip remains.
+    """
     width = LETTER * len(text)
     for distance in (4, 13, 23, 34):
         for turn in range(12):
@@ -258,7 +260,7 @@ def _label(text: str, x: float, y: float, taken: list[Box], number: int) -> list
 
 
 def _end_labels(ends: Mapping[int, tuple[float, float]]) -> Iterable[Markup]:
-    """Numbers beside the ends of lines; those that end at about the same place are kept apart."""
+    """Draw numbers beside the ends of lines, spaced apart where ends are close."""
     columns: dict[int, list[int]] = {}
     for number in sorted(ends, key=lambda number: ends[number][1]):
         columns.setdefault(round(ends[number][0] / NEAR), []).append(number)
@@ -277,8 +279,11 @@ def _overlap(one: Box, other: Box) -> bool:
 
 
 def _apart(wanted: Sequence[float], gap: float, low: float, high: float) -> list[float]:
-    """Places a gap apart in the order of those that are wanted (ascending), in all as near to them as can be, between
-    low and high as far as there is room: pool adjacent violators, of what is left when the gaps are taken away."""
+    """Return places that are `gap` apart and, in total, as close as possible to those `wanted` (ascending).
+
+    They lie between `low` and `high` as far as there is room. The method is pool adjacent violators, on the places with
+    the gaps subtracted.
+    """
     pools: list[list[float]] = []
     for index, place in enumerate(wanted):
         pools.append([place - index * gap])

@@ -1,4 +1,4 @@
-"""`gancolor compare`."""
+"""Entry point of `gancolor compare`."""
 
 import shlex
 import sys
@@ -13,8 +13,10 @@ from gancolor.files import check_writable
 
 
 def run_compare(paths: Sequence[Path], metric: str, csv: Path | None, html: Path | None) -> int:
-    """Prints a table of each set of results that compare, and writes the files that were asked for. 1 where something
-    that was named is left out.
+    """Print a table for each set of comparable results, and write the requested files.
+
+    Returns:
+        0, or 1 if an input was left out.
 
     Raises:
         InputError: there is nothing to compare.

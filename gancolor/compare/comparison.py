@@ -1,4 +1,4 @@
-"""Systems that were judged on the same photographs by the same protocol, ranked, with how sure the ranking is."""
+"""Ranking of systems that were scored on the same photographs by the same protocol, with its uncertainty."""
 
 import math
 from collections.abc import Sequence
@@ -15,11 +15,11 @@ from gancolor.options import is_changeable
 from gancolor.results import BASELINES, Result, SystemResult
 from gancolor.statistics import Mean, difference, mean_of, summarize
 
-MOST_NAMED = 4  # options in a system's name
+MOST_NAMED = 4  # most options in a system's name
 
 
 def may_differ(name: str) -> bool:
-    """Whether runs of one system may differ in the option."""
+    """Return whether runs of one system may differ in the option."""
     return name == "seed" or (is_changeable(name) and name != "epochs")
 
 
@@ -30,8 +30,8 @@ class Member:
     Attributes:
         origin: the file that its result was read from.
         about: see `results.describe_generator`.
-        scores: metric -> values of photographs (N,), in the comparison's order.
-        whole: metric of the set as a whole (FID, KID) -> value.
+        scores: metric -> values per photograph (N,), in the comparison's order.
+        whole: metric of the whole set (FID, KID) -> value.
         samples: photograph -> its picture, a WebP file.
     """
 
@@ -48,7 +48,7 @@ class Member:
 
     @property
     def options(self) -> dict[str, Any]:
-        """What makes it the system that it is; runs that differ in their seeds alone are one system."""
+        """Options that define the system; runs that differ only in their seeds are one system."""
         options = self.about.get("options", {})
         return {
             name: value for name, value in options.items()
@@ -57,22 +57,22 @@ class Member:
 
     @property
     def state(self) -> tuple[str, str]:
-        """How far it was trained: seeds of one system are equally far."""
+        """Training stage and checkpoint name, which are the same for all seeds of one system."""
         return self.about.get("stage", ""), Path(self.about.get("checkpoint", "")).name
 
     @property
     def place(self) -> str:
-        """Where its checkpoint lies, in short; of other systems, nothing."""
+        """The last two parts of its checkpoint's path; empty without a checkpoint."""
         return "/".join(Path(self.about.get("checkpoint", "")).parts[-2:])
 
 
 @dataclass(frozen=True)
 class Entry:
-    """One system: a run, or several that differ in their seeds alone.
+    """One system: a run, or several that differ only in their seeds.
 
     Attributes:
-        scores: metric -> values of photographs (N,), the mean over seeds.
-        seeds: metric -> (mean, standard deviation) over seeds; empty where there is one.
+        scores: metric -> values per photograph (N,), averaged over seeds.
+        seeds: metric -> (mean, standard deviation) over seeds; empty if there is one seed.
     """
 
     name: str
@@ -83,7 +83,7 @@ class Entry:
 
     @property
     def about(self) -> dict[str, Any]:
-        """Of the first run; costs are the same for all."""
+        """Description of the first run; costs are the same for all runs."""
         return self.members[0].about
 
     @property
@@ -92,22 +92,21 @@ class Entry:
 
 
 class Comparison:
-    """Results that compare with each other.
+    """A comparison of comparable results.
 
     Args:
-        results: origin -> result; of the same protocol and photographs.
-        metric: that systems are ranked by.
+        results: origin -> result; all of the same protocol and photographs.
+        metric: to rank systems by.
 
     Attributes:
         made: origin -> how that result was made.
         names, classes, files: of the photographs (N), as in `Result`.
-        sampled: the photographs that there are pictures of.
+        sampled: photographs that have a picture of every system with pictures.
         entries: best first.
         grey, truth: the baselines.
-        behind: entry -> how much worse than the first it is, photograph by photograph, positive being worse; not for
-            the first.
+        behind: entry -> paired difference to the first entry, over photographs; positive is worse. Not for the first.
         varying: the options in which entries differ.
-        unranked: systems that the metric says nothing of.
+        unranked: systems without a value of the metric.
     """
 
     def __init__(self, results: dict[str, Result], metric: str = "psnr") -> None:
@@ -136,11 +135,11 @@ class Comparison:
         self.sampled = [name for name in self.names if name in common]
 
     def metrics(self) -> list[str]:
-        """Those that any entry has, in the tables' order."""
+        """Return the metrics that any entry has, in the tables' order."""
         return [name for name in METRICS if any(name in entry.means for entry in self.entries)]
 
     def by_class(self, metric: str) -> dict[str, dict[str, Mean]]:
-        """Class -> entry -> mean."""
+        """Return class -> entry -> mean."""
         table: dict[str, dict[str, Mean]] = {}
         for label in sorted(set(self.classes)):
             chosen = torch.tensor([number for number, name in enumerate(self.classes) if name == label])
@@ -151,7 +150,7 @@ class Comparison:
 
 
 def _members(origin: str, result: Result, names: Sequence[str]) -> list[Member]:
-    """The systems of a result, their values in the order of `names`."""
+    """Return the systems of a result, with their values in the order of `names`."""
     places = {name: place for place, name in enumerate(result.names)}
     order = torch.tensor([places[name] for name in names], dtype=torch.int64)
     sampled = [result.names[index] for index in result.sample_indices]
@@ -165,12 +164,12 @@ def _members(origin: str, result: Result, names: Sequence[str]) -> list[Member]:
 
 
 def _richest(members: list[Member]) -> Member:
-    """Of several that say the same, the one that says most."""
+    """Return the member with the most metrics."""
     return max(members, key=lambda member: len(member.scores) + len(member.whole))
 
 
 def _distinct(members: list[Member]) -> list[Member]:
-    """Each checkpoint once, though it was scored in several results."""
+    """Return each checkpoint once, even if several results contain it."""
     groups: dict[str, list[Member]] = {}
     for member in members:
         groups.setdefault(member.about.get("sha256", f"{member.origin} {member.name}"), []).append(member)
@@ -178,8 +177,10 @@ def _distinct(members: list[Member]) -> list[Member]:
 
 
 def _systems(members: list[Member]) -> list[list[Member]]:
-    """Runs that differ in their seeds alone are one system. Two checkpoints of one run have the same seed: they are
-    two."""
+    """Group runs that differ only in their seeds into one system.
+
+    Two checkpoints of one run have the same seed, so they are two systems.
+    """
 
     def belongs(member: Member, group: list[Member]) -> bool:
         same = member.options == group[0].options and member.state == group[0].state
@@ -201,7 +202,7 @@ def _varying(options: list[dict[str, Any]]) -> list[str]:
 
 
 def _name(member: Member, varying: list[str], groups: Sequence[list[Member]]) -> str:
-    """The architecture, and in what it differs from others of it; where that is much, its run's folder."""
+    """Return the architecture, with the options that tell it from others of it or, if too many, its run's folder."""
     if not member.options:
         return member.name
     arch = member.about["arch"]
@@ -213,7 +214,7 @@ def _name(member: Member, varying: list[str], groups: Sequence[list[Member]]) ->
 
 
 def _unique(names: list[str], groups: Sequence[list[Member]]) -> list[str]:
-    """Names of which two are the same, with where they come from: the checkpoint, the file, or at last a number."""
+    """Make equal names unique by adding their origin: the checkpoint, else the result's file, else a number."""
     tellings = ([group[0].place for group in groups], [group[0].origin for group in groups], map(str, range(1, 10**6)))
     for places in tellings:
         names = [

@@ -1,4 +1,4 @@
-"""The report's pictures: each photograph grey, as every system colours it, and as it was."""
+"""The report's gallery: each photograph in grey, as every system colours it, and as the ground truth."""
 
 import base64
 import json
@@ -13,10 +13,10 @@ ORDERS = {"listed": "as listed", "worst": "worst first", "best": "best first"}
 
 
 def gallery(comparison: Comparison) -> Markup | None:
-    """A list of photographs with a picture of every system that has them; None where there are none.
+    """Build a list of photographs, each with the pictures of all systems that have them; None without pictures.
 
-    A picture is in the page once: page.js shows the same address again, large. Figures under the pictures are of the
-    run that they are from, which of a system of several seeds is the first.
+    Each picture is embedded once: page.js reuses its address to enlarge it. The value below a picture is that of the
+    run that made it, which is the first of a system's seeds.
     """
     systems = [(n, entry) for n, entry in enumerate(_systems(comparison)) if entry.samples]
     if not comparison.sampled:
@@ -37,7 +37,7 @@ def gallery(comparison: Comparison) -> Markup | None:
 
 
 def _systems(comparison: Comparison) -> list[Entry]:
-    """Numbered as everywhere on the page: grey is 0, the first is 1."""
+    """Return all systems in the order of their numbers on the page: grey is 0, the first system 1."""
     return [comparison.grey, *comparison.entries, comparison.truth]
 
 
@@ -74,7 +74,10 @@ def _controls(metrics: list[str], metric: str, systems: list[tuple[int, Entry]])
 
 
 def _scores(comparison: Comparison, metrics: list[str]) -> Markup:
-    """What page.js sorts by: metrics, and photograph -> system -> values. No < is in it, so no end of the script."""
+    """Return the data that page.js sorts by, as JSON: metrics, and photograph -> system -> values.
+
+    It contains no `<`, so it can't close the script element.
+    """
     places = {name: place for place, name in enumerate(comparison.names)}
     kinds = [
         {"name": name, "heading": METRICS[name].heading, "digits": METRICS[name].digits, "better": METRICS[name].better}

@@ -1,4 +1,4 @@
-"""Which options of a sweep mattered: how much a random forest's predictions rely on each."""
+"""Importance of a sweep's options: how much a random forest's predictions rely on each."""
 
 import math
 from collections.abc import Sequence
@@ -10,10 +10,10 @@ import numpy as np
 
 from gancolor.compare.comparison import Comparison
 
-LEAST = 6  # systems that a forest is grown on
+LEAST = 6  # least number of systems to train a forest on
 TREES, SHUFFLES = 300, 30
-LOG_FROM = 10  # ratio of greatest to least from which an option counts by its logarithm
-DOUBTFUL = 0.3  # out-of-bag R2 below which the importances are not to be relied on
+LOG_FROM = 10  # ratio of maximum to minimum from which the logarithm of an option is used
+DOUBTFUL = 0.3  # out-of-bag R2 below which the importances are unreliable
 
 
 @dataclass(frozen=True)
@@ -22,7 +22,8 @@ class Parameter:
 
     Attributes:
         importance: share in 0..1; all sum to 1.
-        correlation: Pearson's, of a number (or its logarithm) with the metric, in -1..1; None for other options.
+        correlation: Pearson correlation of a numeric option (or its logarithm) with the metric, in -1..1; None for
+            other options.
     """
 
     names: tuple[str, ...]
@@ -32,12 +33,12 @@ class Parameter:
 
 @dataclass(frozen=True)
 class Importance:
-    """Parameters, the most important first.
+    """Parameters, most important first.
 
     Attributes:
-        systems: that it was learned from.
-        score: out-of-bag R2: how well the forest predicts systems that it was not grown on; 1 is perfectly, 0 and less
-            no better than their mean.
+        systems: number of systems that the forest was trained on.
+        score: out-of-bag R2: how well the forest predicts systems that it was not trained on; 1 is perfect, 0 or less
+            is no better than their mean.
     """
 
     parameters: tuple[Parameter, ...]
@@ -50,12 +51,12 @@ class Importance:
 
 
 def importance(comparison: Comparison) -> Importance | str:
-    """How much the ranked metric depends on each varying option; in place of it the reason why that can't be told.
+    """Return how much the ranked metric depends on each varying option, or the reason why that is unknown.
 
-    Permutation importance (Breiman 2001, section 10) of a random forest: how much worse its predictions become when an
-    option's values are shuffled. Unlike the impurity that forests count, it does not favour options of many values.
-    Categories are one-hot, and shuffled as one option. The unit is the system and not the run: seeds of the same system
-    would be on both sides of the out-of-bag figure and make it look surer than it is.
+    The measure is permutation importance (Breiman 2001, section 10) of a random forest: how much worse its predictions
+    become when an option's values are shuffled. Unlike impurity-based importance, it does not favour options with many
+    values. Categories are one-hot, and shuffled as one option. Samples are systems, not runs: otherwise seeds of one
+    system would be both in and out of the bag, and the out-of-bag score would look better than it is.
     """
     entries = [entry for entry in comparison.entries if entry.members[0].options]
     if len(entries) < LEAST:
@@ -80,8 +81,10 @@ def importance(comparison: Comparison) -> Importance | str:
 
 
 def _told_apart(options: dict[str, list[Any]]) -> dict[tuple[str, ...], list[Any]]:
-    """Names of options that divide the systems in the same way, with the values of the first of them; without
-    categories that are a system's own, which say nothing of the others."""
+    """Group options that divide the systems in the same way, each group with the values of its first option.
+
+    Categorical options whose value differs in every system are left out, because they say nothing about other systems.
+    """
     names: dict[tuple[int, ...], list[str]] = {}
     for name, values in options.items():
         first = {repr(value): place for place, value in reversed(list(enumerate(values)))}
@@ -95,7 +98,7 @@ def _is_scale(values: Sequence[Any]) -> bool:
 
 
 def _encode(values: Sequence[Any]) -> np.ndarray:
-    """(N, 1) of numbers, as logarithms where they span decades; (N, categories) of 0 and 1 of others."""
+    """Encode numbers as (N, 1), by logarithm if they span a factor of 10; others one-hot as (N, categories)."""
     if not _is_scale(values):
         known = sorted({repr(value) for value in values})
         return np.array([[float(repr(value) == each) for each in known] for value in values])
@@ -104,7 +107,7 @@ def _encode(values: Sequence[Any]) -> np.ndarray:
 
 
 def _permutation(columns: Sequence[np.ndarray], target: np.ndarray) -> tuple[np.ndarray, float]:
-    """Increase of the squared error with each of K options shuffled (K,), none below 0; out-of-bag R2."""
+    """Return how much the squared error grows (at least 0) with each of K options shuffled, (K,); out-of-bag R2."""
     from sklearn.ensemble import RandomForestRegressor  # takes a second to import
 
     table = np.concatenate(columns, axis=1)

@@ -1,4 +1,4 @@
-"""What `gancolor compare` is given: run folders, folders of runs, and results, sorted into those that compare."""
+"""Inputs of `gancolor compare`: run folders, folders of runs and result files, grouped into comparable sets."""
 
 import json
 from collections.abc import Iterable
@@ -11,10 +11,13 @@ from gancolor.results import Result, load_result
 
 
 def find_results(paths: Iterable[Path]) -> tuple[dict[str, Result], list[str]]:
-    """The results of run folders, of all runs below a folder, and of files; and a line on each that has none.
+    """Read the results of run folders, of all runs below a folder, and of files.
+
+    Returns:
+        file -> result, and a note on each input or run without a result.
 
     Raises:
-        InputError: there is not a single result.
+        InputError: there are no results.
     """
     results: dict[str, Result] = {}
     notes: list[str] = []
@@ -42,7 +45,7 @@ def find_results(paths: Iterable[Path]) -> tuple[dict[str, Result], list[str]]:
 
 
 def _stopped_early(folder: Path) -> set[Path]:
-    """The runs that a sweep has stopped early: they are as they should be."""
+    """Return the folders of runs that a sweep stopped early, which are expected to have no results."""
     journal = folder / "sweep.json"
     if not journal.is_file():
         return set()
@@ -58,7 +61,11 @@ def _read(file: Path, results: dict[str, Result], notes: list[str]) -> None:
 
 
 def compare(results: dict[str, Result], metric: str) -> tuple[list[Comparison], list[str]]:
-    """A comparison of each set of results that compare, the largest first, and why they are several."""
+    """Group results into comparable sets.
+
+    Returns:
+        a comparison of each set, largest first, and notes on results outside the first set or not ranked.
+    """
     groups: list[dict[str, Result]] = []
     notes = []
     for origin, result in results.items():
@@ -80,10 +87,10 @@ def compare(results: dict[str, Result], metric: str) -> tuple[list[Comparison], 
 
 
 def sweep_table(folders: Iterable[Path], metric: str) -> str:
-    """The table of a sweep's finished runs, with costs, in Markdown; one for each set of runs that compare.
+    """Return the table of a sweep's finished runs with costs, in Markdown; one for each comparable set of runs.
 
     Args:
-        metric: to rank by; psnr where runs have none of it.
+        metric: to rank by; psnr if no run has it.
     """
     results, _ = find_results(folders)
     try:

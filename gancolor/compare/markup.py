@@ -1,20 +1,23 @@
-"""HTML and SVG from Python. Whatever is not markup already is escaped, so that a file may be called anything."""
+"""HTML and SVG elements. Text that is not yet markup is escaped, so that any file name is safe."""
 
 from collections.abc import Iterable
 from html import escape
 
-VOID = {"img", "input", "meta"}  # elements without content, which HTML does not close
+VOID = {"img", "input", "meta"}  # elements without content or closing tag
 
 
 class Markup(str):
-    """Text that is markup: `tag` takes it as it is."""
+    """Text that is already markup, which `tag` does not escape."""
 
     __slots__ = ()
 
 
 def tag(name: str, /, *content: object, **attributes: object) -> Markup:
-    """An element. Content that is None is left out; attributes are, too, and those that are False; those that are True
-    stand without a value. `class_` is class, `data_system` data-system."""
+    """Build an element.
+
+    Content that is None is left out, and so are attributes that are None or False. Attributes that are True have no
+    value. `class_` becomes class, `data_system` data-system.
+    """
     words = [name, *(_attribute(key.rstrip("_").replace("_", "-"), value) for key, value in attributes.items())]
     start = f"<{' '.join(word for word in words if word)}>"
     return Markup(start if name in VOID else f"{start}{join(content)}</{name}>")

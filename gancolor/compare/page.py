@@ -1,4 +1,4 @@
-"""`gancolor compare --html`: one file that opens anywhere, with no network and no other file."""
+"""The report of `gancolor compare --html`: one file that needs neither a network nor other files."""
 
 import math
 from collections.abc import Sequence
@@ -17,25 +17,25 @@ from gancolor.files import write_atomically
 from gancolor.metrics import METRICS
 from gancolor.statistics import Mean
 
-# Nothing may be fetched; scripts and styles are the page's own.
+# Content security policy: nothing may be fetched; scripts and styles are inline.
 POLICY = "default-src 'none'; img-src data:; style-src 'unsafe-inline'; script-src 'unsafe-inline'; base-uri 'none'"
-PER_MINUTE = {"seconds": 60.0}  # what costs are divided by
-SPEEDS = ("photographs_per_second",)  # costs of which more is better
+PER_MINUTE = {"seconds": 60.0}  # divisors of costs
+SPEEDS = ("photographs_per_second",)  # costs for which higher is better
 
 
 def write_page(path: Path, comparisons: Sequence[Comparison], notes: Sequence[str], command: str) -> None:
-    """Writes the report: a section a comparison, each with its table, charts, classes and pictures.
+    """Write the report: one section per comparison, with its table, charts, classes and pictures.
 
     Args:
-        notes: lines to show on top: what is not in the report, and why.
-        command: that made it.
+        notes: lines to show at the top: what is not in the report, and why.
+        command: that made the report.
     """
     text = page(comparisons, notes, command)
     write_atomically(path, lambda beside: beside.write_text(text, encoding="utf-8", errors="backslashreplace"))
 
 
 def page(comparisons: Sequence[Comparison], notes: Sequence[str], command: str) -> str:
-    """The report as HTML."""
+    """Return the report as HTML."""
     head = tag(
         "head",
         tag("meta", charset="utf-8"),
@@ -89,7 +89,7 @@ def _headline(comparison: Comparison) -> str:
 
 
 def _verdict(comparison: Comparison) -> Markup:
-    """Who is first, and who is level with it."""
+    """State which system is first, and which are level with it."""
     first, metric = comparison.entries[0], METRICS[comparison.metric]
     parts = [tag("strong", first.name), f" is first by {metric.heading}"]
     if "gain" in first.means:
@@ -103,7 +103,7 @@ def _verdict(comparison: Comparison) -> Markup:
 
 
 def _conditions(comparison: Comparison) -> Markup:
-    """What has to be the same for figures to compare."""
+    """List the conditions that must be the same for scores to be comparable."""
     protocol, size = comparison.protocol, comparison.protocol["size"]
     chosen = protocol.get("photographs", "all")
     said = {
@@ -119,7 +119,7 @@ def _conditions(comparison: Comparison) -> Markup:
 
 
 def _origins(comparison: Comparison) -> Markup:
-    """How each result was made, folded."""
+    """List how each result was made, in a collapsed element."""
     parts = []
     for origin, made in comparison.made.items():
         versions = " ".join(f"{name} {version}" for name, version in made.get("versions", {}).items())
@@ -130,7 +130,7 @@ def _origins(comparison: Comparison) -> Markup:
 
 
 def charts(comparison: Comparison) -> Markup | None:
-    """A key of the systems' numbers, and what there is to draw; None where there is nothing."""
+    """Build all available charts, with a key to the systems' numbers; None if there are none."""
     figures = [_colourfulness(comparison), *_curves(comparison), *_costs(comparison), _importance(comparison)]
     shown = [figure for figure in figures if figure is not None]
     if not shown:
@@ -148,7 +148,7 @@ def _figure(title: str, chart: Markup, *remarks: object) -> Markup:
 
 
 def _colourfulness(comparison: Comparison) -> Markup | None:
-    """Fidelity against colourfulness: who hedges is near grey, at the left; who dares, near the truth."""
+    """Plot fidelity against colourfulness: pale systems at the left near grey, colourful ones near the ground truth."""
     metric = "psnr" if comparison.metric.startswith("colorfulness") else comparison.metric
     drawn = [
         Point(number, entry.name, entry.means["colorfulness"], entry.means[metric])
@@ -166,7 +166,7 @@ def _colourfulness(comparison: Comparison) -> Markup | None:
 
 
 def _curves(comparison: Comparison) -> list[Markup]:
-    """Of the runs' own evaluations; all seeds of a system in its colour."""
+    """Plot the runs' own evaluations during training; all seeds of a system share its colour."""
     figures = []
     for metric in dict.fromkeys((comparison.metric, "gain", "colorfulness")):
         lines = [
@@ -187,7 +187,7 @@ def _finite(curve: Sequence[Sequence[float]]) -> list[tuple[float, float]]:
 
 
 def _costs(comparison: Comparison) -> list[Markup]:
-    """The ranked metric against each cost that is known of several systems."""
+    """Plot the ranked metric against each cost that is known and differs between systems."""
     figures, metric = [], METRICS[comparison.metric]
     for cost, heading in COSTS.items():
         drawn = [
@@ -238,7 +238,7 @@ def _axis(metric: str) -> str:
 
 
 def _short(metric: str) -> str:
-    """A heading without its unit."""
+    """Return a metric's heading without its unit."""
     return METRICS[metric].heading.split(" [")[0]
 
 

@@ -1,4 +1,4 @@
-"""The report's tables: systems ranked with every figure, and their gain by class of photograph."""
+"""The report's tables: ranked systems with all metrics and costs, and gain by class of photograph."""
 
 import math
 import re
@@ -28,7 +28,7 @@ COST_HINTS = {
 
 @dataclass(frozen=True)
 class Cell:
-    """A table's cell: what is in it, what it is sorted by (NaN: it comes last), its classes."""
+    """A table cell: its content, the value it is sorted by (NaN comes last), and its CSS classes."""
 
     content: Markup
     value: float
@@ -39,11 +39,11 @@ class Cell:
         return tag("td", self.content, data_value=value, class_=self.look or None)
 
 
-Column = tuple[Markup, Callable[[Entry, bool], Cell]]  # its heading, and the cell of an entry that is ranked or is not
+Column = tuple[Markup, Callable[[Entry, bool], Cell]]  # its heading, and a function of (entry, whether it is ranked)
 
 
 def standings(comparison: Comparison) -> Markup:
-    """Grey, the systems from first to last, and the truth, with all that is known of each. Sorted by page.js."""
+    """Build the table of grey, the ranked systems and the ground truth, with all known values. page.js sorts it."""
     columns = _columns(comparison)
     heads = [_head("#", "rank", sort="ascending"), _head("system", "name", kind="text"), *(head for head, _ in columns)]
 
@@ -65,7 +65,7 @@ def standings(comparison: Comparison) -> Markup:
 
 
 def _columns(comparison: Comparison) -> list[Column]:
-    """Those that matter most come first: a phone shows few at a time."""
+    """Return the columns, most important first, because a phone shows few at a time."""
     brief: list[Column] = []
     others: list[Column] = []
     for metric in comparison.metrics():
@@ -84,7 +84,7 @@ def _metric_column(comparison: Comparison, metric: str) -> Column:
 
 
 def class_table(comparison: Comparison) -> Markup | None:
-    """Gain over grey, or where no system has it the ranked metric, a class a column."""
+    """Build a table of gain over grey, or of the ranked metric if no system has gain, with one column per class."""
     metric = "gain" if "gain" in comparison.metrics() else comparison.metric
     by_class: Mapping[str, Mapping[str, Mean]] = comparison.by_class(metric)
     entries = [(n, e) for n, e in enumerate(comparison.entries, 1) if any(e.name in row for row in by_class.values())]
@@ -116,14 +116,14 @@ def _head(text: str, hint: str, kind: str = "number", sort: str | None = None) -
 
 
 def _rank_cell(number: int) -> Markup:
-    """Empty for a baseline, 0."""
+    """Build the cell of a rank; empty for a baseline (0)."""
     if not number:
         return tag("td", class_="rank")
     return tag("td", number, swatch(number), data_value=number, class_="rank")
 
 
 def _name_cell(entry: Entry) -> Markup:
-    """A name without spaces may be broken after an underscore."""
+    """Build the cell of a name; one without spaces may be broken after underscores."""
     words = [entry.name] if " " in entry.name else re.split("(?<=_)", entry.name)
     parts = [part for word in words for part in (word, Markup("<wbr>"))]
     count = len(entry.members)
@@ -181,7 +181,7 @@ def _heat_cell(value: Mean | None, metric: str, extent: float) -> Markup:
 
 
 def _best(comparison: Comparison, metric: str) -> float | None:
-    """The best value; None where there is no better, or nothing to be better than."""
+    """Return the best value; None if the metric has no better direction, or there is only one value."""
     values = [entry.means[metric].mean for entry in comparison.entries if metric in entry.means]
     values = [value for value in values if not math.isnan(value)]
     if METRICS[metric].better == "neither" or len(values) < 2:

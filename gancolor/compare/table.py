@@ -19,7 +19,7 @@ COSTS = {
 
 
 def terminal_table(comparison: Comparison) -> str:
-    """Ranked, between grey and truth; how far each is behind the first, with its interval."""
+    """Format the ranking, between grey and the ground truth, with each system's difference to the first."""
     metrics = [metric for metric in comparison.metrics() if METRICS[metric].brief]
     heading = ["", *(METRICS[metric].heading for metric in metrics), f"behind [{comparison.metric}]"]
     rows = [heading, _row(comparison.grey, metrics, "")]
@@ -30,12 +30,12 @@ def terminal_table(comparison: Comparison) -> str:
 
 
 def behind(comparison: Comparison, entry: Entry) -> str:
-    """How much worse than the first an entry is, with the interval of the paired difference; ~ where zero is in it."""
+    """Format an entry's paired difference to the first (positive is worse); ~ if its interval includes zero."""
     gap = comparison.behind.get(entry.name)
     if gap is None:
         return ""
     digits = METRICS[comparison.metric].digits
-    if gap.low != gap.low:  # a single photograph
+    if gap.low != gap.low:  # NaN, for a single photograph
         return f"{gap.mean:.{digits}f}"
     mark = "" if gap.certain else "~ "
     return f"{mark}{gap.mean:.{digits}f} [{gap.low:.{digits}f}, {gap.high:.{digits}f}]"
@@ -51,7 +51,7 @@ def label(entry: Entry) -> str:
 
 
 def seeds_table(comparison: Comparison) -> str:
-    """Mean ± standard deviation over seeds, of the entries that have several; empty where none has."""
+    """Format mean ± standard deviation over seeds of the entries with several seeds; empty if there are none."""
     entries = [entry for entry in comparison.entries if entry.seeds]
     if not entries:
         return ""
@@ -68,7 +68,7 @@ def seeds_table(comparison: Comparison) -> str:
 
 
 def cost(entry: Entry, name: str) -> str:
-    """A cost in words; - where it is not known."""
+    """Format a cost; - if it is unknown."""
     value = entry.about.get(name)
     if value is None:
         return "-"
@@ -80,7 +80,7 @@ def cost(entry: Entry, name: str) -> str:
 
 
 def cost_table(comparison: Comparison) -> str:
-    """Ranked, between grey and truth, with costs, in Markdown."""
+    """Format the ranking, between grey and the ground truth, with costs, in Markdown."""
     metrics = [metric for metric in comparison.metrics() if METRICS[metric].brief]
     costs = [name for name in COSTS if any(entry.about.get(name) is not None for entry in comparison.entries)]
     rows = [["", *(COSTS[name] for name in costs), *(METRICS[metric].heading for metric in metrics)]]
@@ -91,8 +91,10 @@ def cost_table(comparison: Comparison) -> str:
 
 
 def write_csv(path: Path, comparisons: Sequence[Comparison]) -> None:
-    """A line an entry: every metric's mean and interval, the difference to the first, costs, and the options that
-    vary."""
+    """Write one line per entry.
+
+    It has every metric's mean and interval, the difference to the first entry, costs, and the options that vary.
+    """
     metrics = [metric for metric in METRICS if any(metric in comparison.metrics() for comparison in comparisons)]
     options = list(dict.fromkeys(name for comparison in comparisons for name in comparison.varying))
     heading = ["protocol", "size", "photographs", "files", "system", "runs", "rank"]

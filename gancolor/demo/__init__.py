@@ -1,1 +1,1 @@
-"""`gancolor demo`: a page in the browser that colours photographs, served by this machine."""
+"""The `gancolor demo` command: a local web page that colours photographs."""

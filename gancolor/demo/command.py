@@ -1,4 +1,4 @@
-"""The command: checkpoints are opened, the page is served until it is interrupted, nothing is left behind."""
+"""Entry point of `gancolor demo`, which serves the page until it is interrupted and then deletes its files."""
 
 import errno
 import os
@@ -18,28 +18,28 @@ from gancolor.errors import InputError
 from gancolor.interruption import Interruption
 
 HERE = "127.0.0.1"
-BOX = "gancolor"  # name of the generator that comes with it
+BOX = "gancolor"  # name of the bundled generator
 
 
 def run_demo(
     checkpoints: Sequence[Path], host: str = HERE, port: int | None = None, *, most_mb: int, device: str, show: bool
 ) -> int:
-    """Serves the page until Ctrl-C or SIGTERM.
+    """Serve the page until Ctrl-C or SIGTERM.
 
     Args:
-        checkpoints: exported generators (.safetensors, .onnx) and runs' folders; none: the one in the box.
-        host: address to listen at.
-        port: None: 7860, or the next that is free.
-        most_mb: size of an upload at most [megabytes].
-        device: as of `Colorizer.load`.
-        show: whether to open the page in the browser.
+        checkpoints: exported generators (.safetensors, .onnx) and run folders; none: the bundled generator.
+        host: address to listen on.
+        port: None: 7860, or the next free port.
+        most_mb: maximum size of an upload [megabytes].
+        device: see `Colorizer.load`.
+        show: open the page in the browser.
 
     Raises:
-        InputError: a checkpoint that can't be used, an address or a port that can't be had, Gradio is not installed.
+        InputError: a checkpoint can't be used, the address or port is unavailable, or Gradio is not installed.
     """
     if find_spec("gradio") is None:
         raise InputError("the page needs Gradio: pip install 'gancolor[demo]'")
-    host = host.strip("[]")  # of an IPv6 address
+    host = host.strip("[]")  # around an IPv6 address
     check_address(host, port)
     with (
         Interruption() as interruption,
@@ -47,7 +47,7 @@ def run_demo(
     ):
         keep_to_ourselves(Path(kept))
         systems = open_systems(checkpoints, device)
-        from gancolor.demo.page import build_page, serve  # brings gradio
+        from gancolor.demo.page import build_page, serve  # imports gradio, so only after the environment is set
 
         page = build_page(systems, Path(kept))
         names = [HERE, "localhost", host] if is_loopback(host) and ":" not in host else ["*"]
@@ -64,7 +64,7 @@ def run_demo(
 
 
 def open_systems(checkpoints: Iterable[Path], device: str) -> Systems:
-    """Raises InputError: a checkpoint that can't be used."""
+    """Load the checkpoints, or the bundled generator if there are none. Raise InputError if one can't be used."""
     paths = list(checkpoints)
     if not paths:
         return Systems({BOX: Colorizer.load(device=device)})
@@ -73,8 +73,8 @@ def open_systems(checkpoints: Iterable[Path], device: str) -> Systems:
 
 
 def check_address(host: str, port: int | None) -> None:
-    """Raises InputError: nothing can listen there."""
-    if not host:  # which would be every address of this machine
+    """Raise InputError if nothing can listen on the address and port."""
+    if not host:  # empty would mean every address of this machine
         raise InputError("--host is empty; give an address, such as 127.0.0.1")
     family = socket.AF_INET6 if ":" in host else socket.AF_INET
     with socket.socket(family) as probe:
@@ -95,8 +95,10 @@ def is_loopback(host: str) -> bool:
 
 
 def keep_to_ourselves(folder: Path) -> None:
-    """Before Gradio and ONNX Runtime are imported: files go to a folder of ours, neither reports to its makers, and
-    what Gradio asks of its own server goes through no proxy."""
+    """Keep files in `folder`, disable telemetry, and bypass proxies for Gradio's requests to its own server.
+
+    Call it before Gradio and ONNX Runtime are imported.
+    """
     os.environ |= {
         "GRADIO_TEMP_DIR": str(folder),
         "GRADIO_ANALYTICS_ENABLED": "False",

@@ -1,4 +1,4 @@
-"""Photographs to begin with: scenes drawn by code, so that one click shows colour."""
+"""Example photographs: scenes drawn by code, so that one click shows colour."""
 
 from pathlib import Path
 
@@ -6,12 +6,12 @@ from PIL import Image
 
 from gancolor.data.demo import draw_scene
 
-SEED, WIDTH, HEIGHT = 21, 640, 480  # pixels
-SCENES = {"house": 1, "sea": 2, "forest": 0, "sunset": 4}  # places in the data set
+SEED, WIDTH, HEIGHT = 21, 640, 480  # width and height in pixels
+SCENES = {"house": 1, "sea": 2, "forest": 0, "sunset": 4}  # indices in the data set
 
 
 def draw_examples(folder: Path) -> list[Path]:
-    """JPEG files in a folder that exists."""
+    """Write the examples as JPEG files to an existing folder."""
     files = []
     for name, index in SCENES.items():
         scene = Image.fromarray(draw_scene(SEED, index, WIDTH))

@@ -1,4 +1,4 @@
-"""The page: what is on it, and what happens there."""
+"""The demo page: its controls and event handlers."""
 
 import secrets
 from collections.abc import Sequence
@@ -19,18 +19,18 @@ EMPTY = "Drop a photograph, or take one of the examples."
 SIZES = (64, 128, 192, 256, 384, 512, 768, 1024)  # working sizes to choose from
 KINDS = {"as uploaded": "", "PNG": ".png", "JPEG": ".jpg"}
 QUALITY = 90  # of the JPEGs on the page
-COLUMNS = 4  # of pictures side by side
-WAITING = 16  # events at most that wait for their turn; the others are told to come again
-EVERY, AGE = 600, 6 * 3600  # seconds: how often files are looked through, and from which age they are deleted
+COLUMNS = 4  # most pictures side by side
+WAITING = 16  # most events in the queue; others are told to try again
+EVERY, AGE = 600, 6 * 3600  # seconds: interval of checks for old files, and age from which they are deleted
 CSS = Path(__file__).with_name("page.css")
-PRESS = "() => setTimeout(() => document.querySelector('#file').click(), 100)"  # the file's address has to arrive first
+PRESS = "() => setTimeout(() => document.querySelector('#file').click(), 100)"  # wait for the file's address
 
 
 class Page:
-    """What happens: each method is given values of controls, and gives others.
+    """Event handlers, each of which takes values of controls and returns new ones.
 
     Args:
-        folder: for the pictures that are shown and given.
+        folder: for the pictures that are shown and downloaded.
     """
 
     def __init__(self, systems: Systems, folder: Path) -> None:
@@ -39,7 +39,7 @@ class Page:
         self.folder = folder
 
     def show(self, file: str | None, chosen: Sequence[str], picked: str | None, *options: Any) -> tuple[Any, ...]:
-        """The message, the slider, the pictures side by side, the system in the slider, the row of the download."""
+        """Return the message, the slider, the gallery, the system in the slider and the row of the download."""
         names = self._in_order(chosen)
         if file is None or not names:
             return _empty(EMPTY if file is None else "Choose a checkpoint.")
@@ -58,12 +58,12 @@ class Page:
         return gr.HTML(visible=False), slider, gallery, picked, gr.Row(visible=True)
 
     def pick(self, chosen: Sequence[str], picked: str | None, event: gr.SelectData) -> str | None:
-        """The system whose picture was clicked, of those that stand between the grey one and the original."""
+        """Return the clicked system; clicks on the grey picture or the original change nothing."""
         names = self._in_order(chosen)
         return names[event.index - 1] if 0 < event.index <= len(names) else picked
 
     def finish(self, file: str | None, picked: str | None, kind: str, *options: Any) -> str:
-        """The photograph at its full size, to download."""
+        """Write the coloured photograph at its full size, and return its path for the download."""
         if file is None or picked is None:
             raise gr.Error("There is no photograph yet.", print_exception=False)
         name = download_name(Path(file), picked, KINDS[kind])
@@ -84,7 +84,7 @@ class Page:
 
 
 def build_page(systems: Systems, folder: Path) -> gr.Blocks:
-    """The page, not served yet.
+    """Build the page without serving it.
 
     Args:
         folder: Gradio's, for all files of the page.
@@ -140,10 +140,10 @@ def build_page(systems: Systems, folder: Path) -> gr.Blocks:
 
 
 def serve(blocks: gr.Blocks, host: str, port: int | None, most_mb: int, hosts: Sequence[str]) -> str:
-    """Serves the page in a thread; its address.
+    """Serve the page in a thread, and return its address.
 
     Args:
-        hosts: names that the page may be asked for by; another is a foreign site's that leads here (DNS rebinding).
+        hosts: host names that requests may use; any other comes from a foreign site that points here (DNS rebinding).
 
     Raises:
         OSError: no port is free.
@@ -159,7 +159,7 @@ def serve(blocks: gr.Blocks, host: str, port: int | None, most_mb: int, hosts: S
 
 
 def _theme() -> gr.themes.Base:
-    """Calm, with the reader's own fonts: Gradio's would come from elsewhere."""
+    """Create a calm theme with system fonts, because Gradio's own are fetched from another server."""
     grey = {f"{name}{dark}": "*neutral_500" if not dark else "*neutral_400"
             for name in ("body_text_color_subdued", "block_info_text_color") for dark in ("", "_dark")}  # fmt: skip
     fonts = {"font": ["system-ui", "sans-serif"], "font_mono": ["ui-monospace", "monospace"]}

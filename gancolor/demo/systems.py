@@ -1,5 +1,4 @@
-"""What the page shows and gives, without the page: several systems colour a photograph, and a network runs once for
-each thing that it has to be asked."""
+"""Colouring for the demo page, independent of Gradio: several systems, with cached predictions."""
 
 import re
 from collections.abc import Sequence
@@ -14,13 +13,11 @@ from gancolor.errors import InputError
 from gancolor.pictures import FORMATS, Picture, read_picture, shrink
 from gancolor.upsampling import Upsampling
 
-PAGE_SIDE = 1600  # pixels, longer side of what is shown: a wide page at two pixels a point
-KEPT = (
-    16  # photographs at the page's size, and predictions; of full photographs the last alone, they can take gigabytes
-)
-COLOURED = 1.0  # mean of the largest less the least of red, green and blue, of 255, from which a photograph has colour
+PAGE_SIDE = 1600  # longer side of shown pictures [pixels]: a wide page at two pixels per point
+KEPT = 16  # cached page-size photographs and predictions; one full photograph is cached, as it can take gigabytes
+COLOURED = 1.0  # mean of max(R, G, B) - min(R, G, B), of 255, above which a photograph has colour
 NO_COLOUR = Prediction(np.zeros((1, 16, 16), np.float32), np.zeros((2, 16, 16), np.float32))
-UNNAMED = ("generator", "best", "last")  # files that are known by their folder
+UNNAMED = ("generator", "best", "last")  # generic file stems: the folder's name says more
 
 
 @dataclass(frozen=True)
@@ -28,7 +25,7 @@ class Options:
     """How a photograph is coloured; see `Colorizer`.
 
     Attributes:
-        size: 0: what each system was trained on.
+        size: working size; 0: each system's own, as in training.
     """
 
     size: int = 0
@@ -38,8 +35,11 @@ class Options:
 
 
 class Systems:
-    """Colorizers by name, at least one, and what they said of the last photographs. Photographs are files, the messages
-    about which have no path. All methods raise InputError: no picture, or a damaged one."""
+    """Colorizers by name (at least one), with a cache of recent photographs and predictions.
+
+    Photographs are files; error messages leave out their path. All methods raise InputError if a file is not a picture
+    or is damaged.
+    """
 
     def __init__(self, colorizers: dict[str, Colorizer]) -> None:
         self.colorizers = colorizers
@@ -48,18 +48,18 @@ class Systems:
         self._prediction = lru_cache(KEPT)(self._predict)
 
     def before(self, file: Path) -> tuple[Picture, Picture | None]:
-        """The photograph in grey, and as it was where it had colours, at the page's size."""
+        """Return the photograph in grey and, if it had colour, the original, at the page's size."""
         small = self._small(file)
         grey = replace(next(iter(self.colorizers.values())), strength=0).colour(small, NO_COLOUR)
         return grey, small if np.ptp(small.pixels, axis=-1).mean() > COLOURED else None
 
     def after(self, file: Path, name: str, options: Options) -> Picture:
-        """One system's photograph at the page's size."""
+        """Return the photograph as coloured by one system, at the page's size."""
         prediction = self._prediction(file, name, options.size, options.flips)
         return self._with(name, options).colour(self._small(file), prediction)
 
     def finished(self, file: Path, name: str, options: Options) -> Picture:
-        """One system's photograph at its full size, with its depth and metadata."""
+        """Return the photograph as coloured by one system, at full size, with its bit depth and metadata."""
         prediction = self._prediction(file, name, options.size, options.flips)
         return self._with(name, options).colour(self._photograph(file), prediction)
 
@@ -79,8 +79,10 @@ class Systems:
 
 
 def system_names(paths: Sequence[Path]) -> list[str]:
-    """A name for each checkpoint, all different: a run's folder is its own, a file's is its stem, or its folder's where
-    the stem says nothing."""
+    """Give each checkpoint a different name.
+
+    A run folder has its own name, and a file its stem, or its folder's name if the stem is generic.
+    """
     names: list[str] = []
     for path in paths:
         folder = path.resolve().parent.name
@@ -91,10 +93,10 @@ def system_names(paths: Sequence[Path]) -> list[str]:
 
 
 def download_name(file: Path, name: str, kind: str) -> str:
-    """What a finished photograph is called: safe on any system, whatever the upload and the system are called.
+    """Return a file name for a coloured photograph that is safe on any system, whatever the names it is made of.
 
     Args:
-        kind: a suffix, or empty for the upload's own, where it is written, else .png.
+        kind: a suffix. Empty: the upload's own if it can be written, else .png.
     """
     suffix = kind or (file.suffix.lower() if file.suffix.lower() in FORMATS else ".png")
     return f"{_safe(file.stem)[:80] or 'photograph'}_{_safe(name)[:40] or 'colour'}{suffix}"
@@ -114,7 +116,7 @@ def _read(file: Path) -> Picture:
 
 
 def _shrunk(picture: Picture) -> Picture:
-    """At the page's size, in 8 bits, without metadata."""
+    """Reduce a picture to the page's size, 8 bits and no metadata."""
     share = min(1, PAGE_SIDE / max(picture.size))
     height, width = (max(1, round(side * share)) for side in picture.size)
     alpha = None if picture.alpha is None else _in_8_bits(picture.alpha, height, width)

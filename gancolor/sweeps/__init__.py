@@ -1,13 +1,13 @@
-"""Weights & Biases sweep files, run here: no account, server or network.
+"""Local runner of Weights & Biases sweep files: no account, server or network.
 
-file.py        the sweep file, checked
-parameters.py  maps from a quantile to a value
-search.py      which values come next: grid, random, bayes
-hyperband.py   which runs are stopped early
-plan.py        the runs: values, names, folders
-check.py       everything is tried on the trainer's parser before the first run
-command.py     command lines, as the agent writes them
-journal.py     what has been run: sweep.json
-history.py     what a run has logged
-runner.py      runs, several at a time
+file.py        reads and checks the sweep file
+parameters.py  maps quantiles to values
+search.py      chooses the next values: grid, random, bayes
+hyperband.py   decides which runs stop early
+plan.py        lists the runs: values, names, folders
+check.py       tests all values with the trainer's parser before the first run
+command.py     builds command lines as the W&B agent does
+journal.py     keeps the state of the sweep: sweep.json
+history.py     reads what a run has logged
+runner.py      runs trials, several at a time
 """

@@ -1,4 +1,4 @@
-"""Everything that a sweep will run is tried on the trainer's parser first: before hours of training, not after."""
+"""Check of a sweep's options with the trainer's parser, before the first run rather than hours later."""
 
 import contextlib
 import io
@@ -18,14 +18,16 @@ TRAINER = Path(gancolor.__file__).resolve().parent.parent / "train.py"
 
 
 def check(sweep: SweepFile, samples: Iterable[tuple[str, Mapping[str, Any]]]) -> None:
-    """Refuses values that the trainer won't take, by themselves or together. A search may meet values that do not go
-    together now and then, which costs it a run; it is refused if all samples are of that kind.
+    """Reject values that the trainer does not accept, alone or in combination.
+
+    A random or Bayesian search may draw some invalid combinations, each of which costs a run. It is rejected only if
+    all samples are invalid combinations.
 
     Args:
         samples: names and values.
 
     Raises:
-        InputError: which, and why; or there is no such program.
+        InputError: a value is rejected (the message says which, and why), or the program does not exist.
     """
     if "${program}" in sweep.command and not Path(sweep.program).is_file():
         raise InputError(f"{sweep.path}: there is no {sweep.program} here; run it from the folder that has it")
@@ -37,7 +39,7 @@ def check(sweep: SweepFile, samples: Iterable[tuple[str, Mapping[str, Any]]]) ->
         if options is None:
             print(f"{sweep.path}: does not run {TRAINER.name} of gancolor, so its options are not checked", flush=True)
             return
-        from gancolor.assembly import check_options  # brings torch
+        from gancolor.assembly import check_options  # imports torch
 
         config = _parse(sweep.path, options)
         try:
@@ -50,7 +52,7 @@ def check(sweep: SweepFile, samples: Iterable[tuple[str, Mapping[str, Any]]]) ->
 
 
 def _trainers_options(words: Sequence[str]) -> list[str] | None:
-    """What stands behind the trainer's name in a command; None: another program's."""
+    """Return the words after the trainer's name in a command; None if it runs another program."""
     for index, word in enumerate(words):
         with contextlib.suppress(OSError, ValueError):
             if word.endswith(TRAINER.name) and Path(word).samefile(TRAINER):
@@ -63,6 +65,6 @@ def _parse(file: Path, options: Sequence[str]) -> TrainConfig:
     try:
         with contextlib.redirect_stderr(said):
             return parse_train(options)
-    except SystemExit:  # the parser's way, as a program's own
+    except SystemExit:  # the parser prints errors and exits
         text = re.sub(r"^train\.py: error: | \(--help lists the options\)$", "", said.getvalue().strip())
         raise InputError(f"{file}: {text}") from None

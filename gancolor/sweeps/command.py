@@ -1,4 +1,4 @@
-"""Command lines of runs, character for character as the agent of Weights & Biases writes them."""
+"""Command lines of runs, exactly as the Weights & Biases agent writes them."""
 
 import json
 import os
@@ -11,8 +11,8 @@ from gancolor.errors import InputError, near
 DEFAULT = ("${env}", "${interpreter}", "${program}", "${args}")
 JSON_FILE = "${args_json_file}"
 
-# Macros that pass the parameters on -> the words they become. Python's str() of a value, and JSON of all of them, are
-# the agent's own ways of writing.
+# Macros that pass the parameters -> the words that replace them. Like the W&B agent, they write values with Python's
+# str(), or all of them as JSON.
 ARGUMENTS: dict[str, Callable[[Mapping[str, Any]], list[str]]] = {
     "${args}": lambda values: [f"--{name}={value}" for name, value in values.items()],
     "${args_no_equals}": lambda values: [
@@ -29,18 +29,19 @@ ARGUMENTS: dict[str, Callable[[Mapping[str, Any]], list[str]]] = {
 
 
 def make_command(section: Any) -> tuple[str, ...]:
-    """A sweep file's `command`, with environment variables (${envvar:NAME}) filled in; one that is not set leaves its
-    name.
+    """Check a sweep file's `command`, and fill in environment variables (${envvar:NAME}).
+
+    A variable that is not set is replaced by its name.
 
     Raises:
-        InputError: no list, a macro that there is not, or none for the parameters.
+        InputError: not a list, an unknown macro, or no macro that passes the parameters.
     """
     if not isinstance(section, list) or not section:
         raise InputError('command: a list of words, such as ["${env}", "${interpreter}", "${program}", "${args}"]')
     words = [re.sub(r"\$\{envvar:([A-Z0-9_]*)\}", _variable, str(word)) for word in section]
     known = [*dict.fromkeys((*DEFAULT, *ARGUMENTS, JSON_FILE))]
     for word in words:
-        if word.startswith("${") and word.endswith("}") and word not in known:  # the agent would leave it out
+        if word.startswith("${") and word.endswith("}") and word not in known:  # the W&B agent would leave it out
             raise InputError(f"command: no macro {word}{near(word, known)}")
     if not {*ARGUMENTS, JSON_FILE} & {*words}:
         raise InputError("command: without ${args}, or another of its kind, no parameter would reach the program")
@@ -50,13 +51,13 @@ def make_command(section: Any) -> tuple[str, ...]:
 def command_words(
     command: Sequence[str], program: str, values: Mapping[str, Any], interpreter: str, json_file: str
 ) -> list[str]:
-    """The words of one run's command.
+    """Return the words of one run's command.
 
     Args:
-        command: of `make_command`.
+        command: from `make_command`.
         program: for ${program}.
         values: of the parameters, in the order of the words.
-        interpreter: for ${interpreter}; the agent's is "python".
+        interpreter: for ${interpreter}; the W&B agent uses "python".
         json_file: for ${args_json_file}.
     """
     words: list[str] = []

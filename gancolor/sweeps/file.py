@@ -1,4 +1,4 @@
-"""A Weights & Biases sweep file, checked: https://docs.wandb.ai/models/sweeps/sweep-config-keys"""
+"""A checked Weights & Biases sweep file: https://docs.wandb.ai/models/sweeps/sweep-config-keys"""
 
 import re
 from collections.abc import Mapping, Sequence
@@ -14,17 +14,18 @@ from gancolor.sweeps.hyperband import Hyperband, make_hyperband
 from gancolor.sweeps.parameters import Choice, Parameter, make_parameter
 
 METHODS = ("grid", "random", "bayes")
-SEARCHED = ("program", "method", "parameters", "metric", "command", "early_terminate")  # what says which runs there are
+SEARCHED = ("program", "method", "parameters", "metric", "command", "early_terminate")  # keys that determine the runs
 KEYS = (*SEARCHED, "run_cap", "name", "description", "project", "entity")
 
 
 @dataclass(frozen=True)
 class Metric:
-    """
+    """The metric that a sweep optimizes.
+
     Attributes:
         name: as the runs log it.
-        maximize: whether more is better.
-        target: once a run has reached it, no further one is started.
+        maximize: whether higher is better.
+        target: once a run has reached it, no further run starts.
     """
 
     name: str
@@ -32,11 +33,11 @@ class Metric:
     target: float | None = None
 
     def best(self, history: Sequence[float]) -> float | None:
-        """The best value of a run, which is the one that Weights & Biases goes by too; None: it has logged none."""
+        """Return a run's best value, which Weights & Biases uses too; None if it has logged none."""
         return (max if self.maximize else min)(history, default=None)
 
     def loss(self, value: float) -> float:
-        """The value, or minus it: lower is better."""
+        """Return the value, negated if higher is better, so that lower is better."""
         return -value if self.maximize else value
 
     def reached(self, value: float | None) -> bool:
@@ -45,13 +46,14 @@ class Metric:
 
 @dataclass(frozen=True)
 class SweepFile:
-    """
+    """A checked sweep file.
+
     Attributes:
-        path: of the file, for messages.
-        content: what was read, of the keys that say which runs there are.
-        parameters: by name, in the order of names, which is that of the agent's words and of the grid.
+        path: for error messages.
+        content: as read, of the keys that determine the runs.
+        parameters: by name, in alphabetical order, which is that of the W&B agent's words and of the grid.
         command: with macros.
-        run_cap: greatest number of runs, or None.
+        run_cap: maximum number of runs, or None.
     """
 
     path: Path
@@ -66,19 +68,19 @@ class SweepFile:
 
     @property
     def varying(self) -> list[str]:
-        """Names of the parameters that tell runs apart; the first one, if none does."""
+        """Names of the parameters that vary between runs; the first parameter if none does."""
         return [name for name, parameter in self.parameters.items() if parameter.varies] or list(self.parameters)[:1]
 
 
 def read_sweep_file(path: Path, given: Mapping[str, str]) -> SweepFile:
-    """Reads a sweep file.
+    """Read and check a sweep file.
 
     Args:
-        path: of YAML.
-        given: options that stand above the file's, by name.
+        path: of a YAML file.
+        given: options by name, which override the file's.
 
     Raises:
-        InputError: it can't be read, or something in it is not as it should be. The message names the file.
+        InputError: the file can't be read or is invalid. The message names it.
     """
     try:
         content = yaml.safe_load(path.read_text(encoding="utf-8"))

@@ -1,4 +1,4 @@
-"""What a run has logged so far: RUN/metrics.jsonl, one JSON object a line."""
+"""Values that a run has logged so far, from RUN/metrics.jsonl: one JSON object per line."""
 
 import json
 import math
@@ -10,11 +10,11 @@ from gancolor.tracking import METRICS_FILE
 
 
 class History:
-    """A run's values of one metric, read again only when its file has changed.
+    """A run's values of one metric, read again only if its file has changed.
 
     Args:
         run: folder.
-        metric: name; None: none is read.
+        metric: name; None: read nothing.
     """
 
     def __init__(self, run: Path, metric: str | None) -> None:
@@ -23,7 +23,7 @@ class History:
         self._values: list[float] = []
 
     def read(self) -> list[float]:
-        """The finite values, in the order of steps."""
+        """Return the finite values in the order of steps."""
         try:
             about = (self._run / METRICS_FILE).stat()
         except FileNotFoundError:
@@ -36,7 +36,7 @@ class History:
 
 
 def logged_names(run: Path) -> list[str]:
-    """Names of the numbers that a run has logged, sorted."""
+    """Return the names of the numbers that a run has logged, sorted."""
     return sorted(
         {name for line in _lines(run) for name, value in line.items() if name != "step" and _is_number(value)}
     )
@@ -49,7 +49,7 @@ def _lines(run: Path) -> Iterator[dict[str, Any]]:
     for text in path.read_text(encoding="utf-8", errors="replace").splitlines():
         try:
             line = json.loads(text)
-        except ValueError:  # being written
+        except ValueError:  # a line that is still being written
             continue
         if isinstance(line, dict):
             yield line

@@ -1,8 +1,8 @@
-"""Early termination: runs that are behind the others at set counts of values stop.
+"""Early termination: runs that fall behind the others at fixed iterations stop.
 
-Hyperband (Li et al., 2018, https://arxiv.org/abs/1603.06560), as Weights & Biases applies it: an iteration is a logged
-value of the sweep's metric, and at each of a series of counts ("bands") a run has to be among the best 1 / eta of all
-runs that have come so far.
+This is Hyperband (Li et al., 2018, https://arxiv.org/abs/1603.06560) as Weights & Biases applies it. An iteration is a
+logged value of the sweep's metric. At each of a series of iterations ("bands"), a run must be among the best 1 / eta of
+all runs that have reached it.
 """
 
 from collections.abc import Iterator, Mapping, Sequence
@@ -17,11 +17,12 @@ _KEYS = ("type", "min_iter", "max_iter", "s", "eta", "strict")
 
 @dataclass(frozen=True)
 class Hyperband:
-    """
+    """The stopping rule. Bands follow from `min_iter`, or from `max_iter` and `s`.
+
     Attributes:
-        min_iter: first band, the next ones eta times the one before; or None, and
-        max_iter: bands are this over eta, eta^2 ... `s` times.
-        strict: a run is judged by its value at the band, else by its best so far.
+        min_iter: first band; each further band is eta times the one before.
+        max_iter: bands are max_iter / eta, max_iter / eta^2, ..., `s` of them.
+        strict: judge a run by its value at the band, else by its best so far.
     """
 
     eta: float
@@ -31,7 +32,7 @@ class Hyperband:
     s: int = 0
 
     def bands(self, longest: int) -> list[int]:
-        """Counts of values, rising, up to `longest`, at which runs are judged."""
+        """Return the iterations at which runs are judged, ascending, up to `longest`."""
         return [band for band in self._bands() if band <= longest]
 
     def _bands(self) -> Iterator[int]:
@@ -43,11 +44,11 @@ class Hyperband:
             yield from sorted(int(band) for band in list(downwards)[1:] if band >= 1)
 
     def stops(self, running: Mapping[int, Sequence[float]], ended: Sequence[Sequence[float]]) -> list[int]:
-        """Which of the running runs are to stop.
+        """Return the keys of the running runs that must stop.
 
         Args:
-            running: key -> values of the metric so far, lower being better.
-            ended: the same of every run that has ended.
+            running: key -> values of the metric so far; lower is better.
+            ended: the values of every run that has ended.
         """
         everyone = [history for history in (*running.values(), *ended) if history]
         bands = self.bands(max(map(len, everyone), default=0))
@@ -66,10 +67,10 @@ class Hyperband:
 
 
 def make_hyperband(section: Any) -> Hyperband:
-    """The stopping rule of a sweep file's `early_terminate`.
+    """Build the stopping rule from a sweep file's `early_terminate`.
 
     Raises:
-        InputError: not hyperband's.
+        InputError: the section is not a valid Hyperband rule.
     """
     if not isinstance(section, Mapping) or section.get("type") != "hyperband":
         raise InputError("early_terminate: `type: hyperband` is the only one, with min_iter, or max_iter and s")

@@ -1,4 +1,4 @@
-"""What a sweep has run so far: DIR/sweep.json, whole at any moment, which the same command goes on from."""
+"""State of a sweep in DIR/sweep.json, which is written atomically, so that the same command resumes the sweep."""
 
 import json
 from collections.abc import Mapping
@@ -19,13 +19,13 @@ class Journal:
     """The trials that have been started, in the order of their numbers.
 
     Args:
-        folder: of the sweep, made if missing.
-        sweep: the file.
-        given: options that stand above the file's.
-        draw: seed of what is drawn.
+        folder: of the sweep, created if missing.
+        sweep: the checked file.
+        given: options that override the file's.
+        draw: seed of random draws.
 
     Raises:
-        InputError: the folder holds another sweep, or another process runs in it.
+        InputError: the folder holds another sweep, or another process runs a sweep in it.
     """
 
     def __init__(self, folder: Path, sweep: SweepFile, given: Mapping[str, str], draw: int) -> None:
@@ -63,7 +63,7 @@ class Journal:
         return self.folder / trial.folder
 
     def ended(self, trial: Trial) -> bool:
-        """Whether there is nothing left to do; a trial whose folder was removed is run again."""
+        """Return whether nothing is left to do; a trial whose folder was removed runs again."""
         return trial.status in ("done", "stopped early") and self.folder_of(trial).is_dir()
 
     def _check(self, kept: Mapping[str, Any]) -> None:
@@ -81,6 +81,6 @@ class Journal:
 
 
 def _named(key: str) -> str:
-    """`--seed` of given.seed, `--draw`, and the file's keys as they are."""
+    """Return a key's name for messages: `--seed` for given.seed, `--draw`, and keys of the file unchanged."""
     kind, _, name = key.partition(".")
     return name if kind == "file" else f"--{name or kind}"

@@ -1,5 +1,6 @@
-"""Parameters of a sweep file. Each is a map from a quantile in [0, 1] to a value, and back to a point that Bayesian
-search measures distances by.
+"""Parameters of a sweep file.
+
+Each maps a quantile in [0, 1] to a value, and values to points whose distances Bayesian search uses.
 
 Names, bounds and defaults are those of https://docs.wandb.ai/models/sweeps/sweep-config-keys.
 """
@@ -17,17 +18,17 @@ from scipy import stats
 
 from gancolor.errors import InputError, near
 
-DIGITS = 6  # significant ones of a number drawn
-TAILS = (0.01, 0.99)  # quantiles that stand for the ends of a distribution that has none
+DIGITS = 6  # significant digits of a drawn number
+TAILS = (0.01, 0.99)  # quantiles used as the ends of a distribution without bounds
 
 
 @dataclass(frozen=True)
 class Choice:
-    """Listed values; one alone is a constant.
+    """Listed values; a single one is a constant.
 
     Attributes:
-        values: what there is to choose from.
-        probabilities: of each; None: all alike.
+        values: to choose from.
+        probabilities: one per value; None: all equal.
     """
 
     values: tuple[Any, ...]
@@ -38,27 +39,27 @@ class Choice:
         return len(self.values) > 1
 
     def at(self, quantiles: ArrayLike) -> list[Any]:
-        """Quantiles (N,) in [0, 1] to N values."""
+        """Map quantiles (N,) in [0, 1] to N values."""
         shares = self.probabilities or [1 / len(self.values)] * len(self.values)
         ends = np.cumsum(shares)[:-1]
         return [self.values[index] for index in np.searchsorted(ends, np.asarray(quantiles), side="right")]
 
     def points(self, values: Sequence[Any]) -> np.ndarray:
-        """N values to points (N, K), of K values any two of which lie 1 apart: they have no order."""
+        """Map N values to points (N, K) for K choices, any two at distance 1, because choices have no order."""
         indices = [self._index(value) for value in values]
         return np.eye(len(self.values))[indices] / math.sqrt(2)
 
     def quantiles(self, values: Sequence[Any]) -> np.ndarray:
-        """N values to the middles of their quantiles (N,)."""
+        """Map N values to the middles of their quantile intervals (N,)."""
         shares = np.array(self.probabilities or [1 / len(self.values)] * len(self.values))
         return (np.cumsum(shares) - shares / 2)[[self._index(value) for value in values]]
 
     def grid(self) -> list[Any] | None:
-        """The values, or None where a grid can't have them (those with probabilities)."""
+        """Return the values; None if they have probabilities, which a grid can't use."""
         return list(self.values) if self.probabilities is None else None
 
     def ends(self) -> list[Any]:
-        """Values that show whether a program takes all of them: every one."""
+        """Return values that test whether a program accepts all of them: every one."""
         return list(self.values)
 
     def _index(self, value: Any) -> int:
@@ -67,14 +68,14 @@ class Choice:
 
 @dataclass(frozen=True)
 class Range:
-    """Numbers of a distribution.
+    """Numbers from a distribution.
 
     Attributes:
-        law: of scipy.stats, frozen.
-        step: numbers are rounded to multiples of it; None: not rounded.
-        bounds: the least and the greatest number; None: those of the distribution go on for ever, or are never met.
-        whole: whole numbers.
-        even: without steps, each number is as likely as another.
+        law: frozen distribution of scipy.stats.
+        step: numbers are rounded to multiples of it; None: no rounding.
+        bounds: minimum and maximum; None: the distribution is unbounded, or never reaches its bounds.
+        whole: integers only.
+        even: without steps, all numbers are equally likely.
     """
 
     law: Any
@@ -86,21 +87,23 @@ class Range:
     varies = True
 
     def at(self, quantiles: ArrayLike) -> list[int | float]:
-        """Quantiles (N,) in [0, 1] to N numbers, of 6 significant digits or multiples of the step."""
+        """Map quantiles (N,) in [0, 1] to N numbers with 6 significant digits, or to multiples of the step."""
         inside = np.clip(np.asarray(quantiles, dtype=float), 1e-12, 1 - 1e-12)
         return [self._written(number) for number in self.law.ppf(inside)]
 
     def points(self, values: Sequence[float]) -> np.ndarray:
-        """N numbers to points (N, 1): their quantiles."""
+        """Map N numbers to points (N, 1): their quantiles."""
         return self.quantiles(values)[:, None]
 
     def quantiles(self, values: Sequence[float]) -> np.ndarray:
-        """N numbers to their quantiles (N,)."""
+        """Map N numbers to their quantiles (N,)."""
         return np.asarray(self.law.cdf(np.asarray(values, dtype=float)))
 
     def grid(self) -> list[Any] | None:
-        """The numbers, or None where a grid can't have them: it takes whole numbers, or even steps up to the maximum,
-        which is left out, as W&B does it."""
+        """Return the numbers; None if a grid can't use them.
+
+        A grid takes integers, or uniform steps up to the maximum, which is excluded, as W&B does it.
+        """
         if self.whole and self.bounds:
             return list(range(int(self.bounds[0]), int(self.bounds[1]) + 1))
         if self.even and self.step and self.bounds:
@@ -108,7 +111,7 @@ class Range:
         return None
 
     def ends(self) -> list[int | float]:
-        """Values that show whether a program takes all of them: the ends."""
+        """Return values that test whether a program accepts all of them: the ends."""
         return [self._written(number) for number in self.bounds or self.law.ppf(TAILS)]
 
     def _written(self, number: float) -> int | float:
@@ -124,7 +127,7 @@ Parameter = Choice | Range
 
 
 def plain(value: Any) -> Any:
-    """A value as it arrives at an agent, by way of JSON that the server's Go writes: 3.0 as 3, a date as text."""
+    """Convert a value as W&B's server does, which sends it as JSON written by Go: 3.0 as 3, a date as text."""
     if isinstance(value, list | tuple):
         return [plain(each) for each in value]
     if isinstance(value, dict):
@@ -135,10 +138,10 @@ def plain(value: Any) -> Any:
 
 
 def make_parameter(spec: Any) -> Parameter:
-    """A parameter from what a sweep file says of it.
+    """Build a parameter from its section of a sweep file.
 
     Raises:
-        InputError: no such distribution or key, or numbers that don't make one.
+        InputError: an unknown distribution or key, or numbers that don't define a distribution.
     """
     if not isinstance(spec, Mapping):
         raise InputError(f"write `value: {spec}`, or `values: [...]`")
@@ -199,7 +202,7 @@ def _uniform(min: Any, max: Any, q: Any = None) -> Range:
 
 
 def _log_uniform_values(min: Any, max: Any, q: Any = None) -> Range:
-    """log(x) is uniform; so is log(1 / x)."""
+    """Build a range where log(x) is uniform, and therefore log(1 / x) too."""
     low, high = _bounds(min, max)
     if low <= 0:
         raise InputError(f"min is over 0 where the logarithm is uniform, not {min}")
@@ -207,13 +210,13 @@ def _log_uniform_values(min: Any, max: Any, q: Any = None) -> Range:
 
 
 def _log_uniform(min: Any, max: Any, q: Any = None) -> Range:
-    """min and max are exponents of e."""
+    """Build a log-uniform range; min and max are exponents of e."""
     low, high = _bounds(min, max)
     return _log_uniform_values(_exp(low), _exp(high), q)
 
 
 def _inv_log_uniform(min: Any, max: Any) -> Range:
-    """min and max are exponents of 1 / e."""
+    """Build an inverse log-uniform range; min and max are exponents of 1 / e."""
     low, high = _bounds(min, max)
     return _log_uniform_values(_exp(-high), _exp(-low))
 
@@ -235,7 +238,7 @@ _BELL: dict[str, Any] = {"mu": 0.0, "sigma": 1.0}
 _SHAPE: dict[str, Any] = {"a": 1.0, "b": 1.0}
 _STEP: dict[str, Any] = {"q": 1.0}
 
-# name -> its keys, with their defaults (None: must be given), and what makes a parameter of them
+# name -> its keys with their defaults (None: required), and the function that builds the parameter
 DISTRIBUTIONS: dict[str, tuple[dict[str, Any], Callable[..., Parameter]]] = {
     "constant": ({"value": None}, _constant),
     "categorical": ({"values": None}, _categorical),

@@ -1,4 +1,4 @@
-"""Which runs a sweep has: their values, names and folders."""
+"""The runs of a sweep: their values, names and folders."""
 
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
@@ -9,7 +9,7 @@ from gancolor.errors import InputError
 from gancolor.sweeps.file import SweepFile
 from gancolor.sweeps.search import Result, draw_bayes, draw_random, grid
 
-LONGEST = 200  # characters of a folder's name; file systems take 255 bytes
+LONGEST = 200  # most characters of a folder's name; file systems allow 255 bytes
 
 Status = Literal["running", "done", "failed", "stopped early", "interrupted"]
 
@@ -19,10 +19,10 @@ class Trial:
     """One run of a sweep.
 
     Attributes:
-        name: what it is called: the values that tell it from the others.
-        folder: its folder's name, in the sweep's.
+        name: the values that distinguish it from other runs.
+        folder: its folder's name within the sweep's folder.
         values: of the parameters, by name.
-        metric: the best value that it has reached, once it has ended.
+        metric: the best value that it reached, once it has ended.
     """
 
     name: str
@@ -33,18 +33,18 @@ class Trial:
 
 
 class Plan:
-    """The runs of a sweep, one after the other.
+    """The runs of a sweep, in order.
 
     Args:
-        sweep: what there is to search.
-        draw: seed of what is drawn.
-        trials: greatest number of runs; it stands above the file's run_cap.
+        sweep: the checked file.
+        draw: seed of random draws.
+        trials: maximum number of runs; overrides the file's run_cap.
 
     Attributes:
         total: number of runs.
 
     Raises:
-        InputError: a search without an end.
+        InputError: the search has no end.
     """
 
     def __init__(self, sweep: SweepFile, draw: int, trials: int | None) -> None:
@@ -54,7 +54,7 @@ class Plan:
             self._grid = list(islice(grid(sweep.parameters), cap))
             self.total = len(self._grid)
             self._folders = [_folder(self._describe(values)) for values in self._grid]
-            # names that fall together, or that no file system takes
+            # number the folders if names collide or are too long for a file system
             if len(set(self._folders)) < self.total or max(map(len, self._folders)) > LONGEST:
                 self._folders = []
         elif cap is None:
@@ -63,7 +63,7 @@ class Plan:
             self.total, self._folders = cap, []
 
     def trial(self, number: int, results: Sequence[Result]) -> Trial:
-        """Run `number` (from 0), given the results so far."""
+        """Return run `number` (from 0), given the results so far."""
         if self._sweep.method == "grid":
             values = self._grid[number]
         elif self._sweep.method == "random":
@@ -76,8 +76,11 @@ class Plan:
         return Trial(f"{numbered}: {self._describe(values)}", numbered, values)
 
     def samples(self) -> Iterator[tuple[str, dict[str, Any]]]:
-        """Names and values that show whether the program takes what the sweep will give it: all combinations of a grid;
-        otherwise every choice and the ends of every range, one at a time, the others at their middle."""
+        """Yield names and values that test whether the program accepts what the sweep will pass.
+
+        They are all combinations of a grid. Other searches get every choice and the ends of every range, one at a time,
+        with the other parameters at quantile 0.5.
+        """
         if self._sweep.method == "grid":
             yield from ((self._describe(values), values) for values in self._grid)
             return

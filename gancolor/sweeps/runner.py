@@ -1,5 +1,4 @@
-"""`gancolor sweep FILE`: runs a Weights & Biases sweep file here, with no account, server or network, and puts the runs
-into one table."""
+"""Entry point of `gancolor sweep FILE`: runs a Weights & Biases sweep file locally and writes one table of the runs."""
 
 import contextlib
 import json
@@ -25,28 +24,28 @@ from gancolor.sweeps.journal import Journal
 from gancolor.sweeps.plan import Plan, Trial
 from gancolor.sweeps.search import Result
 
-POLL_SECONDS = 0.1  # between looks at whether runs have ended
-JUDGE_SECONDS = 1.0  # between looks at what they have logged, where some may be stopped early
+POLL_SECONDS = 0.1  # between checks for ended runs
+JUDGE_SECONDS = 1.0  # between checks of logged values, for early termination
 
 
 def run_sweep(
     file: Path, folder: Path, given: Mapping[str, str], *, jobs: int | None, trials: int | None, draw: int
 ) -> int:
-    """Runs what is not done yet of a sweep, and writes folder/table.md.
+    """Run the unfinished trials of a sweep, and write folder/table.md.
 
     Args:
-        file: as `wandb sweep` takes it.
-        folder: of the runs.
-        given: options that stand above the file's, by name.
-        jobs: runs at a time; None: one a GPU, and one without any.
-        trials: greatest number of runs; None: the file's.
-        draw: seed of what is drawn.
+        file: sweep file as for `wandb sweep`.
+        folder: for the runs.
+        given: options by name, which override the file's.
+        jobs: number of concurrent runs; None: one per GPU, or one without GPUs.
+        trials: maximum number of runs; None: the file's.
+        draw: seed of random draws.
 
     Returns:
-        0; 1 where runs have failed, which the others don't mind; or 128 + a signal that has stopped the sweep.
+        0; 1 if runs have failed, which does not affect the others; or 128 + the signal that stopped the sweep.
 
     Raises:
-        InputError: what the user can mend, before the first run.
+        InputError: the user made a mistake that is found before the first run.
     """
     sweep = read_sweep_file(file, given)
     plan = Plan(sweep, draw, trials)
@@ -63,7 +62,7 @@ def run_sweep(
 
 @dataclass
 class Running:
-    """A trial's process. `told`: it has been asked to stop early."""
+    """A trial's process. `told`: whether it was asked to stop early."""
 
     trial: Trial
     number: int
@@ -74,10 +73,10 @@ class Running:
 
 
 class Runner:
-    """Runs trials, as many at a time as there are slots.
+    """A runner of trials, one per slot at a time.
 
     Args:
-        slots: $CUDA_VISIBLE_DEVICES of each; None: as it is.
+        slots: $CUDA_VISIBLE_DEVICES of each; None: unchanged.
     """
 
     def __init__(self, sweep: SweepFile, plan: Plan, journal: Journal, slots: Sequence[str | None]) -> None:
@@ -90,7 +89,7 @@ class Runner:
         self._warned = False
 
     def run(self) -> int:
-        """Runs everything, and returns 0, 1 if a run has failed, or 128 + the signal that came."""
+        """Run everything, and return 0, 1 if a run has failed, or 128 + the signal received."""
         for number, trial in enumerate(self.journal.trials):
             if self.journal.ended(trial):
                 self._say(number, f"{trial.name} is {trial.status}: {self.journal.folder_of(trial)}", gap=False)
@@ -115,7 +114,7 @@ class Runner:
         return 1 if self._failed else 0
 
     def _upcoming(self) -> Iterator[tuple[int, Trial]]:
-        """What is left to run, each drawn when it is asked for: first what was begun before, then the rest."""
+        """Yield what is left to run, earlier trials first; values of a new trial are drawn when it is requested."""
         trials, metric = self.journal.trials, self.sweep.metric
         for number, trial in enumerate([*trials]):
             if not self.journal.ended(trial):
@@ -168,7 +167,7 @@ class Runner:
                 raise InputError(f"{self.sweep.path}: {words(interpreter='python')[0]}: {error.strerror}") from None
         name = self.sweep.metric.name if self.sweep.metric else None
         self._running.append(Running(trial, number, process, slot, History(folder, name)))
-        if self._signal:  # it came meanwhile, too early for this one
+        if self._signal:  # it came before this process was in the list
             process.terminate()
 
     def _end(self, running: Running) -> None:
@@ -198,7 +197,7 @@ class Runner:
             self._warn_of_metric(trial)
 
     def _warn_of_metric(self, trial: Trial) -> None:
-        """Says once that a run has logged nothing of what the sweep goes by."""
+        """Warn once that a run has logged no value of the sweep's metric."""
         if self._warned or self.sweep.metric is None:
             return
         self._warned = True
@@ -208,7 +207,7 @@ class Runner:
         print(f"{self.sweep.path}: metric: {trial.name} logged no {wanted}; {has}{so}", file=sys.stderr, flush=True)
 
     def _judge(self) -> None:
-        """Asks runs that are behind the others to stop: SIGTERM, on which the trainer saves first."""
+        """Ask runs that are behind the others to stop, with SIGTERM: the trainer then saves before it exits."""
         metric = self.sweep.metric
         assert metric is not None and self.sweep.hyperband is not None
         asked = {running.number: running for running in self._running}
@@ -229,10 +228,10 @@ class Runner:
                 asked[number].told = True
                 asked[number].process.terminate()
 
-    # Words and signals ------------------------------------------------------------------------------------------------
+    # Messages and signals ---------------------------------------------------------------------------------------------
 
     def _say(self, number: int, text: str, gap: bool = True) -> None:
-        """A line of one run, apart from what it says itself."""
+        """Print a line about a run, separate from the run's own output."""
         before = "\n" if gap and self._alone else ""
         print(f"{before}[{number + 1}/{self.plan.total}] {text}", flush=True)
 
@@ -242,8 +241,10 @@ class Runner:
 
     @contextlib.contextmanager
     def _handling_signals(self) -> Iterator[None]:
-        """A signal is the runs' to obey, which save first: Ctrl-C reaches them by itself, SIGTERM is handed on. They
-        are waited for, and none is started any more."""
+        """Let the runs handle signals, because they save first, and start no further runs.
+
+        Ctrl-C reaches the runs by itself; SIGTERM is forwarded. Then the runner waits for them.
+        """
 
         def keep(number: int, _frame: Any) -> None:
             self._signal = number
@@ -254,13 +255,13 @@ class Runner:
         try:
             yield
         finally:
-            self._terminate()  # where an error has ended the sweep; else there is none left
+            self._terminate()  # if an error ended the sweep; otherwise none is left
             for number, handler in before.items():
                 signal.signal(number, handler)
 
 
 def _slots(jobs: int | None) -> list[str | None]:
-    """$CUDA_VISIBLE_DEVICES for each of the runs at a time: a GPU each, in turn; None: left as it is."""
+    """Return $CUDA_VISIBLE_DEVICES of each concurrent run: one GPU each, in turn; None: unchanged."""
     visible = os.environ.get("CUDA_VISIBLE_DEVICES")
     if jobs == 1:
         devices = []
@@ -280,9 +281,9 @@ def _last_line(log: Path) -> str:
 
 
 def _write_table(sweep: SweepFile, journal: Journal) -> None:
-    """Writes the table of the runs that are done, and says which is best and which are not in it."""
+    """Write the table of finished runs, and print it, the best run, and the runs that are not in it."""
     from gancolor.cli import RANKING
-    from gancolor.compare.inputs import sweep_table  # brings torch
+    from gancolor.compare.inputs import sweep_table  # imports torch
     from gancolor.run import Run
 
     done = {trial.name: journal.folder_of(trial) for trial in journal.trials if trial.status == "done"}

@@ -1,5 +1,8 @@
-"""Which values the next run gets. What is drawn follows from the draw (a seed), the run's number and the results so
-far, so that a sweep that was interrupted goes on as if nothing had happened."""
+"""Choice of the next run's values.
+
+Draws depend on the seed, the run's number and the results so far only. So an interrupted sweep resumes as if it had
+never been interrupted.
+"""
 
 import itertools
 import json
@@ -13,11 +16,11 @@ from scipy import stats
 
 from gancolor.sweeps.parameters import Parameter
 
-FIRST = 4  # runs of a Bayesian search that are drawn at random
-CANDIDATES = 1000  # drawn anew each time
-NEARBY = 250  # candidates near the best run so far
-SPREAD = 0.05  # of those, in quantiles
-MOST = 300  # runs that the regression takes, the last ones: its time grows with the cube
+FIRST = 4  # first runs of a Bayesian search, which are drawn at random
+CANDIDATES = 1000  # random candidates for each run
+NEARBY = 250  # further candidates near the best run so far
+SPREAD = 0.05  # standard deviation of those, in quantiles
+MOST = 300  # last runs that the regression takes: its time grows with the cube of their number
 
 
 @dataclass(frozen=True)
@@ -27,7 +30,7 @@ class Result:
     Attributes:
         values: of its parameters.
         loss: lower is better; None: it has logged no value.
-        running: whether it still runs.
+        running: whether it is still running.
     """
 
     values: Mapping[str, Any]
@@ -36,8 +39,10 @@ class Result:
 
 
 def grid(parameters: Mapping[str, Parameter]) -> Iterator[dict[str, Any]]:
-    """Every combination once, the last name's values turning fastest: the order of Weights & Biases, where names are
-    sorted, as here."""
+    """Yield every combination once, with the last parameter changing fastest.
+
+    This is the order of Weights & Biases, which sorts names as `SweepFile` does.
+    """
     seen = set()
     for values in itertools.product(*(parameter.grid() or [] for parameter in parameters.values())):
         if (key := json.dumps(values)) not in seen:
@@ -46,18 +51,18 @@ def grid(parameters: Mapping[str, Parameter]) -> Iterator[dict[str, Any]]:
 
 
 def draw_random(parameters: Mapping[str, Parameter], draw: int, number: int) -> dict[str, Any]:
-    """Values of run `number` (from 0), each parameter for itself."""
+    """Draw the values of run `number` (from 0), each parameter independently."""
     return _values(parameters, _generator(draw, number).random((1, len(parameters))))[0]
 
 
 def draw_bayes(
     parameters: Mapping[str, Parameter], draw: int, number: int, results: Sequence[Result]
 ) -> dict[str, Any]:
-    """Values of run `number` (from 0), where the improvement over the best run so far is expected to be greatest.
+    """Return the values of run `number` (from 0) with the greatest expected improvement over the best run so far.
 
-    A Gaussian process (Matern 5/2, with noise) is fitted to the losses over the quantiles of the parameters. A run that
-    has ended without a value counts as the worst of the others: left out, its surroundings would look untried, and be
-    tried again and again. Runs that are under way count with the loss that is expected of them.
+    A Gaussian process (Matern 5/2, with noise) is fitted to the losses over the parameters' quantiles. A run that ended
+    without a value counts as the worst of the others; without it, its surroundings would look untried and be drawn
+    again and again. Runs in progress count with their predicted loss.
     """
     known = [result for result in results if result.loss is not None and not result.running]
     if number < FIRST or len(known) < 2 or not any(parameter.varies for parameter in parameters.values()):
@@ -78,24 +83,26 @@ def draw_bayes(
 def _expected_improvement(
     points: np.ndarray, losses: np.ndarray, running: np.ndarray, candidates: np.ndarray
 ) -> np.ndarray:
-    """Of `candidates` (N, K), in standard deviations of the `losses` (M,) at `points` (M, K); Jones, Schonlau and Welch
-    1998, eq. 15."""
+    """Return the expected improvement (N,) of `candidates` (N, K).
+
+    Its unit is the standard deviation of the `losses` (M,) at `points` (M, K); Jones, Schonlau and Welch 1998, eq. 15.
+    """
     from sklearn.exceptions import ConvergenceWarning
     from sklearn.gaussian_process import GaussianProcessRegressor
     from sklearn.gaussian_process.kernels import ConstantKernel, Matern, WhiteKernel
 
     scaled = (losses - losses.mean()) / (losses.std() or 1)
-    lengths = [0.5] * points.shape[1]  # one a parameter: some hardly matter
+    lengths = [0.5] * points.shape[1]  # one per dimension, because some hardly matter
     kernel = ConstantKernel(1, (0.05, 20)) * Matern(lengths, (0.05, 20), nu=2.5) + WhiteKernel(1e-3, (1e-8, 0.03))
     process = GaussianProcessRegressor(kernel, n_restarts_optimizer=2, random_state=0)
     with warnings.catch_warnings():
-        warnings.simplefilter("ignore", ConvergenceWarning)  # a length at its bound
+        warnings.simplefilter("ignore", ConvergenceWarning)  # warns of a length scale at its bound
         process.fit(points, scaled)
         if len(running):
             points, scaled = np.concatenate([points, running]), np.concatenate([scaled, process.predict(running)])
             process = GaussianProcessRegressor(process.kernel_, optimizer=None).fit(points, scaled)
     mean, deviation = process.predict(candidates, return_std=True)
-    deviation = np.sqrt(np.maximum(deviation**2 - process.kernel_.k2.noise_level, 1e-18))  # without the noise
+    deviation = np.sqrt(np.maximum(deviation**2 - process.kernel_.k2.noise_level, 1e-18))  # remove the noise
     gain = scaled.min() - mean
     z = gain / deviation
     return gain * stats.norm.cdf(z) + deviation * stats.norm.pdf(z)
@@ -111,13 +118,13 @@ def _candidates(
 
 
 def _values(parameters: Mapping[str, Parameter], quantiles: np.ndarray) -> list[dict[str, Any]]:
-    """Quantiles (N, parameters) to N runs' values."""
+    """Map quantiles (N, parameters) to the values of N runs."""
     columns = [parameter.at(column) for parameter, column in zip(parameters.values(), quantiles.T, strict=True)]
     return [dict(zip(parameters, row, strict=True)) for row in zip(*columns, strict=True)]
 
 
 def _points(parameters: Mapping[str, Parameter], runs: Sequence[Mapping[str, Any]]) -> np.ndarray:
-    """Runs' values to points (N, K) of the parameters that vary."""
+    """Map N runs' values to points (N, K) of the parameters that vary."""
     return np.concatenate(
         [parameter.points([run[name] for run in runs]) for name, parameter in parameters.items() if parameter.varies],
         axis=1,
