@@ -1,5 +1,4 @@
-"""Players from a configuration: networks and objective, with what they need of the photographs, and the refusal of what
-does not go together."""
+"""Construction of networks, objective and colour prior from a configuration, with checks for conflicting options."""
 
 import copy
 from dataclasses import dataclass, fields
@@ -24,13 +23,13 @@ from gancolor.players import Players
 
 @dataclass
 class Assembly:
-    """What a run trains.
+    """Networks, objective and metadata of a run.
 
     Attributes:
-        options: what builds the generator again: build_generator(arch, **options).
-        prior: the training set's colours (313,), where the objective weighs by them.
-        rarity: the weights that come of it (313,).
-        notes: for the user.
+        options: arguments that rebuild the generator: build_generator(arch, **options).
+        prior: the training set's colour distribution over the bins (313,), if the objective weights by it.
+        rarity: the bins' weights derived from it (313,).
+        notes: messages for the user.
     """
 
     players: Players
@@ -41,17 +40,17 @@ class Assembly:
 
 
 def assemble(config: TrainConfig, data: Dataset, hardware: Hardware) -> Assembly:
-    """Builds the players, with random weights that follow from the seed, of options that `check_options` has passed.
+    """Build networks and objective from options that `check_options` has accepted. The seed determines random weights.
 
     Raises:
-        InputError: photographs that the options do not suit, or weights that can't be had.
+        InputError: the photographs do not suit the options, or weights are unavailable.
     """
     options = {**to_dict(config.generator), "size": config.data.size, "classes": _classes(config, data)}
     torch.manual_seed(config.seed)
     start = find_start(config.init) if config.init else None
     if start:
         options["size"] = start.about["generator"]["options"].get("size", config.data.size)
-    # A generator that is fine-tuned has its backbone's weights in its own file.
+    # In fine-tuning, the generator's file includes the backbone's weights.
     generator = build_generator(config.arch, **(options | {"backbone_weights": "random"} if start else options))
     discriminator = build_discriminator(config.data.size, **to_dict(config.discriminator))
     notes = initialize(start, generator, discriminator) if start else []
@@ -70,10 +69,10 @@ def assemble(config: TrainConfig, data: Dataset, hardware: Hardware) -> Assembly
 
 
 def check_options(config: TrainConfig) -> None:
-    """Refuses options that do not go together, before anything is decoded.
+    """Reject conflicting options before any photograph is decoded.
 
     Raises:
-        InputError: which, and what to do.
+        InputError: which options conflict, and what to do.
     """
     classifiers = [arch for arch in GENERATORS if "classes" in generator_options(arch)]
     if config.loss.scene and config.arch not in classifiers:
@@ -99,18 +98,18 @@ def check_options(config: TrainConfig) -> None:
     if config.critic_epochs and not config.epochs:
         raise InputError("--critic_epochs without --epochs: the discriminator would be trained for nothing")
     if "backbone" in generator_options(config.arch) and not config.init:
-        # Its weights may be missing, which is better said now than after decoding.
+        # Report missing backbone weights now, not after decoding.
         build_generator(config.arch, **to_dict(config.generator))
 
 
 def check_hardware(config: TrainConfig, hardware: Hardware) -> None:
-    """Raises InputError: an option that this device has nothing for."""
+    """Raise InputError for an option that the device does not support."""
     if config.cuda_graphs and hardware.device.type != "cuda":
         raise InputError(f"--cuda_graphs needs CUDA, and this run is on {hardware.device.type}: leave it out")
 
 
 def _classes(config: TrainConfig, data: Dataset) -> int:
-    """How many scene classes the generator is to tell apart: 0 without `--loss.scene`."""
+    """Return the number of scene classes for the generator to classify: 0 without `--loss.scene`."""
     if not config.loss.scene:
         return 0
     classes = len(data.source.classes)
@@ -123,7 +122,7 @@ def _classes(config: TrainConfig, data: Dataset) -> int:
 
 
 def _try_one_photograph(generator: nn.Module, size: int) -> None:
-    """Batch normalisation of a batch of one needs more than a single place."""
+    """Raise InputError if one photograph leaves BatchNorm a single value per channel."""
     try:
         with torch.no_grad():
             copy.deepcopy(generator)(torch.zeros(1, 1, size, size))
@@ -136,7 +135,10 @@ def _try_one_photograph(generator: nn.Module, size: int) -> None:
 
 @torch.no_grad()
 def _check_single_pixels(generator: nn.Module, size: int) -> None:
-    """In bf16, oneDNN (of torch 2.15) leaves gradients of 3 x 3 kernels of stride 2 over a single pixel unwritten."""
+    """Raise InputError if a strided 3 x 3 convolution sees a single pixel.
+
+    In bf16 on a CPU, oneDNN (torch 2.15) leaves the gradient of such a kernel (stride 2) unwritten.
+    """
     bad = []
 
     def look(layer: nn.Module, inputs: tuple[Tensor, ...]) -> None:
@@ -168,7 +170,7 @@ def _perceptual(config: TrainConfig, hardware: Hardware) -> Metric | None:
 
 
 def _notes(config: TrainConfig) -> list[str]:
-    """Options that were given another value than their default, and that the architecture hasn't."""
+    """Return notes on non-default options that the architecture lacks, and on a random backbone that is frozen."""
     own = generator_options(config.arch)
     given = [
         f"--generator.{field.name} {getattr(config.generator, field.name)}"

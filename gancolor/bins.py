@@ -1,4 +1,4 @@
-"""Colours as classes: the 313 ab bins of Zhang 2016, soft encoding, and weights that make rare colours count.
+"""Colour classes: the 313 ab bins of Zhang 2016, soft encoding, and weights that emphasise rare colours.
 
 Chroma is ab / 110 as everywhere; bins are numbered 0..312 by ascending a, then b.
 """
@@ -12,22 +12,22 @@ from torch import Tensor
 from gancolor.color import AB_RANGE, rgb_to_lab
 
 CPU = torch.device("cpu")
-SIDE = 10  # of a bin [units of ab]
-REACH = 11  # the grid runs over -110..110, sRGB's range
-# Zhang's list of 313 bins is larger than the 229 of the grid's points that lie in the sRGB gamut, and its rule is not
-# published. These are the 313 nearest to the gamut (the last is 13.8 units away, the next 14.2): all but three are his.
+SIDE = 10  # width of a bin [units of ab]
+REACH = 11  # grid steps on each side of 0: -110..110 covers sRGB
+# Only 229 grid points lie in the sRGB gamut, and Zhang's rule for choosing 313 is not published. These are the 313
+# nearest to the gamut (the last is 13.8 units away, the next 14.2); all but three are in Zhang's list.
 MARGIN = 14.0
-SURFACE_STEPS = 65  # colours along an edge of the RGB cube, whose surface has all of the gamut's ab
-SIGMA = 5.0  # of the soft encoding and of the prior's smoothing [units of ab]
-RAREST = 1e-6  # share that no bin counts as rarer than: a stray pixel is not to outweigh a photograph
-PIXELS_AT_ONCE = 2**16  # of which distances to all bins are held
+SURFACE_STEPS = 65  # samples along an edge of the RGB cube, whose surface contains all ab values of the gamut
+SIGMA = 5.0  # standard deviation of soft encoding and prior smoothing [units of ab]
+RAREST = 1e-6  # minimum share of a bin, so that a stray pixel does not outweigh a photograph
+PIXELS_AT_ONCE = 2**16  # pixels whose distances to all bins are in memory at a time
 
 
 @cache
-@torch.inference_mode(False)  # what is kept must serve training, whoever asks for it first
+@torch.inference_mode(False)  # the cached tensors must work in training, even if inference requests them first
 def _gamut(device: torch.device) -> tuple[Tensor, Tensor]:
-    """The bins' centres (313, 2) in units of ab, and the number of the bin nearest to each point of the grid, int64
-    (2 REACH + 1, 2 REACH + 1). Kept on the device: bringing them there would have the host wait in every step."""
+    """Return the bins' centres (313, 2) in units of ab, and each grid point's nearest bin, int64
+    (2 REACH + 1, 2 REACH + 1). Both are cached per device: copying them in every step would make the host wait."""
     if device != CPU:
         centres, nearest = _gamut(CPU)
         return centres.to(device), nearest.to(device)
@@ -44,30 +44,33 @@ def _gamut(device: torch.device) -> tuple[Tensor, Tensor]:
 
 
 def _distances(points: Tensor, others: Tensor) -> Tensor:
-    """(N, 2) and (M, 2) to (N, M), by differences: by a product of matrices, which torch prefers, they are off by 0.02
-    units, and by far more in TF32."""
+    """Return distances (N, M) between points (N, 2) and (M, 2), computed from differences.
+
+    Matrix products, which torch prefers, are off by 0.02 units, and by far more in TF32.
+    """
     return torch.cdist(points, others, compute_mode="donot_use_mm_for_euclid_dist")
 
 
 def bin_centres() -> Tensor:
-    """The bins' chroma, float32 (313, 2)."""
+    """Return the bins' chroma, float32 (313, 2)."""
     return _gamut(CPU)[0] / AB_RANGE
 
 
 def nearest_bin(chroma: Tensor) -> Tensor:
-    """(B, 2, H, W) to the number of each pixel's bin, int64 (B, H, W)."""
+    """Convert chroma (B, 2, H, W) to each pixel's bin number, int64 (B, H, W)."""
     table = _gamut(chroma.device)[1]
-    # What is no number has some bin too: the loss will not be one, and the step is left out.
+    # NaN gets an arbitrary bin: the loss becomes NaN too, and the step is skipped.
     place = (chroma.float() * (AB_RANGE / SIDE)).round().nan_to_num().clamp(-REACH, REACH).long() + REACH
     return table[place[:, 0], place[:, 1]]
 
 
 def soft_encode(chroma: Tensor, neighbours: int = 5) -> tuple[Tensor, Tensor]:
-    """Each pixel's colour as a distribution over its nearest bins, weighted by a Gaussian of their distance with sigma
-    5, summing to 1 (Zhang 2016, section 2.1). The released code takes 10 bins, the paper 5.
+    """Encode each pixel's colour as a distribution over its nearest bins (Zhang 2016, section 2.1).
+
+    Weights are a Gaussian of the distance, sigma 5, and sum to 1. The released code uses 10 bins, the paper 5.
 
     Returns:
-        Weights, float32, and numbers of bins, int64, both (B, neighbours, H, W), the nearest first.
+        Weights, float32, and bin numbers, int64, both (B, neighbours, H, W), nearest first.
     """
     centres = _gamut(chroma.device)[0]
     pixels = chroma.float().movedim(1, -1).reshape(-1, 2) * AB_RANGE
@@ -79,8 +82,8 @@ def soft_encode(chroma: Tensor, neighbours: int = 5) -> tuple[Tensor, Tensor]:
 
 
 def logits_of(chroma: Tensor) -> Tensor:
-    """What the soft encoding says of a predicted colour, (B, 2, H, W) to logits (B, 313, H, W): -d^2 / (2 sigma^2). By
-    it, a network that predicts chroma can be judged as one that classifies."""
+    """Convert predicted chroma (B, 2, H, W) to the logits of its soft encoding, -d^2 / (2 sigma^2), (B, 313, H, W).
+    With them, classification losses apply to networks that predict chroma."""
     centres = _gamut(chroma.device)[0]
     ab = chroma.float() * AB_RANGE
     of_a, of_b = ((ab[:, [axis]] - centres[:, axis, None, None]).square() for axis in range(2))
@@ -88,28 +91,38 @@ def logits_of(chroma: Tensor) -> Tensor:
 
 
 def annealed_mean(logits: Tensor, centres: Tensor, temperature: float) -> Tensor:
-    """The mean colour of softmax(logits / T) (Zhang 2016, eq. 5): (B, Q, H, W) and (Q, 2) to chroma (B, 2, H, W)."""
+    """Return the mean colour of softmax(logits / T) (Zhang 2016, eq. 5).
+
+    Args:
+        logits: (B, Q, H, W).
+        centres: the bins' chroma (Q, 2).
+
+    Returns:
+        Chroma (B, 2, H, W).
+    """
     device = logits.device.type
     exact = torch.autocast(device, enabled=False) if torch.amp.is_autocast_available(device) else nullcontext()
-    with exact:  # autocast would have the product in half precision
+    with exact:  # autocast would compute the product in half precision
         return torch.einsum("bqhw,qc->bchw", torch.softmax(logits.float() / temperature, dim=1), centres)
 
 
 def smoothed(prior: Tensor) -> Tensor:
-    """A distribution over the bins (313,) smoothed by a Gaussian of sigma 5 over ab."""
+    """Smooth a distribution over the bins (313,) with a Gaussian of sigma 5 in ab."""
     centres = _gamut(CPU)[0].double()
     kernel = torch.exp(-_distances(centres, centres).square() / (2 * SIGMA**2))
     return (prior.double() @ (kernel / kernel.sum(dim=1, keepdim=True))).float()
 
 
 def rebalancing(prior: Tensor, uniform: float = 0.5) -> Tensor:
-    """Each bin's weight (313,): 1 / ((1 - u) p + u / Q), scaled to 1 on average over p (Zhang 2016, eq. 4). Over the
-    pixels themselves it is less, where p was smoothed into bins that have none: 0.7 on a few photographs, u = 1/2.
+    """Return each bin's weight (313,): 1 / ((1 - u) p + u / Q), scaled to a mean of 1 over p (Zhang 2016, eq. 4).
+
+    The mean over the pixels themselves is lower, because smoothing spreads p into empty bins: 0.7 on a few photographs
+    with u = 1/2.
 
     Args:
-        prior: the bins' shares of the training set's pixels, smoothed.
-        uniform: the share u of the uniform distribution in the mixture (1/2 in the paper); 0: the inverse frequency, of
-            bins that have no pixel as of those that have one in RAREST's inverse.
+        prior: each bin's share p of the training set's pixels, smoothed.
+        uniform: share u of the uniform distribution in the mixture (1/2 in the paper); 0: the inverse of each bin's
+            share, which counts as RAREST or more.
     """
     mixed = (1 - uniform) * prior + uniform / len(prior)
     weights = 1 / mixed.clamp(min=RAREST)

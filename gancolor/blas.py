@@ -1,4 +1,4 @@
-"""NumPy's matrix products, kept to one thread where the work is shared out over threads already."""
+"""Single-threaded matrix products in NumPy, for work that already runs in several threads."""
 
 import threading
 from collections.abc import Callable
@@ -8,8 +8,11 @@ from threadpoolctl import ThreadpoolController
 
 
 class OneThread:
-    """While anyone is inside, a matrix product takes one thread: several would wait for each other at every product,
-    and take the cores from those that work (on two cores twice the time)."""
+    """Context manager that limits matrix products to one thread each, for the whole process.
+
+    Several threads would wait for each other at every product and take cores from the workers (twice the time on two
+    cores).
+    """
 
     def __init__(self) -> None:
         self.inside, self.lock = 0, threading.Lock()
@@ -33,11 +36,12 @@ class OneThread:
         self.limit.restore_original_limits()
 
 
-one_thread = OneThread()  # the setting is the process's, so there is one
+one_thread = OneThread()  # a single instance, because the setting applies to the process
 
 
 def _in_a_thread(work: Callable[[], None]) -> None:
-    """In a thread that ends at once: threadpoolctl lets the first thread alone set this, for as long as it lives."""
+    """Run `work` in a thread that ends at once: threadpoolctl lets only the first thread that sets a limit change it,
+    for as long as that thread lives."""
     thread = threading.Thread(target=work)
     thread.start()
     thread.join()

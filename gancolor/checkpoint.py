@@ -1,5 +1,7 @@
-"""The run's state, and the exported generator. Both are safetensors files: tensors, and JSON about them in the header.
-Nothing in them is code, and a file is whole or not there."""
+"""Checkpoint files: a run's state, and the exported generator.
+
+Both are safetensors files with JSON metadata in the header. They contain no code, and are written atomically.
+"""
 
 import errno
 import os
@@ -28,7 +30,7 @@ Part = nn.Module | torch.optim.Optimizer
 
 
 def _save(path: Path, tensors: Mapping[str, Tensor], about: Mapping[str, Any]) -> None:
-    # Copied where they are slices of a larger one, which safetensors refuses.
+    # safetensors rejects slices of larger tensors, so copy those.
     tensors = {name: _alone(tensor.detach().cpu()) for name, tensor in tensors.items()}
     needed = sum(tensor.numel() * tensor.element_size() for tensor in tensors.values()) + HEADROOM
     if needed > shutil.disk_usage(path.parent).free:
@@ -36,7 +38,7 @@ def _save(path: Path, tensors: Mapping[str, Tensor], about: Mapping[str, Any]) -
     header = {KEY: write_header(about)}
     try:
         write_atomically(path, lambda beside: save_file(tensors, beside, header))
-    except SafetensorError as error:  # which is also how it says that the disk is full
+    except SafetensorError as error:  # also raised when the disk is full
         found = re.search(r"os error (\d+)", str(error))
         if not found:
             raise
@@ -44,16 +46,16 @@ def _save(path: Path, tensors: Mapping[str, Tensor], about: Mapping[str, Any]) -
 
 
 def _alone(tensor: Tensor) -> Tensor:
-    """Contiguous, with a storage of its own."""
+    """Return a contiguous tensor with its own storage."""
     tensor = tensor.contiguous()
     return tensor if tensor.untyped_storage().nbytes() == tensor.nbytes else tensor.clone()
 
 
 def _open(path: Path, only_header: bool = False) -> tuple[dict[str, Any], dict[str, Tensor]]:
-    """What a file of ours says of itself, and its tensors.
+    """Return a checkpoint's metadata and tensors.
 
     Raises:
-        InputError: missing, truncated, foreign, or of a newer version.
+        InputError: the file is missing, truncated, not a checkpoint, or from a newer version.
     """
     if not path.is_file():
         raise InputError(f"{path}: no such checkpoint")
@@ -67,7 +69,7 @@ def _open(path: Path, only_header: bool = False) -> tuple[dict[str, Any], dict[s
 
 
 def state_tensors(parts: Mapping[str, Part]) -> dict[str, Tensor]:
-    """Networks' and optimizers' tensors by name (PART.TENSOR): the live ones, not copies."""
+    """Return the tensors of networks and optimizers by name (PART.TENSOR), without copying them."""
     tensors: dict[str, Tensor] = {}
     for name, part in parts.items():
         if isinstance(part, nn.Module):
@@ -79,10 +81,10 @@ def state_tensors(parts: Mapping[str, Part]) -> dict[str, Tensor]:
 
 
 def save_state(path: Path, tensors: Mapping[str, Tensor], about: Mapping[str, Any]) -> None:
-    """Saves a run's state: its tensors, with JSON about them ("step" at least).
+    """Save a run's state: tensors, and JSON metadata (at least "step").
 
     Raises:
-        FloatingPointError: a tensor, of a step, holds what is no number; nothing was written.
+        FloatingPointError: a tensor is not finite; the message gives its name and the step, and nothing was written.
     """
     if bad := next((name for name, tensor in tensors.items() if not tensor.isfinite().all()), None):
         raise FloatingPointError(f"{bad} of step {about['step']}")
@@ -90,17 +92,17 @@ def save_state(path: Path, tensors: Mapping[str, Tensor], about: Mapping[str, An
 
 
 class Saver:
-    """Saves states in a thread, while training goes on."""
+    """Background thread that saves states while training continues."""
 
     def __init__(self) -> None:
         self._writer = ThreadPoolExecutor(1, thread_name_prefix="saver")
         self._writing: Future[None] | None = None
 
     def save(self, path: Path, parts: Mapping[str, Part], about: Mapping[str, Any]) -> None:
-        """Copies the state of parts, and returns; `save_state` goes on behind.
+        """Copy the state of `parts` and return; `save_state` continues in the background.
 
         Raises:
-            OSError, FloatingPointError: of the state before, if that could not be saved; this one is written anyway.
+            OSError, FloatingPointError: the previous state could not be saved; this one is written anyway.
         """
         try:
             self.wait()
@@ -109,21 +111,21 @@ class Saver:
             self._writing = self._writer.submit(save_state, path, copies, about)
 
     def wait(self) -> None:
-        """Until the state is on disk; raises what came in the way."""
+        """Wait until the state is on disk, and raise any error from saving it."""
         writing, self._writing = self._writing, None
         if writing is not None:
             writing.result()
 
     def close(self) -> None:
-        """Until there is nothing left to write, whether it could be written or not."""
+        """Wait for pending writes, without raising their errors."""
         self._writer.shutdown()
 
 
 def load_state(path: Path, parts: Mapping[str, Part]) -> dict[str, Any]:
-    """Puts a saved state into the parts it was saved from, and returns what was said about it.
+    """Load a saved state into the parts it was saved from, and return its metadata.
 
     Raises:
-        InputError: a file that can't be read, or of other networks than these.
+        InputError: the file can't be read, or belongs to other networks.
     """
     about, tensors = _open(path)
     if about.get("kind") != "state":
@@ -141,7 +143,7 @@ def load_state(path: Path, parts: Mapping[str, Part]) -> dict[str, Any]:
 
 
 def _load_optimizer(optimizer: torch.optim.Optimizer, tensors: Mapping[str, Tensor]) -> None:
-    """Fills in the state of each parameter, laid out in memory as the parameter is (fused kernels need that)."""
+    """Load the state of each parameter in the parameter's memory layout, which fused kernels need."""
     parameters = [parameter for group in optimizer.param_groups for parameter in group["params"]]
     for key, value in tensors.items():
         number, name = key.split(".")
@@ -149,20 +151,20 @@ def _load_optimizer(optimizer: torch.optim.Optimizer, tensors: Mapping[str, Tens
             raise KeyError(key)
         parameter = parameters[int(number)]
         if name == "step":
-            # A copy: what was read is mapped from the file, which could then not be replaced everywhere.
+            # Copy: the loaded tensor is memory-mapped, and some systems can't replace a mapped file.
             optimizer.state[parameter][name] = value.to(parameter.device, copy=True)
         else:
             optimizer.state[parameter][name] = torch.empty_like(parameter).copy_(value)
 
 
 def export_generator(path: Path, generator: nn.Module, about: Mapping[str, Any], half: bool = False) -> None:
-    """Writes the generator to one file that describes itself.
+    """Write the generator and its metadata to one file.
 
     Args:
-        about: "generator" ({"arch", "options"}: what builds it), and whatever is to be known of it: training data,
-            configuration, step, metrics.
-        half: store kernels and matrices as float16. Vectors (biases, statistics of norms) are a hundredth of the file
-            and stay float32, as does all that is computed.
+        about: metadata: "generator" ({"arch", "options"}, which build it), and anything else, such as training data,
+            configuration, step and metrics.
+        half: store kernels and matrices as float16. Vectors (biases, normalization statistics) are 1 % of the file and
+            stay float32, as does all computation.
     """
     tensors = generator.state_dict()
     if half:
@@ -174,16 +176,16 @@ def export_generator(path: Path, generator: nn.Module, about: Mapping[str, Any],
 
 
 def generator_header(about: Mapping[str, Any]) -> dict[str, Any]:
-    """What a file of a generator says of itself in every format: `about`, and what it takes to use it."""
+    """Return a generator's metadata, the same in every file format: `about`, and how to normalise input and output."""
     normalisation = {"lightness": f"L / {L_HALF_RANGE:g} - 1", "chroma": f"ab / {AB_RANGE:g}"}
     return {"kind": "generator", "normalisation": normalisation, **about}
 
 
 def read_tensors(path: Path, network: str) -> dict[str, Tensor]:
-    """The tensors of an exported generator; of a run's state those of one network ("ema", "discriminator").
+    """Return the tensors of an exported generator, or of one network in a run's state ("ema", "discriminator").
 
     Raises:
-        InputError: missing, truncated, foreign, or of a newer version.
+        InputError: the file is missing, truncated, not a checkpoint, or from a newer version.
     """
     about, tensors = _open(path)
     if about.get("kind") == "state":
@@ -193,17 +195,19 @@ def read_tensors(path: Path, network: str) -> dict[str, Tensor]:
 
 
 def describe(path: str | Path) -> dict[str, Any]:
-    """What a checkpoint says of itself: architecture, options, training data, metrics, version. Raises InputError."""
+    """Return a checkpoint's metadata: architecture, options, training data, metrics, version. Raises InputError."""
     return _open(Path(path), only_header=True)[0]
 
 
 def load_generator(path: str | Path, device: str | torch.device = "cpu") -> nn.Module:
-    """The generator of an exported file or a run's folder, or the averaged one of a run's state, ready to use
-    (`eval()`). Lightness (B, 1, H, W) in [-1, 1] goes in, a `Prediction` of chroma (B, 2, H, W) in [-1, 1] comes out;
-    nothing is executed from the file.
+    """Load the generator of an exported file or a run's folder, or the EMA generator of a run's state, in eval mode.
+
+    It maps lightness (B, 1, H, W) in [-1, 1] to a `Prediction` with chroma (B, 2, H, W) in [-1, 1]. Loading executes no
+    code from the file.
 
     Raises:
-        InputError: no such file, a foreign or truncated one, one of a newer version or an unknown architecture.
+        InputError: the file is missing, truncated, not a checkpoint, from a newer version, or of an unknown
+            architecture.
     """
     path = find_generator(path)
     about, tensors = describe(path), read_tensors(path, "ema")
@@ -219,11 +223,11 @@ def load_generator(path: str | Path, device: str | torch.device = "cpu") -> nn.M
 
 
 def find_generator(path: str | Path) -> Path:
-    """The checkpoint that a path stands for: a file is itself; a run folder is its finished generator, else its best so
-    far, else its last state.
+    """Return the checkpoint for a path: a file itself, or a run folder's finished generator, else its best so far, else
+    its last state.
 
     Raises:
-        InputError: none there.
+        InputError: the folder has no checkpoint.
     """
     path = Path(path)
     if not path.is_dir():

@@ -1,4 +1,4 @@
-"""sRGB <-> normalised CIELAB (D65), always in float32: in bf16 the conversion is off by up to 2.75 units.
+"""Conversion between sRGB and normalised CIELAB (D65), in float32: in bf16 it is off by up to 2.75 units.
 
 Networks see lightness L / 50 - 1 in [-1, 1] and chroma ab / 110, within [-1, 1] for every sRGB colour.
 """
@@ -23,10 +23,10 @@ LAB_OF_BLACK = torch.tensor([[16.0], [0.0], [0.0]])
 
 @contextmanager
 def exact(device: torch.device) -> Iterator[None]:
-    """float32 that is float32: no autocast, and no TF32 in the convolutions (kornia's way to convert colours) and
-    matrix products of a GPU."""
+    """Compute in true float32: no autocast, and on a GPU no TF32 in convolutions (which kornia converts colours with)
+    and matrix products."""
     cuda: tuple[Any, ...] = (torch.backends.cudnn, torch.backends.cuda.matmul)
-    backends = cuda if device.type == "cuda" else ()  # they are one for all threads
+    backends = cuda if device.type == "cuda" else ()  # shared by all threads, so left alone where they have no effect
     tf32 = [backend.allow_tf32 for backend in backends]
     for backend in backends:
         backend.allow_tf32 = False
@@ -39,35 +39,36 @@ def exact(device: torch.device) -> Iterator[None]:
 
 
 def to_float(picture: Tensor) -> Tensor:
-    """uint8 sRGB 0..255 to float32 0..1."""
+    """Convert uint8 sRGB 0..255 to float32 0..1."""
     return picture.float() / 255
 
 
 def to_uint8(picture: Tensor) -> Tensor:
-    """sRGB 0..1 to uint8 0..255, rounded and clipped, as a saved picture would be."""
+    """Convert sRGB 0..1 to uint8 0..255, rounded and clipped as in a saved picture."""
     return (picture * 255).round().clamp(0, 255).to(torch.uint8)
 
 
 def rgb_to_lab(rgb: Tensor) -> tuple[Tensor, Tensor]:
-    """sRGB (..., 3, H, W) in [0, 1] to lightness (..., 1, H, W) and chroma (..., 2, H, W), normalised to [-1, 1]."""
+    """Convert sRGB (..., 3, H, W) in [0, 1] to lightness (..., 1, H, W) and chroma (..., 2, H, W), both in [-1, 1]."""
     with exact(rgb.device):
         lightness, ab = _rgb_to_lab(rgb.float()).split([1, 2], dim=-3)
         return lightness / L_HALF_RANGE - 1, ab / AB_RANGE
 
 
 def uint8_to_lab(picture: Tensor, constants: tuple[Tensor, ...] | None = None) -> Tensor:
-    """uint8 sRGB (B, 3, H, W) to L in 0..100, a and b (B, 3, H, W), not normalised: what `rgb_to_lab` says, with a
-    table of the 256 levels, in a third of the time.
+    """Convert uint8 sRGB (B, 3, H, W) to Lab (B, 3, H, W), L in 0..100, not normalised.
+
+    The result is that of `rgb_to_lab`; a lookup table of the 256 levels takes a third of the time.
 
     Args:
-        constants: `lab_constants` of the device; compiled functions, which can't see a cache, are to be given them.
+        constants: `lab_constants` of the device; pass them in compiled functions, which can't use a cache.
     """
     with exact(picture.device):
         return linear_to_lab(to_linear(picture, constants), constants)
 
 
 def to_linear(picture: Tensor, constants: tuple[Tensor, ...] | None = None) -> Tensor:
-    """uint8 sRGB to linear light in [0, 1], by a table of the 256 levels.
+    """Convert uint8 sRGB to linear light in [0, 1], with a lookup table of the 256 levels.
 
     Args:
         constants: see `uint8_to_lab`.
@@ -77,7 +78,7 @@ def to_linear(picture: Tensor, constants: tuple[Tensor, ...] | None = None) -> T
 
 
 def linear_to_lab(light: Tensor, constants: tuple[Tensor, ...] | None = None) -> Tensor:
-    """Linear sRGB (B, 3, H, W) in [0, 1] to L in 0..100, a and b (B, 3, H, W), not normalised. To be called in `exact`.
+    """Convert linear sRGB (B, 3, H, W) in [0, 1] to Lab (B, 3, H, W), L in 0..100, not normalised. Call within `exact`.
 
     Args:
         constants: see `uint8_to_lab`.
@@ -88,20 +89,21 @@ def linear_to_lab(light: Tensor, constants: tuple[Tensor, ...] | None = None) ->
 
 
 def lightness_of(luminance: Tensor) -> Tensor:
-    """Luminance over the white's, 0..1, to L in 0..100, of whatever shape. Overwrites what it is given."""
+    """Convert luminance relative to white, 0..1, of any shape to L in 0..100. Overwrites its input."""
     return LIGHTNESS * _roots(luminance) - 16
 
 
 def _roots(xyz: Tensor) -> Tensor:
-    """Lab's f of XYZ over the white's. Overwrites what it is given."""
-    roots = xyz.clamp(min=KNEE).log_().div_(3).exp_()  # thrice as fast as a power
+    """Apply Lab's f to XYZ relative to white. Overwrites its input."""
+    roots = xyz.clamp(min=KNEE).log_().div_(3).exp_()  # three times as fast as a power
     roots += xyz.sub_(KNEE).clamp_(max=0).mul_(SLOPE)
     return roots
 
 
 @cache
 def lab_constants(device: torch.device) -> tuple[Tensor, ...]:
-    """sRGB's 256 levels as linear light, and the matrices; kept on the device, since sending them makes it wait."""
+    """Return sRGB's 256 levels in linear light, and the matrices. Cached per device, since copies would make it
+    wait."""
     with torch.inference_mode(False):
         levels = torch.arange(256, device=device) / 255
         linear = torch.where(levels > 0.04045, ((levels + 0.055) / 1.055) ** 2.4, levels / 12.92)
@@ -110,13 +112,16 @@ def lab_constants(device: torch.device) -> tuple[Tensor, ...]:
 
 
 def lab_to_rgb(lightness: Tensor, chroma: Tensor, clip: bool = True) -> Tensor:
-    """Normalised lightness (..., 1, H, W) and chroma (..., 2, H, W) to sRGB (..., 3, H, W), clipped to [0, 1] unless
-    the values outside are to be seen."""
+    """Convert normalised lightness (..., 1, H, W) and chroma (..., 2, H, W) to sRGB (..., 3, H, W).
+
+    Args:
+        clip: clip to [0, 1]; False: keep the values outside, which show colours outside the gamut.
+    """
     with exact(lightness.device):
         lab = torch.cat([(lightness.float() + 1) * L_HALF_RANGE, chroma.float() * AB_RANGE], dim=-3)
         return _lab_to_rgb(lab, clip)
 
 
 def grey(lightness: Tensor) -> Tensor:
-    """The picture with no colour predicted (a = b = 0): normalised lightness (..., 1, H, W) to sRGB (..., 3, H, W)."""
+    """Return the picture without colour (a = b = 0): normalised lightness (..., 1, H, W) to sRGB (..., 3, H, W)."""
     return lab_to_rgb(lightness, torch.zeros_like(lightness).repeat_interleave(2, dim=-3))

@@ -1,4 +1,4 @@
-"""The public inference object: any photograph in, the same photograph in colour out."""
+"""The public inference API: `Colorizer` colours photographs."""
 
 import warnings
 from collections.abc import Sequence
@@ -22,14 +22,14 @@ from gancolor.upsampling import Enlarged, Upsampling, check_upsampling
 if TYPE_CHECKING:
     from torch import Tensor
 
-LEAST_SIZE, MOST_SIZE = 16, 4096  # working sizes
-STEP = 16  # pixels: the longer side is a multiple, so that photographs of nearly one shape share a batch
-LONGEST = 8  # times the shorter side; panoramas beyond it are seen squeezed
+LEAST_SIZE, MOST_SIZE = 16, 4096  # limits of the working size [pixels]
+STEP = 16  # the longer side is a multiple of this [pixels], so that photographs of similar shape share a batch
+LONGEST = 8  # maximum aspect ratio of the generator's input; longer panoramas are squeezed
 BATCH = 16  # photographs of one shape predicted together
 
 
 class Prediction(NamedTuple):
-    """What the network saw of one photograph, and what it said.
+    """A generator's input and output for one photograph.
 
     Attributes:
         lightness: (1, h, w) in [-1, 1].
@@ -42,19 +42,21 @@ class Prediction(NamedTuple):
 
 @dataclass(frozen=True, eq=False)
 class Colorizer:
-    """Colours photographs: chroma is predicted on a small picture, enlarged along the photograph's edges, and joined
-    with its own lightness. Other options for the same generator: `dataclasses.replace(colorizer, strength=0.5)`.
+    """Colorizer of photographs at full resolution.
+
+    It predicts chroma on a small picture, upsamples it along the photograph's edges, and joins it with the photograph's
+    own lightness. To change options for the same generator: `dataclasses.replace(colorizer, strength=0.5)`.
 
     Attributes:
-        runtime: what computes the generator.
-        size: shorter side of what the network sees [pixels]: larger for finer detail, smaller for bolder colour. Never
-            more than the photograph's own.
-        upsampling: `guided` (edges kept) or `bilinear`.
+        runtime: backend that computes the generator.
+        size: shorter side of the generator's input [pixels], at most the photograph's own: larger for finer detail,
+            smaller for bolder colour.
+        upsampling: `guided` (preserves edges) or `bilinear`.
         strength: of the colour, 0 (grey) to 1 (as predicted).
-        flips: predict the mirrored picture too, and take the mean.
+        flips: average the predictions for the picture and its mirror image.
 
     Raises:
-        InputError: an option out of its range.
+        InputError: an option is out of range.
     """
 
     runtime: Runtime
@@ -74,17 +76,17 @@ class Colorizer:
     def load(
         cls, path: str | Path | None = None, *, device: str = "auto", size: int | None = None, **options: Any
     ) -> "Colorizer":
-        """Of an exported generator (.safetensors, .onnx), or a run's folder.
+        """Load an exported generator (.safetensors, .onnx) or a run's folder.
 
         Args:
             path: None: the generator that comes with gancolor.
             device: auto: cuda, else mps, else cpu.
-            size: None: what the generator was trained on.
+            size: None: the size that the generator was trained on.
             options: the other attributes.
 
         Raises:
-            InputError: no such file, a foreign or pickled one (nothing in it is run), a newer version's, or no runtime
-                for it.
+            InputError: the file is missing, not a generator, pickled (no code in it is run), or from a newer version,
+                or no backend can open it.
         """
         runtime = open_runtime(Path(path) if path is not None else default_generator(), device)
         trained = (runtime.about.get("data") or {}).get("size", 256)
@@ -92,7 +94,7 @@ class Colorizer:
 
     @classmethod
     def from_pretrained(cls, name: str | Path, *, revision: str | None = None, **options: Any) -> "Colorizer":
-        """As `load`, of a path, or of a repository OWNER/NAME on the Hugging Face Hub.
+        """Load a generator from a path as `load` does, or from a repository OWNER/NAME on the Hugging Face Hub.
 
         Raises:
             InputError: as `load`; no such repository, or no network.
@@ -104,17 +106,17 @@ class Colorizer:
         return cls.load(download_from_hub(str(name), revision), **options)
 
     def __call__(self, picture: Any) -> Any:
-        """The photograph in colour, in the kind that it came in and its size.
+        """Return the photograph in colour, in the type and size of the input.
 
         Args:
-            picture: a path or a `Picture` (a `Picture` comes back, to `save`); Pillow's (its kind comes back, in 8
-                bits); an array (H, W), (H, W, C) or (B, H, W, C), a tensor (C, H, W) or (B, C, H, W) on any device, of
-                8 or 16 bits or floats in [0, 1], C = 1 or 3, and one more for alpha; or a list of any of them. A
-                photograph's own colours are not looked at.
+            picture: a path or a `Picture` (returns a `Picture`, which has `save`); a Pillow image (returns one, in 8
+                bits); an array (H, W), (H, W, C) or (B, H, W, C) or a tensor (C, H, W) or (B, C, H, W) on any device,
+                with 8 or 16 bits or floats in [0, 1] and C = 1 or 3, plus 1 for alpha; or a list of any of them. The
+                photograph's own colours are ignored.
 
         Raises:
-            InputError: what can't be read, or is no picture.
-            MemoryError: the memory is full even at the least working size.
+            InputError: the input can't be read, or is not a picture.
+            MemoryError: memory is full even at the smallest working size.
         """
         if isinstance(picture, list | tuple):
             return self._each(picture)
@@ -132,16 +134,16 @@ class Colorizer:
         coloured = [self.colour(*pair) for pair in zip(pictures, predictions, strict=True)]
         return [as_given(*pair) for pair in zip(given, coloured, strict=True)]
 
-    # What a call is made of, for those who overlap the parts: see and colour can run in any thread.
+    # The stages of a call, for callers that overlap them: `see` and `colour` can run in any thread.
 
     def see(self, picture: Picture) -> np.ndarray:
-        """What the network is to see of a photograph: lightness (1, h, w) in [-1, 1]."""
+        """Return the generator's input for a photograph: lightness (1, h, w) in [-1, 1]."""
         height, width = working_size(picture.size, self.size)
         return _normalised(_lightness(shrink(picture.pixels, height, width).transpose(2, 0, 1) / _most(picture.pixels)))
 
     def predict(self, seen: Sequence[np.ndarray]) -> list[Prediction]:
-        """The network's answers; those of one shape are computed together. Where the memory is full, at half the size,
-        with a warning."""
+        """Predict chroma, in batches of inputs of one shape. If memory is full, split the batch, then halve the working
+        size with a warning."""
         answers: list[Prediction | None] = [None] * len(seen)
         shapes: dict[tuple[int, ...], list[int]] = {}
         for number, lightness in enumerate(seen):
@@ -154,7 +156,7 @@ class Colorizer:
         return answers  # type: ignore[return-value]
 
     def colour(self, picture: Picture, prediction: Prediction) -> Picture:
-        """The photograph with the network's colours."""
+        """Return the photograph with the predicted colours."""
         with one_thread:
             enlarged = self._enlarged(prediction.lightness, prediction.chroma, *picture.size)
             return picture.with_pixels(join(picture.pixels, enlarged))
@@ -182,7 +184,7 @@ class Colorizer:
         return Enlarged(chroma, (lightness + 1) * L_HALF_RANGE, height, width, self.upsampling)
 
     def _tensor(self, given: "Tensor") -> "Tensor":
-        """A tensor stays on its device from end to end; on the CPU it is an array."""
+        """Colour a tensor on its own device; on the CPU, as an array."""
         import torch
 
         check_tensor(given.detach())
@@ -198,7 +200,7 @@ class Colorizer:
         return coloured if given.ndim == 4 else coloured[0]
 
     def _on_device(self, batch: "Tensor") -> "Tensor":
-        """A batch (B, C, H, W) with nothing of it leaving its device: (B, 3 or 4, H, W) of its type."""
+        """Colour a batch (B, C, H, W) without leaving its device. Returns (B, 3 or 4, H, W) of the same type."""
         import torch
 
         from gancolor.color import exact
@@ -234,8 +236,8 @@ class Colorizer:
 
 
 def working_size(photograph: tuple[int, int], size: int) -> tuple[int, int]:
-    """Height and width of what the network sees of a photograph of this height and width: its shorter side is `size`,
-    or the photograph's if that is less."""
+    """Return height and width of the generator's input for a photograph of this height and width. Its shorter side is
+    `size`, or the photograph's if that is less, but at least LEAST_SIZE."""
     short, long = sorted(photograph)
     small = max(LEAST_SIZE, min(size, short))
     large = max(small, round(min(small * long / short, small * LONGEST) / STEP) * STEP)
@@ -243,7 +245,7 @@ def working_size(photograph: tuple[int, int], size: int) -> tuple[int, int]:
 
 
 def _lightness(rgb: Array) -> Array:
-    """L in 0..100 (..., 1, H, W) of (..., 1 or 3, H, W) in [0, 1]."""
+    """Return L in 0..100, (..., 1, H, W), for sRGB or grey (..., 1 or 3, H, W) in [0, 1]."""
     linear = lab.decode(rgb)
     y = lab.luminance(linear)[..., None, :, :] if rgb.shape[-3] == 3 else linear
     return lab.lightness(lab.f(y))
@@ -258,10 +260,10 @@ def _most(pixels: np.ndarray) -> int:
 
 
 def _halved(lightness: Array) -> Array:
-    """Lightness (B, 1, h, w) at half the working size, with a warning.
+    """Return lightness (B, 1, h, w) at half the working size, with a warning.
 
     Raises:
-        MemoryError: it is the least already.
+        MemoryError: half the size would be below the minimum.
     """
     height, width = lightness.shape[-2] // 2, lightness.shape[-1] // 2
     if min(height, width) < LEAST_SIZE:

@@ -1,4 +1,4 @@
-"""What a generator costs: parameters, and multiply-accumulates of a photograph."""
+"""The cost of a generator: parameters, and multiply-accumulates per photograph."""
 
 import copy
 
@@ -12,8 +12,8 @@ def count_parameters(network: nn.Module) -> int:
 
 
 def count_macs(generator: nn.Module, size: int = 256) -> int:
-    """Multiply-accumulates of one photograph of `size` x `size`: of convolutions, matrix products and attention.
-    Nothing is computed, so that it takes no time."""
+    """Count the multiply-accumulates of convolutions, matrix products and attention for one `size` x `size` photograph.
+    It runs on the meta device, which computes nothing, so it is fast."""
     network = copy.deepcopy(generator).to("meta").eval()
     with FlopCounterMode(display=False) as counter, torch.no_grad():
         network(torch.empty(1, 1, size, size, device="meta"))

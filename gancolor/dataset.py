@@ -1,4 +1,4 @@
-"""A run's photographs: what it trains on, what it validates on, and in which order."""
+"""A run's photographs: training set, validation set, and the order of training batches."""
 
 from functools import partial
 from typing import Any
@@ -17,9 +17,9 @@ class Dataset:
     """Training and validation photographs, decoded, and the training batches.
 
     Attributes:
-        train: all that could be decoded; `batches.kept` are those that are trained on.
-        digest: changes when any photograph does, and is the same for copies of a folder; names_digest: changes with
-            their order, too.
+        train: all photographs that could be decoded; `batches.kept` are those used for training.
+        digest: changes when any photograph does, and is the same for copies of a folder.
+        names_digest: also changes with the photographs' order.
 
     Raises:
         InputError: no photographs, none that can be decoded, or fewer than a batch.
@@ -64,11 +64,11 @@ class Dataset:
 
     @property
     def left_out(self) -> int:
-        """Training photographs that are left out, grey or undecodable."""
+        """Number of training photographs left out, grey or undecodable."""
         return len(self.train) - len(self.batches.kept) + len(self.train.skipped)
 
     def summary(self) -> dict[str, Any]:
-        """What a checkpoint says of it."""
+        """Return the data's metadata for a checkpoint."""
         return {
             "source": self.config.source,
             "train": len(self.batches.kept),
@@ -80,8 +80,8 @@ class Dataset:
         }
 
     def listing(self) -> dict[str, Any]:
-        """How many, which were left out and why, and which validate where we chose them: training has all others
-        (photographs.json)."""
+        """Return the content of photographs.json: counts, the photographs left out and why, and if we chose the
+        validation photographs, their names (training uses all others)."""
         grey = torch.ones(len(self.train), dtype=torch.bool)
         grey[self.batches.kept] = False
         listing: dict[str, Any] = {

@@ -1,4 +1,4 @@
-"""torchrun's ranks (torch DistributedDataParallel). Nothing else knows how they talk; alone it does nothing."""
+"""Communication between torchrun's ranks (torch DistributedDataParallel). A single process needs none."""
 
 import hashlib
 import os
@@ -16,15 +16,16 @@ from torch.nn.parallel import DistributedDataParallel
 
 
 def start(device_type: str) -> None:
-    """Joins the ranks that torchrun started (NCCL on CUDA, gloo elsewhere); without torchrun there is one."""
+    """Join the ranks that torchrun started (NCCL on CUDA, gloo elsewhere); without torchrun, do nothing."""
     if not {"RANK", "LOCAL_RANK", "WORLD_SIZE"} <= os.environ.keys() or dist.is_initialized():
         return
-    # Ranks wait for one another while the first decodes a large folder or downloads it.
+    # A long timeout: the other ranks wait while the first one downloads or decodes a large folder.
     dist.init_process_group("nccl" if device_type == "cuda" else "gloo", timeout=timedelta(hours=2))
 
 
 def stop() -> None:
-    """Leaves the ranks. Only all together: one that fails alone must end at once, for the others wait for it."""
+    """Leave the process group, on all ranks together. A rank that fails alone must exit at once instead, because the
+    others wait for it."""
     if dist.is_initialized():
         dist.destroy_process_group()
 
@@ -38,15 +39,15 @@ def world_size() -> int:
 
 
 def is_main() -> bool:
-    """Whether this process is the one that writes and prints."""
+    """Return whether this process is the one that writes and prints."""
     return rank() == 0
 
 
 def wrap(network: nn.Module) -> nn.Module:
-    """The network with its gradients averaged over the ranks.
+    """Wrap a network so that its gradients are averaged over the ranks.
 
-    Buffers stay each rank's own: broadcasting BatchNorm's at every call would overwrite what the discriminator's first
-    pass still needs for its backward. Checkpoints keep rank 0's.
+    Each rank keeps its own buffers: broadcasting BatchNorm's in every call would overwrite values that the backward
+    pass of the discriminator's first call still needs. Checkpoints contain rank 0's.
     """
     if world_size() == 1:
         return network
@@ -54,13 +55,13 @@ def wrap(network: nn.Module) -> nn.Module:
 
 
 def averaged(network: nn.Module, now: bool) -> AbstractContextManager[None]:
-    """Around a pass of a wrapped network and its backward: whether the ranks average its gradients with it, or leave
-    them to add up."""
+    """Return a context for a wrapped network's forward and backward pass: average gradients over the ranks, or (`now`
+    is False) accumulate them locally."""
     return nullcontext() if now or world_size() == 1 else cast(DistributedDataParallel, network).no_sync()
 
 
 def any_rank(flag: bool, device: torch.device) -> bool:
-    """Whether `flag` is set on any rank, the same answer on all."""
+    """Return whether `flag` is set on any rank; the result is the same on all ranks."""
     if world_size() == 1:
         return flag
     agreed = torch.tensor(float(flag), device=device)
@@ -69,14 +70,14 @@ def any_rank(flag: bool, device: torch.device) -> bool:
 
 
 def share_buffers(network: nn.Module) -> None:
-    """Gives every rank the first one's buffers, which are the ones that checkpoints keep."""
+    """Copy rank 0's buffers, which checkpoints contain, to all ranks."""
     if world_size() > 1:
         for buffer in network.buffers():
             dist.broadcast(buffer, 0)
 
 
 def all_agree(text: str, device: torch.device) -> bool:
-    """Whether `text` is the same on every rank."""
+    """Return whether `text` is the same on every rank."""
     if world_size() == 1:
         return True
     number = int.from_bytes(hashlib.sha256(text.encode()).digest()[:7])
@@ -86,7 +87,7 @@ def all_agree(text: str, device: torch.device) -> bool:
 
 
 def mean(value: Tensor) -> Tensor:
-    """The mean of a tensor over the ranks."""
+    """Return the mean of a tensor over the ranks, computed in place."""
     if world_size() > 1:
         dist.all_reduce(value)
         value /= world_size()
@@ -94,7 +95,7 @@ def mean(value: Tensor) -> Tensor:
 
 
 def gather_shares(share: Tensor, total: int) -> Tensor:
-    """Puts together (N, ...) rows of which rank r holds rows r, r + R, r + 2 R, ... of `total`."""
+    """Gather `total` rows (N, ...), of which rank r of R holds rows r, r + R, r + 2 R, ..., in order on every rank."""
     ranks = world_size()
     if ranks == 1:
         return share
@@ -108,7 +109,8 @@ def gather_shares(share: Tensor, total: int) -> Tensor:
 
 @contextmanager
 def one_at_a_time(path: Path) -> Iterator[None]:
-    """Lets one process at a time make what `path` names, on all machines that share its folder; the others find it."""
+    """Hold a lock while creating `path`: other processes, on all machines that share its folder, wait and then find
+    it."""
     path.parent.mkdir(parents=True, exist_ok=True)
     with FileLock(path.with_name(path.name + ".lock")):
         yield

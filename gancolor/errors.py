@@ -1,20 +1,23 @@
-"""The exceptions that reach users as one line of text, and what such lines share."""
+"""Exceptions that users see as one line of text, and a helper for such messages."""
 
 from collections.abc import Iterable
 from difflib import get_close_matches
 
 
 class InputError(ValueError):
-    """What the user gave can't be used. The message says what is wrong and what to do; the commands print it
-    alone, without a traceback, and exit with status 2."""
+    """Error in the user's input.
+
+    The message says what is wrong and what to do. The commands print it without a traceback, and exit with status 2.
+    """
 
 
 class TrainingError(RuntimeError):
-    """Training can't go on. The message says why and what to do; the status is 1."""
+    """Failure that stops training. The message says why and what to do; the exit status is 1."""
 
 
 def near(name: object, choices: Iterable[str]) -> str:
-    """`; did you mean ...?` where choices are near, those that differ by case alone first; else nothing."""
+    """Return `; did you mean ...?` with similar choices (if any differ only in case, just those), or an empty
+    string."""
     choices = list(choices)
     same = [choice for choice in choices if choice.lower() == str(name).lower()]
     found = same or get_close_matches(str(name), choices, n=3, cutoff=0.6)

@@ -1,4 +1,5 @@
-"""evaluate.py: checkpoints and other tools' pictures, scored on the same photographs, beside grey and the truth."""
+"""Evaluation (evaluate.py): checkpoints and other tools' pictures, scored on the same photographs, with the grey
+baseline and the ground truth."""
 
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from functools import partial
@@ -28,10 +29,10 @@ from gancolor.summary import class_tables, differences, write_csv
 
 
 class Evaluator:
-    """Systems, the photographs that they are scored on, and the result.
+    """Evaluation of several systems on one set of photographs.
 
     Raises:
-        InputError: a checkpoint, pictures or photographs that can't be read, or that do not go together.
+        InputError: checkpoints, pictures or photographs can't be read, or do not go together.
     """
 
     def __init__(self, config: EvaluateConfig) -> None:
@@ -60,7 +61,7 @@ class Evaluator:
         self.networks, self.problems = load_networks(config.lpips, self.hardware.device, self.size)
         self.inception = self._load_inception()
 
-    # Before -----------------------------------------------------------------------------------------------------------
+    # Setup ------------------------------------------------------------------------------------------------------------
 
     def _choose_size(self) -> int:
         wanted = self.config.data.size
@@ -75,8 +76,8 @@ class Evaluator:
         return wanted or self.abouts[0]["data"]["size"]
 
     def _choose_photographs(self) -> tuple[Source, Sequence[Item]]:
-        """The validation photographs of the source; all of them where it has no folder of those and nothing was trained
-        on it."""
+        """Return the source and its validation photographs, or all its photographs if it has no validation folder and
+        no checkpoint was trained on it."""
         name = self.config.data.source or (self.abouts[0]["data"]["source"] if self.abouts else None)
         if name is None:
             raise InputError(
@@ -120,7 +121,7 @@ class Evaluator:
         return photographs
 
     def _load_predictions(self, items: Sequence[Item]) -> dict[str, Photographs]:
-        """Other tools' pictures, of the photographs that all of them have; the others are left out for all systems."""
+        """Load other tools' pictures. Photographs that any tool lacks are left out for all systems."""
         known = set(self.photographs.names)
         self.lacking: dict[str, str] = {}
         items = [item for item in items if item.name in known]
@@ -158,7 +159,7 @@ class Evaluator:
     # Scores -----------------------------------------------------------------------------------------------------------
 
     def evaluate(self) -> None:
-        """Scores grey, every system and the truth, and prints the table."""
+        """Score grey, every system and the ground truth, and print the table."""
         systems = {"grey": GREY, **self._systems()}
         scores, features = score(
             systems, self.photographs, self.hardware, self.config.batch_size, self.networks, self.inception
@@ -196,13 +197,13 @@ class Evaluator:
         return generators | {name: given(made) for name, made in self.predictions.items()}
 
     def _seen(self, pictures: Tensor, indices: Tensor) -> Tensor | None:
-        """See `scoring.View`."""
+        """Return the lightness that systems are given; see `scoring.View`."""
         names = self.photographs.names
         return self.protocol.seen(pictures, [names[index] for index in indices.tolist()])
 
     @torch.inference_mode()
     def _pictures(self, indices: Tensor) -> dict[str, Tensor]:
-        """uint8 pictures of these photographs: grey, of each system, and the truth."""
+        """Return uint8 pictures of these photographs: grey, each system's, and the ground truth."""
         truth = self.photographs.take(indices).to(self.hardware.device)
         systems = {"grey": GREY, **self._systems()}
         return {**{name: system(truth, indices).pictures for name, system in systems.items()}, "truth": truth}
@@ -233,7 +234,7 @@ class Evaluator:
     # Files ------------------------------------------------------------------------------------------------------------
 
     def write(self) -> None:
-        """Writes the files that were asked for."""
+        """Write the requested files."""
         wanted: list[tuple[str | None, Callable[[Path], None]]] = [
             (self.config.json, self.result.save),
             (self.config.csv, partial(write_csv, self.result)),
@@ -245,7 +246,7 @@ class Evaluator:
                 print(f"wrote {name}")
 
     def _write_grid(self, path: Path) -> None:
-        """Where the photographs are damaged, with what the systems see at the top."""
+        """Write a grid of sample pictures. If photographs are damaged, the systems' input is at the top."""
         indices = sample_indices(len(self.photographs), self.config.samples)
         seen = self._seen(self.photographs.take(indices), indices)
         rows = {} if seen is None else {"seen by the systems": to_uint8(grey(seen))}
@@ -253,7 +254,7 @@ class Evaluator:
 
     @property
     def status(self) -> int:
-        """1 where a metric that was asked for in so many words is left out."""
+        """Exit status: 1 if an explicitly requested metric was left out, else 0."""
         asked = {
             "LPIPS": self.config.lpips.weights != LpipsConfig().weights,
             "LPIPS (VGG)": self.config.lpips.vgg_weights != LpipsConfig().vgg_weights,
@@ -263,7 +264,7 @@ class Evaluator:
 
 
 def _folders(predictions: Iterable[str]) -> dict[str, Path]:
-    """NAME=DIR words, in order."""
+    """Parse NAME=DIR arguments, in order."""
     folders = {}
     for word in predictions:
         name, equals, folder = word.partition("=")
@@ -276,7 +277,7 @@ def _folders(predictions: Iterable[str]) -> dict[str, Path]:
 
 
 def _names(given: Iterable[str], abouts: Iterable[dict[str, Any]]) -> list[str]:
-    """Each generator's architecture, or where that is ambiguous what it was given as."""
+    """Return each generator's architecture, or its path as given where the architecture is ambiguous."""
     given = list(given)
     arches = [about["generator"]["arch"] for about in abouts]
     return [arch if arches.count(arch) == 1 else path for arch, path in zip(arches, given, strict=True)]

@@ -1,5 +1,8 @@
-"""Distances of a set of pictures from the set of true ones: FID and KID, of Inception-v3's features. torch-fidelity
-has the network as the metrics' authors ran it (TensorFlow's resizing, and its 2015 weights), and their formulas."""
+"""Distances between a set of pictures and the ground truth: FID and KID, from Inception-v3 features.
+
+torch-fidelity provides the network as the metrics' authors ran it (TensorFlow's resizing, its 2015 weights), and their
+formulas.
+"""
 
 import io
 from pathlib import Path
@@ -10,18 +13,19 @@ from torch import Tensor
 from gancolor.errors import InputError
 from gancolor.weights import load_file, load_published
 
-FID_LEAST = 2048  # photographs: with fewer than features have dimensions, the covariance is not of full rank
-KID_SUBSETS, KID_SUBSET = 100, 1000  # as Binkowski 2018; of smaller sets, half of it
+FID_LEAST = 2048  # photographs: with fewer than the features' dimension, the covariance is not of full rank
+KID_SUBSETS, KID_SUBSET = 100, 1000  # as in Binkowski 2018; subsets are at most half of the set
 
 
 class Inception:
-    """uint8 sRGB (B, 3, H, W) to Inception-v3's pool3 features, float32 (B, 2048); pictures are scaled to 299 x 299.
+    """Inception-v3 feature extractor: uint8 sRGB (B, 3, H, W), scaled to 299 x 299, to pool3 features, float32
+    (B, 2048).
 
     Args:
         weights: "auto" (torch's cache, else torch-fidelity's server) or a file.
 
     Raises:
-        InputError: the weights can't be had, or are another network's.
+        InputError: the weights are unavailable, or belong to another network.
     """
 
     def __init__(self, weights: str, device: torch.device) -> None:
@@ -29,7 +33,7 @@ class Inception:
 
         auto = weights == "auto"
         state = load_published(URL_INCEPTION_V3, "--fid.weights FILE") if auto else load_file(Path(weights))
-        buffer = io.BytesIO()  # the package unpickles whatever it is given: this holds tensors alone
+        buffer = io.BytesIO()  # the package unpickles its input, so pass it tensors only
         torch.save(state, buffer)
         buffer.seek(0)
         try:
@@ -45,8 +49,8 @@ class Inception:
 
 
 def fid(features: Tensor, truth: Tensor) -> float:
-    """Frechet inception distance (Heusel 2017, eq. 6) of features (N, 2048), N > 1: of Gaussians fitted to both sets.
-    It falls with N, so that only sets of one size compare, best of 2048 or more."""
+    """Return the Frechet inception distance (Heusel 2017, eq. 6) of features (N, 2048), N > 1: between Gaussians fitted
+    to both sets. It falls with N, so compare only sets of the same size, ideally 2048 or more."""
     if len(features) < features.shape[1]:
         return _fid_of_few(features.double(), truth.double())
     from torch_fidelity.metric_fid import KEY_METRIC_FID, fid_features_to_statistics, fid_statistics_to_metric
@@ -56,8 +60,11 @@ def fid(features: Tensor, truth: Tensor) -> float:
 
 
 def _fid_of_few(features: Tensor, truth: Tensor) -> float:
-    """The same from products of N x N: with covariances A'A and B'B, tr (A'A B'B)^(1/2) is the sum of AB''s singular
-    values, so that no matrix of 2048 x 2048 has to be taken the root of."""
+    """Return the same distance, computed from N x N products.
+
+    With covariances A'A and B'B, tr (A'A B'B)^(1/2) is the sum of the singular values of AB', so this avoids the square
+    root of a 2048 x 2048 matrix.
+    """
     centres = [found.mean(dim=0) for found in (features, truth)]
     one, other = (
         (found - centre) / (len(found) - 1) ** 0.5 for found, centre in zip((features, truth), centres, strict=True)
@@ -67,8 +74,8 @@ def _fid_of_few(features: Tensor, truth: Tensor) -> float:
 
 
 def kid(features: Tensor, truth: Tensor) -> float:
-    """Kernel inception distance x 1000 (Binkowski 2018, section 4) of features (N, 2048), N > 1, over 100 subsets of
-    up to 1000. It has no bias, and so says something of small sets, too."""
+    """Return the kernel inception distance x 1000 (Binkowski 2018, section 4) of features (N, 2048), N > 1, over 100
+    subsets of up to 1000. It is unbiased, so it is meaningful for small sets too."""
     from torch_fidelity.metric_kid import KEY_METRIC_KID_MEAN, kid_features_to_metric
 
     size = min(KID_SUBSET, max(2, len(features) // 2))

@@ -1,4 +1,4 @@
-"""Files that are whole or not there."""
+"""Atomic file writing, and related helpers."""
 
 import hashlib
 import json
@@ -11,19 +11,19 @@ from typing import Any
 
 from gancolor.errors import InputError
 
-LONGEST_NAME = 240  # bytes, with room for what is added
+LONGEST_NAME = 240  # bytes; leaves room for the added prefix and suffix
 
 
 def write_atomically(path: Path, write: Callable[[Path], object]) -> None:
-    """Lets `write` fill a file beside, and gives it the name `path` when it is whole and on the disk. What was there
-    before stays until then, and if anything fails (a full disk, a kill)."""
-    # Hidden, no longer than names may be, and never through a link, which could lead anywhere.
+    """Write a temporary file with `write`, sync it to disk, and rename it to `path`. An existing file stays until then,
+    and if anything fails (a full disk, a kill)."""
+    # A hidden name within the length limit. An old file is removed first, in case it is a link to somewhere else.
     beside = path.with_name(f".{os.fsdecode(os.fsencode(path.name)[:LONGEST_NAME])}.part")
     mode = path.stat().st_mode & 0o777 if path.exists() else 0o666 & ~umask()
     try:
         beside.unlink(missing_ok=True)
         write(beside)
-        beside.chmod(mode)  # safetensors makes files that only their owner can read
+        beside.chmod(mode)  # safetensors creates files that only their owner can read
         sync(beside)
         beside.replace(path)
     finally:
@@ -31,7 +31,7 @@ def write_atomically(path: Path, write: Callable[[Path], object]) -> None:
 
 
 def check_writable(option: str, name: str | Path | None) -> None:
-    """Makes the folder of a file that is to be written later, before the work that it is to hold.
+    """Create the folder of a file that will be written later, before the work starts.
 
     Raises:
         InputError: the file can't be written.
@@ -48,27 +48,27 @@ def check_writable(option: str, name: str | Path | None) -> None:
 
 
 def write_json(path: Path, content: Any) -> None:
-    """Dictionaries are written a key a line, lists of values in one: a thousand scores don't take a thousand lines."""
+    """Write JSON with one line per dictionary key and per list of values, so that a thousand scores take one line."""
     text = _indented(_finite(content), "") + "\n"
     write_atomically(path, lambda beside: beside.write_text(text, encoding="utf-8", errors="backslashreplace"))
 
 
 def file_digest(path: Path) -> str:
-    """sha256 of a file, in hexadecimal."""
+    """Return the sha256 of a file, in hexadecimal."""
     with path.open("rb") as file:
         return hashlib.file_digest(file, "sha256").hexdigest()
 
 
 def sync(path: Path) -> None:
-    """Waits until a file is on the disk, so that a power cut does not leave its name with nothing in it."""
+    """Wait until a file is on disk, so that a power cut does not leave an empty file."""
     with path.open("rb+") as file:
         os.fsync(file.fileno())
 
 
 @cache
 def umask() -> int:
-    """The permissions that the user takes from new files. Reading it means setting it, so it is read once: threads
-    would find each other's."""
+    """Return the process's umask. Reading it means setting it, so it is read once: concurrent threads could read each
+    other's temporary value."""
     mask = os.umask(0o022)
     os.umask(mask)
     return mask
@@ -87,7 +87,7 @@ def _indented(content: Any, margin: str) -> str:
 
 
 def _finite(content: Any) -> Any:
-    """The content with null for numbers that JSON has no way to write (the standard error of a single photograph)."""
+    """Replace numbers that JSON can't represent (the standard error of a single photograph) with null."""
     if isinstance(content, dict):
         return {key: _finite(value) for key, value in content.items()}
     if isinstance(content, list | tuple):

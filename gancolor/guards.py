@@ -1,18 +1,18 @@
-"""What goes wrong in colorization GANs, named, with what to try."""
+"""Detection of common failures of colorization GANs, with advice on what to try."""
 
 from collections.abc import Mapping
 
-COLLAPSED = 0.5  # of the colour that the truth has over the grey pictures' own
+COLLAPSED = 0.5  # limits of colourfulness relative to the ground truth's, both measured above grey pictures
 OVERSATURATED = 1.25
-TOO_STRONG, TOO_WEAK = 0.99, 0.55  # share of patches that the discriminator tells apart; 0.92 to 0.97 is usual
+TOO_STRONG, TOO_WEAK = 0.99, 0.55  # limits of the discriminator's accuracy on patches; 0.92 to 0.97 is usual
 LEARNING = 100  # steps in which a new discriminator may still be guessing
 
 
 def check_colour(colorfulness: float, grey: float, truth: float) -> dict[str, str]:
-    """Trouble with the colours of the validation photographs: its name -> a line with what to try.
+    """Check the colourfulness of the validation pictures. Returns failure -> one line of advice.
 
     Args:
-        colorfulness, grey, truth: mean colourfulness of the generator's pictures, of grey ones and of the true ones.
+        colorfulness, grey, truth: mean colourfulness of the generator's pictures, of grey ones and of the ground truth.
     """
     share = (colorfulness - grey) / (truth - grey) if truth > grey else 1.0
     if share < COLLAPSED:
@@ -30,12 +30,12 @@ def check_colour(colorfulness: float, grey: float, truth: float) -> dict[str, st
 
 
 def check_game(terms: Mapping[str, float], steps: int) -> dict[str, str]:
-    """Trouble with the game: its name -> a line with what to try.
+    """Check the balance between discriminator and generator. Returns failure -> one line of advice.
 
     Args:
-        terms: means over some steps; "d_accuracy" is the share of patches of which the discriminator finds the truth
-            more likely than the prediction. Without it (pretraining) there is nothing to say.
-        steps: that the discriminator has been trained for.
+        terms: means over some steps; "d_accuracy" is the share of patches for which the discriminator finds the ground
+            truth more likely than the prediction. Without it (pretraining) nothing is checked.
+        steps: how many steps the discriminator has been trained for.
     """
     accuracy = terms.get("d_accuracy")
     if accuracy is None or TOO_WEAK <= accuracy <= TOO_STRONG:

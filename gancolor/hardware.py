@@ -1,4 +1,4 @@
-"""The device that trains and how it computes: precision, memory format, determinism."""
+"""The training device and how it computes: precision, memory format, determinism."""
 
 import os
 import platform
@@ -19,31 +19,32 @@ Network = TypeVar("Network", bound=nn.Module)
 
 @dataclass(frozen=True)
 class Hardware:
-    """A device and the precision that networks run in on it."""
+    """A device and the precision of networks on it."""
 
     device: torch.device
     precision: Precision
 
     @property
     def memory_format(self) -> torch.memory_format:
-        """channels_last is what tensor cores read, and was measured to be the faster on CPUs; mps is untried."""
+        """Memory format of networks and pictures: channels_last, which tensor cores use and which was measured to be
+        faster on CPUs. mps, where that is untested, keeps the contiguous format."""
         return torch.contiguous_format if self.device.type == "mps" else torch.channels_last
 
     def autocast(self) -> AbstractContextManager[None]:
-        """The precision of the networks' own arithmetic; losses and colours leave it."""
+        """Return an autocast context for the networks' own arithmetic; losses and colour conversion run outside it."""
         dtype = {"bf16": torch.bfloat16, "fp16": torch.float16}.get(self.precision)
         return torch.autocast(self.device.type, dtype=dtype or torch.bfloat16, enabled=dtype is not None)
 
     def place(self, tensor: Tensor) -> Tensor:
-        """A (B, C, H, W) tensor on the device, in the networks' memory format."""
+        """Move a (B, C, H, W) tensor to the device, in the networks' memory format."""
         return tensor.to(self.device, memory_format=self.memory_format)
 
     def place_network(self, network: Network) -> Network:
-        """The network itself, on the device, its kernels in the memory format too."""
+        """Move the network itself to the device, with its kernels in the networks' memory format."""
         return network.to(self.device, memory_format=self.memory_format)  # type: ignore[call-overload]
 
     def peak_memory(self) -> float:
-        """The most memory taken so far [GiB]: the accelerator's, or on a CPU the process's."""
+        """Return the peak memory so far [GiB]: the GPU's on CUDA, else the process's."""
         if self.device.type == "cuda":
             return torch.cuda.max_memory_allocated(self.device) / 2**30
         try:
@@ -62,10 +63,10 @@ class Hardware:
 
 
 def choose_hardware(device: str, precision: str, deterministic: bool = False) -> Hardware:
-    """The hardware of `--device` and `--precision`, with torch's global switches set to it.
+    """Return the hardware for `--device` and `--precision`, and set torch's global switches accordingly.
 
     Raises:
-        InputError: a device or precision that this machine lacks.
+        InputError: the machine lacks this device or precision.
     """
     chosen = torch.device(_choose_device(device))
     if precision == "auto":
@@ -87,7 +88,8 @@ def choose_hardware(device: str, precision: str, deterministic: bool = False) ->
 
 
 def _choose_precision(device_type: str) -> str:
-    """bf16 where there are matrix units for it: CUDA from Ampere on, CPUs with AMX."""
+    """Return bf16 with matrix units for it (CUDA from Ampere on, CPUs with AMX), else fp16 on CUDA and fp32
+    elsewhere."""
     if device_type == "cuda":
         return "bf16" if torch.cuda.is_bf16_supported(False) else "fp16"
     return "bf16" if device_type == "cpu" and torch.cpu._is_amx_tile_supported() else "fp32"

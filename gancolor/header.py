@@ -1,4 +1,4 @@
-"""What a file of ours says of itself: JSON in its header, whatever its format."""
+"""JSON metadata in the header of gancolor's files, the same in every file format."""
 
 import json
 from collections.abc import Mapping
@@ -8,23 +8,23 @@ from typing import Any
 from gancolor import __version__
 from gancolor.errors import InputError
 
-FORMAT = 1  # of the JSON
-KEY = "gancolor"  # under which it stands in the file's metadata
+FORMAT = 1  # version of the JSON format
+KEY = "gancolor"  # under which the file's metadata holds the JSON
 
 
 def write_header(about: Mapping[str, Any]) -> str:
-    """The JSON of what is said, with format and version."""
+    """Return the metadata as JSON, with the format number and the package's version."""
     return json.dumps({"format": FORMAT, "version": __version__, **about})
 
 
 def read_header(path: Path, text: str | None) -> dict[str, Any]:
-    """What the file at `path` says of itself.
+    """Return the metadata of the file at `path`.
 
     Args:
-        text: the JSON; None: the file has none.
+        text: the metadata as JSON; None: the file has none.
 
     Raises:
-        InputError: the file is not one of ours, or a newer version's.
+        InputError: the file is not one of gancolor's, or comes from a newer version.
     """
     try:
         about = json.loads(text or "null")

@@ -1,6 +1,6 @@
 """Fine-tuning: `--init` starts a run from a finished generator.
 
-The architecture and its options come from the generator's file; its parameters are taken over by name.
+The architecture and its options come from the generator's file; parameters are copied by name.
 """
 
 import inspect
@@ -22,20 +22,20 @@ from gancolor.models import generator_builder, generator_options
 from gancolor.options import to_dict
 
 BUNDLED = "bundled"
-# Generator options that may differ from those of the file, since they change none of its parameters.
+# Generator options that may differ from the file's, because they do not change its parameters.
 FREE = {"dropout", "recompute", "freeze_backbone", "global_size", "temperature"}
-CLASSIFIER = "classifier."  # parameters that follow the photographs' classes
+CLASSIFIER = "classifier."  # prefix of parameters that depend on the photographs' classes
 
 
 @dataclass(frozen=True)
 class Start:
-    """What a run starts from.
+    """The generator that a run starts from.
 
     Attributes:
-        name: as it was given, for messages.
+        name: as given by the user, for messages.
         path: the generator's file.
-        about: what the file says of itself.
-        state: the state of the run that it is of, whose discriminator is taken over too; None: there is none.
+        about: the file's metadata.
+        state: the state file of the generator's run, whose discriminator is copied too; None: there is none.
     """
 
     name: str
@@ -48,8 +48,9 @@ class Start:
         return self.about["generator"]["arch"]
 
     def options(self) -> dict[str, Any]:
-        """Its generator's options that GeneratorConfig has, the depth worked out: it must not follow --data.size. An
-        option that came after the file was written is what the architecture was then: its builder's default."""
+        """Return the generator's options that GeneratorConfig has, with the depth resolved, since it must not depend on
+        --data.size. An option added after the file was written gets its builder's default, which is how the
+        architecture was then."""
         built = self.about["generator"]["options"]
         builder = inspect.signature(generator_builder(self.arch)).parameters
         own = generator_options(self.arch)
@@ -65,10 +66,11 @@ class Start:
 
 
 def find_start(name: str) -> Start:
-    """What `--init NAME` stands for: "bundled", an exported generator, or a run's folder.
+    """Resolve `--init NAME`: "bundled", an exported generator, or a run's folder.
 
     Raises:
-        InputError: no such file, a foreign or truncated one, one of a newer version or of an unknown architecture.
+        InputError: the file is missing, truncated, not a checkpoint, from a newer version, or of an unknown
+            architecture.
     """
     given = FOLDER / "generator.safetensors" if name == BUNDLED else Path(name).expanduser()
     try:
@@ -87,7 +89,7 @@ def find_start(name: str) -> Start:
 
 
 def as_flags(start: Start) -> list[str]:
-    """The architecture, its options and the size of its photographs as words of a command line."""
+    """Return the architecture, its options and the photographs' size as command-line arguments."""
     words = {"arch": start.arch, **{f"generator.{name}": value for name, value in start.options().items()}}
     if size := start.about["generator"]["options"].get("size"):
         words["data.size"] = size
@@ -95,7 +97,7 @@ def as_flags(start: Start) -> list[str]:
 
 
 def check_options(config: TrainConfig, start: Start) -> None:
-    """Raises InputError, naming the option, if the architecture or a generator option contradicts the file."""
+    """Raise InputError, naming the option, if the architecture or a generator option contradicts the file."""
     if config.arch != start.arch:
         raise InputError(f"--arch {config.arch}: {start.name} holds {start.arch}; leave --arch out")
     given = to_dict(config.generator)
@@ -105,10 +107,10 @@ def check_options(config: TrainConfig, start: Start) -> None:
 
 
 def resolve(config: TrainConfig, start: Start) -> None:
-    """Names the file by its absolute path and its contents, by which a run is known.
+    """Record the file's absolute path and sha256 in the configuration, which identify what the run starts from.
 
     Raises:
-        InputError: the file is not the one that --init_sha256 names.
+        InputError: the file's sha256 is not that of --init_sha256.
     """
     digest = file_digest(start.path)
     if config.init_sha256 not in (None, digest):
@@ -122,13 +124,13 @@ def resolve(config: TrainConfig, start: Start) -> None:
 
 
 def initialize(start: Start, generator: nn.Module, discriminator: nn.Module) -> list[str]:
-    """Copies the file's parameters into the networks.
+    """Copy the file's parameters into the networks.
 
     Returns:
-        Lines for the user: what the networks start from, and each layer that does not.
+        Messages for the user: what the networks start from, and each layer that is not copied in full.
 
     Raises:
-        InputError: the file's layers are not this architecture's, or it is truncated.
+        InputError: the file's layers do not match this architecture, or the file is truncated.
     """
     try:
         lines = _copy(generator, read_tensors(start.path, "ema"))
@@ -138,7 +140,7 @@ def initialize(start: Start, generator: nn.Module, discriminator: nn.Module) -> 
     notes = [f"starts from {start.name} ({start.arch}, step {step}, sha256 {digest[:12]})", *lines]
     if start.state is None:
         return [*notes, "the discriminator starts fresh: there is none in the file"]
-    # All of it or nothing: half a discriminator is none.
+    # Copy all of the discriminator or nothing: a partly random one is no use.
     tensors = read_tensors(start.state, "discriminator")
     own = discriminator.state_dict()
     if {name: value.shape for name, value in own.items()} != {name: value.shape for name, value in tensors.items()}:
@@ -149,14 +151,14 @@ def initialize(start: Start, generator: nn.Module, discriminator: nn.Module) -> 
 
 @torch.no_grad()
 def _copy(network: nn.Module, tensors: Mapping[str, Tensor]) -> list[str]:
-    """Copies tensors of equal names and shapes, and kernels with fewer input channels. The new channels' weights are
-    zero, so that the network begins exactly where the file's ended.
+    """Copy tensors of equal names and shapes, and kernels with fewer input channels. Weights of new channels are zero,
+    so that the network starts with exactly the file's output.
 
     Returns:
-        A line for each layer that does not start from the file, and for what of the file has no place.
+        A line for each layer that is not copied in full, and for layers of the file that are not used.
 
     Raises:
-        InputError: the file has layers that the network has not.
+        InputError: the file has layers that the network lacks.
     """
     own = network.state_dict()
     unused = tensors.keys() - own.keys()
@@ -178,13 +180,15 @@ def _copy(network: nn.Module, tensors: Mapping[str, Tensor]) -> list[str]:
 
 
 def _layer(name: str) -> str:
-    """The layer that a tensor belongs to, also where it is parametrized: spectral norm keeps two vectors of it."""
+    """Return the layer that a tensor belongs to, even if it is parametrized (spectral norm keeps two vectors)."""
     return re.sub(r"(\.parametrizations\..*|\.[^.]+)$", "", name)
 
 
 def _has_more_inputs(layer: nn.Module, name: str, own: Tensor, theirs: Tensor) -> bool:
-    """Whether the tensor is a convolution's kernel (out, in, height, width), or spectral norm's vector of its inputs
-    (in x height x width), and differs from the file's only in having more inputs."""
+    """Return whether a convolution's tensor differs from the file's only in having more input channels.
+
+    It is a kernel (out, in, height, width), or spectral norm's vector of the inputs (in x height x width).
+    """
     if not isinstance(layer, nn.Conv2d) or layer.groups > 1 or own.dim() != theirs.dim():
         return False
     if name.endswith("._v"):

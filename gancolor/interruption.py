@@ -1,11 +1,11 @@
-"""Ctrl-C and SIGTERM ask a run to save and stop; the step at hand is finished first."""
+"""Graceful stop: Ctrl-C and SIGTERM ask a run to finish the current step, save and stop."""
 
 import signal
 from types import FrameType, TracebackType
 
 
 class Interruption:
-    """While it is entered, the first SIGINT or SIGTERM is kept in `signal`; a second one acts as it does elsewhere."""
+    """Context manager that stores the first SIGINT or SIGTERM in `signal`; a second one has its usual effect."""
 
     SIGNALS = (signal.SIGINT, signal.SIGTERM)
 

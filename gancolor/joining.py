@@ -1,5 +1,7 @@
-"""A photograph's own lightness, joined with predicted chroma: in float32, at full resolution, a strip of rows at a
-time, so that 100 megapixels take little more memory than the photograph itself."""
+"""Joining of a photograph's own lightness with predicted chroma, in float32 at full resolution.
+
+It works on one strip of rows at a time, so that 100 megapixels take little more memory than the photograph itself.
+"""
 
 from concurrent.futures import ThreadPoolExecutor
 from functools import cache
@@ -12,16 +14,16 @@ from gancolor.cores import cores
 from gancolor.lab import Array
 from gancolor.upsampling import Enlarged
 
-STRIP = 2**17  # pixels: more leave a core's cache, fewer have the interpreter wait for itself
+STRIP = 2**17  # pixels: larger strips exceed a core's cache, smaller ones make threads wait for the interpreter lock
 CODE_STEPS, CODE_MARGIN = 65000.0, 200.0
-TENSOR_STRIP = 2**24  # pixels of a batch on an accelerator
+TENSOR_STRIP = 2**24  # pixels of a batch per strip on an accelerator
 
 
 def join(pixels: np.ndarray, chroma: Enlarged) -> np.ndarray:
-    """sRGB (H, W, 3) of `pixels`' type with the lightness of `pixels`, (H, W, 1) grey or (H, W, 3) sRGB, and `chroma`.
+    """Join the lightness of `pixels` with `chroma`. Returns sRGB (H, W, 3) of `pixels`' type.
 
     Args:
-        pixels: uint8, uint16, or float in [0, 1].
+        pixels: (H, W, 1) grey or (H, W, 3) sRGB; uint8, uint16, or float in [0, 1].
         chroma: ab in Lab's units.
     """
     height, width, _ = pixels.shape
@@ -31,17 +33,17 @@ def join(pixels: np.ndarray, chroma: Enlarged) -> np.ndarray:
         stop = min(start + rows, height)
         roots = chroma.strip(start, stop, _root_of_luminance(pixels[start:stop]))
         codes = _encode(lab.to_linear(roots.reshape(3, -1)), pixels.dtype)
-        for channel in range(3):  # thrice as fast as all at once
+        for channel in range(3):  # three times as fast as all at once
             coloured[start:stop, :, channel] = codes[channel].reshape(-1, width)
 
     rows = max(1, STRIP // width)
-    # NumPy lets go of the interpreter while it computes, so threads share the work.
+    # NumPy releases the interpreter lock while it computes, so threads run in parallel.
     list(_threads().map(colour, range(0, height, rows)))
     return coloured
 
 
 def join_batch(pictures: Array, chroma: Enlarged) -> Array:
-    """The same of a batch (B, 1 or 3, H, W) in [0, 1] of any array library, on its device: (B, 3, H, W)."""
+    """Join a batch as `join` does, on its device, in any array library: (B, 1 or 3, H, W) in [0, 1] to (B, 3, H, W)."""
     xp = array_namespace(pictures)
     count, channels, height, width = pictures.shape
     rows = max(1, TENSOR_STRIP // (count * width))
@@ -56,14 +58,14 @@ def join_batch(pictures: Array, chroma: Enlarged) -> Array:
 
 
 def _root_of_luminance(pixels: np.ndarray) -> np.ndarray:
-    """Lab's f of Y (rows, W) of pixels (rows, W, 1 or 3)."""
+    """Return Lab's f(Y), (rows, W), of pixels (rows, W, 1 or 3)."""
     linear = _levels(pixels.dtype).take(pixels, mode="clip") if pixels.dtype.kind == "u" else lab.decode(pixels)
     y = linear @ lab.RGB_TO_XYZ[1].astype(np.float32) if pixels.shape[-1] == 3 else linear[..., 0]
     return _roots().take((y * 65535).astype(np.uint16), mode="clip") if pixels.dtype == np.uint8 else lab.f(y)
 
 
 def _encode(linear: np.ndarray, dtype: np.dtype) -> np.ndarray:
-    """Linear sRGB as values of a picture's type, rounded."""
+    """Convert linear sRGB to a picture's type; integers are rounded."""
     if dtype == np.uint8:
         linear *= CODE_STEPS
         linear += CODE_MARGIN
@@ -76,24 +78,25 @@ def _threads() -> ThreadPoolExecutor:
     return ThreadPoolExecutor(len(cores()))
 
 
-# Tables take a fifth of the time of powers. 65536 steps of linear light: the darkest of the 256 levels spans twenty.
+# Lookup tables take a fifth of the time of powers. 65536 steps of linear light are fine enough: the darkest of the 256
+# levels spans twenty.
 
 
 @cache
 def _levels(dtype: np.dtype) -> np.ndarray:
-    """Linear light of every value of an unsigned type."""
+    """Return the linear light of every value of an unsigned type."""
     most = np.iinfo(dtype).max
     return lab.decode(np.arange(most + 1) / most).astype(np.float32)
 
 
 @cache
 def _roots() -> np.ndarray:
-    """Lab's f of Y in 65536 steps."""
+    """Return Lab's f of Y in 65536 steps."""
     return lab.f((np.arange(65536) + 0.5) / 65535).astype(np.float32)
 
 
 @cache
 def _codes() -> np.ndarray:
-    """uint8 sRGB of linear light in CODE_STEPS steps, with a margin at either end for what spills over."""
+    """Return uint8 sRGB for linear light in CODE_STEPS steps, with a margin at both ends for values out of range."""
     steps = (np.arange(65536) + 0.5 - CODE_MARGIN) / CODE_STEPS
     return (lab.encode(steps) * 255 + 0.5).astype(np.uint8)

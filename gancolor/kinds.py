@@ -1,4 +1,4 @@
-"""The kinds that a photograph may be given in, to Python: paths, Pillow's pictures, arrays, tensors."""
+"""The types in which Python code may pass a photograph: paths, Pillow images, arrays, tensors."""
 
 import os
 import sys
@@ -14,16 +14,16 @@ from gancolor.pictures import ORIENTATION, Picture, from_pil, read_picture
 
 
 def is_tensor(given: Any) -> TypeGuard[Array]:
-    """Whether it is a tensor of PyTorch's, which is not imported for this."""
+    """Return whether this is a PyTorch tensor, without importing PyTorch."""
     torch = sys.modules.get("torch")
     return torch is not None and isinstance(given, torch.Tensor)
 
 
 def as_picture(given: Any) -> Picture:
-    """A photograph of any kind but tensors.
+    """Convert a photograph of any type except tensors to a `Picture`.
 
     Raises:
-        InputError: what can't be read, or is no picture.
+        InputError: it can't be read, or is not a picture.
     """
     if isinstance(given, Picture):
         return given
@@ -49,12 +49,12 @@ def as_picture(given: Any) -> Picture:
 
 
 def as_given(given: Any, coloured: Picture) -> Any:
-    """The coloured photograph in the kind that it was given in."""
+    """Return the coloured photograph in the type of the input."""
     if isinstance(given, Image.Image):
         image = coloured.pil()
         image.info = {name: value for name, value in given.info.items() if name == "dpi"}
         if given.getexif():
-            exif = Image.Exif()  # another one: Pillow's own would change what was given
+            exif = Image.Exif()  # a copy: changing Pillow's own would change the input
             exif.load(given.getexif().tobytes())
             exif[ORIENTATION] = 1  # upright, as the pixels are now
             image.info["exif"] = exif.tobytes()
@@ -68,7 +68,7 @@ def as_given(given: Any, coloured: Picture) -> Any:
 
 
 def check_tensor(given: Array) -> None:
-    """Raises InputError: no tensor of a picture, or of pictures."""
+    """Raise InputError unless the tensor is a picture or a batch of pictures."""
     check_shape(given.shape, given.shape[-3] if given.ndim in (3, 4) else 0)
     kind = str(given.dtype).removeprefix("torch.")
     if kind not in ("uint8", "uint16") and not given.is_floating_point():
@@ -78,7 +78,7 @@ def check_tensor(given: Array) -> None:
 
 
 def check_shape(shape: Sequence[int], channels: int) -> None:
-    """Raises InputError: not the shape of a picture."""
+    """Raise InputError unless the shape is that of a picture."""
     if channels not in (1, 2, 3, 4) or 0 in shape[-3:]:
         raise InputError(
             f"the shape {tuple(shape)} is no picture's; arrays are (H, W, C), tensors (C, H, W), with 1 to 4 channels"
@@ -86,6 +86,6 @@ def check_shape(shape: Sequence[int], channels: int) -> None:
 
 
 def check_range(least: float, most: float) -> None:
-    """Raises InputError: floats that are not in 0..1."""
+    """Raise InputError unless floats are in [0, 1]."""
     if not (least >= 0 and most <= 1):
         raise InputError(f"floats from {least:g} to {most:g}; give values in 0 to 1, or uint8")

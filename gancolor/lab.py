@@ -1,7 +1,7 @@
-"""sRGB and CIELAB (D65) for photographs at full resolution: the colour space of `color`, on arrays of any library
-(NumPy, PyTorch on any device), so that colouring a photograph takes no PyTorch. float32 throughout.
+"""sRGB and CIELAB (D65) conversion for photographs at full resolution, in float32.
 
-f is Lab's function of XYZ over the white's (CIE 15).
+The colour space is that of `color`, on arrays of any library (NumPy, PyTorch on any device), so that colouring a
+photograph does not need PyTorch. f is Lab's function of XYZ relative to white (CIE 15).
 """
 
 from typing import Any
@@ -12,43 +12,43 @@ from array_api_compat import array_namespace, device
 Array = Any  # of NumPy, PyTorch or another library that follows the array API standard
 
 L_HALF_RANGE = 50.0  # L runs from 0 to 100
-AB_RANGE = 110.0  # |a| and |b| of sRGB colours stay under it: the largest is b = -107.86, of pure blue
-KNEE = 0.008856  # of XYZ over the white's: below it f is a straight line
+AB_RANGE = 110.0  # upper bound of |a| and |b| of sRGB colours: the largest is b = -107.86, of pure blue
+KNEE = 0.008856  # XYZ relative to white, below which f is a straight line
 SLOPE = 7.787  # of that line
 LIGHTNESS, A, B = 116.0, 500.0, 200.0  # L = 116 f(Y) - 16, a = 500 (f(X) - f(Y)), b = 200 (f(Y) - f(Z))
 F_KNEE = SLOPE * KNEE + 16 / 116
-# Linear sRGB to XYZ over the white's, D65, with kornia's and scikit-image's digits.
+# Linear sRGB to XYZ relative to white (D65), with kornia's and scikit-image's digits.
 RGB_TO_XYZ = np.array([[0.412453, 0.357580, 0.180423], [0.212671, 0.715160, 0.072169], [0.019334, 0.119193, 0.950227]])
 RGB_TO_XYZ /= np.array([[0.95047], [1.0], [1.08883]])
 XYZ_TO_RGB = np.linalg.inv(RGB_TO_XYZ)
-SPILL = 1e-4  # of linear sRGB beyond 0..1: not seen in 8 bits, and what rounding leaves of greys
-STEPS = 6  # towards the boundary of the gamut: then 999 of 1000 pixels are within half a unit of its chroma
+SPILL = 1e-4  # tolerance for linear sRGB outside 0..1: invisible in 8 bits, and greys exceed 0..1 by rounding errors
+STEPS = 6  # iterations towards the gamut's boundary: then 999 of 1000 pixels are within half a unit of its chroma
 
 
 def decode(rgb: Array) -> Array:
-    """Linear light of sRGB values in [0, 1] (IEC 61966-2-1)."""
+    """Convert sRGB values in [0, 1] to linear light (IEC 61966-2-1)."""
     xp = array_namespace(rgb)
     return xp.where(rgb > 0.04045, ((rgb + 0.055) / 1.055) ** 2.4, rgb / 12.92)
 
 
 def encode(linear: Array) -> Array:
-    """sRGB values of linear light, clipped to [0, 1]."""
+    """Convert linear light to sRGB values, clipped to [0, 1]."""
     xp = array_namespace(linear)
     linear = linear.clip(0.0, 1.0)
     return xp.where(linear > 0.0031308, 1.055 * linear ** (1 / 2.4) - 0.055, 12.92 * linear)
 
 
 def f(ratio: Array) -> Array:
-    """Lab's f of XYZ over the white's."""
-    # Power and line meet at the knee, so each can stop there and be added; a choice by mask takes ten times as long.
+    """Apply Lab's f to XYZ relative to white."""
+    # Power and line meet at the knee, so each is clipped there and both are added; a mask takes ten times as long.
     above = ratio.clip(KNEE, None)
     root = np.cbrt(above) if isinstance(above, np.ndarray) else above ** (1 / 3)
     return root + SLOPE * (ratio - KNEE).clip(None, 0.0)
 
 
 def inverse_f(value: Array) -> Array:
-    """XYZ over the white's of Lab's f."""
-    above = value if value.min() >= F_KNEE else value.clip(F_KNEE, None)  # mostly nothing is so dark
+    """Apply the inverse of `f`; returns XYZ relative to white."""
+    above = value if value.min() >= F_KNEE else value.clip(F_KNEE, None)  # most arrays have no value this dark
     cube = above * above
     cube *= above
     if above is not value:
@@ -57,19 +57,21 @@ def inverse_f(value: Array) -> Array:
 
 
 def luminance(linear: Array) -> Array:
-    """Y of linear sRGB (..., 3, H, W): (..., H, W)."""
+    """Return Y, (..., H, W), of linear sRGB (..., 3, H, W)."""
     red, green, blue = RGB_TO_XYZ[1].tolist()
     return red * linear[..., 0, :, :] + green * linear[..., 1, :, :] + blue * linear[..., 2, :, :]
 
 
 def lightness(f_of_y: Array) -> Array:
-    """L in 0..100 of f(Y)."""
+    """Convert f(Y) to L in 0..100."""
     return LIGHTNESS * f_of_y - 16.0
 
 
 def to_linear(roots: Array) -> Array:
-    """Linear sRGB (3, N) of the f of X, Y and Z (3, N). Where sRGB has no such colour, lightness and hue are kept, and
-    chroma is reduced to the most that there is. Within 0..1 but for SPILL."""
+    """Convert f of X, Y and Z (3, N) to linear sRGB (3, N), in 0..1 within SPILL.
+
+    For colours outside the sRGB gamut, it keeps lightness and hue, and reduces chroma to the largest possible value.
+    """
     xp = array_namespace(roots)
     rgb = _to_linear(roots)
     if rgb.min() >= -SPILL and rgb.max() <= 1 + SPILL:
@@ -77,8 +79,8 @@ def to_linear(roots: Array) -> Array:
     outside = xp.nonzero(_excess(rgb) > SPILL)[0]
     grey = xp.take(roots[1], outside)
     chroma = xp.take(roots, outside, axis=1) - grey
-    # The greatest share of the chroma within the gamut: false position between none and all of it, where an end that
-    # stays counts for half (the Illinois algorithm, Dowell and Jarratt 1971).
+    # Find the largest share of the chroma within the gamut by false position between 0 and 1. The value at an end
+    # that stays is halved (the Illinois algorithm, Dowell and Jarratt 1971).
     low, high = xp.zeros_like(grey), xp.ones_like(grey)
     inside, beyond = _excess(_to_linear(grey + 0 * chroma)).clip(None, 0.0), _excess(xp.take(rgb, outside, axis=1))
     for _ in range(STEPS):
@@ -98,7 +100,7 @@ def _to_linear(roots: Array) -> Array:
 
 
 def _excess(rgb: Array) -> Array:
-    """How far the worst of a pixel's channels lies beyond 0..1; negative within: (N,) of linear sRGB (3, N)."""
+    """Return how far a pixel's worst channel lies outside 0..1, negative if inside: (N,) for linear sRGB (3, N)."""
     red, green, blue = abs(rgb - 0.5)
     xp = array_namespace(rgb)
     return xp.maximum(xp.maximum(red, green), blue) - 0.5

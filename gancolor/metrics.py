@@ -1,8 +1,8 @@
-"""Figures of merit of pictures, one value a picture, computed in batches on the pictures' own device.
+"""Picture metrics, one value per picture, computed in batches on the pictures' own device.
 
-Pictures are float32 sRGB (B, 3, H, W) in [0, 1], or where a metric says so their Lab. To agree with figures of saved
-files, round them to 8 bits first (`color.to_uint8`). Each agrees with a reference: scikit-image, the paper's formula
-word by word, or the package that it comes from. fidelity.py has those of whole sets.
+Pictures are float32 sRGB (B, 3, H, W) in [0, 1]; some metrics take Lab instead. To match metrics of saved files, round
+pictures to 8 bits first (`color.to_uint8`). Each metric agrees with a reference: scikit-image, the paper's formula, or
+the package that it comes from. Metrics of whole sets are in fidelity.py.
 """
 
 import math
@@ -26,11 +26,11 @@ Metric = Callable[[Tensor, Tensor], Tensor]
 
 @dataclass(frozen=True)
 class Kind:
-    """What a metric is to readers.
+    """How a metric is shown to readers.
 
     Attributes:
-        better: which way is better; "neither" is for those that are read beside the truth's.
-        brief: stands in the tables on the terminal.
+        better: which direction is better; "neither": compare with the ground truth's value.
+        brief: whether terminal tables show it.
     """
 
     heading: str
@@ -58,22 +58,22 @@ METRICS = {
 
 # PSNR and MSE --------------------------------------------------------------------------------------------------------
 
-LEAST_MSE = 1e-10  # a single value of a 256 x 256 picture off by one level of 255 makes 8e-11
+LEAST_MSE = 1e-10  # one value of a 256 x 256 picture off by one level of 255 gives 8e-11
 
 
 def psnr(picture: Tensor, truth: Tensor) -> Tensor:
-    """Peak signal-to-noise ratio [dB], (B,): 10 log10(1 / MSE), the MSE over a picture's pixels and channels; 100 for
-    equal pictures, so that one photograph that is grey itself does not make a mean infinite."""
+    """Return the peak signal-to-noise ratio [dB], (B,): 10 log10(1 / MSE), with the MSE over a picture's pixels and
+    channels. It is 100 for equal pictures, so that one grey photograph does not make a mean infinite."""
     return psnr_of(mse(picture, truth))
 
 
 def psnr_of(error: Tensor) -> Tensor:
-    """PSNR [dB] of mean squared errors in levels of 0..255."""
+    """Convert mean squared errors in levels of 0..255 to PSNR [dB]."""
     return -10 * (error / 255**2).clamp(min=LEAST_MSE).log10()
 
 
 def mse(picture: Tensor, truth: Tensor) -> Tensor:
-    """Mean squared error of RGB in levels of 0..255, (B,)."""
+    """Return the mean squared error of RGB in levels of 0..255, (B,)."""
     return 255**2 * (picture - truth).square().mean(dim=(-3, -2, -1))
 
 
@@ -81,22 +81,22 @@ def mse(picture: Tensor, truth: Tensor) -> Tensor:
 
 WINDOW, SIGMA = 11, 1.5  # of SSIM's Gaussian [pixels]
 C1, C2 = 0.01**2, 0.03**2
-BLOCK = 32  # pixels that a product of matrices blurs at once
+BLOCK = 32  # pixels blurred by one matrix product
 
 
 def ssim(picture: Tensor, truth: Tensor) -> Tensor:
-    """Structural similarity, (B,) (Wang 2004, eq. 13): Gaussian window of 11 pixels, sigma 1.5, mean over RGB.
+    """Return SSIM, (B,) (Wang 2004, eq. 13): Gaussian window of 11 pixels, sigma 1.5, mean over RGB.
 
-    Only windows that lie inside the picture count, as in scikit-image; kornia's default and torchmetrics count the
-    border too and read up to 0.008 higher. Needs pictures of at least 11 x 11.
+    Only windows inside the picture count, as in scikit-image; kornia's default and torchmetrics count the border too
+    and read up to 0.008 higher. Pictures must be at least 11 x 11.
     """
     with exact(picture.device):
-        pairs = zip(picture.unbind(dim=1), truth.unbind(dim=1), strict=True)  # a channel at a time stays in the cache
+        pairs = zip(picture.unbind(dim=1), truth.unbind(dim=1), strict=True)  # one channel at a time fits in the cache
         return torch.stack([_ssim_of_channel(*pair) for pair in pairs]).mean(dim=0)
 
 
 def _ssim_of_channel(picture: Tensor, truth: Tensor) -> Tensor:
-    """(B, H, W) twice to (B,)."""
+    """Return the SSIM, (B,), of one channel of two batches, both (B, H, W)."""
     maps = torch.stack([picture, truth, torch.addcmul(picture * picture, truth, truth), picture * truth])
     mean_p, mean_t, squares, product = _blur(maps.flatten(0, 1)).unflatten(0, maps.shape[:2])
     means, mean_squares = mean_p * mean_t, torch.addcmul(mean_p * mean_p, mean_t, mean_t)
@@ -105,8 +105,8 @@ def _ssim_of_channel(picture: Tensor, truth: Tensor) -> Tensor:
 
 
 def _blur(maps: Tensor) -> Tensor:
-    """SSIM's Gaussian over (N, H, W), where it lies inside: (N, H - 10, W - 10). As products with banded matrices, a
-    block at a time, it takes half the time of the convolutions that kornia.metrics.ssim makes."""
+    """Apply SSIM's Gaussian to (N, H, W) where it lies inside: (N, H - 10, W - 10). Products with banded matrices, a
+    block at a time, take half the time of the convolutions in kornia.metrics.ssim."""
     kernel = _gaussian_band(maps.device)
     count, height, width = maps.shape
     rows = maps.reshape(-1, width)
@@ -128,7 +128,7 @@ def _blur(maps: Tensor) -> Tensor:
 
 @cache
 def _gaussian_band(device: torch.device) -> Tensor:
-    """(BLOCK + 10, BLOCK): column j is the Gaussian window, from row j on."""
+    """Return a banded matrix (BLOCK + 10, BLOCK): column j holds the Gaussian window from row j on."""
     offsets = torch.arange(WINDOW, dtype=torch.float64) - WINDOW // 2
     window = torch.exp(-offsets.square() / (2 * SIGMA**2))
     band = torch.zeros(BLOCK + WINDOW - 1, BLOCK)
@@ -139,12 +139,12 @@ def _gaussian_band(device: torch.device) -> Tensor:
 
 # Colour differences --------------------------------------------------------------------------------------------------
 
-FARTHEST = 150  # of the thresholds that raw accuracy is integrated over [units of ab]
+FARTHEST = 150  # largest threshold of raw accuracy [units of ab]
 
 
 def ciede2000(lab: Tensor, truth: Tensor) -> Tensor:
-    """Mean colour difference, (B,), 1 being about what can just be seen (CIE 142-2001; Sharma 2005, eq. 2-22), of Lab
-    (B, 3, H, W), L in 0..100."""
+    """Return the mean CIEDE2000 colour difference, (B,), of Lab (B, 3, H, W) with L in 0..100
+    (CIE 142-2001; Sharma 2005, eq. 2-22). A difference of 1 is about the smallest visible one."""
     (l_1, a_1, b_1), (l_2, a_2, b_2) = lab.unbind(1), truth.unbind(1)
     stretch = 1.5 - 0.5 * _share_of_chroma((_length(a_1, b_1) + _length(a_2, b_2)) / 2)
     a_1, a_2 = a_1 * stretch, a_2 * stretch
@@ -161,14 +161,14 @@ def ciede2000(lab: Tensor, truth: Tensor) -> Tensor:
     d_c = (c_2 - c_1) / (1 + 0.045 * chroma)
     d_h = 2 * (c_1 * c_2).sqrt() * torch.sin(turn / 2) / (1 + 0.015 * chroma * t)
     from_blue = _short_way(hue - math.radians(275)) / math.radians(25)
-    blueness = torch.exp(-from_blue.square().clamp(max=80))  # less would be a denormal number, which CPUs are slow with
+    blueness = torch.exp(-from_blue.square().clamp(max=80))  # otherwise denormal numbers, which are slow on CPUs
     rotation = -2 * _share_of_chroma(chroma) * torch.sin(math.radians(60) * blueness)
     squared = d_l.square() + d_c.square() + d_h.square() + rotation * d_c * d_h
     return squared.clamp(min=0).sqrt().mean(dim=(-2, -1))
 
 
 def _short_way(angle: Tensor) -> Tensor:
-    """The angle, less whole turns: -pi..pi."""
+    """Wrap an angle to -pi..pi."""
     return angle - math.tau * (angle / math.tau).round()
 
 
@@ -177,22 +177,22 @@ def _length(a: Tensor, b: Tensor) -> Tensor:
 
 
 def _share_of_chroma(chroma: Tensor) -> Tensor:
-    """sqrt(c^7 / (c^7 + 25^7)): 0 for greys, 1 for bright colours."""
+    """Return sqrt(c^7 / (c^7 + 25^7)): 0 for greys, near 1 for bright colours."""
     squared = chroma * chroma
     seventh = squared * squared * squared * chroma
     return (seventh / (seventh + 25.0**7)).sqrt()
 
 
 def raw_accuracy(lab: Tensor, truth: Tensor) -> Tensor:
-    """Raw accuracy [%], (B,), of Lab (B, 3, H, W): the share of pixels whose ab lie within a distance of the true ones,
-    averaged over the distances 0..150 (AuC; Zhang 2016, section 3.1). Grey scores near 90."""
+    """Return raw accuracy (AuC) [%], (B,), of Lab (B, 3, H, W) (Zhang 2016, section 3.1): the share of pixels whose ab
+    are within a distance of the ground truth's, averaged over the distances 0..150. Grey scores about 90."""
     distance = (lab[:, 1:] - truth[:, 1:]).square().sum(dim=1).sqrt()
     return 100 * (1 - distance / FARTHEST).clamp(min=0).mean(dim=(-2, -1))
 
 
 def within_gamut(picture: Tensor) -> Tensor:
-    """Share of pixels [%], (B,), whose colour sRGB has, of pictures that are not clipped to [0, 1]; half a level of 255
-    is allowed."""
+    """Return the share of pixels [%], (B,), that lie in the sRGB gamut, for pictures not clipped to [0, 1]. Half a
+    level of 255 is tolerated."""
     return 100 * ((picture - 0.5).abs() <= 0.5 + 0.5 / 255).all(dim=-3).float().mean(dim=(-2, -1))
 
 
@@ -200,35 +200,37 @@ def within_gamut(picture: Tensor) -> Tensor:
 
 
 def colorfulness(picture: Tensor) -> Tensor:
-    """Colourfulness, (B,): 0 for grey, about 33 for everyday photographs (Hasler and Suesstrunk 2003, section 4).
+    """Return colourfulness, (B,): 0 for grey, about 33 for everyday photographs
+    (Hasler and Suesstrunk 2003, section 4).
 
-    sqrt(s_rg^2 + s_yb^2) + 0.3 sqrt(m_rg^2 + m_yb^2) of the signed rg = R - G and yb = (R + G) / 2 - B, on 0..255.
+    sqrt(s_rg^2 + s_yb^2) + 0.3 sqrt(m_rg^2 + m_yb^2) of the signed rg = R - G and yb = (R + G) / 2 - B, on 0..255; s
+    and m are standard deviation and mean over the pixels.
     """
     return _colorfulness(_opponents(picture))
 
 
 def colorfulness_of_bytes(picture: Tensor) -> float:
-    """`colorfulness` of a contiguous uint8 (3, H, W) picture, within 0.002, in two thirds of the time."""
+    """Return the `colorfulness` of a contiguous uint8 (3, H, W) picture, within 0.002, in two thirds of the time."""
     red, green, blue = picture.flatten(1).numpy().astype(np.int16)
     centres, variance = [], 0.0
-    for opponents in (2 * (red - green), red + green - 2 * blue):  # twice theirs
+    for opponents in (2 * (red - green), red + green - 2 * blue):  # twice their values, to stay in integers
         values = opponents.astype(np.float32)
         centres.append(values.mean())
         values -= centres[-1]
         values *= values
-        variance += values.mean()  # not values @ values, which other BLAS libraries sum otherwise
+        variance += values.mean()  # not values @ values: BLAS libraries differ in the order of summation
     return float(np.sqrt(variance) + 0.3 * np.hypot(*centres)) / 2
 
 
 def both_colorfulnesses(picture: Tensor) -> Tensor:
-    """`colorfulness` and `colorfulness_ddcolor`, (B, 2), with what they share computed once."""
+    """Return `colorfulness` and `colorfulness_ddcolor`, (B, 2), computing what they share once."""
     opponents = _opponents(picture)
     return torch.stack([_colorfulness(opponents), _colorfulness(opponents.abs())], dim=-1)
 
 
 def colorfulness_ddcolor(picture: Tensor) -> Tensor:
-    """`colorfulness` as DDColor's code computes it, (B,): of |rg| and |yb|. Figures of papers that use that code
-    compare with this one alone."""
+    """Return `colorfulness` as DDColor's code computes it, (B,): of |rg| and |yb|. Compare values from papers that use
+    that code only with this one."""
     return _colorfulness(_opponents(picture).abs())
 
 
@@ -245,7 +247,7 @@ def _colorfulness(opponents: Tensor) -> Tensor:
 
 # LPIPS ---------------------------------------------------------------------------------------------------------------
 
-LPIPS_LEAST_SIZE = 31  # side that AlexNet's pooling leaves something of [pixels]
+LPIPS_LEAST_SIZE = 31  # smallest side that AlexNet's pooling can handle [pixels]
 Trunk = Literal["alex", "vgg"]
 
 
@@ -257,24 +259,24 @@ def lpips(
     option: str = "--lpips.weights",
     trunk: Trunk = "alex",
 ) -> Metric:
-    """LPIPS (Zhang 2018), v0.1: a function of two batches of pictures to distances (B,), less is nearer.
+    """Return LPIPS (Zhang 2018), v0.1, as a function of two batches of pictures to distances (B,); lower is closer.
 
     Args:
         weights: the trunk's: "auto" (torchvision's cache, else its server), "random" or a file.
-        download: False: its cache alone.
+        download: False: only use the cache.
         size: side of the pictures [pixels].
         option: the flag that `weights` comes from, for errors.
         trunk: AlexNet ("alex") or VGG-16 ("vgg").
 
     Raises:
-        InputError: the weights can't be had, or the pictures are too small; the message says what to do.
+        InputError: the weights are unavailable, or the pictures are too small; the message says what to do.
     """
     if size < LPIPS_LEAST_SIZE:
         raise InputError(f"LPIPS takes pictures of {LPIPS_LEAST_SIZE} pixels or more: give a larger --data.size")
     from lpips import LPIPS
     from torchvision.models import AlexNet_Weights, VGG16_Weights, alexnet, vgg16
 
-    measures = option.startswith("--lpips.")  # a loss may well be of random features, a figure may not
+    measures = option.startswith("--lpips.")  # random features are fine for a loss, but not for a reported metric
     published, build = {
         "alex": (AlexNet_Weights.IMAGENET1K_V1, alexnet),
         "vgg": (VGG16_Weights.IMAGENET1K_V1, vgg16),
@@ -289,9 +291,9 @@ def lpips(
     else:
         state = load_file(Path(weights))
     with warnings.catch_warnings():
-        warnings.simplefilter("ignore")  # the package calls torchvision in a way that has been deprecated
+        warnings.simplefilter("ignore")  # the package calls torchvision in a deprecated way
         network = LPIPS(net=trunk, version="0.1", pnet_rand=True, verbose=False)
-    # The package cuts the features into slices, but keeps their numbers: features.3.weight is slice2.3.weight.
+    # The package splits the features into slices but keeps their numbers: features.3.weight is slice2.3.weight.
     try:
         for name, parameter in network.net.named_parameters():
             parameter.data.copy_(state["features." + name.split(".", 1)[1]])
