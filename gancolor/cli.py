@@ -1,5 +1,5 @@
-"""The `gancolor` command, and what all commands share: the user's errors end in one line and status 2, an interruption
-in one line and 130."""
+"""The `gancolor` command, and the error handling of all commands: user errors end in one line and exit status 2, an
+interruption in one line and status 130."""
 
 import argparse
 import errno
@@ -17,7 +17,7 @@ RANKING = ("psnr", "ssim", "lpips", "lpips_vgg", "ciede2000", "auc", "mse", "fid
 
 
 def run(main: Callable[[], int | None]) -> None:
-    """Runs a command's main function and exits with its status; what users can mend is said without a traceback."""
+    """Run a command's main function and exit with its status; errors that users can fix print no traceback."""
     name = Path(sys.argv[0]).name
     try:
         status = main() or 0
@@ -37,7 +37,7 @@ def run(main: Callable[[], int | None]) -> None:
         full = "; what was saved is whole" if error.errno in (errno.ENOSPC, errno.EDQUOT, errno.EFBIG) else ""
         status = fail(name, f"{error.filename or 'a file'}: {error.strerror}{full}", 2)
     except RuntimeError as error:
-        if type(error).__name__ != "OutOfMemoryError":  # torch's, which is not imported for this
+        if type(error).__name__ != "OutOfMemoryError":  # torch's; compared by name, to avoid importing torch
             raise
         advice = (
             "give --generator.recompute true, --optim.accumulate 2 or --data.on_device never, or lower "
@@ -54,7 +54,7 @@ def fail(name: str, message: str, status: int) -> int:
 
 
 def main() -> None:
-    """The `gancolor` command."""
+    """Run the `gancolor` command."""
     run(lambda: _gancolor(sys.argv[1:]))
 
 
@@ -114,8 +114,8 @@ def _colorize(chosen: argparse.Namespace, others: Sequence[str]) -> int:
     if unknown := [word for word in others if word.startswith("-")]:
         file = unknown[0]
         raise InputError(f"no option {file}; gancolor colorize --help lists them (a file of that name: ./{file})")
-    # Photographs are what runs side by side here. PyTorch's threads spin while they wait for one another, and keep the
-    # cores from those that work. To be set before it comes.
+    # Photographs are processed in parallel here. PyTorch's threads spin while they wait for one another, and so take
+    # cores from threads that work. This must be set before PyTorch is imported.
     os.environ.setdefault("OMP_WAIT_POLICY", "PASSIVE")
     from gancolor.colorize.command import Options, run_colorize
 
@@ -144,7 +144,7 @@ def _add_compare(commands: Any) -> None:
 def _compare(chosen: argparse.Namespace, others: Sequence[str]) -> int:
     if others:
         raise InputError(f"no option {others[0]}; gancolor compare --help lists them")
-    from gancolor.compare.command import run_compare  # brings torch
+    from gancolor.compare.command import run_compare  # imports torch
 
     return run_compare(chosen.paths, chosen.metric, chosen.csv, chosen.html)
 
@@ -255,10 +255,10 @@ def _demo(chosen: argparse.Namespace, others: Sequence[str]) -> int:
 
 
 def _options(words: Sequence[str]) -> Iterator[tuple[str, str]]:
-    """`--key=value` words, each to (key, value).
+    """Split `--key=value` words into (key, value) pairs.
 
     Raises:
-        InputError: another word.
+        InputError: a word has another form.
     """
     for word in words:
         key, equals, value = word.partition("=")

@@ -1,4 +1,4 @@
-"""What the two players want: the terms of each one's objective, by name."""
+"""Objectives of the generator and the discriminator, as named terms."""
 
 from collections.abc import Iterable, Sequence
 from typing import NamedTuple
@@ -17,23 +17,23 @@ from gancolor.models.patchgan import PatchGAN
 
 Terms = dict[str, Tensor]  # name -> scalar
 
-BINS_STRIDE = 4  # that colours are classified at
-# The generator's, each weighted by the option of its name.
+BINS_STRIDE = 4  # of the grid on which colours are classified [pixels]
+# The generator's terms. The option of the same name is the term's weight.
 TERMS = (
     "l1", "mse", "log_mse", "smooth_l1", "tv", "perceptual", "color_weighted", "bins", "scene", "colorfulness",
     "weight_l1", "weight_l2", "gan", "feature_matching",
 )  # fmt: skip
-GAME = ("gan", "feature_matching")  # those that the discriminator is asked for
-PENALTIES = ("tv", "colorfulness", "weight_l1", "weight_l2")  # those that don't look at the truth
+GAME = ("gan", "feature_matching")  # adversarial terms, computed with the discriminator
+PENALTIES = ("tv", "colorfulness", "weight_l1", "weight_l2")  # terms that do not depend on the ground truth
 
 
 class Batch(NamedTuple):
-    """Photographs to learn from.
+    """Training batch.
 
     Attributes:
         lightness: (B, 1, H, W) in [-1, 1].
         chroma: (B, 2, H, W) in [-1, 1].
-        labels: int64 (B,), -1 where there is no class.
+        labels: int64 (B,), -1 for photographs without a class.
     """
 
     lightness: Tensor
@@ -42,24 +42,26 @@ class Batch(NamedTuple):
 
 
 def detached(terms: Terms) -> Terms:
-    """Without their graphs."""
+    """Return the terms detached from their graphs."""
     return {name: value.detach() for name, value in terms.items()}
 
 
 def mean_terms(found: Sequence[Terms]) -> Terms:
-    """Each term's mean over a batch's parts."""
+    """Return each term's mean over a batch's micro-batches."""
     if len(found) == 1:
         return found[0]
     return {name: torch.stack([terms[name] for terms in found]).mean() for name in found[0]}
 
 
 class Objective:
-    """Works out the terms whose weight is not 0; l1 always, so that runs of other losses can be held beside each other.
+    """Named terms of the generator's and the discriminator's objectives.
+
+    Terms of weight 0 are not computed, except l1, so that runs with different losses can be compared.
 
     Args:
-        rarity: the bins' weights (313,), where colours are weighted (`losses.color_weighted`, `losses.bins`).
-        perceptual: the distance of pictures, where that is asked for.
-        real_saturation: what the chroma of the discriminator's real pictures is multiplied by.
+        rarity: the colour bins' weights (313,); needed by `losses.color_weighted` and `losses.bins`.
+        perceptual: distance between pictures; needed by the perceptual term.
+        real_saturation: factor on the chroma of the real pictures that the discriminator sees.
     """
 
     def __init__(
@@ -72,12 +74,12 @@ class Objective:
 
     @property
     def plays(self) -> bool:
-        """Whether there is a game at all."""
+        """Whether there is any adversarial term."""
         return self.loss.gan > 0 or self.loss.feature_matching > 0
 
     @property
     def penalizes(self) -> bool:
-        """Whether the discriminator's gradient is penalized."""
+        """Whether the discriminator's objective has a gradient penalty."""
         return self.loss.r1 > 0 or self._bounds_slope
 
     @property
@@ -85,10 +87,10 @@ class Objective:
         return self.loss.gan_mode == "wgan_gp" and self.loss.gradient_penalty > 0
 
     def real(self, batch: Batch) -> Tensor:
-        """The chroma of the real pictures as the discriminator sees them, (B, 2, H, W) in [-1, 1].
+        """Return the chroma of the discriminator's real pictures, (B, 2, H, W) in [-1, 1].
 
-        DDColor and BigColor, too, give it real pictures of higher saturation, so that the generator, which averages,
-        comes out nearer to the truth's. All other terms compare with the true chroma.
+        Generators average and so predict pale colours. More saturated real pictures counteract this, as in DDColor and
+        BigColor. All other terms compare with the true chroma.
         """
         if self.real_saturation == 1:
             return batch.chroma
@@ -97,11 +99,11 @@ class Objective:
     def of_generator(
         self, batch: Batch, prediction: Prediction, parameters: Iterable[Tensor], pretraining: bool = False
     ) -> Terms:
-        """All terms but those of the game; each a scalar to differentiate.
+        """Return all terms except the adversarial ones; each is a differentiable scalar.
 
         Args:
-            parameters: the generator's trainable ones, for the penalties on weights.
-            pretraining: leave the reward of colourfulness out.
+            parameters: the generator's trainable parameters, for the weight penalties.
+            pretraining: leave out the colourfulness term.
         """
         loss, truth = self.loss, batch.chroma
         predicted = prediction.chroma.float()
@@ -121,7 +123,7 @@ class Objective:
         if loss.bins:
             assert self.rarity is not None
             logits = prediction.bin_logits
-            if logits is None:  # at a quarter of the size, as eccv16's: 313 numbers a pixel fill a memory
+            if logits is None:  # at a quarter of the size, like eccv16: 313 values per pixel fill the memory
                 logits = logits_of(F.avg_pool2d(predicted, BINS_STRIDE, ceil_mode=True))
             terms["bins"] = losses.bins(logits, truth, self.rarity, loss.soft_bins)
         if loss.scene:
@@ -147,7 +149,7 @@ class Objective:
         return terms
 
     def of_game(self, discriminator: PatchGAN, batch: Batch, predicted: Tensor) -> Terms:
-        """The generator's terms that the discriminator is asked for."""
+        """Return the generator's adversarial terms."""
         terms = {}
         if self.loss.feature_matching:
             *found, judged = discriminator.features(batch.lightness, predicted)
@@ -161,10 +163,10 @@ class Objective:
         return terms
 
     def penalties(self, discriminator: PatchGAN, batch: Batch, fake: Tensor) -> Terms:
-        """The gradient penalties of the discriminator's objective, not weighted."""
+        """Return the gradient penalties of the discriminator's objective, unweighted."""
 
         def judge(chroma: Tensor) -> Tensor:
-            # Not through __call__: a compiled network can't be differentiated twice.
+            # forward, not __call__: a compiled network cannot be differentiated twice.
             return discriminator.forward(batch.lightness, chroma)
 
         terms = {}

@@ -1,4 +1,4 @@
-"""A configuration as options: by the names of their flags, and what of them makes a run the run that it is."""
+"""Configurations as flat options under the names of their flags, and the options that identify a run."""
 
 import dataclasses
 import hashlib
@@ -11,14 +11,14 @@ import yaml
 
 from gancolor.config import TrainConfig
 
-# Options that a resumed run may be given anew: none of them changes what a step computes, but epochs, which say where
-# to stop (and so stretch the learning rates' decay). The file of --init may lie elsewhere: it is known by its sha256.
+# Options that may change when a run is resumed. None of them affects what a step computes, except epochs, which sets
+# the end (and so stretches the learning rates' decay). The file of --init may move: its sha256 identifies it.
 CHANGEABLE = ("out", "init", "epochs", "checkpoint_every", "data.cache", "data.on_device")
 CHANGEABLE_GROUPS = ("eval.", "lpips.", "tracking.")
 
 
 def flatten(config: Any) -> dict[str, Any]:
-    """A configuration (or its nested dictionaries) by flag names: {"seed": 0, "data.size": 256, ...}."""
+    """Flatten a configuration (or its nested dictionaries) to flag names: {"seed": 0, "data.size": 256, ...}."""
 
     def walk(node: dict[str, Any], prefix: str) -> dict[str, Any]:
         flat: dict[str, Any] = {}
@@ -30,22 +30,22 @@ def flatten(config: Any) -> dict[str, Any]:
 
 
 def to_dict(config: Any) -> dict[str, Any]:
-    """The configuration as nested dictionaries of plain JSON values."""
+    """Convert a configuration to nested dictionaries of plain JSON values."""
     return json.loads(json.dumps(dataclasses.asdict(config)))
 
 
 def fixed_options(config: TrainConfig) -> dict[str, Any]:
-    """The flags that a run keeps from its first step to its last."""
+    """Return the options that must stay the same from a run's first step to its last."""
     return {name: value for name, value in flatten(config).items() if not is_changeable(name)}
 
 
 def is_changeable(name: str) -> bool:
-    """Whether a resumed run may be given another value of the option."""
+    """Return whether an option may change when a run is resumed."""
     return name in CHANGEABLE or name.startswith(CHANGEABLE_GROUPS)
 
 
 def default_out(config: TrainConfig) -> str:
-    """The run folder of a command that names none: the same command, the same folder."""
+    """Return the default run folder; the same command always gets the same folder."""
     digest = hashlib.sha256(json.dumps(fixed_options(config), sort_keys=True).encode()).hexdigest()[:6]
     source = re.sub(r"[^\w.-]+", "_", Path(config.data.source).name) or "photographs"
     return f"runs/{config.arch}-{source}-{config.data.size}-{digest}"

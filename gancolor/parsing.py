@@ -1,4 +1,4 @@
-"""Command lines to configurations, with errors of one line."""
+"""Parsing of command lines into configurations, with one-line errors."""
 
 import dataclasses
 import os
@@ -21,7 +21,7 @@ RECIPES = Path(__file__).resolve().parent.parent / "configs"
 
 
 class _Parser(ArgumentParser):
-    """jsonargparse's parser, with errors of one line that name the near options."""
+    """jsonargparse's parser with one-line errors that suggest similar options."""
 
     def error(self, message: str, ex: Exception | None = None) -> NoReturn:  # noqa: ARG002 - the base's
         text = " ".join(str(message).split())
@@ -52,7 +52,7 @@ class _Parser(ArgumentParser):
 
 
 class _HelpFormatter(DefaultHelpFormatter):
-    """Help that names the value and its default, without the types' Python names."""
+    """Help that shows values and defaults without Python type names."""
 
     def __init__(self, prog: str) -> None:
         super().__init__(prog, max_help_position=34, width=min(shutil.get_terminal_size().columns, 120))
@@ -61,12 +61,12 @@ class _HelpFormatter(DefaultHelpFormatter):
         return re.sub(r"\(type: .*?(?=default:|\)$)", "(", super()._expand_help(action)).replace(" ()", "")
 
     def add_argument(self, action: Action) -> None:
-        if action.metavar != "CONFIG" or action.dest == "config":  # not the groups' own --data FILE and such
+        if action.metavar != "CONFIG" or action.dest == "config":  # hide the groups' own flags, such as --data FILE
             super().add_argument(action)
 
 
 def _as_sweeps_write(argv: Sequence[str], config_class: type) -> list[str]:
-    """A sweep's ways of writing beside a person's: `--compile` alone means `--compile=true`, and None means null."""
+    """Translate options as sweeps write them: `--compile` alone becomes `--compile=true`, and None becomes null."""
     switches = {f"--{name}" for name, value in flatten(config_class()).items() if isinstance(value, bool)}
     words = []
     for i, word in enumerate(argv):
@@ -81,7 +81,7 @@ def _as_sweeps_write(argv: Sequence[str], config_class: type) -> list[str]:
 
 
 def _make_parser(prog: str, config_class: type, description: str, recipe: Path | None = None) -> ArgumentParser:
-    """A parser of `config_class`'s fields as dotted flags, with `--config` and `--print_config`."""
+    """Create a parser of `config_class`'s fields as dotted flags, with `--config` and `--print_config`."""
     parser = _Parser(
         prog=prog,
         description=description,
@@ -96,10 +96,10 @@ def _make_parser(prog: str, config_class: type, description: str, recipe: Path |
 
 
 def parse_train(argv: Sequence[str] | None = None) -> TrainConfig:
-    """Parses a command line of train.py; errors print one line and exit with status 2."""
+    """Parse a command line of train.py; errors print one line and exit with status 2."""
     description = "Trains a colorization GAN. `--arch NAME --help` shows that architecture's own defaults."
     words = _as_sweeps_write(sys.argv[1:] if argv is None else list(argv), TrainConfig)
-    # The architecture chooses the recipe, so it is read first, wherever it stands (a flag or a --config file).
+    # The architecture chooses the recipe, so it is read first, wherever it is given (a flag or a --config file).
     asking = ("-h", "--help", "--print_config")
     first = _make_parser("train.py", TrainConfig, description)
     chosen = first.parse_args([word for word in words if not word.startswith(asking)])
@@ -110,9 +110,11 @@ def parse_train(argv: Sequence[str] | None = None) -> TrainConfig:
 
 
 def _parse_fine_tuning(description: str, init: str, words: list[str]) -> TrainConfig:
-    """The configuration of a run that starts from a generator. Its architecture and options are the file's: others are
-    refused."""
-    from gancolor import initialization  # brings torch
+    """Parse the configuration of a run that starts from a finished generator.
+
+    The architecture and the generator's options come from its file; other values are refused.
+    """
+    from gancolor import initialization  # imports torch
 
     start = initialization.find_start(init)
     parser = _make_parser("train.py", TrainConfig, description, RECIPES / "fine_tuning.yaml")
@@ -131,7 +133,7 @@ def _finished(config: TrainConfig) -> TrainConfig:
 
 
 def parse_evaluate(argv: Sequence[str] | None = None) -> EvaluateConfig:
-    """Parses a command line of evaluate.py; errors print one line and exit with status 2."""
+    """Parse a command line of evaluate.py; errors print one line and exit with status 2."""
     description = (
         "Scores generators, and other tools' pictures, on photographs, beside the grey baseline and the truth."
     )
@@ -166,8 +168,10 @@ def _instantiate(parser: ArgumentParser, words: Sequence[str], config_class: typ
 
 
 def _absolute(source: str) -> str:
-    """A folder, or shards of this machine, by the absolute path, however it was written; data sets' names, which go
-    before folders, and addresses as they are."""
+    """Make the path of a folder or of local shards absolute.
+
+    Addresses and the names of data sets, which take precedence over folders, are returned unchanged.
+    """
     if source.endswith(".tar") and "://" not in source:
         return os.path.abspath(os.path.expanduser(source))  # noqa: PTH100, PTH111 - a pattern, not a path
     folder = Path(source).expanduser()

@@ -1,4 +1,4 @@
-"""A batch in parts, one at a time (gradient accumulation)."""
+"""Micro-batches for gradient accumulation."""
 
 from collections.abc import Iterator
 
@@ -10,10 +10,10 @@ from gancolor.objective import Batch
 
 
 class Parts:
-    """A batch's parts, all of one size.
+    """A batch split into micro-batches of equal size.
 
     Args:
-        count: a divisor of the batch.
+        count: number of micro-batches; divides the batch size.
     """
 
     def __init__(self, batch: Batch, count: int) -> None:
@@ -25,10 +25,13 @@ class Parts:
         return len(self.parts)
 
     def on(self, network: nn.Module) -> Iterator[Batch]:
-        """Each part, to add to the network's gradients, which the ranks average after the last one. A part has the same
-        chance (dropout) every time it comes by."""
+        """Yield each micro-batch for one forward and backward pass of the network.
+
+        Gradients accumulate, and the ranks average them after the last micro-batch. A micro-batch gets the same random
+        numbers (dropout) in every iteration over the batch.
+        """
         for number, part in enumerate(self.parts):
             if len(self) > 1:
-                torch.manual_seed((self._chance + 1 + number) % 2**63)  # 0 was for what came before
+                torch.manual_seed((self._chance + 1 + number) % 2**63)  # offset 0 is the step's own seed, already used
             with distributed.averaged(network, number == len(self) - 1):
                 yield part

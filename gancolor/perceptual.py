@@ -1,4 +1,4 @@
-"""Perceptual distances between pictures, for training: features of a network that was trained on ImageNet."""
+"""Perceptual distances between pictures, for training: distances of features of a network trained on ImageNet."""
 
 import torch
 from torch import Tensor, nn
@@ -7,7 +7,7 @@ from gancolor.metrics import Metric, lpips
 from gancolor.models.encoders import load_features, timm_features
 
 OPTION = "--loss.perceptual_weights"
-LEVELS = (0, 1, 2, 3)  # of VGG-16, each before its pooling: relu1_2, relu2_2, relu3_3, relu4_3 (Johnson 2016)
+LEVELS = (0, 1, 2, 3)  # of VGG-16, each before pooling: relu1_2, relu2_2, relu3_3, relu4_3 (Johnson 2016)
 MEAN, STD = (0.485, 0.456, 0.406), (0.229, 0.224, 0.225)  # of ImageNet's channels
 
 
@@ -15,10 +15,10 @@ class VGGFeatures(nn.Module):
     """VGG-16's activations at four layers (Johnson 2016, figure 2), of sRGB (B, 3, H, W) in [0, 1].
 
     Args:
-        weights: "imagenet" (those that timm publishes), "random", or a file.
+        weights: "imagenet" (timm's published weights), "random", or a file.
 
     Raises:
-        InputError: weights that can't be had, or are another network's.
+        InputError: the weights are unavailable, or belong to another network.
     """
 
     mean: Tensor
@@ -37,17 +37,19 @@ class VGGFeatures(nn.Module):
 
 
 def perceptual_distance(network: str, weights: str, device: torch.device, size: int) -> Metric:
-    """The distance of two batches of pictures, sRGB (B, 3, H, W) in [0, 1], to (B,): for vgg16 the mean absolute
-    difference of features, averaged over four layers (Vazquez 2023; Johnson 2016 squares it), for lpips LPIPS itself.
+    """Create a distance function: two batches of pictures, sRGB (B, 3, H, W) in [0, 1], to distances (B,).
+
+    vgg16: mean absolute difference of features, averaged over four layers (Vazquez 2023; Johnson 2016 squares it).
+    lpips: LPIPS itself.
 
     Args:
         network: "vgg16" or "lpips".
-        weights: VGG-16's, or for lpips AlexNet's: "imagenet" (timm's and torchvision's, from their caches or
+        weights: of VGG-16, or for lpips of AlexNet: "imagenet" (timm's and torchvision's, from their caches or
             downloaded), "random", or a file.
         size: side of the pictures [pixels].
 
     Raises:
-        InputError: weights that can't be had, or pictures that are too small for LPIPS.
+        InputError: the weights are unavailable, or the pictures are too small for LPIPS.
     """
     if network == "lpips":
         return lpips("auto" if weights == "imagenet" else weights, device, size=size, option=OPTION)

@@ -1,5 +1,5 @@
-"""Photographs as they come: files of many kinds and depths, Pillow's pictures and arrays, as sRGB pixels and what is to
-be kept beside them. libvips reads and writes (16 bits, profiles, metadata); nothing here knows of networks."""
+"""Reading and writing of photographs: files of many formats and bit depths, Pillow images and arrays, as sRGB pixels
+with their metadata. libvips reads and writes (16 bits, profiles, metadata). Nothing here depends on networks."""
 
 import io
 from collections.abc import Mapping
@@ -15,7 +15,7 @@ from PIL import Image, UnidentifiedImageError
 from gancolor.errors import InputError, near
 from gancolor.files import write_atomically
 
-# Suffix -> libvips's saver.
+# Suffix -> saver of libvips.
 FORMATS = {
     ".jpg": "jpegsave",
     ".jpeg": "jpegsave",
@@ -26,16 +26,16 @@ FORMATS = {
     ".avif": "heifsave",
 }
 QUALITY = 95
-MOST_PIXELS = 500_000_000  # of a photograph: more is a mistake, or an attack on memory
-# Loaders of pictures; not those of documents and programs' own formats, which libvips has as well.
+MOST_PIXELS = 500_000_000  # per photograph: more is a mistake, or an attack on memory
+# libvips's image loaders, without its loaders of documents and of applications' own formats.
 LOADERS = ("jpeg", "png", "tiff", "webp", "heif", "gif", "ppm")
 PILLOWS = ("BMP", "DIB", "JPEG2000", "PCX", "PPM", "TGA")  # formats read by Pillow
 KEPT = ("exif-", "xmp-", "iptc-", "image-description", "png-comment-", "resolution-unit")
-RESOLUTION = ("xres", "yres")  # [pixels a millimetre], which libvips keeps apart
+RESOLUTION = ("xres", "yres")  # [pixels per millimetre]; libvips stores these apart
 
 ORIENTATION = 0x0112  # EXIF's tag
 
-pyvips.cache_set_max(0)  # of operations: every photograph is read once
+pyvips.cache_set_max(0)  # no cache of operations: every photograph is read once
 
 
 @dataclass(frozen=True, eq=False)
@@ -43,12 +43,11 @@ class Picture:
     """A photograph, upright.
 
     Attributes:
-        pixels: sRGB (H, W, 3), or (H, W, 1) of a grey one: uint8, uint16, or float32 in [0, 1], which is written in 16
-            bits.
-        alpha: (H, W, 1) of the pixels' type, where there is transparency.
-        metadata: EXIF, XMP, IPTC and resolution by libvips's names: (type, value).
-        profiled: whether a colour profile came with it, so that one has to go with the result.
-        pages: of the file, or frames; this is the first.
+        pixels: sRGB (H, W, 3), or grey (H, W, 1): uint8, uint16, or float32 in [0, 1], which is written in 16 bits.
+        alpha: (H, W, 1) of the pixels' dtype, if there is transparency.
+        metadata: EXIF, XMP, IPTC and resolution under libvips's names: (type, value).
+        profiled: whether the source had a colour profile, so that the saved file needs one too.
+        pages: number of pages or frames in the file; this is the first.
     """
 
     pixels: np.ndarray
@@ -63,25 +62,25 @@ class Picture:
         return self.pixels.shape[0], self.pixels.shape[1]
 
     def with_pixels(self, pixels: np.ndarray) -> "Picture":
-        """Other pixels, with what is kept beside them."""
+        """Return a copy with other pixels and the same alpha and metadata."""
         return replace(self, pixels=pixels)
 
     def save(self, path: str | Path, quality: int = QUALITY) -> None:
-        """Writes a file of the format that the name's ending says, whole or not at all.
+        """Write a file in the format of the path's suffix. The file is complete or not written at all.
 
         Args:
-            quality: of formats with losses, 1 to 100; TIFF and PNG have none.
+            quality: of lossy formats, 1 to 100; no effect on TIFF and PNG.
 
         Raises:
-            InputError: a format that is not written, a picture too large for it, or no such quality.
-            OSError: the file can't be written.
+            InputError: the format is unsupported, the picture too large for it, or the quality out of range.
+            OSError: the file cannot be written.
         """
         path = Path(path)
         data = self.encode(path.suffix, quality)
         write_atomically(path, lambda beside: beside.write_bytes(data))
 
     def encode(self, suffix: str, quality: int = QUALITY) -> bytes:
-        """The file's bytes; see `save`."""
+        """Return the encoded file as bytes; see `save`."""
         check_format(suffix)
         if not 1 <= quality <= 100:
             raise InputError(f"a quality of {quality} is outside 1 to 100")
@@ -106,7 +105,7 @@ class Picture:
             ) from None
 
     def pil(self) -> Image.Image:
-        """As Pillow's picture, in 8 bits, which is what Pillow has for colours."""
+        """Convert to a Pillow image in 8 bits, Pillow's depth for colour."""
         pixels = self._all_channels()
         if pixels.dtype == np.uint16:
             pixels = ((pixels.astype(np.uint32) * 255 + 32895) >> 16).astype(np.uint8)
@@ -114,7 +113,7 @@ class Picture:
         return Image.fromarray(pixels[..., 0] if mode == "L" else pixels, mode)
 
     def _all_channels(self) -> np.ndarray:
-        """(H, W, C), alpha the last, in 8 or 16 bits."""
+        """Return (H, W, C) in 8 or 16 bits, alpha last."""
         pixels = self.pixels if self.alpha is None else np.concatenate([self.pixels, self.alpha], axis=-1)
         return _sixteen_bits(pixels, 1) if pixels.dtype.kind == "f" else pixels
 
@@ -130,12 +129,13 @@ class Picture:
 
 
 def read_picture(source: str | Path | bytes) -> Picture:
-    """The first picture of a file, or of a file's bytes, turned as its EXIF orientation says and brought to sRGB by its
-    profile (colours that sRGB lacks are clipped). Floats and 32-bit integers, which have no range of their own, are
-    taken for sRGB in 0..1, 0..255 or 0..65535, the first that holds them.
+    """Read the first picture of a file, or of a file's bytes, as upright sRGB.
+
+    The EXIF orientation is applied, and the profile converted to sRGB (colours outside sRGB are clipped). Floats and
+    32-bit integers have no fixed range: they are read as sRGB in 0..1, 0..255 or 0..65535, the first that holds them.
 
     Raises:
-        InputError: no such file, no picture, a damaged one, or more than 500 megapixels.
+        InputError: the file is missing, not a picture, damaged, or larger than 500 megapixels.
     """
     name = "the picture" if isinstance(source, bytes) else str(source)
     try:
@@ -144,7 +144,7 @@ def read_picture(source: str | Path | bytes) -> Picture:
         else:
             try:
                 name.encode()
-            except UnicodeEncodeError:  # libvips opens no names but UTF-8's
+            except UnicodeEncodeError:  # libvips opens only file names in UTF-8
                 return read_picture(Path(source).read_bytes())
             image = pyvips.Image.new_from_file(name, access="sequential", fail_on="truncated")
         if not image.get("vips-loader").startswith(LOADERS):
@@ -161,10 +161,10 @@ def read_picture(source: str | Path | bytes) -> Picture:
 
 
 def from_pil(image: Image.Image) -> Picture:
-    """Pillow's picture of any mode, with its profile, EXIF and orientation; see `read_picture`.
+    """Convert a Pillow image of any mode; its profile and EXIF orientation are applied as in `read_picture`.
 
     Raises:
-        InputError: it is empty, closed, or can't be decoded.
+        InputError: the image is empty, closed, or cannot be decoded.
     """
     try:
         image.load()
@@ -177,12 +177,12 @@ def from_pil(image: Image.Image) -> Picture:
         if orientation := image.getexif().get(ORIENTATION):
             vips.set_type(pyvips.GValue.gint_type, "orientation", orientation)
         return _picture(vips)
-    except (OSError, SyntaxError, pyvips.Error) as error:  # a file that was only now read, and is damaged
+    except (OSError, SyntaxError, pyvips.Error) as error:  # Pillow decodes lazily: a damaged file fails only here
         raise InputError(f"the picture can't be read ({str(error).splitlines()[0]})") from None
 
 
 def _pillows_pixels(image: Image.Image) -> np.ndarray:
-    """(H, W, C), uint8 or uint16, grey, sRGB or CMYK, with alpha where there is some."""
+    """Return (H, W, C) as uint8 or uint16: grey, RGB or CMYK, with alpha if there is any."""
     if image.mode in ("I", "F"):
         return _sixteen_bits(np.asarray(image)[..., None])
     if image.mode.startswith("I;16"):
@@ -198,22 +198,22 @@ def _pillows_pixels(image: Image.Image) -> np.ndarray:
 
 
 def check_format(suffix: str) -> None:
-    """Raises InputError: no format that is written."""
+    """Raise InputError if files with this suffix cannot be written."""
     if suffix.lower() not in FORMATS:
         raise InputError(f"no format {suffix!r}; choose from {', '.join(FORMATS)}{near(suffix, FORMATS)}")
 
 
 def shrink(pixels: np.ndarray, height: int, width: int) -> np.ndarray:
-    """Pixels (H, W, C) resized with antialiasing (a box, then a triangle), float32 in their own range."""
+    """Resize pixels (H, W, C) with antialiasing (a box, then a triangle filter), to float32 in the same range."""
     image = _from_array(np.ascontiguousarray(pixels))
     image = image.resize(width / image.width, vscale=height / image.height, kernel="linear")
-    if (image.height, image.width) != (height, width):  # it rounds on its own
+    if (image.height, image.width) != (height, width):  # libvips rounds the size itself
         image = image.embed(0, 0, width, height, extend="copy")
     return image.numpy().reshape(height, width, -1).astype(np.float32)
 
 
 def _by_pillow(source: str | Path | bytes, name: str) -> Picture:
-    """A picture of a format that libvips was built without."""
+    """Read a format that this build of libvips does not support."""
     try:
         with Image.open(io.BytesIO(source) if isinstance(source, bytes) else source, formats=PILLOWS) as image:
             return from_pil(image)
@@ -246,13 +246,13 @@ def _picture(image: pyvips.Image) -> Picture:
 
 
 def _to_srgb(image: pyvips.Image, profile: bytes | None) -> pyvips.Image:
-    """In 8 or 16 bits, grey or sRGB, with alpha where it was."""
+    """Convert to grey or sRGB in 8 or 16 bits; alpha is kept."""
     deep = image.format != "uchar"
     if image.interpretation == "cmyk" or (profile and not _is_srgb(profile)):
         try:
             options = {"embedded": True} if profile else {"input_profile": "cmyk"}
             return image.icc_transform("srgb", depth=16 if deep else 8, intent="relative", **options)
-        except pyvips.Error:  # a profile that does not fit the picture: as if there were none
+        except pyvips.Error:  # the profile does not fit the picture: ignore it
             pass
     grey = image.interpretation in ("b-w", "grey16") or image.bands <= 2
     return image.colourspace(
@@ -262,20 +262,20 @@ def _to_srgb(image: pyvips.Image, profile: bytes | None) -> pyvips.Image:
 
 @lru_cache(maxsize=64)
 def _is_srgb(profile: bytes) -> bool:
-    """Whether a profile leaves sRGB as it is, by what it does to greys and primaries, whatever it is called."""
+    """Return whether a profile leaves sRGB unchanged, judged by its effect on greys and primaries, not by its name."""
     colours = [[level] * 3 for level in range(0, 256, 15)] + [[255, 0, 0], [0, 255, 0], [0, 0, 255], [120, 60, 200]]
     patches = np.array([colours], np.uint8)
     image = _from_array(patches).copy()
     image.set_type(pyvips.GValue.blob_type, "icc-profile-data", profile)
     try:
         moved = image.icc_transform("srgb", embedded=True, intent="relative").numpy().astype(int) - patches
-    except pyvips.Error:  # of grey, of CMYK
+    except pyvips.Error:  # a profile of grey or CMYK
         return False
     return bool(np.abs(moved).max() <= 1)
 
 
 def _sixteen_bits(values: np.ndarray, most: float | None = None) -> np.ndarray:
-    """uint16 of numbers in 0..`most`; None: the first of 1, 255 and 65535 that holds them."""
+    """Scale numbers in 0..`most` to uint16; None: the first of 1, 255 and 65535 that holds them."""
     values = np.nan_to_num(values.astype(np.float64))
     most = most or next((limit for limit in (1, 255) if values.max(initial=0) <= limit), 65535)
     return (values.clip(0, most) * (65535 / most) + 0.5).astype(np.uint16)
@@ -290,6 +290,6 @@ def _from_array(pixels: np.ndarray) -> pyvips.Image:
 
 
 def _line(error: pyvips.Error) -> str:
-    """What libvips says, in one line; that it could not do what it was asked to is no reason."""
+    """Return the reason that libvips gives, in one line, without its general "unable to ..." lines."""
     lines = [line.strip() for line in str(error.detail or error.message).splitlines()]
     return next((line for line in lines if line and not line.startswith("unable to")), "damaged or incomplete")

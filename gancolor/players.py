@@ -1,4 +1,4 @@
-"""The two players, generator and discriminator, and one step of their game."""
+"""Generator, discriminator and EMA generator with their optimizers, and the training step."""
 
 import copy
 import math
@@ -24,8 +24,11 @@ from gancolor.schedule import Stage
 
 
 def parameter_groups(network: nn.Module, backbone_factor: float = 1.0) -> list[dict[str, Any]]:
-    """An optimizer's groups of a network's trainable parameters. Each group has the factor on the learning rate in
-    "rate_factor": `backbone_factor` for those of a pretrained backbone, 1 for the others."""
+    """Return a network's trainable parameters as optimizer groups.
+
+    Each group has a factor on the learning rate, "rate_factor": `backbone_factor` for the parameters of a pretrained
+    backbone, 1 for all others.
+    """
     backbone = {
         parameter for part in network.modules() if isinstance(part, Backbone) for parameter in part.parameters()
     }
@@ -38,24 +41,25 @@ def parameter_groups(network: nn.Module, backbone_factor: float = 1.0) -> list[d
 
 
 def parameters_of(optimizer: torch.optim.Optimizer) -> list[nn.Parameter]:
-    """All that an optimizer changes, in the order of its state's numbers."""
+    """Return all parameters of an optimizer, in the order in which its state numbers them."""
     return [parameter for group in optimizer.param_groups for parameter in group["params"]]
 
 
 class Players:
-    """Generator, discriminator, the generator's moving average, and an optimizer each.
+    """Generator and discriminator with an optimizer each, and the EMA generator.
 
-    One forward pass of the generator serves both players. Everything stays on the device: a step whose gradient is not
-    finite leaves its network as it was, and is counted, without the host waiting for either. Gradients are freed as
-    soon as they are used.
+    One forward pass of the generator serves both networks. A step whose gradient is not finite leaves its network
+    unchanged and is counted; both happen on the device, without synchronization with the host. Gradients are freed
+    right after use.
 
     Args:
-        accumulate: parts that a batch is worked through in, one at a time (gradient accumulation). With more than one,
-            the game costs one more pass of the generator: its graph of one part must go before the next one's.
+        optim: with `accumulate` above 1, each batch is processed in so many micro-batches, one at a time (gradient
+            accumulation). Adversarial training then costs one more forward pass of the generator, because the graph of
+            one micro-batch must be freed before the next one's.
         graphs: record the compiled networks as CUDA graphs.
 
     Attributes:
-        bad_steps: how many steps in a row, the last included, were left out: a scalar tensor on the device.
+        bad_steps: number of consecutive skipped steps up to the last step: a scalar tensor on the device.
     """
 
     def __init__(
@@ -81,24 +85,25 @@ class Players:
         self.scaler = torch.amp.GradScaler(hardware.device.type, enabled=hardware.precision == "fp16")
         self.bad_steps = torch.zeros((), device=hardware.device)
         mine, live = self.ema.state_dict(), self.generator.state_dict()
-        # Spectral norm's vectors are estimates that belong to the weights: the mean of several is none.
+        # Spectral norm's vectors are estimates for the current weights: an average of them is not an estimate.
         averaged = [name for name in mine if mine[name].is_floating_point() and not name.endswith(("._u", "._v"))]
         copied = [name for name in mine if name not in averaged]
         self._averaged = [mine[name] for name in averaged], [live[name] for name in averaged]
         self._copied = [mine[name] for name in copied], [live[name] for name in copied]
 
     def step(self, batch: Batch, stage: Stage, rates: Mapping[str, float]) -> Terms:
-        """One step: of the generator alone in pretraining, of the discriminator alone as critic, else of both.
+        """Run one training step: the generator alone in pretraining, the discriminator alone as critic, otherwise both.
 
         Args:
             rates: "lr_g", "lr_d" and "ema".
 
         Returns:
-            The generator's terms by name, its objective ("generator"), the discriminator's ("discriminator"), its
-            penalties and the share of patches whose truth it prefers to the prediction ("d_accuracy"), and the
-            gradients' norms ("grad_norm_g", "grad_norm_d"): scalars on the device.
+            The generator's terms by name and its objective ("generator"); the discriminator's objective
+            ("discriminator"), its penalties, and the share of patches where it rates the ground truth above the
+            prediction ("d_accuracy"); the gradients' norms ("grad_norm_g", "grad_norm_d"). All are scalars on the
+            device.
         """
-        if self.graphs:  # what they made is needed until here, not only, as torch takes it, until the next network runs
+        if self.graphs:  # keep their outputs for the whole step; by default, only until the next network runs
             torch.compiler.cudagraph_mark_step_begin()
         self._set_norms(stage)
         self.buffers.keep()
@@ -116,7 +121,7 @@ class Players:
             with second_pass(self.generator) if plays else nullcontext():
                 terms |= self._generator_step(parts, self._predict, stage, rates["lr_g"])
         self.scaler.update()
-        # Else BatchNorm's statistics would stay NaN for ever.
+        # Restore BatchNorm statistics after a skipped step: a NaN in a running average would never leave it.
         norms = torch.stack([norm for name, norm in terms.items() if name.startswith("grad_norm")])
         self.buffers.restore_unless(norms.isfinite().all())
         if stage != "critic":
@@ -126,18 +131,21 @@ class Players:
         return terms
 
     def begin_adversarial(self) -> None:
-        """Call before the first step of adversarial training. If BatchNorm is frozen there, weights and statistics of
-        the moving average are copied to the generator, whose own statistics, of the last batches, are noisy."""
+        """Prepare adversarial training; call before its first step.
+
+        If BatchNorm is frozen in that stage, the weights and statistics of the EMA generator are copied to the
+        generator, whose own statistics follow the last batches and are noisy.
+        """
         if self.frozen_norm == "adversarial":
             self.generator.load_state_dict(self.ema.state_dict())
 
     def _set_norms(self, stage: Stage) -> None:
-        """Freezes the generator's BatchNorm, or lets it train, as the stage asks."""
+        """Freeze or unfreeze the generator's BatchNorm, as the stage requires."""
         frozen = self.frozen_norm == "always" or (self.frozen_norm, stage) == ("adversarial", "adversarial")
         if frozen == self._norms_are_frozen:
             return
         self._norms_are_frozen = frozen
-        self.generator.train()  # a frozen backbone stays as it is
+        self.generator.train()  # a frozen backbone stays in evaluation mode
         if frozen:
             for layer in self.generator.modules():
                 if isinstance(layer, _BatchNorm):
@@ -153,12 +161,12 @@ class Players:
 
     @torch.no_grad()
     def _finished_pictures(self, part: Batch) -> Tensor:
-        """What the generator will be known by: the chroma that its moving average predicts."""
+        """Predict chroma with the EMA generator, the one that is evaluated and exported."""
         with self.hardware.autocast():
             return self.ema(part.lightness).chroma.float()
 
     def _discriminator_step(self, parts: Parts, pictures: Callable[[Batch], Tensor], rate: float) -> Terms:
-        """Args: pictures: a part to its chroma as the generator sees it, without a graph."""
+        """Update the discriminator. `pictures` maps a micro-batch to its predicted chroma, without a graph."""
         found = []
         for part in parts.on(self.joint_discriminator):
             fake = pictures(part)
@@ -191,12 +199,12 @@ class Players:
         return mean_terms(found) | {"grad_norm_g": self._descend(self.optim_g, rate)}
 
     def _backward(self, loss: Tensor) -> None:
-        # A loss that is no number may have a gradient that is, on one rank of several: spoil it on all.
+        # A non-finite loss may have a finite gradient on one of several ranks: make it NaN, so that all ranks skip.
         loss = loss * torch.where(loss.detach().isfinite(), 1.0, math.nan)
         self.scaler.scale(loss).backward()
 
     def _descend(self, optimizer: torch.optim.Optimizer, rate: float) -> Tensor:
-        """One optimizer step, left out where the gradient is not finite. Returns the gradient's norm, unclipped."""
+        """Take one optimizer step, skipped if the gradient is not finite; return the norm before clipping."""
         parameters = parameters_of(optimizer)
         for group in optimizer.param_groups:
             group["lr"] = rate * group["rate_factor"]
@@ -207,7 +215,7 @@ class Players:
         if self.scaler.is_enabled():
             self.scaler.step(optimizer)
         else:
-            # Fused optimizers leave a step out where this is 1: the way GradScaler tells them, without a scaler.
+            # Fused optimizers skip the step if this is 1. It is how GradScaler tells them; here there is no scaler.
             optimizer.found_inf = (~norm.isfinite()).float()  # type: ignore[attr-defined]
             optimizer.step()
         optimizer.zero_grad(set_to_none=True)
@@ -215,17 +223,17 @@ class Players:
 
     @torch.no_grad()
     def _average(self, decay: float) -> None:
-        """EMA of weights and of BatchNorm's statistics; counters and spectral norm's vectors are copied."""
+        """Update the EMA of weights and BatchNorm statistics; copy counters and spectral norm's vectors."""
         torch._foreach_lerp_(*self._averaged, 1 - decay)
         if self._copied[0]:
             torch._foreach_copy_(*self._copied)
 
     def _may_overflow(self, name: str) -> bool:
-        """With a loss scaler, a gradient that overflows now and then is how the scale is found."""
+        """Return whether a term may overflow: a loss scaler finds its scale by occasional overflows of gradients."""
         return self.scaler.is_enabled() and name.startswith("grad_norm")
 
     def parts(self) -> dict[str, nn.Module | torch.optim.Optimizer]:
-        """All that a resumed run needs, by the name it is saved under."""
+        """Return everything that a resumed run needs, by the name it is saved under."""
         return {
             "generator": self.generator,
             "ema": self.ema,

@@ -1,4 +1,4 @@
-"""Pictures that another tool has made of the photographs, as a system like others."""
+"""Pictures that another tool made of the photographs, scored like any other system."""
 
 from collections import Counter, defaultdict
 from collections.abc import Sequence
@@ -13,12 +13,12 @@ from gancolor.data.folders import list_photographs
 from gancolor.errors import InputError
 
 NAMELESS = "no picture of its name"
-SAME_SHAPE = 0.02  # of the aspect; networks round sizes to multiples of 8 or 32
+SAME_SHAPE = 0.02  # tolerance of the aspect ratio; networks round sizes to multiples of 8 or 32
 
 
 @dataclass(frozen=True)
 class Prediction:
-    """One picture of another tool, of one of the photographs: it bears the photograph's name."""
+    """Another tool's picture of one photograph, under the photograph's name."""
 
     file: PhotoFile
     of: Item
@@ -33,7 +33,7 @@ class Prediction:
 
     @property
     def version(self) -> str:
-        """With where it lies: tools write files of one name, length and (out of archives) time for one photograph."""
+        """Version with the path: two tools' files for a photograph can share name, length and (from archives) time."""
         return f"{self.file.path.absolute()} {self.file.version}"
 
     def digest(self) -> str:
@@ -43,7 +43,7 @@ class Prediction:
         return self.file.upright_size()
 
     def load(self, size: int, fit: Fit = "crop") -> Tensor:
-        """A picture of the photograph's shape is fitted as the photograph is; a square one is all of the square."""
+        """Load as uint8 sRGB (3, size, size): fitted like the photograph, or whole if the picture is square."""
         return self.file.load(size, fit)
 
 
@@ -52,16 +52,16 @@ class Predictions:
     """A folder of another tool's pictures, matched with photographs by file name.
 
     Args:
-        name: the system's.
+        name: of the system.
         items: the photographs.
 
     Attributes:
-        found: a prediction for each photograph that has one of a shape that fits.
-        missing: photograph -> why it has none.
-        notes: lines about sizes.
+        found: one prediction for each photograph with a picture of a suitable shape.
+        missing: photograph -> why it has no prediction.
+        notes: lines about differing sizes.
 
     Raises:
-        InputError: no such folder, or none of its pictures is of a photograph.
+        InputError: the folder does not exist, or none of its pictures matches a photograph.
     """
 
     name: str
@@ -87,7 +87,7 @@ class Predictions:
             sizes[kind] += 1
             self.found.append(Prediction(files[item.name], item))
         if not self.found:
-            name, reason = min(self.missing.items(), key=lambda item: item[1] == NAMELESS)  # another one tells more
+            name, reason = min(self.missing.items(), key=lambda item: item[1] == NAMELESS)  # prefer other reasons
             raise InputError(
                 f"--predictions {self.name}={self.folder}: none of its pictures is of one of the photographs "
                 f"({name}: {reason}); they are matched by file name, whatever the suffix"
@@ -97,7 +97,8 @@ class Predictions:
         ]
 
     def _match(self) -> dict[str, PhotoFile]:
-        """Photograph -> file of the same path without suffix, else of the same file name, where that is of one only."""
+        """Match each photograph to the file of the same path without suffix, or else of the same file name if no other
+        photograph has that name."""
         by_path: defaultdict[str, list[PhotoFile]] = defaultdict(list)
         by_stem: defaultdict[str, list[PhotoFile]] = defaultdict(list)
         for file in list_photographs(self.folder):
@@ -108,7 +109,7 @@ class Predictions:
         for item in self.items:
             path, stem = _without_suffix(item.name), _stem(item.name)
             candidates = by_path[path] or (by_stem[stem] if stems[stem] == 1 else [])
-            if paths[path] > 1:  # photographs x.jpg and x.png: here the suffix tells
+            if paths[path] > 1:  # photographs x.jpg and x.png: only the suffix tells them apart
                 candidates = [file for file in by_path[path] if file.name == item.name]
             if len(candidates) > 1:
                 raise InputError(
@@ -121,7 +122,7 @@ class Predictions:
 
 
 def _compare(file: PhotoFile, item: Item) -> str:
-    """How a prediction's size differs from its photograph's, in words; empty: it does not. Raises UndecodableError."""
+    """Describe how a prediction's size differs from its photograph's; empty if it does not. Raises UndecodableError."""
     height, width = upright_size(file.path)
     true_height, true_width = item.upright_size()
     if (height, width) == (true_height, true_width):

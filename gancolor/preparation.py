@@ -1,4 +1,4 @@
-"""Photographs as they are kept, to batches as the players learn from them."""
+"""Conversion of decoded photographs to training batches."""
 
 import torch
 from torch import Tensor
@@ -12,9 +12,9 @@ from gancolor.objective import Batch
 
 
 class Preparation:
-    """Augments, converts to Lab and lays out a batch, on the device that trains.
+    """Augmentation, Lab conversion and memory layout of batches, on the training device.
 
-    With `--data.tone`, the lightness is that of old photographs, and the chroma stays the true one.
+    With `--data.tone`, the lightness is damaged like that of old photographs; the chroma stays the true one.
 
     Args:
         compiled: fuse the conversion (torch.compile).
@@ -27,8 +27,8 @@ class Preparation:
         self.convert = torch.compile(_normalized_lab, dynamic=False) if compiled else _normalized_lab
 
     def __call__(self, pictures: Tensor, labels: Tensor) -> Batch:
-        """uint8 sRGB (B, 3, S, S) and int64 (B,), both on the device, to what the players take."""
-        # Around the compiled function: what it switches inside itself is gone by the time that it runs.
+        """Convert uint8 sRGB (B, 3, S, S) and int64 labels (B,), both on the device, to a training batch."""
+        # Outside the compiled function: settings switched inside it are no longer in force when it runs.
         with exact(pictures.device):
             pictures, constants = self.augmentation(pictures), lab_constants(pictures.device)
             damage = draw_damage(len(pictures), self.size, self.tone, pictures.device) if self.tone else None
@@ -39,8 +39,8 @@ class Preparation:
 def _normalized_lab(
     pictures: Tensor, constants: tuple[Tensor, ...], damage: Damage | None = None
 ) -> tuple[Tensor, Tensor]:
-    """uint8 sRGB (B, 3, H, W) to lightness (B, 1, H, W), damaged where there is damage, and the true chroma
-    (B, 2, H, W), in [-1, 1]."""
+    """Convert uint8 sRGB (B, 3, H, W) to lightness (B, 1, H, W), damaged if `damage` is given, and the true chroma
+    (B, 2, H, W), both in [-1, 1]."""
     light = to_linear(pictures, constants)
     lightness, ab = linear_to_lab(light, constants).split([1, 2], dim=1)
     lightness = lightness / L_HALF_RANGE - 1

@@ -1,4 +1,4 @@
-"""What a person at the terminal sees of a training that runs."""
+"""Progress of a training on the terminal."""
 
 import sys
 import time
@@ -10,24 +10,24 @@ from tqdm import tqdm
 
 from gancolor import distributed
 
-WARM_UP = 5  # steps that are slower than the others
-LONG_RUN = 2  # hours that a person is told of
-SHOWN = ("l1", "gan", "discriminator")  # terms beside the bar
+WARM_UP = 5  # first steps, which are slower
+LONG_RUN = 2  # [hours]; longer runs announce the time left
+SHOWN = ("l1", "gan", "discriminator")  # terms shown beside the bar
 
 
 def say(line: str) -> None:
-    """Prints a line, above the bar where there is one, on the first rank alone."""
+    """Print a line, above the progress bar if there is one, on the first rank only."""
     if distributed.is_main():
         tqdm.write(line)
         sys.stdout.flush()
 
 
 class Progress:
-    """A bar in photographs, on a terminal alone, and once a word on how long a long run will take.
+    """Progress bar that counts photographs (on terminals only), and one message on the time left of a long run.
 
     Args:
-        name: what stands before the bar.
-        total, done: steps.
+        name: text before the bar.
+        total, done: steps of the run, and those finished so far.
     """
 
     def __init__(self, name: str, total: int, done: int, effective_batch: int, device: torch.device) -> None:
@@ -43,10 +43,10 @@ class Progress:
         )
 
     def step(self, terms: Mapping[str, Tensor], looks: bool) -> None:
-        """One more step.
+        """Count one step.
 
         Args:
-            looks: whether the device is waited for anyway, so that terms can be shown.
+            looks: whether the host waits for the device in this step anyway, so that terms can be shown.
         """
         if not self.bar.disable and (looks or self.device.type == "cpu"):
             shown = {name: f"{terms[name].item():.3g}" for name in SHOWN if name in terms}
@@ -57,7 +57,7 @@ class Progress:
         self._foretell()
 
     def _foretell(self) -> None:
-        """As soon as steps take their usual time."""
+        """Announce the time left of a long run, as soon as steps take their usual time."""
         if self.taken == WARM_UP:
             self.warm = time.perf_counter()
         elif self.taken == 2 * WARM_UP:

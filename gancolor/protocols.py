@@ -1,4 +1,7 @@
-"""Named ways to score: which photographs, at which size, resized how. Figures of different protocols do not compare."""
+"""Evaluation protocols: which photographs, at which size, resized how.
+
+Scores of different protocols are not comparable.
+"""
 
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -22,13 +25,13 @@ DAMAGE = (
 
 @dataclass(frozen=True)
 class Protocol:
-    """Which photographs of the validation set are scored, and as what.
+    """Selection and preparation of the validation photographs to score.
 
     Attributes:
-        size: side of the square [pixels]; None: the size that the (first) generator was trained at.
-        fit: "crop": the centre square is resized; "squash": all of the photograph is, whatever its aspect.
-        limit: this many photographs; None: all.
-        order: that the limit takes the first of: the files' names, or a shuffle.
+        size: side of the square [pixels]; None: the training size of the (first) generator.
+        fit: "crop": resize the centre square; "squash": resize the whole photograph, ignoring its aspect ratio.
+        limit: number of photographs; None: all.
+        order: from which `limit` takes the first photographs: sorted by file name, or shuffled.
         tone: strength, in [0, 1], of the damage to the lightness that systems see (`data.tone`).
     """
 
@@ -39,7 +42,7 @@ class Protocol:
     tone: float = 0.0
 
     def choose(self, items: Sequence[Item]) -> Sequence[Item]:
-        """The photographs that are scored."""
+        """Return the photographs to score."""
         if self.limit is None:
             return items
         if self.order == "shuffle":
@@ -49,11 +52,11 @@ class Protocol:
         return select(items, np.array(order[: self.limit], np.int64))
 
     def seen(self, pictures: Tensor, names: Sequence[str]) -> Tensor | None:
-        """The lightness that systems are given of these photographs; None: the photographs' own.
+        """Return the lightness that systems see of these photographs; None: the photographs' own.
 
         Args:
             pictures: uint8 sRGB (B, 3, S, S).
-            names: theirs (B), which the damage follows from, whatever batch they come in.
+            names: of the photographs (B); they alone determine the damage, whatever the batch.
 
         Returns:
             (B, 1, S, S) in [-1, 1].
@@ -67,10 +70,10 @@ class Protocol:
             return damaged_lightness(lightness, to_linear(pictures), on_device)
 
     def describe(self, size: int, limit: int | None = None, seed: int = 0) -> dict[str, Any]:
-        """What a result says of it.
+        """Describe the protocol for a result.
 
         Args:
-            limit: --data.val_limit: so many of the photographs, of a shuffle with this seed.
+            limit: --data.val_limit: number of photographs, from a shuffle with this seed.
         """
         files = "all" if self.limit is None else f"the first {self.limit} by {self.order}"
         if limit is not None:
@@ -87,9 +90,9 @@ class Protocol:
 
 PROTOCOLS: dict[ProtocolName, Protocol] = {
     "native": Protocol(),
-    "val5k-crop256": Protocol(256, limit=5000),  # ImageNet's val5k (DDColor and before): names number its photographs
+    "val5k-crop256": Protocol(256, limit=5000),  # ImageNet val5k (DDColor and earlier); file names are numbered
     "squash256": Protocol(256, "squash"),  # COCO-Stuff and ADE20K in the same papers
     "scenes128": Protocol(128),
     "tiny64": Protocol(64, limit=200, order="shuffle"),
-    "old128": Protocol(128, tone=1.0),  # of the same photographs as scenes128: how much colour is lost
+    "old128": Protocol(128, tone=1.0),  # same photographs as scenes128, to measure the loss of colour
 }

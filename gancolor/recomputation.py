@@ -1,4 +1,4 @@
-"""Passes through a network that are taken a second time, to save the memory of what the first one made."""
+"""Forward passes that are computed twice, to save the memory of the first pass's activations."""
 
 import math
 from collections.abc import Callable, Iterator
@@ -10,8 +10,8 @@ from torch.nn.modules.batchnorm import _BatchNorm
 from torch.nn.utils.parametrizations import _SpectralNorm
 from torch.utils.checkpoint import checkpoint
 
-Run = Callable[..., Tensor]  # a block and its inputs to its output
-ALIGNMENT = 16  # bytes: compiled networks copy what lies otherwise, and then can't be CUDA graphs
+Run = Callable[..., Tensor]  # (block, *inputs) -> output
+ALIGNMENT = 16  # [bytes]; compiled networks copy unaligned buffers, which rules out CUDA graphs
 
 
 def call(block: nn.Module, *inputs: Tensor) -> Tensor:
@@ -19,8 +19,8 @@ def call(block: nn.Module, *inputs: Tensor) -> Tensor:
 
 
 def recomputed(block: nn.Module, *inputs: Tensor) -> Tensor:
-    """block(*inputs), of which only the inputs are kept for the backward pass: the rest is computed again when that
-    comes by, with the same dropout (activation checkpointing, Chen 2016)."""
+    """Compute block(*inputs), keeping only the inputs for the backward pass, which computes the rest again with the
+    same dropout (activation checkpointing, Chen 2016)."""
     return checkpoint(block, *inputs, use_reentrant=False, context_fn=lambda: _first_and_second(block))
 
 
@@ -30,8 +30,8 @@ def _first_and_second(block: nn.Module) -> tuple[AbstractContextManager[None], A
 
 @contextmanager
 def second_pass(network: nn.Module) -> Iterator[None]:
-    """While it is entered, passes leave the network's own statistics alone, which the first pass has counted:
-    BatchNorm's running ones, and spectral norm's vectors."""
+    """Keep the network's own statistics unchanged inside the context, since the first pass has already updated them:
+    BatchNorm's running statistics and spectral norm's vectors."""
     layers = [layer for layer in network.modules() if layer.training]
     norms = [(layer, layer.momentum, layer.num_batches_tracked) for layer in layers if isinstance(layer, _BatchNorm)]
     spectral = [layer for layer in layers if isinstance(layer, _SpectralNorm)]
@@ -49,9 +49,11 @@ def second_pass(network: nn.Module) -> Iterator[None]:
 
 
 class Buffers:
-    """Networks' buffers (BatchNorm's statistics), from now on slices of one tensor a type, so that all are kept and
-    given back in a few operations. The networks are to stay on their device and of their type: moved buffers are slices
-    no more."""
+    """Backup of networks' buffers (BatchNorm statistics).
+
+    The buffers become slices of one tensor per dtype, so that a few operations save or restore them all. The networks
+    must keep their device and dtype: after a move, their buffers are no longer slices.
+    """
 
     def __init__(self, *networks: nn.Module) -> None:
         self.whole: list[Tensor] = []
@@ -67,15 +69,15 @@ class Buffers:
             whole = found[0][2].new_zeros(sum(sizes))
             for (module, name, buffer), piece in zip(found, whole.split(sizes), strict=True):
                 place = piece[: buffer.numel()].view(buffer.shape)
-                # `data`: else a change to one would count as a change to all, of what a backward pass still needs.
+                # `data`: otherwise autograd takes a change of one for a change of all, even of those a backward needs.
                 module._buffers[name] = place.copy_(buffer).data
             self.whole.append(whole)
 
     def keep(self) -> None:
-        """Remembers them as they are."""
+        """Save the current values."""
         self.kept = [whole.clone() for whole in self.whole]
 
     def restore_unless(self, good: Tensor) -> None:
-        """Gives back what was kept, where `good`, a scalar bool on their device, is false."""
+        """Restore the saved values if `good`, a scalar bool tensor on the buffers' device, is false."""
         for whole, kept in zip(self.whole, self.kept, strict=True):
             whole.copy_(torch.where(good, whole, kept))

@@ -1,4 +1,4 @@
-"""What people look at: the table on the terminal, and sample grids."""
+"""Reports for people: tables for the terminal, sample grids, and the picture of the colour prior."""
 
 from collections.abc import Mapping, Sequence
 from pathlib import Path
@@ -15,12 +15,12 @@ from gancolor.statistics import Mean
 
 MARGIN = 4  # between pictures [pixels]
 HEADING = 24  # height of a system's name [pixels]
-PRIOR_CELL, PRIOR_LIGHTNESS = 10, 70  # side of a bin [pixels], and L that the bins' own colours are shown at
-LEAST_SIDE = 128  # that a picture is shown at: smaller ones are enlarged [pixels]
+PRIOR_CELL, PRIOR_LIGHTNESS = 10, 70  # side of a bin [pixels], and L of the bins' own colours
+LEAST_SIDE = 128  # [pixels]; smaller pictures are enlarged
 
 
 def results_table(systems: Mapping[str, Mapping[str, Mean]]) -> str:
-    """Systems in rows, metrics in columns, those that are brief; - where a metric says nothing of a system."""
+    """Format a table of systems (rows) and the brief metrics (columns); - if a system lacks a metric."""
     metrics = [name for name, kind in METRICS.items() if kind.brief and any(name in row for row in systems.values())]
     rows = [["", *(METRICS[name].heading for name in metrics)]]
     rows += [[system, *(figure(row.get(name), name) for name in metrics)] for system, row in systems.items()]
@@ -28,24 +28,24 @@ def results_table(systems: Mapping[str, Mapping[str, Mean]]) -> str:
 
 
 def figure(value: Mean | None, metric: str) -> str:
-    """Mean ± half of the 95 % interval; the mean alone where there is none; - for no value."""
+    """Format mean ± half of the 95 % interval; the mean alone if there is no interval; - for no value."""
     if value is None:
         return "-"
     digits = METRICS[metric].digits
-    if value.half_width != value.half_width:  # a single photograph, or a figure of the set as a whole
+    if value.half_width != value.half_width:  # NaN: a single photograph, or a metric of the whole set
         return f"{value.mean:.{digits}f}"
     return f"{value.mean:.{digits}f} ± {value.half_width:.{digits}f}"
 
 
 def text_table(rows: Sequence[Sequence[str]]) -> str:
-    """The first row is the heading; the first column stands to the left, the others to the right."""
+    """Format a text table: the first row is the heading; the first column is left-aligned, the others right-aligned."""
     widths = [max(map(len, column)) for column in zip(*rows, strict=True)]
     lines = ["  ".join([row[0].ljust(widths[0]), *map(str.rjust, row[1:], widths[1:])]).rstrip() for row in rows]
     return "\n".join([lines[0], "-" * max(map(len, lines)), *lines[1:]])
 
 
 def markdown_table(rows: Sequence[Sequence[str]]) -> str:
-    """The first row is the heading; the first column stands to the left, the others to the right."""
+    """Format a Markdown table; rows and alignment are those of `text_table`."""
     widths = [max(map(len, column)) for column in zip(*rows, strict=True)]
     lines = [" | ".join([row[0].ljust(widths[0]), *map(str.rjust, row[1:], widths[1:])]) for row in rows]
     rule = " | ".join(["-" * widths[0], *("-" * (width - 1) + ":" for width in widths[1:])])
@@ -53,7 +53,7 @@ def markdown_table(rows: Sequence[Sequence[str]]) -> str:
 
 
 def save_grid(path: Path, rows: Mapping[str, Tensor]) -> None:
-    """A PNG with a strip of photographs a system, under the system's name; a column is one photograph.
+    """Save a PNG with one row of pictures per system, under the system's name; each column is one photograph.
 
     Args:
         rows: name -> uint8 sRGB (N, 3, H, W), the same N photographs in each.
@@ -74,22 +74,22 @@ def save_grid(path: Path, rows: Mapping[str, Tensor]) -> None:
 
 
 def _enlarged(pictures: Tensor) -> Tensor:
-    """Small pictures enlarged by a whole number of times without smoothing."""
+    """Enlarge small pictures by a whole factor, without smoothing."""
     times = max(1, -(-LEAST_SIDE // min(pictures.shape[-2:])))
     return pictures.cpu().repeat_interleave(times, dim=-2).repeat_interleave(times, dim=-1)
 
 
 def sample_indices(count: int, samples: int) -> Tensor:
-    """Up to `samples` of `count` photographs, int64, in order, the same every time.
+    """Return the indices of up to `samples` of `count` photographs: int64, ascending, the same every time.
 
-    Drawn by lot: photographs that lie evenly spaced in a folder may all be of one kind.
+    They are drawn at random, because evenly spaced photographs of a folder may all be of one kind.
     """
     return torch.randperm(count, generator=torch.Generator().manual_seed(0))[:samples].sort().values
 
 
 def save_prior(path: Path, prior: Tensor, rarity: Tensor) -> None:
-    """A PNG of the colour bins over the plane of a (to the right) and b (upwards): each in its own colour, its share of
-    the training set's pixels, and its weight, the last two on logarithmic scales, white for most.
+    """Save a PNG of the colour bins in the plane of a (to the right) and b (upwards): each bin's own colour, its share
+    of the training set's pixels, and its weight. The last two use logarithmic scales, white for the largest.
 
     Args:
         prior, rarity: (313,).
@@ -113,7 +113,7 @@ def save_prior(path: Path, prior: Tensor, rarity: Tensor) -> None:
 
 
 def _log_scale(values: Tensor) -> Tensor:
-    """(N,) to greys (N, 3), 0 for the least and 1 for the greatest."""
+    """Map values (N,) to greys (N, 3) on a logarithmic scale, 0 for the least and 1 for the greatest."""
     logs = values.clamp(min=1e-12).log()
     greys = (logs - logs.min()) / (logs.max() - logs.min()).clamp(min=1e-12)
     return greys[:, None].expand(-1, 3)

@@ -1,5 +1,5 @@
-"""A result: what systems scored on photographs, and all that says whether another result compares with it. One JSON
-file, which a run keeps as results.json and `evaluate.py --json` writes."""
+"""Evaluation results: the scores of systems on photographs, and all that decides whether two results are comparable.
+A result is one JSON file: a run's results.json, or the output of `evaluate.py --json`."""
 
 import base64
 import hashlib
@@ -29,8 +29,8 @@ from gancolor.options import flatten
 from gancolor.statistics import Mean, mean_of, summarize
 
 FORMAT = 1
-GALLERY = 24  # photographs that a result holds pictures of
-MACS_SIZE = 256  # of the photograph that multiply-accumulates are counted for [pixels]
+GALLERY = 24  # photographs whose pictures a result includes
+MACS_SIZE = 256  # side of the input for counting multiply-accumulates [pixels]
 PACKAGES = ("torch", "torchvision", "kornia", "fastai", "lpips", "timm", "wandb", "numpy", "pillow", "safetensors")
 BASELINES = ("grey", "truth")
 _NAN = float("nan")
@@ -38,13 +38,13 @@ _NAN = float("nan")
 
 @dataclass
 class SystemResult:
-    """What one system scored.
+    """Scores of one system.
 
     Attributes:
-        scores: metric -> values of photographs, float32 (N,).
-        whole: metric of the set as a whole (FID, KID) -> value.
-        about: of a generator, see `describe_generator`; of another tool's pictures, {"pictures": folder}.
-        samples: its pictures of the result's samples, each a WebP file.
+        scores: metric -> one value per photograph, float32 (N,).
+        whole: metric of the whole set (FID, KID) -> value.
+        about: for a generator, see `describe_generator`; for another tool's pictures, {"pictures": folder}.
+        samples: the system's pictures of the sample photographs, each a WebP file.
     """
 
     scores: dict[str, Tensor]
@@ -54,29 +54,29 @@ class SystemResult:
 
     @cached_property
     def means(self) -> dict[str, Mean]:
-        """Each metric's mean with its interval; those of the set as a whole have none."""
+        """Mean of each metric with its interval; metrics of the whole set have no interval."""
         whole = {name: Mean(value, _NAN, _NAN) for name, value in self.whole.items()}
         return summarize(self.scores) | whole
 
     def mean(self, metric: str, chosen: Sequence[int]) -> Mean | None:
-        """A metric's mean over some of the photographs; None where it says nothing of this system."""
+        """Return a metric's mean over the chosen photographs; None if this system lacks the metric."""
         return mean_of(self.scores[metric][list(chosen)]) if metric in self.scores else None
 
 
 @dataclass
 class Result:
-    """What systems scored on photographs by a protocol.
+    """Scores of several systems on the same photographs by one protocol.
 
     Attributes:
-        protocol: {"name", "size" [pixels], "photographs", "resizing", "rounding"}, and "seen" where systems see the
-            photographs damaged.
-        source: of the photographs, for people.
+        protocol: {"name", "size" [pixels], "photographs", "resizing", "rounding"}, and "seen" if systems see damaged
+            photographs.
+        source: of the photographs, for display.
         names: of the photographs (N).
         files: digest of the photographs' names and contents, the same on every machine.
-        classes: of the photographs (N), empty where there are none.
+        classes: of the photographs (N), empty if there are none.
         systems: by name; "grey" first and "truth" last.
-        sample_indices: the photographs that the samples are of.
-        made: {"command", "versions", ...}: how.
+        sample_indices: indices of the photographs whose pictures are included.
+        made: {"command", "versions", ...}: how the result was made.
     """
 
     protocol: dict[str, Any]
@@ -89,7 +89,7 @@ class Result:
     made: dict[str, Any] = field(default_factory=dict)
 
     def why_not_comparable(self, other: "Result") -> str:
-        """Why figures of the two do not compare; empty: they do."""
+        """Explain why two results are not comparable; empty if they are."""
         if self.protocol != other.protocol:
             one, two = self.protocol, other.protocol
             keys = [key for key in dict.fromkeys((*one, *two)) if one.get(key) != two.get(key)]
@@ -101,7 +101,7 @@ class Result:
         return ""
 
     def by_class(self) -> dict[str, list[int]]:
-        """Each class with the numbers of its photographs."""
+        """Return the indices of each class's photographs."""
         members: dict[str, list[int]] = {}
         for number, name in enumerate(self.classes):
             members.setdefault(name, []).append(number)
@@ -134,10 +134,10 @@ class Result:
 
 
 def load_result(path: Path) -> Result:
-    """Reads a result.
+    """Read a result.
 
     Raises:
-        InputError: no such file, another one, a damaged one, or one of a newer version.
+        InputError: the file is missing, not a result, damaged, or of a newer version.
     """
     try:
         content = json.loads(path.read_text(encoding="utf-8"))
@@ -179,11 +179,11 @@ def make_result(
     protocol: dict[str, Any], source: str, photographs: Photographs, classes: tuple[str, ...],
     systems: dict[str, SystemResult], pictures: Mapping[str, Tensor], **made: Any,
 ) -> Result:  # fmt: skip
-    """A result of these scores.
+    """Create a result from these scores.
 
     Args:
-        pictures: system -> uint8 (G, 3, S, S), of the photographs of `gallery_indices`.
-        made: how, besides the command and the versions.
+        pictures: system -> uint8 (G, 3, S, S), its pictures of the photographs of `gallery_indices`.
+        made: how the result was made, besides the command and the versions.
     """
     for name, batch in pictures.items():
         systems[name].samples = [_webp(picture) for picture in batch.cpu()]
@@ -200,7 +200,7 @@ def make_result(
 
 
 def gallery_indices(photographs: Photographs) -> Tensor:
-    """The photographs that pictures are kept of, int64, always the same of the same photographs in whatever order."""
+    """Return the indices of the photographs whose pictures a result includes: int64, independent of their order."""
     drawn = sorted(
         range(len(photographs)), key=lambda index: hashlib.sha256(photographs.names[index].encode()).digest()
     )
@@ -208,12 +208,12 @@ def gallery_indices(photographs: Photographs) -> Tensor:
 
 
 def describe_generator(path: Path, about: Mapping[str, Any]) -> dict[str, Any]:
-    """What a result says of a generator: the file's hash, how far it was trained and with which options, what it costs,
-    and the record of its training where that lies beside.
+    """Describe a generator for a result: the file's hash, training progress and options, cost, and the training record
+    if it lies beside the checkpoint.
 
     Args:
         path: the checkpoint.
-        about: what it says of itself (`checkpoint.describe`).
+        about: its metadata (`checkpoint.describe`).
     """
     built, options = about["generator"], flatten(about["config"])
     generator = build_generator(built["arch"], **{**built["options"], "backbone_weights": "random"})
@@ -233,10 +233,10 @@ def describe_generator(path: Path, about: Mapping[str, Any]) -> dict[str, Any]:
 
 
 def _without_effect(options: Mapping[str, Any], built: Mapping[str, Any]) -> list[str]:
-    """Options that change nothing, given the others.
+    """Return the options that have no effect, given the others.
 
     Args:
-        built: what the generator was built with.
+        built: the options that the generator was built with.
     """
     game = options["loss.gan"] or options["loss.feature_matching"]
     idle = [name for name in options if name.startswith("generator.") and name.removeprefix("generator.") not in built]
@@ -251,12 +251,12 @@ def _without_effect(options: Mapping[str, Any], built: Mapping[str, Any]) -> lis
 
 
 def read_training(record: Path, effective_batch: int, until: int) -> dict[str, Any]:
-    """Of a run's metrics.jsonl up to a step: "photographs_per_second" in training of the generator (median), "seconds"
-    of training (evaluation left out), and "curves", metric -> [[step, value], ...] of the evaluations."""
+    """Summarize a run's metrics.jsonl up to a step: "photographs_per_second" while the generator is trained (median),
+    "seconds" of training without evaluation, and "curves", metric -> [[step, value], ...] of the evaluations."""
     if not record.is_file():
         return {}
     text = record.read_text(encoding="utf-8")
-    lines = [json.loads(line) for line in text[: text.rfind("\n") + 1].splitlines()]  # a kill may tear the last
+    lines = [json.loads(line) for line in text[: text.rfind("\n") + 1].splitlines()]  # a kill may cut the last
     curves: dict[str, list[list[float]]] = {}
     paces, seconds, last = [], 0.0, 0
     for line in lines:
@@ -274,7 +274,7 @@ def read_training(record: Path, effective_batch: int, until: int) -> dict[str, A
 
 
 def versions() -> dict[str, str]:
-    """gancolor's and those of the packages that figures may depend on."""
+    """Return the versions of gancolor and of the packages that scores may depend on."""
     found = {"gancolor": __version__}
     for package in PACKAGES:
         try:

@@ -1,4 +1,4 @@
-"""A run is a folder."""
+"""The folder of a run."""
 
 import json
 import os
@@ -20,18 +20,18 @@ from gancolor.results import versions
 
 
 class Run:
-    """The folder of one run. `runs/NAME` holds
+    """Folder of one run. `runs/NAME` contains
 
     config.yaml         every option, resolved
     environment.json    each start: command, versions, hardware
-    photographs.json    how many, which were left out and why, and the split where we made it
-    prior.png           the training set's colours, where the objective weighs by their rarity
-    metrics.jsonl       one JSON object a line
-    samples/            grey, predicted, truth at every evaluation
-    last.safetensors    all that resuming needs
-    best.safetensors    the best generator of the stage reached
+    photographs.json    how many, which were left out and why, and the split if gancolor made it
+    prior.png           the training set's colours, if the objective weights them by rarity
+    metrics.jsonl       one JSON object per line
+    samples/            grey, predicted and true pictures at every evaluation
+    last.safetensors    everything needed to resume
+    best.safetensors    the best generator of the stage that the run has reached
     generator.safetensors    the finished generator
-    results.json        its figures, beside grey's and the truth's
+    results.json        its scores, beside those of grey and the ground truth
     """
 
     def __init__(self, folder: str | Path) -> None:
@@ -50,10 +50,10 @@ class Run:
         return self.folder / "samples" / f"step_{step:07d}.png"
 
     def open(self, config: TrainConfig) -> None:
-        """Makes the folder this process's, and checks that the command is the one that the run was started with.
+        """Lock the folder for this process, and check that the options are those that the run was started with.
 
         Raises:
-            InputError: another process trains in it, it holds a run of other options, or it can't be made.
+            InputError: another process trains in the folder, it holds a run with other options, or it can't be made.
         """
         self._new = not self.folder.exists()
         try:
@@ -63,15 +63,15 @@ class Run:
             raise InputError(f"--out {self.folder}: there is a file of that name") from None
         except Timeout:
             raise InputError(f"--out {self.folder}: another process is training in this folder") from None
-        if self.config.is_file() and self.last.is_file():  # a start that was refused or killed binds to nothing
+        if self.config.is_file() and self.last.is_file():  # without a saved state, any options will do
             self._check_options(config)
-        # What a killed process was writing.
+        # Unfinished files of a killed process.
         for leaving in (*self.folder.glob("*.part"), *self.folder.glob("samples/*.part")):
             leaving.unlink()
         write_atomically(self.config, lambda beside: save_yaml(config, beside))
 
     def reopen(self) -> None:
-        """Takes back what a finished run said of itself, when it is to go on."""
+        """Remove a finished run's generator and results, because training continues."""
         self.generator.unlink(missing_ok=True)
         self.results.unlink(missing_ok=True)
 
@@ -79,12 +79,12 @@ class Run:
         self._lock.release()
 
     def discard(self) -> None:
-        """Closes it, and removes what `open` made, if it made the folder: for a start that is refused."""
+        """Close the folder after a refused start; if `open` created it, remove what `open` made."""
         self.close()
         if self._new:
             self.config.unlink(missing_ok=True)
             Path(self._lock.lock_file).unlink(missing_ok=True)
-            with suppress(OSError):  # something else is in it
+            with suppress(OSError):  # the folder is not empty
                 self.folder.rmdir()
 
     def _check_options(self, config: TrainConfig) -> None:
@@ -100,7 +100,7 @@ class Run:
             )
 
     def note_start(self, step: int, hardware: str, processes: int, effective_batch: int) -> None:
-        """Adds this start to environment.json."""
+        """Add this start to environment.json."""
         path = self.folder / "environment.json"
         starts: list[dict[str, Any]] = []
         if path.is_file():

@@ -1,4 +1,4 @@
-"""What computes a generator: PyTorch, or ONNX Runtime where there is no PyTorch. Both take lightness, give chroma."""
+"""Inference backends for generators: PyTorch, and ONNX Runtime, which needs no PyTorch."""
 
 import os
 from pathlib import Path
@@ -14,16 +14,16 @@ TRAINING = "pip install 'gancolor[train]'"
 
 
 class Runtime(Protocol):
-    """A generator ready to use.
+    """Backend with a loaded generator.
 
     Attributes:
-        about: what its file says of itself: architecture, training data, configuration, metrics.
+        about: metadata of the generator's file: architecture, training data, configuration, metrics.
     """
 
     about: dict[str, Any]
 
     def __call__(self, lightness: Array) -> Array:
-        """Lightness (B, 1, H, W) in [-1, 1] to chroma (B, 2, H, W) in [-1, 1], arrays of the same library.
+        """Predict chroma (B, 2, H, W) from lightness (B, 1, H, W), both in [-1, 1] and arrays of the same library.
 
         Raises:
             MemoryError: the device's memory is full.
@@ -31,7 +31,7 @@ class Runtime(Protocol):
 
 
 class TorchRuntime:
-    """By PyTorch: float32 on a CPU, half precision on CUDA."""
+    """PyTorch backend: float32 on a CPU, half precision on CUDA."""
 
     def __init__(self, path: Path, device: str = "auto") -> None:
         import torch
@@ -66,10 +66,10 @@ class TorchRuntime:
 
 
 class OnnxRuntime:
-    """By ONNX Runtime, on the CPU or what else its installation offers."""
+    """ONNX Runtime backend, on the CPU or another device that the installation supports."""
 
     def __init__(self, path: Path, device: str = "auto") -> None:
-        os.environ.setdefault("ORT_DISABLE_TELEMETRY", "1")  # whose builds for Linux report home unless told not to
+        os.environ.setdefault("ORT_DISABLE_TELEMETRY", "1")  # its Linux builds send telemetry by default
         try:
             import onnxruntime
         except ImportError:
@@ -78,7 +78,7 @@ class OnnxRuntime:
         providers = _providers(onnxruntime.get_available_providers(), device)
         try:
             self.session = onnxruntime.InferenceSession(str(path), providers=providers)
-        except Exception:  # its exceptions have no common class
+        except Exception:  # its exceptions have no common base class
             raise InputError(f"{path} is no ONNX model, or a truncated one") from None
         self.about = read_header(path, self.session.get_modelmeta().custom_metadata_map.get(KEY))
 
@@ -98,11 +98,11 @@ class OnnxRuntime:
 
 
 def open_runtime(path: Path, device: str = "auto") -> Runtime:
-    """The generator of an exported file (.safetensors, .onnx) or a run's folder.
+    """Open the generator of an exported file (.safetensors, .onnx) or a run's folder.
 
     Raises:
-        InputError: no such file, a foreign or pickled one (nothing in it is run), a newer version's, or no runtime for
-            it.
+        InputError: the file is missing, foreign, pickled (its code is never run) or of a newer version, or its backend
+            is not installed.
     """
     if not path.exists():
         raise InputError(f"{path}: no such checkpoint")
@@ -125,7 +125,7 @@ def has_torch() -> bool:
 
 
 def _providers(available: list[str], device: str) -> list[Any]:
-    """ONNX Runtime's names for a device, with what it is to know of it."""
+    """Return ONNX Runtime's providers for a device, with their options."""
     wanted = {"cuda": "CUDAExecutionProvider", "mps": "CoreMLExecutionProvider", "cpu": "CPUExecutionProvider"}
     if device == "auto":
         return [name for name in wanted.values() if name in available]

@@ -1,5 +1,5 @@
-"""What a run does when: stages, learning rates and EMA decay as functions of the step. So none of it is saved, and a
-resumed run lands where it was."""
+"""Training schedule: stages, learning rates and EMA decay as functions of the step. So none of it needs saving, and a
+resumed run continues where it stopped."""
 
 import hashlib
 import math
@@ -13,8 +13,11 @@ Stage = Literal["pretrain", "critic", "adversarial"]
 
 @dataclass(frozen=True)
 class Timeline:
-    """Generator pretraining, training of the discriminator alone, adversarial training: each may be of no length, and
-    has a step at least if it has any. Steps are counted from 0; `done` counts finished ones."""
+    """Stages of a run: generator pretraining, training of the discriminator alone (critic), adversarial training.
+
+    A stage of 0 epochs is left out; any other has at least one step. Steps are counted from 0; `done` counts finished
+    steps.
+    """
 
     steps_per_epoch: int
     pretrain_epochs: float
@@ -25,7 +28,7 @@ class Timeline:
 
     @property
     def spans(self) -> dict[Stage, tuple[int, int]]:
-        """Each stage's first step, and the one after its last."""
+        """First step of each stage, and the step after its last."""
         pretrained = self._steps(self.pretrain_epochs)
         judged = pretrained + self._steps(self.critic_epochs)
         total = judged + self._steps(self.epochs)
@@ -42,12 +45,15 @@ class Timeline:
         return next((stage for stage, (_, last) in self.spans.items() if step < last), "adversarial")
 
     def span(self, step: int) -> tuple[int, int]:
-        """The first step of the step's stage, and the one after its last."""
+        """Return the first step of this step's stage, and the step after its last."""
         return self.spans[self.stage(step)]
 
     def evaluates(self, done: int) -> bool:
-        """Whether an evaluation follows the `done`-th step: every so many epochs, and at the end of each stage; in
-        adversarial training also at halves, quarters, ... of the first so many. Never while the generator rests."""
+        """Return whether an evaluation follows the `done`-th step.
+
+        Evaluations run every `evaluate_every` epochs and at the end of each stage; in adversarial training also after
+        1/2, 1/4, ... of the first interval. The critic stage has none, since the generator does not change.
+        """
         stage, (first, last) = self.stage(done - 1), self.span(done - 1)
         every = max(round(self.evaluate_every * self.steps_per_epoch), 1)
         halvings = min(self.early_evaluations, every.bit_length())
@@ -57,14 +63,14 @@ class Timeline:
         return stage != "critic" and (done == last or (done - first) % every == 0)
 
     def __str__(self) -> str:
-        """Steps of each stage."""
+        """List the number of steps of each stage."""
         words = {"pretrain": "of pretraining", "critic": "of the critic", "adversarial": "adversarial"}
         steps = {words[stage]: last - first for stage, (first, last) in self.spans.items()}
         return ", ".join(f"{count} {name}" for name, count in steps.items() if count)
 
 
 def rate_factor(optim: OptimConfig, timeline: Timeline, step: int) -> float:
-    """What the learning rate of the step's stage is multiplied by, in [0, 1].
+    """Return the factor on the learning rate of the step's stage, in [0, 1].
 
     constant_linear: 1, then linearly to 0 (Isola 2017); cosine: half a cosine from 1 to 0 (Loshchilov 2017);
     one_cycle: from 1/25 up to 1 over 30 % of the stage, then down to 0, by cosines (Smith 2018).
@@ -83,24 +89,24 @@ def rate_factor(optim: OptimConfig, timeline: Timeline, step: int) -> float:
 
 
 def batch_factor(optim: OptimConfig, effective_batch: int) -> float:
-    """What the learning rates are multiplied by for a batch other than the one they are meant for: linear (Goyal 2017),
-    or by the square root (Krizhevsky 2014)."""
+    """Return the factor on the learning rates for a batch other than `lr_batch`: linear (Goyal 2017), or by the square
+    root (Krizhevsky 2014)."""
     ratio = effective_batch / optim.lr_batch
     return {"none": 1.0, "sqrt": math.sqrt(ratio), "linear": ratio}[optim.scale_lr]
 
 
 def ema_decay(decay: float, step: int) -> float:
-    """The moving average's decay, less at first so that it forgets the random start: min(decay, (1 + s) / (10 + s))."""
+    """Return the EMA decay, lower at first to forget the random weights: min(decay, (1 + step) / (10 + step))."""
     return min(decay, (1 + step) / (10 + step))
 
 
 def rates(optim: OptimConfig, timeline: Timeline, step: int, effective_batch: int) -> dict[str, float]:
-    """The learning rates of a step ("lr_g", "lr_d") and the decay of its moving average ("ema")."""
+    """Return a step's learning rates ("lr_g", "lr_d") and EMA decay ("ema")."""
     factor = rate_factor(optim, timeline, step) * batch_factor(optim, effective_batch)
     lr_g = optim.lr_pretrain if timeline.stage(step) == "pretrain" else optim.lr_g
     return {"lr_g": lr_g * factor, "lr_d": optim.lr_d * factor, "ema": ema_decay(optim.ema, step)}
 
 
 def step_seed(seed: int, step: int, rank: int) -> int:
-    """The seed of all that is random in a rank's step."""
+    """Return the seed of everything random in one rank's step."""
     return int.from_bytes(hashlib.sha256(f"{seed} {step} {rank}".encode()).digest()[:8])

@@ -1,4 +1,4 @@
-"""Scores systems on photographs, beside grey and the truth."""
+"""Scoring of systems on photographs, beside the grey baseline and the ground truth."""
 
 from collections.abc import Callable, Iterator, Mapping
 from concurrent.futures import ThreadPoolExecutor
@@ -28,14 +28,14 @@ from gancolor.metrics import (
     within_gamut,
 )
 
-Scores = dict[str, Tensor]  # metric -> one value a photograph, float32 (N,) on the CPU
-# uint8 sRGB (B, 3, S, S) and which of the photographs they are (B,) to the same in colour; but for a generator, which
-# sees their lightness alone, the second says it all.
+Scores = dict[str, Tensor]  # metric -> one value per photograph, float32 (N,) on the CPU
+# Maps uint8 sRGB photographs (B, 3, S, S) and their indices (B,) to the same photographs in colour. Generators see only
+# the lightness; another tool's pictures are looked up by index.
 System = Callable[[Tensor, Tensor], "Colorized"]
-# The same to the lightness that a generator is given (B, 1, S, S) in [-1, 1]; None: the photographs' own.
+# Maps the same to the lightness that a generator sees, (B, 1, S, S) in [-1, 1]; None: the photographs' own.
 View = Callable[[Tensor, Tensor], Tensor | None]
 
-OWN = ("colorfulness", "colorfulness_ddcolor")  # of a picture alone, without the truth
+OWN = ("colorfulness", "colorfulness_ddcolor")  # of a picture alone, without the ground truth
 PAIRED = ("psnr", "ssim", "mse", "ciede2000", "auc", "colorfulness_difference", *OWN)
 
 
@@ -45,7 +45,7 @@ class Colorized:
 
     Attributes:
         pictures: uint8 sRGB (B, 3, H, W).
-        in_gamut: share of pixels [%], (B,), whose predicted colour sRGB has; None where colours are not predicted.
+        in_gamut: share of pixels [%], (B,), whose predicted colour lies within sRGB; None if no colour is predicted.
     """
 
     pictures: Tensor
@@ -53,11 +53,11 @@ class Colorized:
 
 
 def colorize(generator: nn.Module, pictures: Tensor, seen: Tensor | None = None) -> Colorized:
-    """uint8 sRGB (B, 3, H, W) in the colours that a generator predicts. Only their lightness is looked at.
+    """Colour uint8 sRGB pictures (B, 3, H, W) with a generator, which sees only their lightness.
 
     Args:
-        seen: lightness (B, 1, H, W) in [-1, 1] that the generator is given in place of the pictures' own, which its
-            colours are joined with all the same.
+        seen: lightness (B, 1, H, W) in [-1, 1] that the generator sees instead of the pictures' own. The predicted
+            colours are still joined with the pictures' own lightness.
     """
     lightness, _ = rgb_to_lab(to_float(pictures))
     made = lab_to_rgb(lightness, generator(lightness if seen is None else seen).chroma, clip=False)
@@ -69,7 +69,7 @@ def as_system(generator: nn.Module, view: View = lambda *_: None) -> System:
 
 
 def greyed(pictures: Tensor) -> Tensor:
-    """uint8 sRGB (B, 3, H, W) with no colour predicted (a = b = 0), uint8."""
+    """Make uint8 sRGB pictures (B, 3, H, W) grey (a = b = 0), uint8."""
     lightness, _ = rgb_to_lab(to_float(pictures))
     return to_uint8(grey(lightness))
 
@@ -80,11 +80,11 @@ GREY: System = lambda pictures, _: Colorized(greyed(pictures))  # noqa: E731 - a
 def load_networks(
     config: LpipsConfig, device: torch.device, size: int, download: bool = True
 ) -> tuple[dict[str, Metric], dict[str, str]]:
-    """The metrics that networks compute, as far as their weights can be had, and why the others can't.
+    """Load the metrics that are computed by networks. Return those whose weights are available, and why others are not.
 
     Args:
         size: side of the pictures [pixels].
-        download: False: torchvision's cache alone.
+        download: False: use only torchvision's cache.
     """
     networks, problems = {}, {}
     options: list[tuple[str, str, str, Trunk]] = [
@@ -110,15 +110,15 @@ def score(
     networks: Mapping[str, Metric] | None = None,
     embed: Callable[[Tensor], Tensor] | None = None,
 ) -> tuple[dict[str, Scores], dict[str, Tensor]]:
-    """Every metric of every photograph for each system, and "truth" with what it says without a system; shared out over
-    the ranks.
+    """Compute every metric of every photograph for each system, and for "truth" the metrics of a picture alone. The
+    ranks share the work.
 
     Args:
         networks: metrics that are computed by networks, a batch at a time (LPIPS).
-        embed: uint8 pictures (B, 3, H, W) to features (B, F).
+        embed: maps uint8 pictures (B, 3, H, W) to features (B, F).
 
     Returns:
-        The scores by system; and where there is `embed`, each one's features (N, F) on the CPU.
+        The scores by system; with `embed`, also each system's features (N, F) on the CPU.
     """
     networks = networks or {}
     mine = torch.arange(len(photographs))[distributed.rank() :: distributed.world_size()]
@@ -128,7 +128,7 @@ def score(
         for indices in mine.split(batch_size):
             truth = photographs.take(indices).to(hardware.device)
             made = {name: system(truth, indices) for name, system in systems.items()}
-            # A CPU's caches hold one photograph's intermediate values, not a batch's: a photograph a thread.
+            # A CPU's caches hold one photograph's intermediate values, not a batch's: one photograph per thread.
             parts = truth.split(1 if hardware.device.type == "cpu" else batch_size)
             pictures = [made[name].pictures.split(len(parts[0])) for name in systems]
             judged = list(pool.map(_judge, parts, zip(*pictures, strict=True) if systems else [()] * len(parts)))
@@ -154,18 +154,19 @@ def score(
 
 @contextmanager
 def _single_threads() -> Iterator[ThreadPoolExecutor]:
-    """A thread a core, in each of which torch computes on that core alone."""
+    """Create a pool with one thread per core, each limited to torch operations on a single core."""
     threads = torch.get_num_threads()
     try:
         with ThreadPoolExecutor(threads, initializer=torch.set_num_threads, initargs=(1,)) as pool:
             yield pool
     finally:
-        torch.set_num_threads(threads)  # of threads that start later, too
+        torch.set_num_threads(threads)  # also for threads that start later
 
 
 def _judge(truth: Tensor, made: tuple[Tensor, ...]) -> list[Tensor]:
-    """Pictures of some systems against the truth, all uint8 (B, 3, H, W): (B, metrics) of each, in the order of PAIRED,
-    and the truth's own (B, 2). What depends on the truth alone is computed once."""
+    """Score pictures of several systems against the ground truth, all uint8 (B, 3, H, W). Return (B, metrics) for each,
+    in the order of PAIRED, and the ground truth's own (B, 2). What depends on the ground truth alone is computed once.
+    """
     with torch.inference_mode():
         true, true_lab = to_float(truth), uint8_to_lab(truth)
         own = both_colorfulnesses(true)
@@ -193,7 +194,7 @@ def score_generator(
     batch_size: int = 32,
     networks: Mapping[str, Metric] | None = None,
 ) -> Scores:
-    """`score` of a generator, in float32 (TF32 where the hardware's precision allows it)."""
+    """Score a generator in float32 (TF32 if the hardware's precision allows it); see `score`."""
     training = generator.training
     generator.eval()
     scores, _ = score({"generator": as_system(generator)}, photographs, hardware, batch_size, networks)
@@ -202,5 +203,5 @@ def score_generator(
 
 
 def with_gain(scores: Scores, baseline: Scores) -> Scores:
-    """The scores with "gain", the PSNR over the grey baseline's [dB], photograph by photograph."""
+    """Return the scores with "gain", each photograph's PSNR minus the grey baseline's [dB]."""
     return {**scores, "gain": scores["psnr"] - baseline["psnr"]}

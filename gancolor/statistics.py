@@ -1,4 +1,4 @@
-"""How sure a mean over photographs is: bootstrap intervals, of means and of differences between systems."""
+"""Bootstrap intervals of means over photographs and of differences between systems."""
 
 from collections.abc import Mapping
 from dataclasses import dataclass
@@ -13,7 +13,7 @@ AT_ONCE = 4_000_000  # indices drawn at a time
 
 @dataclass(frozen=True)
 class Mean:
-    """A mean over photographs with its bootstrap 95 % interval; NaN at both ends where there is one photograph."""
+    """Mean over photographs with its bootstrap 95 % interval; both ends are NaN for a single photograph."""
 
     mean: float
     low: float
@@ -25,16 +25,16 @@ class Mean:
 
     @property
     def certain(self) -> bool:
-        """Whether the interval leaves out zero; of a difference: whether it is significant."""
+        """Whether the interval excludes zero, so that a difference is significant."""
         return self.low > 0 or self.high < 0
 
 
 def summarize(scores: Mapping[str, Tensor]) -> dict[str, Mean]:
-    """Each metric's mean over photographs with its interval: the 2.5th and 97.5th percentiles of the means of 2000
-    resamples (Efron 1979), the same resamples for every metric, system and machine.
+    """Return each metric's mean over photographs with its interval: the 2.5th and 97.5th percentiles of the means of
+    2000 resamples (Efron 1979). Every metric, system and machine uses the same resamples.
 
     Args:
-        scores: metric -> values of photographs (N,), N the same for all.
+        scores: metric -> one value per photograph (N,), with the same N for all.
     """
     if not scores:
         return {}
@@ -43,18 +43,18 @@ def summarize(scores: Mapping[str, Tensor]) -> dict[str, Mean]:
 
 
 def mean_of(values: Tensor) -> Mean:
-    """The mean of (N,) values with its interval."""
+    """Return the mean of (N,) values with its interval."""
     return _intervals(values.double().cpu()[:, None])[0]
 
 
 def difference(one: Tensor, other: Tensor) -> Mean:
-    """How much higher `one` is on average than `other`, (N,) values of the same photographs, as a paired difference:
-    what photographs have in common drops out, so it is surer than the two means are."""
+    """Return the mean of the paired differences `one` - `other`, (N,) values of the same photographs. What both have in
+    common at a photograph cancels out, so the difference is more certain than the two means."""
     return mean_of(one.double().cpu() - other.double().cpu())
 
 
 def _intervals(values: Tensor) -> list[Mean]:
-    """(N, K) float64 to K means."""
+    """Return the K means, with intervals, of (N, K) float64 values."""
     means = values.mean(dim=0)
     tails = torch.tensor([(1 - CONFIDENCE) / 2, (1 + CONFIDENCE) / 2], dtype=torch.float64)
     ends = torch.full((2, values.shape[1]), torch.nan, dtype=torch.float64)
@@ -64,7 +64,7 @@ def _intervals(values: Tensor) -> list[Mean]:
 
 
 def _resampled_means(values: Tensor) -> Tensor:
-    """Means of resamples with replacement, (RESAMPLES, K)."""
+    """Return the means of resamples with replacement, (RESAMPLES, K)."""
     count, generator = len(values), torch.Generator().manual_seed(0)
     rows = []
     for chunk in torch.arange(RESAMPLES).split(max(1, AT_ONCE // count)):

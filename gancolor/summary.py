@@ -1,4 +1,4 @@
-"""What a result says, in lines and tables for the terminal, and as CSV."""
+"""Summaries of a result: lines and tables for the terminal, and CSV."""
 
 import csv
 from collections.abc import Iterator
@@ -14,7 +14,7 @@ BY_CLASS = ("gain", "colorfulness")
 
 
 def differences(result: Result) -> Iterator[str]:
-    """The best system by PSNR against the others, photograph by photograph, a line each."""
+    """Compare the best system by PSNR with each other system, photograph by photograph; one line each."""
     systems = {name: found.scores for name, found in result.systems.items() if name not in BASELINES}
     best, *others = sorted(systems, key=lambda name: -systems[name]["psnr"].mean().item()) or [""]
     for other in others:
@@ -25,7 +25,7 @@ def differences(result: Result) -> Iterator[str]:
 
 
 def class_tables(result: Result) -> Iterator[str]:
-    """A table of classes and systems for each metric of BY_CLASS."""
+    """Format a table of classes (rows) and systems (columns) for each metric of BY_CLASS."""
     for metric in BY_CLASS:
         systems = {name: found for name, found in result.systems.items() if metric in found.scores}
         rows = [[METRICS[metric].heading, "photographs", *systems]]
@@ -36,7 +36,7 @@ def class_tables(result: Result) -> Iterator[str]:
 
 
 def write_csv(result: Result, path: Path) -> None:
-    """A row a photograph and system, every metric a column."""
+    """Write a CSV file with one row per photograph and system, and one column per metric."""
     systems = result.systems
     metrics = [metric for metric in METRICS if any(metric in system.scores for system in systems.values())]
     classes = result.classes or [""] * len(result.names)

@@ -1,8 +1,8 @@
-"""Records of a training: metrics.jsonl always, Weights & Biases (W&B) where wanted.
+"""Records of a training: metrics.jsonl always, Weights & Biases (W&B) optionally.
 
-metrics.jsonl is the record that counts, W&B a second copy to look at: a missing account, network or wandb
-package, or a failure of W&B in mid-training, costs a printed line and some seconds, never the training.
-The only file that imports wandb, and only where it is used.
+metrics.jsonl is the authoritative record, W&B a second copy to look at. A missing account, network or wandb
+package, or a failure of W&B during training, costs a printed line and some seconds, never the training.
+Only this file imports wandb, and only where it is used.
 """
 
 import importlib.util
@@ -31,21 +31,21 @@ Mode = Literal["online", "offline", "disabled"]
 METRICS_FILE = "metrics.jsonl"
 ID_FILE = "wandb_id"
 # $WANDB_INIT_TIMEOUT and so on override these. wandb's own limits are 90 s for init and none for finish;
-# finish uploads the exported generator, hence minutes.
+# finish uploads the exported generator, which can take minutes.
 _SETTINGS = {"silent": True, "init_timeout": 8.0, "finish_timeout": 120.0, "finish_timeout_raises": True}
 _CONNECT_SECONDS = 3.0
 
 
 def wandb_mode(requested: Literal["auto", "online", "offline", "disabled"]) -> tuple[Mode, str | None]:
-    """Return the mode to train in and one line to print, or None where there is nothing to say.
+    """Return the mode to train in, and one line to print (None: nothing to print).
 
-    "auto" is $WANDB_MODE where set; otherwise "online" where wandb is installed and the user logged in, else
-    "disabled". Imports and sends nothing. Raises InputError if `requested` or $WANDB_MODE is no known mode.
+    "auto" is $WANDB_MODE if set; otherwise "online" if wandb is installed and the user logged in, else "disabled".
+    Imports and sends nothing. Raises InputError if `requested` or $WANDB_MODE is not a known mode.
     """
     wanted = os.environ.get("WANDB_MODE") or "auto" if requested == "auto" else requested
     if wanted != "auto":
         return _checked(wanted), None
-    # A mere folder "wandb", such as wandb itself makes in the current one, is found too, but has no origin.
+    # A plain folder "wandb", such as wandb creates in the current folder, is found too, but has no origin.
     spec = importlib.util.find_spec("wandb")
     if spec is None or spec.origin is None:
         return "disabled", "Weights & Biases: off, not installed (to turn on: pip install wandb; wandb login)"
@@ -55,9 +55,9 @@ def wandb_mode(requested: Literal["auto", "online", "offline", "disabled"]) -> t
 
 
 class Tracker:
-    """Writes one training's metrics to RUN/metrics.jsonl and, in modes online and offline, to W&B.
+    """Writer of one training's metrics to RUN/metrics.jsonl and, in modes online and offline, to W&B.
 
-    `mode` is the mode in use, which may be lower than the one asked for; `url` the W&B page when online.
+    `mode` is the mode in use, which may be lower than the requested one; `url` is the W&B page when online.
     """
 
     def __init__(
@@ -65,13 +65,13 @@ class Tracker:
         name: str | None = None, group: str | None = None, tags: Sequence[str] = (),
         config: Mapping[str, Any] | None = None, step: int = 0, say: Callable[[str], object] = print,
     ) -> None:  # fmt: skip
-        """Open the record in folder `run` (made if missing) of a training going on from `step` (0: fresh).
+        """Open the record in folder `run` (created if missing) of a training that continues from `step` (0: fresh).
 
-        metrics.jsonl loses torn lines and those of later steps, or all on a fresh start. A resumed training
-        goes on in its W&B run, a fresh one starts another, unless $WANDB_RUN_ID says which. Without `name`
-        it bears the folder's. `say` gets each line to print. Where W&B is not to be had as asked, falls back
-        to offline, then disabled, in some 12 s at most.
-        Raises InputError for a bad mode, OSError if the record can't be written.
+        Incomplete lines and those of later steps are removed from metrics.jsonl; a fresh start removes all lines.
+        A resumed training continues its W&B run, and a fresh one starts a new run, unless $WANDB_RUN_ID names the
+        run. Without `name`, the run is named after the folder. `say` prints a line. If W&B is not available in the
+        requested mode, falls back to offline, then disabled, within about 12 s.
+        Raises InputError for an unknown mode, OSError if the record can't be written.
         """
         _checked(mode)
         self.mode: Mode = "disabled"
@@ -93,7 +93,7 @@ class Tracker:
         """Append one line {"step": step, **values}, flushed. NaN and infinities are null in the file.
 
         Numbers may be Python's, NumPy's or one-element tensors. Raises ValueError for a value named "step",
-        TypeError or ValueError for one that is no number or string, OSError if the file can't be written.
+        TypeError or ValueError for one that is neither a number nor a string, OSError if the file can't be written.
         """
         if "step" in values:
             raise ValueError('"step" is the name of the step itself and cannot name a value')
@@ -104,11 +104,11 @@ class Tracker:
         self._send(lambda: self._run.log({"step": int(step), **plain}))
 
     def picture(self, step: int, name: str, path: Path) -> None:
-        """Show the image file `path` (a sample grid) in W&B. Does nothing where W&B is off."""
+        """Show the image file `path` (a sample grid) in W&B. Does nothing if W&B is off."""
         self._send(lambda: self._run.log({"step": int(step), name: self._wandb.Image(str(path))}))
 
     def artifact(self, path: Path, metadata: Mapping[str, Any]) -> None:
-        """Keep the exported generator (a file or folder) as a W&B model. Does nothing where W&B is off."""
+        """Log the exported generator (a file or folder) as a W&B model. Does nothing if W&B is off."""
 
         def send() -> None:
             model = self._wandb.Artifact(f"generator-{self._run.id}", type="model", metadata=dict(metadata))
@@ -120,15 +120,15 @@ class Tracker:
     def close(self, exit_code: int = 0) -> None:
         """Close the record and, online, wait for uploads, at most 120 s ($WANDB_FINISH_TIMEOUT).
 
-        Does not raise for W&B; a second call does nothing. `exit_code` is not 0 if the training failed, and 128 + the
-        signal that interrupted it. A run of a sweep that SIGTERM interrupted goes back to the sweep, whose next agent
-        takes it up."""
+        Errors of W&B are not raised; a second call does nothing. `exit_code` is not 0 if the training failed, and 128 +
+        the signal if one interrupted it. A sweep's run that SIGTERM interrupted returns to the sweep, whose next agent
+        resumes it."""
         self._file.close()
         run, self._run = self._run, None
         try:
             if run is not None:
-                # SIGTERM is a machine's that is taken away, or an agent's that ends; SIGINT a person's. An agent also
-                # terminates runs that the server has stopped: those it is the server's to leave alone.
+                # SIGTERM comes from a preempted machine or an ending agent, SIGINT from a person. An agent also
+                # terminates runs that the server has stopped; it is up to the server not to restart those.
                 if run.sweep_id and exit_code == 128 + signal.SIGTERM:
                     run.mark_preempting()
                 run.finish(exit_code=exit_code)
@@ -137,7 +137,7 @@ class Tracker:
             where = Path(run.dir).parent
             self._say(f"Weights & Biases: not all sent ({_short(error)}); `{sync} {where}` sends it")
             if not isinstance(error, TimeoutError):
-                with suppress(Exception):  # wandb's service is lost: or else it raises once more at exit
+                with suppress(Exception):  # wandb's service is lost, and would raise again at exit
                     self._wandb.teardown(exit_code)
 
     def _send(self, call: Callable[[], object]) -> None:
@@ -150,7 +150,7 @@ class Tracker:
             self._say(f"Weights & Biases: off from here on ({_short(error)}); {self._path} goes on")
 
     def _start(self, mode: Mode, folder: Path, step: int, about: dict[str, Any]) -> None:
-        # wandb's reports on its own errors hang for 20 s at exit where the server does not answer.
+        # wandb's own error reporting hangs for 20 s at exit if the server does not answer.
         os.environ.setdefault("WANDB_ERROR_REPORTING", "false")
         problem = None
         try:
@@ -170,9 +170,9 @@ class Tracker:
         self._say(f"Weights & Biases: {self.url if self.mode == 'online' else line}")
 
     def _online(self, about: dict[str, Any]) -> str | None:
-        """Start an online run, or return why that can't be."""
+        """Start an online run; return None, or why it could not be started."""
         settings = self._wandb.setup(settings=self._settings()).settings
-        # Asked here, because wandb would ask for a key at the terminal and wait.
+        # Checked here, because wandb would wait for a key at the terminal.
         if not (_logged_in() or settings.api_key):
             return "not logged in (`wandb login`)"
         if not _answers(settings.base_url):
@@ -180,7 +180,7 @@ class Tracker:
         try:
             self._init("online", about)
         except Exception as error:
-            # The id stays taken until wandb's service ends, which would end a run of the user's as well.
+            # The id stays in use until wandb's service ends; ending it would also end a run of the user's own code.
             if self._wandb.run is None:
                 self._wandb.teardown(exit_code=1)
             return _short(error)
@@ -188,12 +188,12 @@ class Tracker:
 
     def _init(self, mode: Mode, about: dict[str, Any]) -> None:
         settings = self._settings()
-        self._wandb.setup(settings=settings)  # wandb prints before there is a run, too
-        # create_new leaves alone a run that the user's own code has open.
+        self._wandb.setup(settings=settings)  # wandb also prints before a run exists
+        # create_new does not touch a run that the user's own code has open.
         how = {"mode": mode, "resume": "allow", "reinit": "create_new", "allow_val_change": True}
         self._run = self._wandb.init(settings=settings, **how, **about)
         self.mode, self.url = mode, self._run.url or None
-        # The step is a value like others, for wandb's own counter drops what a resumed training logs again.
+        # The step is a value like others, because wandb's own counter drops what a resumed training logs again.
         self._send(lambda: self._run.define_metric("step", hidden=True))
         self._send(lambda: self._run.define_metric("*", step_metric="step"))
 
@@ -209,7 +209,7 @@ def _checked(mode: str) -> Mode:
 
 
 def _cut(path: Path, step: int) -> None:
-    """Keep the whole lines of steps up to `step` (0: none), replacing the file in one go."""
+    """Keep only the complete lines of steps up to `step` (0: none). Replaces the file atomically."""
     if not path.exists():
         return
 
@@ -217,7 +217,7 @@ def _cut(path: Path, step: int) -> None:
         try:
             return json.loads(line)["step"] <= step
         except (ValueError, KeyError, TypeError):
-            return False  # torn by a kill or a full disk
+            return False  # incomplete after a kill or a full disk
 
     def write(beside: Path) -> None:
         with path.open("rb") as source, beside.open("wb") as target:
@@ -246,7 +246,7 @@ def _logged_in() -> bool:
     servers = [os.environ.get("WANDB_BASE_URL", "")]
     settings = Path(os.environ.get("WANDB_CONFIG_DIR", "~/.config/wandb")).expanduser() / "settings"
     if not servers[0]:
-        with suppress(OSError):  # `wandb login --host` keeps the server there
+        with suppress(OSError):  # `wandb login --host` stores the server there
             servers = re.findall(r"(?m)^base_url\s*=\s*(\S+)", settings.read_text("utf-8", "replace"))
     # The public server has two names; which one wandb takes depends on its version.
     servers = [s for s in servers if s] or ["https://api.wandb.ai", "https://api.forge.coreweave.com"]
@@ -259,17 +259,17 @@ def _logged_in() -> bool:
 
 
 def _answers(url: str) -> bool:
-    """Whether the server, or the proxy before it, answers HTTP in time, whatever it says."""
+    """Return whether the server, or a proxy before it, sends any HTTP response in time."""
     heard = []
 
     def ask() -> None:
         try:
             heard.append(urllib.request.urlopen(url.rstrip("/") + "/graphql", timeout=_CONNECT_SECONDS))
-        except Exception as error:  # wandb has certificates of its own to judge by
+        except Exception as error:  # an SSL error counts as a response: wandb has its own certificates
             reason = getattr(error, "reason", None)
             heard.extend([error] * (isinstance(error, HTTPError) or isinstance(reason, ssl.SSLError)))
 
-    thread = threading.Thread(target=ask, daemon=True)  # because looking up a name obeys no timeout
+    thread = threading.Thread(target=ask, daemon=True)  # because DNS lookups have no timeout
     thread.start()
     thread.join(_CONNECT_SECONDS)
     return bool(heard)

@@ -1,4 +1,4 @@
-"""One loop for every architecture."""
+"""The training loop, the same for every architecture."""
 
 from typing import Any
 
@@ -30,15 +30,15 @@ from gancolor.schedule import Timeline, rates, step_seed
 from gancolor.tracking import Tracker, wandb_mode
 from gancolor.validation import Validation
 
-CHECK_EVERY = 5  # steps between looks at whether losses are numbers, and ranks are to stop: a look waits for the device
-MOST_BAD_STEPS = 3  # in a row, left out before training stops
+CHECK_EVERY = 5  # steps between checks for non-finite losses and signals on other ranks: a check waits for the device
+MOST_BAD_STEPS = 3  # consecutive skipped steps before training stops
 
 
 class Trainer:
-    """A run from its configuration: photographs, networks, what was saved of it before, and the loop.
+    """A run built from its configuration: photographs, networks, saved state if there is one, and the training loop.
 
     Raises:
-        InputError: anything that the user can mend, before training starts.
+        InputError: errors that the user can fix, before training starts.
     """
 
     def __init__(self, config: TrainConfig) -> None:
@@ -79,7 +79,7 @@ class Trainer:
         self.done = self._resume()
 
     def _resume(self) -> int:
-        """Takes up the run's last state, if there is one, and returns the steps that are done."""
+        """Load the run's last state, if there is one, and return the number of finished steps."""
         done = self._load_state() if self.run.last.is_file() else 0
         if not distributed.all_agree(f"{done} {self.data.names_digest}", self.hardware.device):
             raise InputError(
@@ -115,10 +115,10 @@ class Trainer:
     # Training ---------------------------------------------------------------------------------------------------------
 
     def fit(self) -> int:
-        """Trains to the end and returns 0, or saves and returns 128 + the signal that asked it to stop.
+        """Train to the end and return 0, or save and return 128 + the signal that interrupted the training.
 
         Raises:
-            TrainingError: the loss is no number.
+            TrainingError: the loss or gradient is not finite.
         """
         status = 1
         self.tracker: Tracker | None = None
@@ -141,7 +141,7 @@ class Trainer:
                 self.run.close()
 
     def _loop(self, interruption: Interruption) -> int | None:
-        """Steps until the run is done, or a signal comes: returns it."""
+        """Run steps until the end or a signal; return the signal, if any."""
         total, device = self.timeline.total_steps, self.hardware.device
         progress = Progress(self.config.arch, total, self.done, self.batches.effective_batch, device)
         self.meter, self.recent, self.warned = Meter(), dict[str, float](), set[tuple[str, str]]()
@@ -164,12 +164,12 @@ class Trainer:
             if stops and self.done < total:
                 progress.close()
                 say(f"stopped at step {self.done} of {total}, and saved; the same command goes on from there")
-                return interruption.signal or 15  # a signal of another rank's: SIGTERM, as torchrun sends it
+                return interruption.signal or 15  # the signal came to another rank: torchrun sends SIGTERM
         progress.close()
         return None
 
     def _step(self, step: int, pictures: Tensor, labels: Tensor) -> Terms:
-        """One step, all of whose chance (augmentation, dropout) follows from the seed, the step and the rank."""
+        """Run one step; all its randomness (augmentation, dropout) follows from the seed, the step and the rank."""
         if step == self.timeline.spans["adversarial"][0]:
             self.players.begin_adversarial()
         torch.manual_seed(step_seed(self.config.seed, step, distributed.rank()))
@@ -179,7 +179,7 @@ class Trainer:
         return rates(self.config.optim, self.timeline, step, self.batches.effective_batch)
 
     def _log(self, terms: Terms) -> None:
-        """Every `log_every` steps, the means since the last time, over all ranks, to metrics.jsonl and the tracker."""
+        """Every `log_every` steps, log the means since the last time, over all ranks, to metrics.jsonl and W&B."""
         self.meter.add(terms)
         if self.done % self.config.tracking.log_every:
             return
@@ -214,7 +214,7 @@ class Trainer:
     # Evaluation and files ---------------------------------------------------------------------------------------------
 
     def _evaluate(self) -> None:
-        """Scores the averaged generator, draws the sample grid, and keeps the generator if it is the stage's best."""
+        """Score the EMA generator, draw the sample grid, and keep the generator if it is the stage's best."""
         stage = self.timeline.stage(self.done - 1)
         if self.meter.steps:
             self.recent = self.meter.read(self.batches.effective_batch)
@@ -235,13 +235,13 @@ class Trainer:
             mark = f", {self.validation.verdict()}" if improved else ""
             say(f"step {self.done} ({stage}, epoch {epoch:.1f}): {self.validation.line()}{mark}")
             for name, line in troubles.items():
-                if (stage, name) not in self.warned:  # once a stage
+                if (stage, name) not in self.warned:  # once per stage
                     say(f"  {name}: {line}")
                     self.warned.add((stage, name))
         self.meter.restart()
 
     def _about(self) -> dict[str, Any]:
-        """What a checkpoint says of itself."""
+        """Return the metadata of a checkpoint."""
         return {
             "generator": {"arch": self.config.arch, "options": self.assembly.options},
             "data": self.data.summary(),
@@ -255,7 +255,7 @@ class Trainer:
         }
 
     def _save(self, wait: bool) -> None:
-        """Saves the run's state, in the background unless it is to be waited for."""
+        """Save the run's state, in the background unless `wait` is set."""
         if not distributed.is_main():
             return
         about = {**self._about(), "validation": self.validation.state(), "scaler": self.players.scaler.state_dict()}
@@ -267,8 +267,8 @@ class Trainer:
             raise TrainingError(f"{error} is no number, {self._last_good()}") from None
 
     def _finish(self) -> None:
-        """Exports the finished generator and says how good it is."""
-        if not self.validation.scores:  # a finished run, taken up again
+        """Export the finished generator and print its scores."""
+        if not self.validation.scores:  # a finished run, started again
             self.validation.evaluate(self.players.ema, self.timeline.stage(self.done - 1), self.done)
         if not distributed.is_main():
             return
@@ -283,7 +283,7 @@ class Trainer:
         print(f"pictures   {self.run.sample(self.done)}\ngenerator  {self.run.generator}")
 
     def _result(self) -> Result:
-        """The last evaluation's, by protocol native, with the generator's costs and the record of its training."""
+        """Return the last evaluation by protocol native, with the generator's cost and training record."""
         validation, arch, data = self.validation, self.config.arch, self.config.data
         about = describe_generator(self.run.generator, self._about())
         systems = {
@@ -296,7 +296,7 @@ class Trainer:
         source = self.data.source
         return make_result(protocol, source.name, self.data.val, source.classes, systems, pictures)
 
-    # Words ------------------------------------------------------------------------------------------------------------
+    # Messages ---------------------------------------------------------------------------------------------------------
 
     def _announce(self) -> None:
         if not distributed.is_main():
@@ -318,7 +318,7 @@ class Trainer:
         print(f"run folder {self.run.folder}{f', resumed at step {self.done}' if self.done else ''}", flush=True)
 
     def _show_prior(self) -> None:
-        """The training set's colours and what their rarity weighs, as a picture and a line."""
+        """Show the training set's colours and their rarity weights, as a picture and a line."""
         prior, rarity = self.assembly.prior, self.assembly.rarity
         if prior is None or rarity is None:
             return

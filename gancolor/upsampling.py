@@ -1,4 +1,4 @@
-"""Brings chroma that was predicted on a small picture up to the photograph's size, a strip of rows at a time."""
+"""Upsampling of predicted chroma from a small picture to the photograph's size, a strip of rows at a time."""
 
 from typing import Literal, get_args
 
@@ -10,18 +10,18 @@ from gancolor.errors import InputError, near
 from gancolor.lab import Array
 
 Upsampling = Literal["guided", "bilinear"]
-# Measured (benchmarks/colorize.py): 5 to 7 % nearer to the truth than bilinear; larger windows gain less.
-RADIUS = 1  # pixels of the small picture around one that its line is fitted to
-SMOOTHNESS = 50.0  # added to the variance of L: edges of seven units and more are followed
+# Measured (benchmarks/colorize.py): 5 to 7 % closer to the ground truth than bilinear; larger windows gain less.
+RADIUS = 1  # of the window in which a pixel's line is fitted [pixels of the small picture]
+SMOOTHNESS = 50.0  # added to the variance of L: edges of seven units of L and more are followed
 
 
 class Enlarged:
-    """Chroma at the photograph's size, computed where it is asked for.
+    """Chroma at the photograph's size, computed on demand.
 
     `guided` follows the fast guided filter (He and Sun 2015, arXiv:1505.00996): in a window around each pixel of the
-    small picture chroma is fitted as a line in lightness, and the line, not the chroma, is enlarged; so colour ends
-    where the photograph's own edge is. Unlike the filter it smooths nothing: what the line leaves of the chroma is
-    kept. `bilinear` enlarges the chroma.
+    small picture, chroma is fitted as a linear function of lightness, and the function, not the chroma, is upsampled.
+    So colour ends at the photograph's own edges. Unlike the filter, it smooths nothing: the residual of the fit is
+    kept. `bilinear` upsamples the chroma itself.
 
     Args:
         chroma: ab (..., 2, h, w) of the small picture, in Lab's units.
@@ -33,7 +33,7 @@ class Enlarged:
         xp = array_namespace(chroma)
         slopes = _slopes(chroma, lightness) if upsampling == "guided" else xp.zeros_like(chroma)
         offsets = chroma - slopes * lightness
-        # a = slope L + offset as f(X) = (1 + 116 slope / 500) f(Y) + ..., and b as f(Z): no step between is needed.
+        # a = slope L + offset becomes f(X) = (1 + 116 slope / 500) f(Y) + ..., and b becomes f(Z), in one step.
         scale = xp.asarray([[[1 / lab.A]], [[-1 / lab.B]]], dtype=xp.float32, device=device(chroma))
         slopes, offsets = 1 + lab.LIGHTNESS * scale * slopes, scale * (offsets - 16 * slopes)
         planes = xp.concat(
@@ -45,8 +45,8 @@ class Enlarged:
         self.rows, self.share = _neighbours(height, chroma.shape[-2])
 
     def strip(self, start: int, stop: int, f_of_y: Array) -> Array:
-        """Lab's f of X, Y and Z (..., 3, rows, W) of the rows from `start` to before `stop`, whose f of Y
-        (..., rows, W) is given."""
+        """Return Lab's f of X, Y and Z, (..., 3, rows, W), for the rows `start` to `stop` - 1, given their f of Y
+        (..., rows, W)."""
         xp = array_namespace(self.planes)
         first, last = int(self.rows[0, start]), int(self.rows[1, stop - 1])
         weights = np.zeros((stop - start, last + 1 - first), np.float32)
@@ -59,12 +59,12 @@ class Enlarged:
         x += offset_x
         z *= f_of_y
         z += offset_z
-        offset_x[...] = f_of_y  # between the other two, whose offset is not needed any more
+        offset_x[...] = f_of_y  # overwrites an offset that is no longer needed, between f(X) and f(Z)
         return planes[..., :3, :, :]
 
 
 def check_upsampling(name: str) -> Upsampling:
-    """Raises InputError: no such way."""
+    """Check the name of an upsampling method, and return it. Raises InputError."""
     if name not in get_args(Upsampling):
         raise InputError(
             f"no upsampling {name!r}; choose from {', '.join(get_args(Upsampling))}{near(name, get_args(Upsampling))}"
@@ -73,15 +73,15 @@ def check_upsampling(name: str) -> Upsampling:
 
 
 def _slopes(chroma: Array, lightness: Array) -> Array:
-    """Slopes (..., 2, h, w) of chroma as a line in lightness, by least squares in a window around each pixel (the
-    guided filter's, equation 5)."""
+    """Fit chroma as a linear function of lightness, by least squares in a window around each pixel (guided filter,
+    equation 5). Return the slopes (..., 2, h, w)."""
     mean_l, mean_c = _window_mean(lightness), _window_mean(chroma)
     variance = _window_mean(lightness * lightness) - mean_l * mean_l
     return (_window_mean(lightness * chroma) - mean_l * mean_c) / (variance + SMOOTHNESS)
 
 
 def _window_mean(planes: Array) -> Array:
-    """The mean over a square window around each pixel, of what of it lies within the picture."""
+    """Return the mean over a square window around each pixel; windows are cut off at the picture's border."""
     xp = array_namespace(planes)
     for axis in (-2, -1):
         size = planes.shape[axis]
@@ -92,8 +92,8 @@ def _window_mean(planes: Array) -> Array:
 
 
 def _neighbours(size: int, small: int) -> tuple[np.ndarray, np.ndarray]:
-    """For each of `size` pixels the two of `small` between whose centres its centre lies (2, size), and the second's
-    share (size,)."""
+    """For each of `size` pixels, return the two of `small` pixels whose centres enclose its centre (2, size), and the
+    weight of the second (size,)."""
     place = np.clip((np.arange(size) + 0.5) * small / size - 0.5, 0, small - 1)
     first = np.floor(place).astype(np.int64)
     return np.stack([first, np.minimum(first + 1, small - 1)]), (place - first).astype(np.float32)

@@ -1,4 +1,4 @@
-"""Evaluation while training: the averaged generator's figures and sample pictures, and which generator is the best."""
+"""Evaluation during training: scores and sample pictures of the EMA generator, and the choice of the best generator."""
 
 import math
 from dataclasses import asdict
@@ -20,13 +20,13 @@ from gancolor.statistics import Mean, summarize
 
 
 class Validation:
-    """The validation photographs with the figures of grey and truth on them.
+    """Validation photographs, with the scores of the grey baseline and the ground truth on them.
 
     Attributes:
-        scores: of the last evaluation, by metric; means: theirs.
+        scores: of the last evaluation, by metric; means: their means.
         best: {"stage", "metric", "value", "step", "colorfulness"} of the best evaluation of the stage that the run has
-            reached, the last being its share of the truth's. Stages compare only with themselves: adversarial training
-            gives up PSNR for colour, as it is meant to.
+            reached; "colorfulness" is a share of the ground truth's. Evaluations are compared only within a stage,
+            because adversarial training deliberately gives up PSNR for colour.
     """
 
     def __init__(self, photographs: Photographs, config: EvalConfig, lpips: LpipsConfig, hardware: Hardware) -> None:
@@ -40,8 +40,8 @@ class Validation:
         self.best: dict[str, Any] = {}
 
     def _load_networks(self, config: LpipsConfig) -> None:
-        """Weights that are not in torchvision's cache are left to evaluate.py, which fetches them, unless they were
-        named or are to choose the best."""
+        """Load the metrics that are computed by networks. If weights are not in torchvision's cache, their metric is
+        left out (evaluate.py downloads them); it is an error if they were named or choose the best generator."""
         best = self.config.best_metric
         self.networks, problems = load_networks(config, self.hardware.device, self.photographs.size, download=False)
         named = {"lpips": ("--lpips.weights", config.weights), "lpips_vgg": ("--lpips.vgg_weights", config.vgg_weights)}
@@ -60,7 +60,7 @@ class Validation:
         self.best = state["best"]
 
     def evaluate(self, generator: nn.Module, stage: str, step: int) -> bool:
-        """Scores the generator after `step` steps (every rank its share); whether it is the stage's best so far."""
+        """Score the generator after `step` steps (ranks share the work); return whether it is the best of its stage."""
         scores = score_generator(generator, self.photographs, self.hardware, self.config.batch_size, self.networks)
         self.scores = with_gain(scores, self.grey_scores)
         self.means = summarize(self.scores)
@@ -76,20 +76,20 @@ class Validation:
         return improved
 
     def _colorfulness_share(self) -> float:
-        """Of the last evaluation, of the truth's."""
+        """Return the last evaluation's colourfulness as a share of the ground truth's."""
         truth = self.truth["colorfulness"].mean
         return self.means["colorfulness"].mean / truth if truth else 1.0
 
     def _rank(self, found: dict[str, Any]) -> tuple[float, float]:
-        """What is greater is better: evaluations that are colourful enough by the metric, and before all those that are
-        not, which rank by their colourfulness."""
+        """Return a sort key; greater is better. Evaluations that are colourful enough rank by the metric, above all
+        others, which rank by their colourfulness."""
         least, sign = self.config.least_colorfulness, -1 if METRICS[found["metric"]].better == "less" else 1
         if found["colorfulness"] >= least:
             return least, sign * found["value"]
         return found["colorfulness"], 0.0
 
     def verdict(self) -> str:
-        """Words for the last evaluation, if it is the best so far."""
+        """Describe the last evaluation, provided that it is the best so far."""
         share, least = self.best["colorfulness"], self.config.least_colorfulness
         if share >= least:
             return "best so far"
@@ -97,21 +97,21 @@ class Validation:
 
     @torch.inference_mode()
     def pictures(self, name: str, generator: nn.Module, indices: Tensor) -> dict[str, Tensor]:
-        """Grey, predicted and true pictures of these photographs, uint8 (len(indices), 3, S, S) each."""
+        """Return grey, predicted and true pictures of these photographs, uint8 (len(indices), 3, S, S) each."""
         truth = self.photographs.take(indices).to(self.hardware.device)
         return {"grey": greyed(truth), name: colorize(generator, truth).pictures, "truth": truth}
 
     def draw_samples(self, path: Path, name: str, generator: nn.Module) -> None:
-        """A grid of grey, predicted and true pictures, always of the same photographs."""
+        """Save a grid of grey, predicted and true pictures, always of the same photographs."""
         save_grid(path, self.pictures(name, generator, sample_indices(len(self.photographs), self.config.samples)))
 
     def troubles(self) -> dict[str, str]:
-        """What is wrong with the colours of the last evaluation: its name -> a line with what to try."""
+        """Return problems with the colours of the last evaluation: name -> a line with advice."""
         means = (row["colorfulness"].mean for row in (self.means, self.grey, self.truth))
         return check_colour(*means)
 
     def line(self) -> str:
-        """The last evaluation in one line."""
+        """Summarize the last evaluation in one line."""
         said = f"PSNR {self.means['psnr'].mean:.2f} dB ({self.means['gain'].mean:+.2f} over grey)"
         said += f", SSIM {self.means['ssim'].mean:.4f}"
         if "lpips" in self.means:
@@ -120,7 +120,7 @@ class Validation:
         return f"{said}, colourfulness {colourful:.1f} (truth {truth:.1f})"
 
     def systems(self, name: str) -> dict[str, dict[str, Mean]]:
-        """The rows of the results table."""
+        """Return the rows of the results table."""
         return {"grey": self.grey, name: self.means, "truth": self.truth}
 
     def table(self, name: str) -> str:

