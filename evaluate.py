@@ -1,4 +1,4 @@
-"""Scores generators, and other tools' pictures, on photographs: `python evaluate.py RUN|CHECKPOINT... --data.source
+"""Score generators, and other tools' pictures, on photographs: `python evaluate.py RUN|CHECKPOINT... --data.source
 DIR`; see `--help`."""
 
 from gancolor import cli
@@ -8,7 +8,7 @@ def main() -> int:
     from gancolor.parsing import parse_evaluate
 
     config = parse_evaluate()
-    from gancolor.evaluator import Evaluator  # brings torch, which `--help` does without
+    from gancolor.evaluator import Evaluator  # imports torch, which `--help` does not need
 
     evaluator = Evaluator(config)
     evaluator.evaluate()

@@ -1,4 +1,4 @@
-"""Trains a colorization GAN: `python train.py --arch attention_ugan --data.source DIR`; see `--help`."""
+"""Train a colorization GAN: `python train.py --arch attention_ugan --data.source DIR`; see `--help`."""
 
 from gancolor import cli
 
@@ -7,7 +7,7 @@ def main() -> int:
     from gancolor.parsing import parse_train
 
     config = parse_train()
-    from gancolor.trainer import Trainer  # brings torch, which `--help` does without
+    from gancolor.trainer import Trainer  # imports torch, which `--help` does not need
 
     return Trainer(config).fit()
 

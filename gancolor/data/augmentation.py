@@ -1,4 +1,4 @@
-"""Augmentation of batches, on the device that trains."""
+"""Batch augmentation on the training device."""
 
 import torch
 from kornia.augmentation import RandomResizedCrop
@@ -6,17 +6,17 @@ from torch import Tensor, nn
 
 from gancolor.color import exact, to_float, to_uint8
 
-RATIO = (3 / 4, 4 / 3)  # of a crop's sides, as of ImageNet's trainers
+RATIO = (3 / 4, 4 / 3)  # aspect ratios of crops, as in ImageNet training
 
 
 class Augmentation(nn.Module):
-    """uint8 sRGB (B, 3, size, size) to the same, each photograph cropped and mirrored by its own chance.
+    """Random crop and mirroring of uint8 sRGB (B, 3, size, size), drawn for each photograph separately.
 
-    Chance comes from torch's default generator, which the trainer seeds with the step.
+    Random numbers come from torch's default generator, which the trainer seeds with the step.
 
     Args:
-        flip: mirror half of them.
-        crop_scale: the least share of the area that a crop keeps; 1: no crop.
+        flip: mirror each photograph with probability 1/2.
+        crop_scale: smallest share of the area that a crop keeps; 1: no crop.
     """
 
     def __init__(self, size: int, flip: bool, crop_scale: float) -> None:
@@ -31,7 +31,7 @@ class Augmentation(nn.Module):
             with exact(pictures.device):
                 pictures = to_uint8(self.crop(to_float(pictures)))
         if self.flip:
-            # Chosen on the device, all at once: indexing by a mask would make the host wait for it.
+            # Not indexed by a mask, which would make the host wait for the device.
             chosen = torch.bernoulli(torch.full((len(pictures), 1, 1, 1), 0.5, device=pictures.device)).bool()
             pictures = torch.where(chosen, pictures.flip(-1), pictures)
         return pictures

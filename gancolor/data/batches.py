@@ -1,4 +1,4 @@
-"""The batches of a training run, fetched ahead of the step that wants them."""
+"""Training batches, prefetched in a background thread."""
 
 from collections import deque
 from collections.abc import Iterator
@@ -15,18 +15,18 @@ from gancolor.data.photographs import Photographs
 from gancolor.data.reading import Store
 from gancolor.data.shards import ShardCatalogue
 
-AHEAD = 2  # batches
+AHEAD = 2  # batches to prefetch
 
 
 class Batches:
-    """Which photographs each step sees. All of it is a function of the step, so nothing of it needs saving.
+    """Selection of the photographs for each step: a function of the step, so nothing needs saving for a resume.
 
-    Photographs that are decoded in every epoch out of shards are drawn some shards at a time; all others out of the
-    whole.
+    If photographs are decoded from shards in every epoch, they are drawn from a few shards at a time; otherwise from
+    the whole set.
 
     Args:
         kept: indices of the photographs to train on, int64 (N,).
-        batch_size: photographs a rank and step.
+        batch_size: photographs per rank and step.
     """
 
     def __init__(self, photographs: Photographs, kept: Tensor, batch_size: int, seed: int) -> None:
@@ -41,13 +41,13 @@ class Batches:
         self.steps_per_epoch = self.order.steps_per_epoch
 
     def indices(self, step: int) -> Tensor:
-        """The photographs of this rank at a step, int64 (batch_size,)."""
+        """Return the indices of this rank's photographs at a step, int64 (batch_size,)."""
         return self.order.indices(*divmod(step, self.steps_per_epoch))
 
     def stream(self, first: int, last: int, device: torch.device) -> Iterator[tuple[int, Tensor, Tensor]]:
-        """(step, pictures, labels) for the steps first..last - 1, on the device: uint8 (B, 3, S, S) and int64 (B,).
+        """Yield (step, pictures, labels) for steps first..last - 1, on the device: uint8 (B, 3, S, S), int64 (B,).
 
-        The next batches are fetched, one after the other, while this one is worked on.
+        A background thread fetches the next batches, one at a time, while the current one is used.
         """
 
         def fetch(step: int) -> tuple[Tensor, Tensor]:
@@ -70,19 +70,19 @@ class Batches:
                 yield step, pictures.to(device, non_blocking=pinned), labels.to(device, non_blocking=pinned)
         finally:
             pool.shutdown(wait=False, cancel_futures=True)
-            if self.store:  # a fetch that waits for a copy waits no longer
+            if self.store:  # so that no fetch waits for the copy of a shard
                 self.store.hold([])
             pool.shutdown(wait=True)
 
 
 def _store(photographs: Photographs) -> Store | None:
-    """The shards that photographs are decoded out of in every epoch; None: they are not."""
+    """Return the shards that photographs are decoded from in every epoch, or None if they are not."""
     items = photographs.pictures.items if isinstance(photographs.pictures, Decoder) else None
     catalogue = items.catalogue if isinstance(items, Selection) else None
     return catalogue.store if isinstance(catalogue, ShardCatalogue) else None
 
 
 def _use(device: torch.device) -> None:
-    """Every thread has a current GPU of its own, the first one at the start, which pinning memory would wake."""
+    """Set the thread's current GPU: a new thread starts on GPU 0, which pinning memory would initialise."""
     if device.type == "cuda":
         torch.cuda.set_device(device)

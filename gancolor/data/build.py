@@ -1,4 +1,4 @@
-"""Photographs read through once: what is known of them goes into an index, and the pictures, decoded, beside it."""
+"""Construction of an index: read all photographs once, store their metadata and, on request, the decoded pictures."""
 
 import errno
 import shutil
@@ -24,22 +24,22 @@ from gancolor.files import sync, umask
 from gancolor.metrics import colorfulness_of_bytes
 
 PICTURES = "pictures.u8"
-PART = 16  # photographs that a thread decodes at a time
+PART = 16  # photographs per decoding task
 
 
 @dataclass
 class Job:
-    """What is to be read through, and into what.
+    """An index to build.
 
     Attributes:
-        items: in the order of the index.
-        count: of them, if it is known.
-        size, fit: of the squares [pixels].
-        folder: of the index, which is there when it is whole.
-        what: what to call the photographs on the terminal; where empty, nothing is said.
-        keep: whether the decoded pictures are kept.
-        place: where an item lies in its shards, for the index.
-        labelling: called at the end: the label to be for each that the items had, and the names of the classes.
+        items: the photographs, in the order of the index.
+        count: number of items, if known.
+        size, fit: side of the squares [pixels], and how photographs are made square.
+        folder: of the index; it exists only once the index is complete.
+        what: what to call the photographs on the terminal; if empty, no message is printed.
+        keep: whether to keep the decoded pictures.
+        place: returns an item's location in its shards, for the index.
+        labelling: called at the end; returns the new label for each label of the items, and the class names.
     """
 
     items: Iterable[Item]
@@ -54,13 +54,13 @@ class Job:
 
 
 def build(job: Job) -> None:
-    """Fills a folder beside, which takes its name only when it is whole: a killed build leaves none.
+    """Build an index in a temporary folder and rename that when it is complete: a killed build leaves no index.
 
     Raises:
-        OSError: the disk is full, or would be.
+        OSError: the disk is full, or has too little space left.
     """
     folder = job.folder
-    for leaving in folder.parent.glob(f"{folder.name}.*/"):  # of a build that was killed
+    for leaving in folder.parent.glob(f"{folder.name}.*/"):  # left by a killed build
         shutil.rmtree(leaving, ignore_errors=True)
     if job.keep and job.count is not None:
         _check_space(job)
@@ -108,8 +108,8 @@ class _Made:
 
 
 def _decoded(job: Job) -> Iterator[tuple[Item, _Made | str]]:
-    """Each item with what was made of it, or the reason why nothing could be; decoded ahead by a thread a core, in
-    order."""
+    """Yield the items in order, each with its decoded picture or the reason why it can't be decoded. One thread per
+    core decodes ahead."""
 
     def load(item: Item) -> _Made | str:
         try:
@@ -124,7 +124,7 @@ def _decoded(job: Job) -> Iterator[tuple[Item, _Made | str]]:
         try:
             while part := list(islice(items, PART)):
                 pending.append((part, pool.submit(lambda part: [load(item) for item in part], part)))
-                if len(pending) > 4 * workers:  # no more: a million futures at once would fill the memory
+                if len(pending) > 4 * workers:  # bounded: a million futures would fill the memory
                     part, made = pending.popleft()
                     yield from zip(part, made.result(), strict=True)
             for part, made in pending:

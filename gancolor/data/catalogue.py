@@ -1,4 +1,4 @@
-"""Photographs that can be had, and collections of them: an item is made when it is asked for."""
+"""Photographs that can be loaded, and collections of them that create each item on access."""
 
 import hashlib
 from abc import ABC, abstractmethod
@@ -16,8 +16,11 @@ from gancolor.files import file_digest
 
 
 class Item(Protocol):
-    """A photograph that can be had. `label` indexes the source's classes, or is -1; `name` tells it from the others of
-    its source; `version` changes when its contents do, `digest` does so alike on every machine."""
+    """A photograph that can be loaded.
+
+    `label` indexes the source's classes, or is -1. `name` is unique within the source. `version` and `digest` change
+    when the contents do; only `digest` is the same on every machine.
+    """
 
     @property
     def label(self) -> int: ...
@@ -31,17 +34,17 @@ class Item(Protocol):
     def digest(self) -> str: ...
 
     def upright_size(self) -> tuple[int, int]:
-        """Height and width before it is fitted. Raises UndecodableError."""
+        """Return the upright height and width [pixels], before fitting. Raises UndecodableError."""
         ...
 
     def load(self, size: int, fit: Fit = "crop") -> Tensor:
-        """uint8 sRGB (3, size, size). Raises UndecodableError."""
+        """Load the photograph as uint8 sRGB (3, size, size). Raises UndecodableError."""
         ...
 
 
 @dataclass(frozen=True)
 class PhotoFile:
-    """A file of a folder."""
+    """A picture file in a folder."""
 
     path: Path
     name: str
@@ -49,7 +52,7 @@ class PhotoFile:
 
     @property
     def version(self) -> str:
-        """Length and time of change stand for the contents, as in make and git: reading them all takes too long."""
+        """Length and modification time, as make and git use: reading the contents of all files takes too long."""
         stat = self.path.stat()
         return f"{stat.st_size} {stat.st_mtime_ns}"
 
@@ -69,11 +72,11 @@ Facts = tuple[str, str, int]  # an item's name, version and label
 
 
 class Catalogue(ABC, Generic[Made]):
-    """All photographs of one place, a row each.
+    """All photographs in one folder or set of shards, one per row.
 
     Attributes:
-        names: theirs.
-        decoded: the `Photographs` of all rows, where they are there already.
+        names: of the photographs.
+        decoded: the `Photographs` of all rows, if they are open already.
     """
 
     names: Names
@@ -87,14 +90,14 @@ class Catalogue(ABC, Generic[Made]):
 
     @abstractmethod
     def facts(self, rows: np.ndarray) -> Iterable[Facts]:
-        """Of the items of these rows, without making them."""
+        """Return the facts of the items in these rows, without creating the items."""
 
 
 class Selection(Sequence[Kind]):
-    """Some photographs of a catalogue, in an order.
+    """Photographs of a catalogue, in a given order.
 
     Args:
-        rows: int64 (N,); None: all, in the catalogue's order.
+        rows: int64 (N,); None: all rows, in the catalogue's order.
     """
 
     def __init__(self, catalogue: Catalogue[Kind], rows: np.ndarray | None = None) -> None:
@@ -120,27 +123,27 @@ class Selection(Sequence[Kind]):
         return self.catalogue.names if self.rows is None else self.catalogue.names.select(self.rows)
 
     def select(self, numbers: np.ndarray) -> "Selection[Kind]":
-        """Those at these places (int64), in this order."""
+        """Return the photographs at these positions (int64), in this order."""
         return Selection(self.catalogue, numbers if self.rows is None else self.rows[numbers])
 
     def in_order(self) -> "Selection[Kind]":
-        """In the catalogue's order."""
+        """Return these photographs in the catalogue's order."""
         return self if self.rows is None else Selection(self.catalogue, np.sort(self.rows))
 
     def followed_by(self, other: "Selection[Kind]") -> "Selection[Kind]":
-        """These, and then others of the catalogue."""
+        """Return these photographs followed by others of the same catalogue."""
         parts = [np.arange(len(part)) if part.rows is None else part.rows for part in (self, other)]
         return Selection(self.catalogue, np.concatenate(parts))
 
     def union(self, other: "Selection[Kind]") -> "Selection[Kind]":
-        """These and others of the catalogue, none of them in both, in the catalogue's order."""
+        """Return these photographs and others of the same catalogue, in its order. The two must not overlap."""
         if len(self) + len(other) == len(self.catalogue):
             return Selection(self.catalogue)
         parts = [part.rows for part in (self, other) if part.rows is not None]
         return Selection(self.catalogue, np.sort(np.concatenate(parts)))
 
     def places(self, some: "Selection[Kind]") -> np.ndarray:
-        """Where in this selection, which is in the catalogue's order, some of its photographs are: int64."""
+        """Return the positions (int64) of some photographs in this selection, which is in the catalogue's order."""
         rows = np.arange(len(some)) if some.rows is None else some.rows
         return rows if self.rows is None else np.searchsorted(self.rows, rows)
 
@@ -161,13 +164,13 @@ def facts_of(items: Sequence[Item]) -> Iterable[Facts]:
 
 
 def select(items: Sequence[Item], numbers: np.ndarray) -> Sequence[Item]:
-    """The items at these places (int64), in this order."""
+    """Return the items at these positions (int64), in this order."""
     return items.select(numbers) if isinstance(items, Selection) else [items[number] for number in numbers]
 
 
 def shuffled(items: Sequence[Item], seed: int) -> Sequence[Item]:
-    """A seeded order that depends on each item's name alone, so it is the same on any machine and file system: by the
-    sha256 of seed and name, of which eight bytes tell millions of names apart."""
+    """Shuffle items by the sha256 of the seed and each name, so that the order is the same on every machine and file
+    system. Eight bytes of the sha256 tell millions of names apart."""
     begun = hashlib.sha256(f"{seed} ".encode())
 
     def key(name: str) -> bytes:
@@ -185,11 +188,11 @@ def shuffled(items: Sequence[Item], seed: int) -> Sequence[Item]:
 
 @dataclass
 class Source:
-    """Photographs to train and to validate on.
+    """Photographs for training and validation.
 
     Attributes:
-        name: for people.
-        held_out: the validation photographs were chosen by us, since the source has no folder of them.
+        name: of the source, as shown to users.
+        held_out: the validation photographs were split off by us, because the source has no folder of them.
     """
 
     name: str

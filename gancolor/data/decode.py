@@ -1,4 +1,4 @@
-"""Picture files decoded to upright sRGB tensors, whatever their format, and cut to squares."""
+"""Decoding of picture files to upright sRGB tensors, whatever the file format, and fitting to squares."""
 
 import logging
 import re
@@ -19,57 +19,57 @@ from torchvision.transforms.v2 import functional
 
 try:
     from torchvision.io import ImageReadMode, decode_jpeg
-except ImportError:  # deprecated since 0.29; without it all is as before but slower
+except ImportError:  # deprecated since torchvision 0.29; Pillow gives the same, but more slowly
     decode_jpeg = None
 
-Fit = Literal["crop", "squash"]  # a photograph into a square
+Fit = Literal["crop", "squash"]  # how a photograph becomes a square
 
-# Pillow's names. It has more, but some start programs (EPS) and some take any file for theirs (TGA).
+# Pillow's names of file formats. Others are left out: some start programs (EPS), some accept any file (TGA).
 _FORMATS = ("JPEG", "PNG", "WEBP", "GIF", "BMP", "TIFF", "AVIF", "PPM")
 PICTURE_SUFFIXES = frozenset(
     [".jpg", ".jpeg", ".jfif", ".png", ".webp", ".gif", ".bmp", ".tif", ".tiff", ".avif", ".ppm", ".pgm"]
 )
-MAX_PIXELS = 178_956_970  # where Pillow too sees a decompression bomb: half a gigabyte of RGB
+MAX_PIXELS = 178_956_970  # Pillow's own limit, against decompression bombs: half a gigabyte of RGB
 
 _PLAIN_SEGMENTS = frozenset([0xC0, 0xC1, 0xC2, 0xC4, 0xDB, 0xDD, 0xE0, *range(0xE3, 0xEF), 0xFE])
-_DECODERS = ("ignore", None, Warning, re.compile(r"(PIL|torchvision)\."), 0)  # as filterwarnings makes them
+_DECODERS = ("ignore", None, Warning, re.compile(r"(PIL|torchvision)\."), 0)  # an entry of warnings.filters
 
-logging.getLogger("PIL").addHandler(logging.NullHandler())  # else what it logs and raises is also printed
+logging.getLogger("PIL").addHandler(logging.NullHandler())  # else errors that it logs and raises are also printed
 
 
 class UndecodableError(ValueError):
-    """The file can't be decoded. The message is the reason in a few words, without the file's name."""
+    """A file can't be decoded. The message is a short reason, without the file's name."""
 
 
 def decode(path: Path, max_pixels: int = MAX_PIXELS) -> Tensor:
-    """Decodes a picture file, known by its contents and not by its suffix.
+    """Decode a picture file. The file format is recognised by the contents, not by the suffix.
 
-    EXIF orientations are applied, colour profiles converted to sRGB (broken ones ignored), transparency laid
-    on white, 16-bit samples rounded to 8 bits; of animations, the first frame is taken.
+    EXIF orientations are applied, colour profiles converted to sRGB (broken ones ignored), transparent pictures
+    composited on white, and 16-bit samples rounded to 8 bits. Of an animation, the first frame is decoded.
 
     Args:
-        max_pixels: a file whose header says more is refused before anything is decoded. (Pillow's own limit,
-            the default here, stays in force for WebP and for parts of GIF and TIFF files.)
+        max_pixels: reject a file whose header states more, before decoding. (Pillow's own limit, the default here,
+            always applies to WebP and to parts of GIF and TIFF files.)
 
     Returns:
         uint8 (3, height, width) sRGB, often a view of (height, width, 3) memory.
 
     Raises:
-        UndecodableError: the file can't be read, is no picture, damaged or truncated, or has too many pixels.
+        UndecodableError: the file can't be read, is not a picture, is damaged or truncated, or has too many pixels.
     """
     try:
-        if not path.is_file():  # opening a pipe would wait for ever
+        if not path.is_file():  # opening a pipe would block
             raise UndecodableError("not a file" if path.exists() else "no such file")
         with path.open("rb") as stream, _quiet():
             return _decode_stream(stream, max_pixels)
     except UndecodableError:
         raise
-    except Exception as error:  # on damaged files decoders raise almost anything
+    except Exception as error:  # decoders raise almost any exception on damaged files
         raise UndecodableError(_reason(error)) from error
 
 
 def decode_bytes(data: bytes, max_pixels: int = MAX_PIXELS) -> Tensor:
-    """`decode` of what is in a file."""
+    """Decode the contents of a picture file; see `decode`."""
     try:
         with _quiet():
             return _decode_stream(BufferedReader(BytesIO(data)), max_pixels)
@@ -80,10 +80,11 @@ def decode_bytes(data: bytes, max_pixels: int = MAX_PIXELS) -> Tensor:
 
 
 def upright_size(path: Path | BytesIO) -> tuple[int, int]:
-    """Height and width [pixels] of a picture file, or of what is in one, as it is to be seen, from its header.
+    """Read the height and width [pixels] of a picture file, or its contents, from the header; EXIF orientations are
+    applied.
 
     Raises:
-        UndecodableError: the file is no picture that can be read.
+        UndecodableError: the file is not a picture, or can't be read.
     """
     try:
         with _quiet(), Image.open(path, formats=_FORMATS) as image:
@@ -94,18 +95,18 @@ def upright_size(path: Path | BytesIO) -> tuple[int, int]:
 
 
 def fit_square(picture: Tensor, size: int, fit: Fit = "crop") -> Tensor:
-    """The centre square of a uint8 (3, height, width) picture, or to "squash" all of it, resized (bilinear,
+    """Resize the centre square of a uint8 (3, height, width) picture, or with "squash" all of it (bilinear,
     antialiased).
 
     Returns:
-        uint8 (3, size, size), contiguous, and no view of a larger picture.
+        uint8 (3, size, size), contiguous, never a view of a larger picture.
     """
     height, width = picture.shape[-2:]
     if height == width == size:
         return picture.contiguous()
     if fit == "squash":
         return functional.resize(picture, [size, size], antialias=True).contiguous()
-    # Cut before resizing: of 4000 x 3 pixels the short side scaled up first would fill the memory.
+    # Crop before resizing: enlarging the short side of 4000 x 3 pixels first would fill the memory.
     side = min(height, width)
     top, left = (height - side) // 2, (width - side) // 2
     square = picture[:, top : top + side, left : left + side]
@@ -117,24 +118,24 @@ def fit_square(picture: Tensor, size: int, fit: Fit = "crop") -> Tensor:
 
 def _decode_stream(stream: BufferedReader, max_pixels: int) -> Tensor:
     start = stream.peek(16)[:16]
-    jpeg = bytearray(stream.read() if start[:2] == b"\xff\xd8" else b"")  # torch warns of const bytes
+    jpeg = bytearray(stream.read() if start[:2] == b"\xff\xd8" else b"")  # torch warns about read-only bytes
     size, scan = _survey_jpeg(jpeg)
-    if jpeg and jpeg.rfind(b"\xff\xd9", scan) < 0:  # no end mark: padding would be taken for pixels
+    if jpeg and jpeg.rfind(b"\xff\xd9", scan) < 0:  # no end marker: the decoder would fill in missing pixels
         raise UndecodableError("truncated")
-    # The plainest go past Pillow: its opening of a small file takes a fifth of the time of decoding it.
+    # Plain JPEGs bypass Pillow: to open a small file with it takes a fifth of the time of decoding it.
     image: Any = None if size and decode_jpeg else _open(stream, start)
     width, height = size or image.size
     if width * height > max_pixels:
         raise UndecodableError(f"{width} x {height} pixels, over the limit of {max_pixels}")
     profile = image.info.get("icc_profile", b"") if image else b""
-    # PNG is Pillow's: torchvision is a tenth faster, but prints libpng's warnings and drops transparency.
+    # Pillow decodes PNG: torchvision is a tenth faster, but prints libpng's warnings and drops transparency.
     fit = image is None or (jpeg and image.mode in ("RGB", "L") and _to_srgb(profile, image.mode) is None)
     if fit and decode_jpeg:
         try:
             picture = decode_jpeg(torch.frombuffer(jpeg, dtype=torch.uint8), ImageReadMode.RGB)
             return _upright(picture, image) if image else picture
         except RuntimeError:
-            image = image or _open(stream, start)  # Pillow reads some of these, or says why it can't
+            image = image or _open(stream, start)  # Pillow reads some of these, or reports why it can't
     image.load()
     flat = _flatten(image)
     transform = _to_srgb(profile, flat.mode)
@@ -143,7 +144,8 @@ def _decode_stream(stream: BufferedReader, max_pixels: int) -> Tensor:
 
 
 def _survey_jpeg(data: bytearray) -> tuple[tuple[int, int] | None, int]:
-    """Width and height if it is 8-bit grey or colour without EXIF, XMP or profile; where the scan begins."""
+    """Return (width, height) of an 8-bit grey or colour JPEG without EXIF, XMP or profile, else None; and the offset
+    where the scan begins."""
     size, plain, at = None, True, 2
     while at + 10 <= len(data) and data[at] == 0xFF and data[at + 1] != 0xDA:
         marker, length = data[at + 1], int.from_bytes(data[at + 2 : at + 4], "big")
@@ -156,7 +158,7 @@ def _survey_jpeg(data: bytearray) -> tuple[tuple[int, int] | None, int]:
 
 
 def _open(stream: BufferedReader, start: bytes) -> Any:
-    """As Image.open, which has a limit of its own on pixels and hides why a file is refused."""
+    """Open a picture without Image.open, which has its own limit on pixels and hides why it rejects a file."""
     Image.init()
     for factory, accept in (Image.OPEN[name] for name in _FORMATS if name in Image.OPEN):
         if accept and accept(start) is True:
@@ -166,9 +168,9 @@ def _open(stream: BufferedReader, start: bytes) -> Any:
 
 
 def _upright(picture: Tensor, image: Image.Image) -> Tensor:
-    """Applies the EXIF orientation (torchvision's own misses one that lies behind XMP data)."""
+    """Apply the EXIF orientation (torchvision's own code misses one that follows XMP data)."""
     orientation = 1
-    with suppress(Exception):  # damaged EXIF is no reason to lose the picture
+    with suppress(Exception):  # damaged EXIF is no reason to reject the picture
         orientation = image.getexif().get(ExifTags.Base.Orientation, 1)
     if orientation in (5, 6, 7, 8):
         picture = picture.transpose(1, 2)
@@ -177,7 +179,7 @@ def _upright(picture: Tensor, image: Image.Image) -> Tensor:
 
 
 def _flatten(image: Image.Image) -> Image.Image:
-    """Mode L, RGB or CMYK, in the colour space of the image's profile."""
+    """Convert to mode L, RGB or CMYK, in the colour space of the image's profile."""
     if image.mode.startswith("I") or image.mode == "F":  # 16-bit integers, or floats up to 1, 255 or 65535
         values = np.asarray(image).astype(np.float32)
         low, high = values.min(), values.max()
@@ -194,7 +196,7 @@ def _flatten(image: Image.Image) -> Image.Image:
 
 @lru_cache(maxsize=16)
 def _to_srgb(profile: bytes, mode: str) -> Any:
-    """The transform from a profile to sRGB; None if it is none, broken, for other modes, or sRGB itself."""
+    """Return the transform from a profile to sRGB; None if it is missing, broken, for other modes, or sRGB itself."""
     try:
         how = ImageCms.Intent.RELATIVE_COLORIMETRIC, ImageCms.Flags.BLACKPOINTCOMPENSATION
         colors = BytesIO(profile), ImageCms.createProfile("sRGB")
@@ -204,14 +206,14 @@ def _to_srgb(profile: bytes, mode: str) -> Any:
         seen = np.asarray(ImageCms.applyTransform(probe, transform)).astype(int)
     except Exception:
         return None
-    # There are many makes of sRGB profile: told by what they do, not by their names.
+    # Many sRGB profiles exist: they are recognised by what they do, not by their names.
     return transform if np.abs(seen - np.asarray(probe.convert("RGB"))).max() > 2 else None
 
 
 def _reason(error: Exception) -> str:
     if isinstance(error, (MemoryError, Image.DecompressionBombError)):
         return "too large"
-    if isinstance(error, OSError) and error.strerror:  # of the operating system
+    if isinstance(error, OSError) and error.strerror:  # from the operating system
         return error.strerror.lower()
     text = " ".join(str(error).split())
     return "truncated" if "truncated" in text.lower() else f"damaged ({text[:80] or type(error).__name__})"
@@ -219,7 +221,7 @@ def _reason(error: Exception) -> str:
 
 @contextmanager
 def _quiet() -> Iterator[None]:
-    """Ignores Pillow's warnings, and torchvision's that its decoders are deprecated. (Where threads overlap,
+    """Ignore Pillow's warnings, and torchvision's that its decoders are deprecated. (When threads overlap,
     warnings.catch_warnings would restore the wrong filters.)"""
     filters = cast(list[tuple], warnings.filters)
     filters.insert(0, _DECODERS)

@@ -1,4 +1,4 @@
-"""Photographs that are decoded in every epoch anew."""
+"""Photographs that are decoded again in every epoch."""
 
 import os
 from collections.abc import Sequence
@@ -18,12 +18,12 @@ from gancolor.errors import InputError
 
 @dataclass
 class Decoder:
-    """Pictures that are decoded whenever they are asked for, by a thread a core.
+    """Pictures that are decoded on every access, with one thread per core.
 
     Args:
         items: the photographs.
-        numbers: int64 (M,), which of them the index's rows are; None: each its own.
-        size: of the squares [pixels].
+        numbers: int64 (M,), the item of each row of the index; None: row i is item i.
+        size: side of the squares [pixels].
     """
 
     items: Sequence[Item]
@@ -33,11 +33,11 @@ class Decoder:
 
     @cached_property
     def _pool(self) -> ThreadPoolExecutor:
-        ranks = int(os.environ.get("LOCAL_WORLD_SIZE", "1"))  # of this machine, which share its cores or have their own
+        ranks = int(os.environ.get("LOCAL_WORLD_SIZE", "1"))  # on this machine; they share cores, or each has its own
         return ThreadPoolExecutor(max(min(len(cores()), (os.cpu_count() or 1) // ranks), 1))
 
     def take(self, rows: Tensor) -> Tensor:
-        """uint8 (len(rows), 3, S, S).
+        """Decode the pictures of these rows of the index: uint8 (len(rows), 3, S, S).
 
         Raises:
             InputError: a photograph can no longer be decoded.

@@ -1,4 +1,4 @@
-"""Folders of picture files, listed in the order of their names; a million take seconds, and no memory."""
+"""Folders of picture files, listed in the order of their names. A million files take seconds and almost no memory."""
 
 import os
 import tempfile
@@ -15,13 +15,13 @@ from gancolor.data.index import AT_ONCE, Names, mapped
 
 
 class Folder(Catalogue[PhotoFile]):
-    """Every picture file below a folder, links followed, hidden ones left out, in the order of their names.
+    """All picture files below a folder, in the order of their names. Links are followed; hidden files are left out.
 
-    Names, lengths and times go to temporary files, which are memory-mapped.
+    Names, lengths and modification times go to temporary files, which are memory-mapped.
 
     Attributes:
-        classes: first subfolder -> label, to be set when it is known which are classes.
-        subfolders: the first subfolders that photographs lie in; "" for those that lie in none.
+        classes: first subfolder -> label; set once it is known which subfolders are classes.
+        subfolders: the first subfolders of all photographs; "" for photographs in none.
     """
 
     def __init__(self, root: Path) -> None:
@@ -67,21 +67,22 @@ class Folder(Catalogue[PhotoFile]):
 
 
 def list_photographs(folder: Path) -> Selection[PhotoFile]:
-    """Every picture file below a folder, links followed, hidden ones left out, in the order of their names."""
+    """List all picture files below a folder, in the order of their names. Links are followed; hidden files are left
+    out."""
     return Selection(Folder(folder))
 
 
 def printable(name: str) -> str:
-    """A file name that is not UTF-8 with its odd bytes written out."""
+    """Return a file name with those bytes escaped that are not UTF-8."""
     return name.encode("utf-8", "surrogateescape").decode("utf-8", "backslashreplace")
 
 
 def _pictures(folder: str, prefix: str, above: frozenset[tuple[int, int]]) -> Iterator[tuple[str, os.stat_result]]:
-    """Names from the root on, and what the system says of the files. A folder counts as its name with a slash, so that
-    a walk in order yields whole names in order."""
+    """Yield names relative to the root, with the files' stat results. Folders are sorted by their name with a slash, so
+    that full names come in order."""
     found = os.stat(folder)  # noqa: PTH116 - half the time of Path's
     this = found.st_dev, found.st_ino
-    if this in above:  # a link that leads back to where it lies
+    if this in above:  # a link to a folder above it
         return
     names = []
     with os.scandir(folder) as entries:

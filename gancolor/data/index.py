@@ -1,4 +1,4 @@
-"""What is known of photographs, a column a property, memory-mapped: of a million next to nothing is held in memory."""
+"""Metadata of photographs, memory-mapped, one file per column: a million photographs take almost no memory."""
 
 import hashlib
 import json
@@ -10,11 +10,11 @@ from typing import Any, overload
 
 import numpy as np
 
-AT_ONCE = 8192  # rows that are looked at at a time
+AT_ONCE = 8192  # rows processed at a time
 DIGEST = 32  # bytes of a sha256
 
 _NAMES, _ENDS, _SKIPPED, _CLASSES = "names.utf8", "names.i64", "skipped.jsonl", "classes.json"
-_COLUMNS: dict[str, tuple[str, type, tuple[int, ...]]] = {  # -> file, type, shape of a row
+_COLUMNS: dict[str, tuple[str, type, tuple[int, ...]]] = {  # column -> file, type, shape of a row
     "labels": ("labels.i64", np.int64, ()),
     "colorfulness": ("colorfulness.f32", np.float32, ()),
     "contents": ("contents.u8", np.uint8, (DIGEST,)),
@@ -24,20 +24,20 @@ _COLUMNS: dict[str, tuple[str, type, tuple[int, ...]]] = {  # -> file, type, sha
 
 
 def mapped(file: Any, dtype: type, row: tuple[int, ...] = ()) -> np.ndarray:
-    """A file (or its path) of numbers as an array (N, *row), memory-mapped; what is written to it stays in memory."""
+    """Memory-map a file (or its path) of numbers as an array (N, *row). Writes to the array don't reach the file."""
     size = file.stat().st_size if isinstance(file, Path) else file.seek(0, 2)
-    if not size:  # which can't be mapped
+    if not size:  # an empty file can't be mapped
         return np.empty((0, *row), dtype)
     return np.asarray(np.memmap(file, dtype, mode="c")).reshape(-1, *row)
 
 
 class Names(Sequence[str]):
-    """Names that lie one after another in UTF-8; a str is made of one when it is asked for.
+    """Names stored one after another in UTF-8; each str is created on access.
 
     Args:
-        text: uint8, all of them together.
-        ends: int64 (M,), where each ends.
-        rows: int64 (N,), which of them, in which order; None: all.
+        text: uint8, the bytes of all names.
+        ends: int64 (M,), where each name ends.
+        rows: int64 (N,), the selected names, in order; None: all.
     """
 
     def __init__(self, text: np.ndarray, ends: np.ndarray, rows: np.ndarray | None = None) -> None:
@@ -87,23 +87,23 @@ class Names(Sequence[str]):
         return f"Names of {len(self)}: {', '.join([*self[:5], '...'] if len(self) > 5 else self)}"
 
     def select(self, rows: np.ndarray) -> "Names":
-        """Those at these places (int64), in this order. The text is shared, not copied."""
+        """Return the names at these positions (int64), in this order. The text is shared, not copied."""
         return Names(self.text, self.ends, rows if self.rows is None else self.rows[rows])
 
 
 @dataclass
 class Columns:
-    """What is known of M photographs.
+    """Metadata of M photographs.
 
     Attributes:
-        names: M of them.
+        names: of the M photographs.
         labels: int64 (M,), -1 where there is no class.
-        colorfulness: float32 (M,), of each.
+        colorfulness: float32 (M,).
         contents: uint8 (M, 32), sha256 of name and contents, the same on every machine.
-        numbers: int64 (M,), rising: which of the items each was made of; between them are those that were skipped.
-        places: int64 (M, 3), of photographs in shards: shard, first byte, bytes; else (0, 3).
-        classes: names of the classes, where the photographs themselves say them (shards).
-        skipped: name -> why it could not be decoded; skipped_numbers: int64, their items.
+        numbers: int64 (M,), increasing: index of each photograph's item; missing indices were skipped.
+        places: int64 (M, 3), of photographs in shards: shard, first byte, number of bytes; else (0, 3).
+        classes: class names, if the photographs themselves state them (shards).
+        skipped: name -> why it could not be decoded; skipped_numbers: int64, indices of these items.
     """
 
     names: Names
@@ -123,7 +123,7 @@ class Columns:
     def of(
         cls, names: Sequence[str], labels: Any, colorfulness: Any, contents: Sequence[str] | None = None
     ) -> "Columns":
-        """Of values in memory; without contents, the names stand for them."""
+        """Create columns from values in memory. Without contents, only the names are hashed."""
         digests = b"".join(row_digest(*row) for row in zip(names, contents or names, strict=True))
         return cls(
             Names.of(names), np.asarray(labels, np.int64), np.asarray(colorfulness, np.float32),
@@ -132,7 +132,7 @@ class Columns:
 
     @classmethod
     def open(cls, folder: Path) -> "Columns":
-        """What `Writer` has written there."""
+        """Open the columns that `Writer` has written to a folder."""
         names = Names(mapped(folder / _NAMES, np.uint8), mapped(folder / _ENDS, np.int64))
         columns = {name: mapped(folder / file, dtype, row) for name, (file, dtype, row) in _COLUMNS.items()}
         with (folder / _SKIPPED).open(encoding="utf-8") as file:
@@ -143,20 +143,20 @@ class Columns:
         return cls(names, **columns, classes=tuple(classes), skipped=reasons, skipped_numbers=numbers)
 
     def select(self, rows: np.ndarray) -> "Columns":
-        """Those rows, copied but for the names."""
+        """Return these rows. All columns but the names are copied."""
         return Columns(
             self.names.select(rows), self.labels[rows], self.colorfulness[rows], self.contents[rows],
             np.arange(len(rows)), self.places[rows] if len(self.places) else self.places, self.classes,
         )  # fmt: skip
 
     def skipped_among(self, numbers: np.ndarray) -> dict[str, str]:
-        """What was skipped of these items."""
+        """Return which of these items were skipped: name -> reason."""
         chosen = np.isin(self.skipped_numbers, numbers).tolist()
         return {name: why for (name, why), mine in zip(self.skipped.items(), chosen, strict=True) if mine}
 
 
 class Writer:
-    """Appends photographs to the columns of a folder; nothing of them stays in memory."""
+    """Writer that appends photographs to the columns in a folder, and keeps nothing in memory."""
 
     def __init__(self, folder: Path) -> None:
         self.folder, self._open, self._end = folder, ExitStack(), 0
@@ -166,10 +166,11 @@ class Writer:
     def append(
         self, number: int, name: str, label: int, colorfulness: float, content: str, place: tuple[int, ...] = ()
     ) -> None:
-        """
+        """Append a photograph.
+
         Args:
-            content: digest of what was in the file.
-            place: shard, first byte, bytes; of photographs in shards.
+            content: digest of the file's contents.
+            place: shard, first byte and number of bytes, of photographs in shards.
         """
         encoded = _encode(name)
         self._end += len(encoded)
@@ -185,10 +186,11 @@ class Writer:
         self._files[_SKIPPED].write(json.dumps([number, name, reason]).encode() + b"\n")
 
     def close(self, relabel: np.ndarray | None = None, classes: Sequence[str] = ()) -> None:
-        """
+        """Write the class names, close the files and replace the labels.
+
         Args:
-            relabel: int64, the label to be for each that was given; None: as they are.
-            classes: their names.
+            relabel: int64, the new label for each label so far; None: keep them.
+            classes: names of the classes.
         """
         self._open.close()
         (self.folder / _CLASSES).write_text(json.dumps(classes), encoding="utf-8")
@@ -205,7 +207,7 @@ def row_digest(name: str, content: str) -> bytes:
 
 
 def combined(contents: np.ndarray, rows: np.ndarray | None) -> str:
-    """One digest of rows of `Columns.contents`, in whatever order."""
+    """Return one digest of rows of `Columns.contents`, independent of their order."""
     total, count = np.zeros(DIGEST, np.uint8), len(contents) if rows is None else len(rows)
     for start in range(0, count, AT_ONCE):
         part = slice(start, start + AT_ONCE)
@@ -214,7 +216,7 @@ def combined(contents: np.ndarray, rows: np.ndarray | None) -> str:
 
 
 def in_order(contents: np.ndarray, rows: np.ndarray | None) -> bytes:
-    """One digest of rows of `Columns.contents`, in this order."""
+    """Return one digest of rows of `Columns.contents`, in this order."""
     digest, count = hashlib.sha256(), len(contents) if rows is None else len(rows)
     for start in range(0, count, AT_ONCE):
         part = slice(start, start + AT_ONCE)

@@ -1,4 +1,4 @@
-"""In which order photographs are trained on: functions of seed, epoch and rank, so nothing of them needs saving."""
+"""Order of the training photographs: a function of seed, epoch and rank, so nothing needs saving for a resume."""
 
 from bisect import bisect_left, bisect_right
 from itertools import accumulate
@@ -10,16 +10,16 @@ from torch import Tensor
 from gancolor import distributed
 from gancolor.errors import InputError
 
-WINDOW = 4  # shards that a rank's photographs are drawn from at a time
+WINDOW = 4  # shards that a rank draws photographs from at a time
 
 
 class Order(Protocol):
-    """Attributes: steps_per_epoch."""
+    """Order of the training photographs, in epochs of `steps_per_epoch` steps."""
 
     steps_per_epoch: int
 
     def indices(self, epoch: int, position: int) -> Tensor:
-        """The photographs of this rank at a step of an epoch, int64 (batch_size,)."""
+        """Return the indices of this rank's photographs at a step of an epoch, int64 (batch_size,)."""
         ...
 
 
@@ -28,12 +28,12 @@ def _generator(seed: int, epoch: int) -> torch.Generator:
 
 
 class Shuffle:
-    """Every epoch is a shuffle of all; its last, incomplete batch is left out. A rank sees every R-th photograph of the
-    effective batch.
+    """Shuffle of all photographs in every epoch, without the last, incomplete batch. Each of R ranks takes every R-th
+    photograph of the effective batch.
 
     Args:
         kept: indices of the photographs to train on, int64 (N,).
-        batch_size: photographs a rank and step.
+        batch_size: photographs per rank and step.
     """
 
     def __init__(self, kept: Tensor, batch_size: int, seed: int) -> None:
@@ -44,7 +44,7 @@ class Shuffle:
 
     def indices(self, epoch: int, position: int) -> Tensor:
         if epoch != self._epoch:
-            self._order = self._order[:0]  # given back before the next is made
+            self._order = self._order[:0]  # freed before the next is created
             self._epoch, self._order = epoch, torch.randperm(len(self.kept), generator=_generator(self.seed, epoch))
         start = position * self.effective_batch
         mine = self._order[start : start + self.effective_batch][distributed.rank() :: distributed.world_size()]
@@ -52,14 +52,15 @@ class Shuffle:
 
 
 class ShardShuffle:
-    """Every epoch deals the shards anew, each to one rank, which goes through its own in windows of a few and shuffles
-    the photographs of each window. An epoch is as long as the rank with the fewest photographs can go on, whatever the
-    deal.
+    """Shuffle that reads a few shards at a time. In every epoch, shards are dealt to the ranks at random. A rank goes
+    through its shards in windows of a few, and shuffles the photographs of each window.
+
+    All epochs are equally long: they end where the smallest share that a rank can be dealt would end.
 
     Args:
         kept: indices of the photographs to train on, int64 (N,), shard by shard.
-        shards: the shard of each, int64 (N,), rising.
-        batch_size: photographs a rank and step.
+        shards: the shard of each photograph, int64 (N,), ascending.
+        batch_size: photographs per rank and step.
 
     Raises:
         InputError: fewer shards than ranks.
@@ -93,7 +94,7 @@ class ShardShuffle:
         return torch.cat(found)
 
     def held(self, epoch: int, position: int) -> list[int]:
-        """The shards that a step draws from, and those that the steps after it will."""
+        """Return the shards that a step draws from, and those of the next window."""
         (windows, edges), touched = self._plan(epoch), self._touched(epoch, position)
         after = touched[-1] + 1
         goes_on = after < len(windows) and edges[after] < self.steps_per_epoch * self.batch_size
@@ -102,7 +103,7 @@ class ShardShuffle:
         return [int(self.shards[member]) for members in wanted for member in members]
 
     def _plan(self, epoch: int) -> tuple[list[list[int]], list[int]]:
-        """This rank's windows of shards, and how many photographs lie before each of them, and before the end."""
+        """Return this rank's windows of shards, and the number of photographs before each window and in total."""
         if epoch not in self._plans:
             dealt = torch.randperm(len(self.shards), generator=_generator(self.seed, epoch))
             mine = dealt[distributed.rank() :: self.ranks].tolist()
@@ -113,12 +114,12 @@ class ShardShuffle:
         return self._plans[epoch]
 
     def _touched(self, epoch: int, position: int) -> list[int]:
-        """The windows that a step draws from."""
+        """Return the windows that a step draws from."""
         first, (_, edges) = position * self.batch_size, self._plan(epoch)
         return list(range(bisect_right(edges, first) - 1, bisect_left(edges, first + self.batch_size)))
 
     def _draw(self, epoch: int, number: int, members: list[int]) -> Tensor:
-        """The photographs of a window, shuffled."""
+        """Return the photographs of a window, shuffled."""
         generator = _generator(self.seed, epoch)
         generator.manual_seed((generator.initial_seed() * 1_000_003 + distributed.rank() * 65_537 + number) % 2**63)
         indices = torch.cat([torch.arange(self.starts[m], self.starts[m] + self.counts[m]) for m in members])

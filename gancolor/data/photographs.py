@@ -1,4 +1,4 @@
-"""Photographs of one size: decoded once into a memory-mapped cache, or in every epoch anew."""
+"""Photographs of one size: decoded once into a memory-mapped cache, or again in every epoch."""
 
 import hashlib
 import os
@@ -20,21 +20,21 @@ from gancolor.data.decoder import Decoder
 from gancolor.data.index import Columns, Names, combined, in_order
 
 CACHE_VERSION = 3
-DEVICE_SHARE = 0.25  # of an accelerator's free memory that photographs may take by default
+DEVICE_SHARE = 0.25  # share of an accelerator's free memory that photographs may take by default
 Decode = Literal["once", "always"]
 
 
 @dataclass
 class Photographs:
-    """Photographs of one size, some of an index's or all.
+    """Photographs of one size: all or some of those in an index.
 
     Attributes:
-        pictures: uint8 sRGB (M, 3, S, S), memory-mapped or on a device; or what decodes them.
-        columns: what is known of the M.
-        digest: of names, versions of the files and size; it serves this machine.
-        rows: int64 (N,), which of the M these are; None: all.
+        pictures: uint8 sRGB (M, 3, S, S), memory-mapped or on a device; or their decoder.
+        columns: metadata of the M photographs.
+        digest: of names, versions of the files and size; valid on this machine only.
+        rows: int64 (N,), the selected rows of the M; None: all.
         skipped: name -> why it could not be decoded.
-        numbers: int64 (N,), rising: which of the items that were loaded each is; None: each its own.
+        numbers: int64 (N,), increasing: index of each photograph's item; None: photograph i is item i.
     """
 
     pictures: Tensor | Decoder
@@ -57,17 +57,17 @@ class Photographs:
 
     @property
     def labels(self) -> Tensor:
-        """int64 (N,), -1 where there is no class."""
+        """Class labels, int64 (N,), -1 where there is no class."""
         return self._column(self.columns.labels)
 
     @property
     def colorfulness(self) -> Tensor:
-        """float32 (N,), of each."""
+        """Colourfulness of each photograph, float32 (N,)."""
         return self._column(self.columns.colorfulness)
 
     @property
     def contents_digest(self) -> str:
-        """sha256 of names and contents, in whatever order: the same on every machine."""
+        """sha256 of names and contents, independent of their order; the same on every machine."""
         return combined(self.columns.contents, self._rows)
 
     @property
@@ -86,7 +86,7 @@ class Photographs:
         return indices if self.rows is None else self.rows[indices]
 
     def take(self, indices: Tensor) -> Tensor:
-        """uint8 (len(indices), 3, S, S), on the device where the photographs are."""
+        """Return pictures, uint8 (len(indices), 3, S, S), on the device where they are stored."""
         rows = self._at(indices)
         if isinstance(self.pictures, Decoder):
             return self.pictures.take(rows)
@@ -96,17 +96,17 @@ class Photographs:
         return torch.from_numpy(self.columns.labels)[self._at(indices)]
 
     def shards_of(self, indices: Tensor) -> Tensor:
-        """The shard that each of these photographs lies in, int64."""
+        """Return the shard of each of these photographs, int64."""
         return torch.from_numpy(self.columns.places[:, 0])[self._at(indices)]
 
     def subset(self, names: Sequence[str]) -> "Photographs":
-        """Those of these names that could be decoded, in this order. The pictures are shared, not copied."""
+        """Return the photographs of these names that could be decoded, in this order. Pictures are not copied."""
         indices = {name: index for index, name in enumerate(self.names)}
         chosen = np.array([indices[name] for name in names if name in indices], np.int64)
         return self._some(chosen, {name: self.skipped[name] for name in names if name in self.skipped})
 
     def choose(self, items: np.ndarray) -> "Photographs":
-        """Those of the items that were loaded, by their numbers (int64), in this order; without what was skipped."""
+        """Return the photographs of these loaded items (int64 indices), in this order, without skipped ones."""
         if self.numbers is None:
             return self._some(items, {})
         indices = np.searchsorted(self.numbers, items)
@@ -120,12 +120,12 @@ class Photographs:
         return Photographs(self.pictures, self.columns, digest.hexdigest()[:16], rows, skipped, numbers)
 
     def colourful(self, least: float) -> Tensor:
-        """The indices (int64) of photographs of at least this colourfulness; the others teach not to colour."""
+        """Return the indices (int64) of photographs of at least this colourfulness. Others teach not to colour."""
         return (self.colorfulness >= least).nonzero().flatten()
 
     def to(self, device: torch.device, where: str = "auto") -> "Photographs":
-        """Moves the pictures into an accelerator's memory: "always", "never", or "auto" if they take under a quarter of
-        what is free. On a CPU they stay memory-mapped, and what decodes them stays as it is."""
+        """Move the pictures into an accelerator's memory: "always", "never", or with "auto" if they take less than a
+        quarter of its free memory. On a CPU, pictures stay memory-mapped. A decoder is left as it is."""
         if device.type == "cpu" or where == "never" or isinstance(self.pictures, Decoder):
             return self
         if where == "auto" and device.type == "cuda":
@@ -135,7 +135,7 @@ class Photographs:
         elif where == "auto":
             return self  # other accelerators share the machine's memory: nothing is gained
         moved = torch.empty(len(self), *self.pictures.shape[1:], dtype=torch.uint8, device=device)
-        for indices in torch.arange(len(self)).split(4096):  # in parts: all at once would be copied in memory first
+        for indices in torch.arange(len(self)).split(4096):  # in chunks: else all would be copied in RAM first
             moved[indices[0] : indices[-1] + 1] = self.take(indices).to(device)
         if self._rows is not None:
             self.columns = self.columns.select(self._rows)
@@ -155,13 +155,13 @@ def load_photographs(
     fit: Fit = "crop",
     decode: Decode = "once",
 ) -> Photographs:
-    """The items' photographs as squares of `size`: read through the first time, and indexed from then on.
+    """Load the items' photographs as squares of side `size`. The first call reads all files; later ones use its index.
 
-    The cache's key is made of the items' names and versions, size and fit, so a changed folder is read anew.
+    The cache's key is a hash of the items' names, versions and labels, size and fit: a changed folder is read again.
 
     Args:
-        what: what to call them on the terminal; where empty, nothing is said.
-        decode: "once": pictures are kept decoded, and memory-mapped; else they are decoded whenever they are taken.
+        what: what to call the photographs on the terminal; if empty, no message is printed.
+        decode: "once": keep the decoded pictures, memory-mapped; "always": decode them on every access.
     """
     if isinstance(items, Selection) and items.catalogue.decoded is not None:
         whole: Photographs = items.catalogue.decoded
@@ -176,17 +176,17 @@ def load_photographs(
 
 
 def open_or_build(job: Job, digest: str, cache: str | Path | None, items: Sequence[Item] = ()) -> Photographs:
-    """The photographs of a job, which is done where there is no index of that digest yet.
+    """Open the photographs of a job; if there is no index of that digest yet, build it.
 
     Args:
         job: its folder is set here.
-        items: what is decoded where pictures are not kept.
+        items: decoded on every access if pictures are not kept.
     """
     folder = Path(cache or default_cache()).expanduser() / f"{digest}-{job.size}"
-    if not job.keep and not folder.is_dir():  # the index of a cache with pictures will do
+    if not job.keep and not folder.is_dir():  # else use the index of a cache with pictures
         folder = folder.with_name(f"{folder.name}-index")
     job.folder = folder
-    if not folder.is_dir():  # looked for before it is locked: a cache may be shared read-only
+    if not folder.is_dir():  # checked before locking: a shared cache may be read-only
         with distributed.one_at_a_time(folder):
             if not folder.is_dir():
                 build(job)
@@ -208,7 +208,7 @@ def _map(path: Path, count: int, size: int) -> Tensor:
 def load_source(
     source: Source, size: int, cache: str | Path | None = None, decode: Decode = "once"
 ) -> tuple[Photographs, Photographs]:
-    """A source's training and validation photographs. Those of validation are decoded once either way."""
+    """Load a source's training and validation photographs. Validation photographs are decoded once in any case."""
     if not source.held_out:
         train = load_photographs(source.train, size, cache, "training photographs", decode=decode)
     elif decode == "once":
@@ -227,8 +227,8 @@ def load_parts(
     fit: Fit = "crop",
     decode: Decode = "once",
 ) -> list[Photographs]:
-    """Parts of the photographs of a source that we divided ourselves. All of it is decoded as one, in the order of its
-    names, so that it serves every seed's split."""
+    """Load parts of a source that we split ourselves. All its photographs share one index, in the order of their names,
+    which serves every seed's split."""
     assert isinstance(source.train, Selection) and isinstance(source.val, Selection)
     whole = source.train.union(source.val)
     photographs = load_photographs(whole, size, cache, "photographs", fit, decode)
@@ -236,7 +236,7 @@ def load_parts(
     for part in parts:
         assert isinstance(part, Selection)
         chosen = photographs.choose(whole.places(part))
-        if photographs.numbers is None and part is source.train:  # of shards: what was skipped is in no part
+        if photographs.numbers is None and part is source.train:  # shards: skipped photographs are in no part
             chosen.skipped = photographs.skipped
         found.append(chosen)
     return found

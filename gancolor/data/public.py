@@ -1,6 +1,6 @@
-"""Photographic data sets that are downloaded by name."""
+"""Photographic data sets that can be downloaded by name."""
 
-# Name -> (the name in fastai's URLs, the folder of the photographs in what is unpacked)
+# Name -> (name in fastai's URLs, folder of the photographs in the unpacked archive)
 PUBLIC = {
     "birds": ("CUB_200_2011", "CUB_200_2011/images"),
     "caltech_101": ("CALTECH_101", ""),

@@ -1,4 +1,4 @@
-"""Bytes out of shards: of local ones where they lie, of remote ones by ranges or out of copies of a few at a time."""
+"""Reading bytes from shards: local ones directly, remote ones by ranges or from temporary copies of a few at a time."""
 
 import tempfile
 import threading
@@ -12,21 +12,21 @@ from gancolor.data.tars import CHUNK
 from gancolor.errors import InputError
 
 Result = TypeVar("Result")
-TRIES = 3  # at a remote shard, before it is given up
-COPIERS = 4  # shards that are copied at a time
+TRIES = 3  # attempts to read a remote shard
+COPIERS = 4  # shards copied at a time
 
 
 class Store:
-    """Shards in an order, and the file system that they lie in.
+    """Shards, in order, and the file system that holds them.
 
     Args:
-        fs: fsspec's.
-        paths: of the shards, as the file system names them.
+        fs: an fsspec file system.
+        paths: of the shards, in the file system's notation.
         names: of the shards, short.
-        versions: change when the shards do.
+        versions: strings that change when the shards do.
 
     Attributes:
-        scratch: folder for the copies; None: the system's for temporary files.
+        scratch: folder for the copies; None: the system's folder for temporary files.
     """
 
     def __init__(self, fs: Any, paths: Sequence[str], names: Sequence[str], versions: Sequence[str]) -> None:
@@ -36,20 +36,20 @@ class Store:
         self._copies: dict[int, Future[IO[bytes]]] = {}
         self._unwanted: dict[int, threading.Event] = {}
         self._pool: ThreadPoolExecutor | None = None
-        self._turn = threading.Lock()  # a copy has one place that it is read at
+        self._turn = threading.Lock()  # a copy has a single read position
 
     @contextmanager
     def open(self, shard: int) -> Iterator[IO[bytes]]:
-        """A shard to be read through once.
+        """Open a shard to read it once from start to end.
 
         Raises:
-            InputError: it can't be.
+            InputError: the shard can't be read.
         """
         with self._blamed(shard), self.fs.open(self.paths[shard], "rb", block_size=8 * CHUNK) as file:
             yield file
 
     def read(self, shard: int, offset: int, length: int) -> bytes:
-        """Raises InputError: it can't be read."""
+        """Read bytes of a shard. Raises InputError if it can't be read."""
         with self._blamed(shard):
             copy = self._copies.get(shard)
             if copy is not None:
@@ -70,8 +70,8 @@ class Store:
             return data
 
     def hold(self, shards: Collection[int]) -> None:
-        """Begins to copy these where they are remote, and drops the copies of others: from then on only these take
-        space. A copy has no name, so even a killed process leaves none behind."""
+        """Start to copy these shards, if they are remote, and drop all other copies to free their disk space. Copies
+        are unnamed files, so even a killed process leaves none behind."""
         if self.local:
             return
         for shard in set(self._copies) - set(shards):
@@ -102,7 +102,7 @@ class Store:
 
     @contextmanager
     def _blamed(self, shard: int) -> Iterator[None]:
-        """Errors of file systems, which are of many kinds, in one line with the shard's name."""
+        """Report the many kinds of file-system errors in one line with the shard's name."""
         try:
             yield
         except InputError:

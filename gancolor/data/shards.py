@@ -1,4 +1,4 @@
-"""Photographs in shards (tar files as WebDataset writes them), in a folder or wherever fsspec reads."""
+"""Photographs in shards (tar files as WebDataset writes them), in a folder or anywhere that fsspec can read."""
 
 import hashlib
 import os
@@ -25,9 +25,9 @@ from gancolor.data.tars import read_samples
 from gancolor.errors import InputError
 
 Result = TypeVar("Result")
-ASKED_AT_ONCE = 16  # shards whose version is asked for
-MOST_CLASSES = 65_536  # more words than that are captions
-# What a file system says of a file that changes when its contents do, the surest first.
+ASKED_AT_ONCE = 16  # shards whose version is queried in parallel
+MOST_CLASSES = 65_536  # more distinct words than that are captions
+# Metadata that changes when a file's contents do, by the names of different file systems, the most reliable first.
 _MARKS = ("ETag", "etag", "md5Hash", "contentHash", "mtime", "LastModified", "last_modified", "updated", "created")
 
 
@@ -38,7 +38,7 @@ class ShardPhoto:
     store: Store
     name: str
     label: int
-    place: tuple[int, int, int]  # shard, first byte, bytes
+    place: tuple[int, int, int]  # shard, first byte, number of bytes
 
     @property
     def version(self) -> str:
@@ -59,7 +59,7 @@ class ShardPhoto:
 
 @dataclass(frozen=True)
 class _Read(ShardPhoto):
-    """One whose bytes are at hand."""
+    """A photograph in a shard whose bytes are in memory."""
 
     data: bytes = b""
 
@@ -87,10 +87,10 @@ class ShardCatalogue(Catalogue[ShardPhoto]):
 def open_shards(
     store: Store, size: int, cache: str | Path | None = None, fit: Fit = "crop", decode: Decode = "once"
 ) -> Selection:
-    """The photographs in shards. Each shard is read through the first time; from then on its version is looked at.
+    """Open the photographs in shards. The first call reads all shards; later calls only check their versions.
 
     Raises:
-        InputError: a shard that can't be read, or no photographs in them.
+        InputError: a shard can't be read, or no photograph in the shards can be decoded.
     """
     versions = "\n".join(f"{name} {version}" for name, version in zip(store.names, store.versions, strict=True))
     digest = hashlib.sha256(f"{CACHE_VERSION} shards {size} {fit} {versions}".encode()).hexdigest()[:16]
@@ -106,7 +106,7 @@ def open_shards(
         name, why = next(iter(photographs.skipped.items()), (store.paths[0], "no picture in it"))
         raise InputError(f"no photographs in the shards that can be decoded ({name}: {why})")
     catalogue = ShardCatalogue(store, photographs.columns)
-    found, photographs.numbers = Selection(catalogue), None  # what was skipped is no row of the catalogue
+    found, photographs.numbers = Selection(catalogue), None  # the catalogue has no rows for skipped ones
     if decode != "once":
         photographs.pictures = Decoder(found, None, size, fit)
     catalogue.decoded = photographs
@@ -114,7 +114,7 @@ def open_shards(
 
 
 def _read_through(store: Store, words: dict[str, int]) -> Iterator[_Read]:
-    """Every photograph with its bytes; its label is that of its class's word, in the order in which words come up."""
+    """Yield every photograph with its bytes. Labels number the words for classes in the order in which they appear."""
     for shard, name in enumerate(store.names):
         with store.open(shard) as stream:
             for sample in read_samples(stream, store.paths[shard]):
@@ -126,7 +126,8 @@ def _read_through(store: Store, words: dict[str, int]) -> Iterator[_Read]:
 
 
 def _labelling(words: dict[str, int]) -> tuple[np.ndarray | None, tuple[str, ...]]:
-    """As in folders: classes are there where every photograph has one, and there are at least two."""
+    """Return new labels, and the class names. As in folders, there are classes only if every photograph has one and
+    there are at least two."""
     if "" in words or not 2 <= len(words) <= MOST_CLASSES:
         return np.full(len(words) or 1, -1), ()
     classes = _sorted(words)
@@ -134,7 +135,8 @@ def _labelling(words: dict[str, int]) -> tuple[np.ndarray | None, tuple[str, ...
 
 
 def common_classes(parts: Sequence[Selection]) -> tuple[str, ...]:
-    """Numbers the classes of training and validation photographs alike; those of either alone are in neither's way."""
+    """Give training and validation photographs the same class numbers, for the union of their classes. If one of the
+    two has no classes, neither gets any."""
     columns = [part.catalogue.columns for part in parts if isinstance(part.catalogue, ShardCatalogue)]
     if any(not column.classes for column in columns):
         for column in columns:
@@ -148,7 +150,7 @@ def common_classes(parts: Sequence[Selection]) -> tuple[str, ...]:
 
 
 def _sorted(words: Iterable[str]) -> tuple[str, ...]:
-    """Numbers by their value, then words."""
+    """Sort numbers by value, then words."""
     return tuple(sorted(words, key=lambda word: (0, int(word), "") if word.isdecimal() else (1, 0, word)))
 
 
@@ -157,23 +159,23 @@ def _relabel(before: Sequence[str], after: Sequence[str]) -> np.ndarray:
     return np.array([numbers[word] for word in before], np.int64)
 
 
-# Which shards -------------------------------------------------------------------------------------------------------
+# Finding shards -----------------------------------------------------------------------------------------------------
 
 
 def is_pattern(source: str) -> bool:
-    """Whether a source is meant for shards: an address, or the name or pattern of tar files."""
+    """Return whether a source names shards: it is a URL, or the name or pattern of tar files."""
     return "://" in source or source.endswith(".tar")
 
 
 def find_store(source: str, val_folders: Sequence[str]) -> tuple[Store, Store | None]:
-    """The shards to train on and, where they have a folder of their own, those to validate on.
+    """Find the training shards and, if they have a folder of their own, the validation shards.
 
     Args:
-        val_folders: what a folder of shards to validate on may be called.
-        source: a pattern (`train-{000..127}.tar`, `*.tar`), or a folder of shards; fsspec's addresses too.
+        source: a pattern (`train-{000..127}.tar`, `*.tar`), or a folder of shards; also as an fsspec URL.
+        val_folders: possible names of the folder of validation shards.
 
     Raises:
-        InputError: no such shard, or what it takes to read there is not installed.
+        InputError: no such shard, or a package that is needed to read it is not installed.
     """
     fs, path = _file_system(source)
     if source.endswith(".tar"):
@@ -189,7 +191,7 @@ def find_store(source: str, val_folders: Sequence[str]) -> tuple[Store, Store | 
 
 
 def expand(pattern: str) -> list[str]:
-    """The names that braces stand for, as shells do it: `a{b,c}` and `a{000..127}`."""
+    """Expand braces as shells do: `a{b,c}` and `a{000..127}`."""
     braces = re.search(r"\{([^{}]*)\}", pattern)
     if not braces:
         return [pattern]
@@ -243,7 +245,7 @@ def _store(fs: Any, source: str, paths: list[str]) -> Store:
 
 
 def _names(paths: Sequence[str]) -> list[str]:
-    """The shards' names from where they differ, without suffix."""
+    """Return the shards' names without suffix, from the first part of the path in which they differ."""
     parts = [PurePosixPath(path).with_suffix("").parts for path in paths]
     above = min(len(part) for part in parts) - 1
     shared = next((at for at in range(above) if len({part[at] for part in parts}) > 1), above)
@@ -251,7 +253,7 @@ def _names(paths: Sequence[str]) -> list[str]:
 
 
 def _asked(source: str, question: Callable[[], Result]) -> Result:
-    """The answer of a file system; its errors, which are of many kinds, in one line."""
+    """Query a file system, and report its many kinds of errors in one line."""
     try:
         return question()
     except InputError:

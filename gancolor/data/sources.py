@@ -1,4 +1,4 @@
-"""Where photographs come from: the demo drawn by code, a folder, shards, or a public data set."""
+"""Sources of photographs: the demo drawn by code, a folder, shards, or a public data set."""
 
 import hashlib
 import sys
@@ -50,7 +50,7 @@ class DemoScene:
         return self.version
 
     def upright_size(self) -> tuple[int, int]:
-        return 1, 1  # it is drawn as a square of any size
+        return 1, 1  # a square, drawn at any size
 
     def load(self, size: int, fit: Fit = "crop") -> Tensor:  # noqa: ARG002 - it is a square
         return torch.from_numpy(draw_scene(self.seed, self.index, size)).permute(2, 0, 1).contiguous()
@@ -66,18 +66,18 @@ def find_source(
     opened: Callable[[Store], Selection[Any]] | None = None,
     val_only: bool = False,
 ) -> Source:
-    """The photographs of `--data.source`.
+    """Find the photographs of `--data.source`.
 
-    A folder DIR is split as DIR/train and DIR/val (or valid, validation, test) where both exist; otherwise a share
-    `val_fraction` is held out by a seeded shuffle. Where all photographs lie in subfolders, two or more, those are the
-    classes. Shards are taken the same way: a folder of them, a pattern, or an address of fsspec's.
+    A folder DIR is split as DIR/train and DIR/val (or valid, validation, test) if both exist; otherwise a seeded
+    shuffle holds out a share `val_fraction`. If all photographs are in subfolders, and there are at least two, those
+    are the classes. Shards work in the same way: a folder of them, a pattern, or an fsspec URL.
 
     Args:
-        opened: of shards, the photographs; None: as squares of 256.
-        val_only: leave shards that are only trained on unread; `train` is then empty.
+        opened: opens the photographs in shards; None: as squares of 256 pixels.
+        val_only: don't read shards that are only for training; `train` is then empty.
 
     Raises:
-        InputError: no such folder or data set, no photographs in it, no network.
+        InputError: no such folder or data set, no photographs in it, or no network.
     """
     if source == "demo":
         train = [DemoScene(0, index) for index in range(demo_photos)]
@@ -109,12 +109,12 @@ def _first(items: Sequence[Item], limit: int, seed: int) -> Sequence[Item]:
 
 
 def _by_shard(items: Selection) -> Selection:
-    """Photographs of shards as they lie there, so that they can be drawn a few shards at a time."""
+    """Put photographs in shards into storage order, so that they can be drawn from a few shards at a time."""
     return items.in_order() if isinstance(items.catalogue, ShardCatalogue) else items
 
 
 def _divided(whole: Selection[Any], seed: int, val_fraction: float) -> tuple[Selection[Any], Selection[Any]]:
-    """(training, validation), by a seeded shuffle; of either at least one."""
+    """Split into (training, validation) by a seeded shuffle, with at least one photograph in each."""
     order = shuffled(whole, seed)
     assert isinstance(order, Selection)
     held_out = min(max(round(len(order) * val_fraction), 1), len(order) - 1)
@@ -138,7 +138,7 @@ def _folder_source(folder: Path, seed: int, val_fraction: float) -> Source:
 
 
 def _classify(*parts: Folder) -> tuple[str, ...]:
-    """Makes classes of the first subfolders, where every photograph lies in one and there are at least two."""
+    """Make the first subfolders classes, if every photograph is in one and there are at least two."""
     names = sorted(set().union(*(part.subfolders for part in parts)))
     if len(names) < 2 or "" in names:
         return ()
@@ -148,7 +148,7 @@ def _classify(*parts: Folder) -> tuple[str, ...]:
 
 
 def _holds_shards(folder: Path) -> bool:
-    """Tar files, and no photograph beside them: those win."""
+    """Return whether a folder holds tar files and no photographs, which take precedence."""
     tars = any(next(place.glob("*.tar"), None) for place in (folder, folder / "train"))
     return tars and not len(Folder(folder))
 
@@ -167,9 +167,10 @@ def _shard_source(
 
 
 def _download(name: str) -> Path:
-    """The folder of a public data set, downloaded (with a progress bar) and unpacked by fastai the first time."""
+    """Return the folder of a public data set. The first time, fastai downloads it (with a progress bar) and unpacks
+    it."""
     with warnings.catch_warnings():
-        warnings.simplefilter("ignore")  # of fastai's own imports
+        warnings.simplefilter("ignore")  # from fastai's own imports
         from fastai.data.external import URLs, untar_data
 
     attribute, inside = PUBLIC[name]
@@ -178,7 +179,7 @@ def _download(name: str) -> Path:
     try:
         return Path(untar_data(getattr(URLs, attribute))) / inside
     except (OSError, EOFError, TarError) as error:
-        reason = str(getattr(error, "reason", error)).split("\n")[0]  # fastai's goes on with the server's answer
+        reason = str(getattr(error, "reason", error)).split("\n")[0]  # fastai appends the server's answer
         raise InputError(
             f"--data.source {name} can't be downloaded ({reason}); give a folder of photographs, or demo"
         ) from None

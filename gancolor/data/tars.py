@@ -1,4 +1,4 @@
-"""Shards: tar files of photographs, packed as WebDataset does, read through from the first byte to the last."""
+"""Shards: tar files of photographs, in WebDataset's layout, read sequentially."""
 
 import json
 import tarfile
@@ -12,9 +12,9 @@ from typing import IO, cast
 from gancolor.data.decode import PICTURE_SUFFIXES
 from gancolor.errors import InputError
 
-CHUNK = 1 << 20  # bytes that are read at a time
-MOST_SAID = 1 << 20  # bytes of a .cls or .json that are looked at
-BLOCK = 512  # bytes; tar files are made of them
+CHUNK = 1 << 20  # bytes read at a time
+MOST_SAID = 1 << 20  # bytes; a larger .cls or .json is ignored
+BLOCK = 512  # bytes; tar files consist of such blocks
 
 
 @dataclass(frozen=True)
@@ -22,9 +22,9 @@ class Member:
     """A file in a shard.
 
     Attributes:
-        key: what it has in common with others of its photograph: its name up to the first dot; suffix: the rest.
-        offset: its first byte in the shard.
-        data: its bytes, where it is of a kind that is looked at.
+        key: name up to the first dot, which all files of a photograph share; suffix: the rest, in lower case.
+        offset: of its first byte in the shard.
+        data: its contents.
     """
 
     name: str
@@ -43,10 +43,10 @@ class Member:
 
 @dataclass(frozen=True)
 class Sample:
-    """A photograph in a shard, with what the files beside it say.
+    """A photograph in a shard, with its class.
 
     Attributes:
-        word: its class: of .cls, or of .json as "cls" or "label", else the first folder of its name; "": none.
+        word: the class, from .cls, or "cls" or "label" in .json, or the first folder of its name; "": none.
     """
 
     member: Member
@@ -54,14 +54,14 @@ class Sample:
 
 
 def read_samples(stream: IO[bytes], shard: str) -> Iterator[Sample]:
-    """The photographs of a shard, in their order.
+    """Yield the photographs of a shard, in its order.
 
-    The files of a photograph lie together and share their names up to the first dot. One of them whose name goes on
-    with nothing but a picture's suffix is the photograph (`0001.jpg`, not `0001.seg.png` beside it); where none does,
-    every picture is one.
+    The files of a photograph are adjacent and share their name up to the first dot. The one whose name continues with
+    only a picture's suffix is the photograph (`0001.jpg`, not `0001.seg.png`); without such a file, every picture is a
+    photograph.
 
     Raises:
-        InputError: the shard is no tar file, or a part of one.
+        InputError: the shard is not a tar file, or is truncated or damaged.
     """
     for _, group in groupby(_members(stream, shard), key=lambda member: member.key):
         members = list(group)
@@ -78,7 +78,7 @@ def _members(stream: IO[bytes], shard: str) -> Iterator[Member]:
     try:
         with tarfile.open(fileobj=cast(IO[bytes], whole), mode="r|", bufsize=CHUNK) as tar:
             for info in tar:
-                tar.members = []  # type: ignore[attr-defined]  # it remembers all of them
+                tar.members = []  # type: ignore[attr-defined]  # else the list grows with the shard
                 name = info.name.removeprefix("./")
                 if not info.isfile() or any(part.startswith(".") for part in name.split("/")):
                     continue
@@ -94,13 +94,13 @@ def _members(stream: IO[bytes], shard: str) -> Iterator[Member]:
     except (tarfile.TarError, EOFError) as error:
         what = "truncated" if "end of data" in str(error) else f"no tar file, or a damaged one ({error})"
         raise InputError(f"{shard}: {what}; make or fetch it again") from None
-    # tarfile takes a header that is damaged or missing for the end, of which tar files have a mark.
+    # tarfile takes a damaged or missing header for the end of the file. The real end is marked by a block of zeros.
     if whole.after(end) != bytes(BLOCK):
         raise InputError(f"{shard}: truncated or damaged after byte {end}; make or fetch it again")
 
 
 class _Counted:
-    """A stream of which the last bytes that were read can be looked at again."""
+    """A stream that keeps the bytes read last, to read a block of them again."""
 
     def __init__(self, stream: IO[bytes]) -> None:
         self.stream, self.start, self.last = stream, 0, b""
@@ -108,13 +108,13 @@ class _Counted:
     def read(self, count: int) -> bytes:
         found = self.stream.read(count)
         if found:
-            kept = self.last[-BLOCK:]  # a block may begin in one part and end in the next
+            kept = self.last[-BLOCK:]  # a block may span two reads
             self.start += len(self.last) - len(kept)
             self.last = kept + found
         return found
 
     def after(self, offset: int) -> bytes:
-        """The block that begins there."""
+        """Return the block that starts at `offset`."""
         while self.start + len(self.last) < offset + BLOCK and self.read(CHUNK):
             pass
         return self.last[max(offset - self.start, 0) :][:BLOCK] if offset >= self.start else b""

@@ -1,8 +1,8 @@
-"""Damage of tone: photographs' lightness as old film and old prints have it.
+"""Simulated tonal damage: the lightness of photographs as on old film and in old prints.
 
-Generators learn from modern photographs and are given old ones, whose greys differ: film that was blind to red, soft
-lenses, other exposure and development, grain, faded prints. Here x is lightness as a share of white, L / 100 in [0, 1];
-strengths scale every amount of damage, 0 for none and 1 for the most that old photographs commonly show.
+Generators are trained on modern photographs but used on old ones, whose greys differ: film that was insensitive to red,
+soft lenses, other exposure and development, grain, faded prints. Here x is lightness as a share of white, L / 100 in
+[0, 1]. A strength scales every kind of damage: 0 is none, 1 the most that old photographs commonly show.
 """
 
 import hashlib
@@ -17,30 +17,30 @@ from torch import Tensor
 from gancolor.color import L_HALF_RANGE, lightness_of
 from gancolor.lab import RGB_TO_XYZ
 
-EYE: list[float] = RGB_TO_XYZ[1].tolist()  # what luminance is made of
-DAMAGED = 0.75  # share of the photographs that are damaged in training; the others stay as they are
-EACH = 0.7  # chance of each kind of damage in a damaged photograph
-# The most of each kind, at strength 1.
-GREEN = (0.2, 0.7)  # share of green in what early film saw, from blue-sensitive plates to orthochromatic film
+EYE: list[float] = RGB_TO_XYZ[1].tolist()  # weights of linear R, G and B in luminance
+DAMAGED = 0.75  # share of the training photographs that are damaged; the others stay unchanged
+EACH = 0.7  # probability of each kind of damage in a damaged photograph
+# Maximum of each kind, at strength 1.
+GREEN = (0.2, 0.7)  # share of green in early film's sensitivity, from blue-sensitive plates to orthochromatic film
 BLUR = 0.008  # standard deviation of the blur, as a share of the photograph's side
 STOPS = 0.7  # exponents of the tone curve lie between 2 ** -STOPS and 2 ** STOPS
-BLACK, WHITE = (-0.08, 0.22), (0.72, 1.08)  # what black and white become: faded, or beyond the range and clipped
+BLACK, WHITE = (-0.08, 0.22), (0.72, 1.08)  # new values of black and white: faded, or out of range and clipped
 GRAIN = 0.045  # standard deviation of the grain in a middle grey
-REACH = 2.5  # of the blur's kernel [standard deviations]
+REACH = 2.5  # radius of the blur's kernel [standard deviations of the strongest blur]
 
 
 class Damage(NamedTuple):
-    """What is done to each of B photographs.
+    """Damage to each of B photographs.
 
     Attributes:
-        any: bool (B, 1, 1, 1): whether anything is.
-        film: (B, 1, 1, 1) in [0, 1]: how much of its grey comes from film that is blind to red.
-        green: (B, 1, 1, 1) in [0, 1]: the share of green, beside blue, in what that film sees.
+        any: bool (B, 1, 1, 1): whether the photograph is damaged at all.
+        film: (B, 1, 1, 1) in [0, 1]: how much of its grey comes from film that is insensitive to red.
+        green: (B, 1, 1, 1) in [0, 1]: the share of green in that film's sensitivity; the rest is blue.
         blur: (B, 1, 1, 1): standard deviation of the blur, as a share of the side.
-        exponent: (B, 1, 1, 1) over 0: of the tone curve.
+        exponent: (B, 1, 1, 1), > 0: of the tone curve.
         grain: (B, 1, 1, 1): standard deviation of the grain in a middle grey.
         noise: (B, 1, H, W): the grain's pattern, standard normal.
-        black, white: (B, 1, 1, 1): what 0 and 1 become.
+        black, white: (B, 1, 1, 1): new values of x = 0 and x = 1.
     """
 
     any: Tensor
@@ -58,15 +58,15 @@ def draw_damage(
     count: int, size: int, strength: float, device: torch.device, generator: torch.Generator | None = None,
     damaged: float = DAMAGED, each: float = EACH,
 ) -> Damage:  # fmt: skip
-    """Random damage for each photograph. With the same random numbers, a higher strength gives more of it.
+    """Draw random damage for each photograph. With the same random numbers, a higher strength gives more damage.
 
     Args:
-        count: of photographs.
+        count: number of photographs.
         size: of their sides [pixels].
         strength: 0 to 1.
         generator: of random numbers; None: torch's default one of the device.
         damaged: share of the photographs that are damaged at all.
-        each: chance of each kind in those.
+        each: probability of each kind of damage in those.
     """
 
     def uniform(kinds: int) -> Tensor:
@@ -92,8 +92,8 @@ def _between(ends: tuple[float, float], share: Tensor) -> Tensor:
 
 
 def damage_of_names(names: Iterable[str], size: int, strength: float) -> Damage:
-    """Every kind of damage for each of these photographs, on the CPU. Its chance follows from the photograph's name
-    alone, so it is the same on every machine, whichever other photographs stand beside it."""
+    """Draw every kind of damage for each of these photographs, on the CPU. Each photograph's name is its random seed,
+    so the damage is the same on every machine, whichever other photographs there are."""
     each = []
     for name in names:
         seed = int.from_bytes(hashlib.sha256(name.encode()).digest()[:8], "big") % 2**63
@@ -103,7 +103,7 @@ def damage_of_names(names: Iterable[str], size: int, strength: float) -> Damage:
 
 
 def damaged_lightness(lightness: Tensor, light: Tensor, damage: Damage) -> Tensor:
-    """The photographs' lightness with this damage; that of photographs without any is left bit for bit as it is.
+    """Apply damage to the photographs' lightness. Undamaged photographs stay the same bit for bit.
 
     Args:
         lightness: (B, 1, H, W) in [-1, 1].
@@ -121,16 +121,16 @@ def damaged_lightness(lightness: Tensor, light: Tensor, damage: Damage) -> Tenso
 
 
 def exposed(light: Tensor, amount: Tensor, green: Tensor) -> Tensor:
-    """Luminance as film sees it that is blind to red in part: reds darken, blues lighten, and greys stay.
+    """Compute luminance as recorded by film that is partly insensitive to red: reds darken, blues lighten, greys stay.
 
-    Plates of before the 1880s are sensitive to blue and violet alone; orthochromatic film, usual into the 1930s, to
-    green besides, and neither to light of wavelengths over some 590 nm, which is nearly all of sRGB's red (Mees 1942,
-    The Theory of the Photographic Process; https://en.wikipedia.org/wiki/Orthochromasia).
+    Plates from before the 1880s are sensitive to blue and violet only; orthochromatic film, common into the 1930s, also
+    to green. Neither is sensitive to wavelengths above about 590 nm, which is nearly all of sRGB's red (Mees 1942, The
+    Theory of the Photographic Process; https://en.wikipedia.org/wiki/Orthochromasia).
 
     Args:
         light: linear sRGB (B, 3, H, W) in [0, 1].
-        amount: (B, 1, 1, 1), 0: as the eye sees it, 1: as the film does.
-        green: (B, 1, 1, 1), its share in what the film sees; the rest is blue.
+        amount: (B, 1, 1, 1); 0: as the eye sees it, 1: as the film does.
+        green: (B, 1, 1, 1), share of green in the film's sensitivity; the rest is blue.
 
     Returns:
         (B, 1, H, W) in [0, 1].
@@ -142,30 +142,30 @@ def exposed(light: Tensor, amount: Tensor, green: Tensor) -> Tensor:
 
 
 def blurred(x: Tensor, deviation: Tensor) -> Tensor:
-    """Gaussian blur, of soft lenses and missed focus.
+    """Apply Gaussian blur, as from soft lenses and missed focus.
 
     Args:
         x: (B, 1, H, W).
-        deviation: (B, 1, 1, 1), as a share of the side, up to BLUR.
+        deviation: (B, 1, 1, 1), standard deviation as a share of the side, up to BLUR.
     """
     side = x.shape[-1]
     reach = math.ceil(REACH * BLUR * side)
     offsets = torch.arange(-reach, reach + 1, device=x.device)
     kernels = torch.exp(-0.5 * (offsets / (deviation * side).clamp(min=0.1)) ** 2)  # (B, 1, 1, taps)
     kernels = kernels / kernels.sum(dim=-1, keepdim=True)
-    padded = F.pad(x, [reach] * 4, mode="replicate").transpose(0, 1)  # a photograph a channel, each with its kernel
+    padded = F.pad(x, [reach] * 4, mode="replicate").transpose(0, 1)  # one channel and one kernel per photograph
     across = F.conv2d(padded, kernels, groups=len(x))
     return F.conv2d(across, kernels.transpose(2, 3), groups=len(x)).transpose(0, 1)
 
 
 def developed(x: Tensor, exponent: Tensor) -> Tensor:
-    """Another tone curve, of exposure and development: x to the power of (B, 1, 1, 1)."""
+    """Apply a tone curve, as from exposure and development: x to the power of `exponent`, (B, 1, 1, 1)."""
     return x.clamp(0, 1) ** exponent
 
 
 def grained(x: Tensor, deviation: Tensor, noise: Tensor) -> Tensor:
-    """Film grain: most in the middle greys, none in black and white, as where a share x of the area is covered by
-    grains at random, whose variance goes with x (1 - x) (Newson 2017, https://doi.org/10.5201/ipol.2017.192).
+    """Add film grain: most in middle greys, none in black and white. If grains cover a share x of the area at random,
+    the variance is proportional to x (1 - x) (Newson 2017, https://doi.org/10.5201/ipol.2017.192).
 
     Args:
         x: (B, 1, H, W) in [0, 1].
@@ -176,6 +176,6 @@ def grained(x: Tensor, deviation: Tensor, noise: Tensor) -> Tensor:
 
 
 def faded(x: Tensor, black: Tensor, white: Tensor) -> Tensor:
-    """Changes the contrast: black and white become (B, 1, 1, 1) each. Prints fade, so that black lightens and white
-    yellows or greys; what was copied or printed hard loses its ends, and is clipped."""
+    """Change the contrast: x = 0 and x = 1 become `black` and `white`, (B, 1, 1, 1) each. In faded prints, black
+    lightens and white turns yellow or grey. Copies and prints of high contrast are clipped at both ends."""
     return (black + (white - black) * x).clamp(0, 1)

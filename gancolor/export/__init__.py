@@ -1,1 +1,1 @@
-"""A generator in other formats than the trainer's own, with a model card, and on the Hugging Face Hub."""
+"""Export of generators to other file formats, with a model card, and to the Hugging Face Hub."""

@@ -1,4 +1,4 @@
-"""The model card: what a generator is, what it was trained on and how, what it scored, and what it is not good for."""
+"""Model card: what a generator is, how and on what it was trained, how it scored, and what its limits are."""
 
 import math
 from collections.abc import Mapping, Sequence
@@ -45,20 +45,20 @@ coloured = lab_to_rgb(lightness, generator(lightness))
 
 @dataclass(frozen=True)
 class Scored:
-    """What a result says of the generator: means with intervals by metric, of grey, of it, and of the truth."""
+    """Scores from one result file: means with intervals by metric, for grey, the generator and the ground truth."""
 
     photographs: str
     systems: Mapping[str, Mapping[str, Mean]]
 
 
 def load_scores(files: Sequence[Path], checkpoint: Path) -> list[Scored]:
-    """What results say of a checkpoint; that of its own run, where it has one, comes first.
+    """Load a checkpoint's scores from result files. The result of its own run, if there is one, comes first.
 
     Args:
         files: results, as `evaluate.py --json` writes them.
 
     Raises:
-        InputError: a result that can't be read, or in which this checkpoint was not scored.
+        InputError: a result that can't be read, or that does not include this checkpoint.
     """
     digest = file_digest(checkpoint)
     own = checkpoint.parent / "results.json"
@@ -69,7 +69,7 @@ def load_scores(files: Sequence[Path], checkpoint: Path) -> list[Scored]:
         name = next((name for name, system in result.systems.items() if system.about.get("sha256") == digest), None)
         if name is not None:
             scored = _scored(result, name)
-            if all(scored.photographs != other.photographs for other in scores):  # the run's own may be given as well
+            if all(scored.photographs != other.photographs for other in scores):  # the run's own may be given again
                 scores.append(scored)
         elif path != own:
             others = ", ".join(name for name in result.systems if name not in ("grey", "truth"))
@@ -90,12 +90,12 @@ def _scored(result: Result, name: str) -> Scored:
 
 
 def model_card(exported: Exported, name: str, scores: Sequence[Scored] = (), license_id: str | None = None) -> str:
-    """The card, in Markdown, with the Hub's front matter.
+    """Return the model card in Markdown, with the Hub's front matter.
 
     Args:
-        name: how the file is to be named to gancolor: a file's name, or a repository OWNER/NAME.
-        scores: as `load_scores` gives them; none: the figures of the training's own validation, without intervals.
-        license_id: of the weights; None: not stated.
+        name: by which gancolor loads the generator: a file's name, or a repository OWNER/NAME.
+        scores: from `load_scores`; if empty, the metrics of the training run's own validation, without intervals.
+        license_id: licence of the weights; None: not stated.
     """
     about = exported.about
     arch = about["generator"]["arch"]
@@ -137,13 +137,13 @@ def _photographs(data: Mapping[str, Any], part: str) -> str:
 
 
 def _part(about: Mapping[str, Any], name: str) -> Mapping[str, Any]:
-    """What a checkpoint says under a name; empty where it says nothing of use."""
+    """Return a section of a checkpoint's metadata; empty if it is missing or invalid."""
     part = about.get(name)
     return part if isinstance(part, Mapping) else {}
 
 
 def _count(value: Any) -> str:
-    """A number to stand before what it counts; nothing where it is none."""
+    """Format a number, to put before what it counts; empty if it is not an integer."""
     return f"{value:,} " if isinstance(value, int) else ""
 
 
@@ -184,13 +184,13 @@ def _figures(arch: str, about: Mapping[str, Any], scores: Sequence[Scored]) -> s
 
 
 def _means(metrics: Mapping[str, Any]) -> dict[str, Mean]:
-    """Figures without intervals, of what is a number."""
+    """Return those metrics that are finite numbers as means without intervals."""
     numbers = {name: value for name, value in metrics.items() if isinstance(value, int | float)}
     return {name: Mean(value, _NAN, _NAN) for name, value in numbers.items() if math.isfinite(value)}
 
 
 def _recipe(about: Mapping[str, Any]) -> str:
-    """What of the configuration is not as train.py or the architecture's recipe has it, and so makes the run again."""
+    """Describe how to repeat the run: the options that differ from the defaults or from the architecture's recipe."""
     config, defaults = flatten(dict(_part(about, "config"))), flatten(TrainConfig())
     if not config:
         return "It does not say how it was trained.\n"

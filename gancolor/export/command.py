@@ -1,4 +1,4 @@
-"""`gancolor export`."""
+"""The command `gancolor export`."""
 
 from collections.abc import Sequence
 from pathlib import Path
@@ -16,15 +16,15 @@ def run_export(
     source: Path, out: Path | None, format_name: str | None, *, half: bool = False, overwrite: bool = False,
     results: Sequence[Path] = (), license_id: str | None = None, repository: str | None = None, private: bool = False,
 ) -> int:  # fmt: skip
-    """Writes a generator and its model card, to a file, to the Hub, or to both.
+    """Write a generator and its model card to a file, to the Hub, or to both.
 
     Args:
         source: a run's folder, or a checkpoint.
-        results: of evaluate.py --json, for the card.
+        results: files from evaluate.py --json, for the card.
         repository: OWNER/NAME on the Hub.
 
     Raises:
-        InputError: what is given can't be exported, or not there.
+        InputError: the source is missing, can't be exported, or can't be written to this destination.
     """
     if out is None and repository is None:
         raise InputError("nothing to write: give -o FILE, or --push_to_hub OWNER/NAME")
@@ -52,7 +52,7 @@ def run_export(
 
 
 def _check_free(out: Path, checkpoint: Path, overwrite: bool) -> None:
-    """Raises InputError: a file that is not to be written over."""
+    """Check that the file and its card can be written. Raises InputError if one exists and must not be overwritten."""
     for path in (out, card_of(out)):
         check_writable("-o", path)
     if out.exists() and out.samefile(checkpoint):

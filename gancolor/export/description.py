@@ -1,4 +1,4 @@
-"""What an exported file says of itself: what is listed here, and nothing else of the machine that it was made on."""
+"""Metadata of exported files: the fields listed here, and nothing else about the machine that made the file."""
 
 import re
 from collections.abc import Mapping
@@ -9,12 +9,12 @@ KEPT_OPTIONS = (
     "arch", "epochs", "pretrain_epochs", "critic_epochs", "seed", "precision",
     "data", "generator", "discriminator", "loss", "optim",
 )  # fmt: skip
-PUBLISHED_WEIGHTS = ("imagenet", "random")  # other weights are a file's path
+PUBLISHED_WEIGHTS = ("imagenet", "random")  # any other value is a file's path
 
 
 def public_description(about: Mapping[str, Any]) -> dict[str, Any]:
-    """What may leave the machine of what a checkpoint says of itself: no folders, no files' paths, no accounts. A
-    folder of photographs is its last name."""
+    """Return the part of a checkpoint's metadata that may be published: no folders, file paths or accounts. A folder of
+    photographs is reduced to its last name."""
     kept = {name: about[name] for name in KEPT if name in about}
     kept["trained_with"] = about.get("trained_with", about.get("version"))
     if not isinstance(kept.get("config", {}), dict):
@@ -28,7 +28,7 @@ def public_description(about: Mapping[str, Any]) -> dict[str, Any]:
 
 
 def last_name(path: str) -> str:
-    """The last name of a path of any system: /data/scenes/ and C:\\data\\scenes are scenes."""
+    """Return the last name in a path of any system: "scenes" for /data/scenes/ and C:\\data\\scenes."""
     return next((name for name in reversed(re.split(r"[/\\]", path)) if name), "photographs")
 
 

@@ -1,5 +1,5 @@
-"""A checkpoint to a file of another format: converted, written, compared with the original, and only then given its
-name."""
+"""Export of a checkpoint to another file format: convert it, write it to a temporary file, compare that with the
+original, and only then rename it."""
 
 import platform
 from collections.abc import Callable
@@ -20,11 +20,11 @@ from gancolor.files import file_digest, sync, write_atomically
 
 @dataclass(frozen=True)
 class Exported:
-    """A written file.
+    """An exported file.
 
     Attributes:
-        about: what it says of itself.
-        differences: from the checkpoint it was made of.
+        about: its metadata.
+        differences: from the checkpoint that it was made from.
         size: in bytes.
         sha256: in hexadecimal.
     """
@@ -38,24 +38,25 @@ class Exported:
 
 
 def card_of(out: Path) -> Path:
-    """The model card's name beside an exported file."""
+    """Return the path of an exported file's model card."""
     return out.with_name(f"{out.name}.md")
 
 
 def export(
     checkpoint: Path, out: Path, format_name: str, half: bool = False, card: Callable[[Exported], str] | None = None
 ) -> Exported:
-    """Writes a checkpoint's generator to `out`, whole and like the original, or not at all.
+    """Export a checkpoint's generator to `out`. Nothing is written unless the file is complete and its output matches
+    the original's.
 
     Args:
         checkpoint: an exported generator or a run's state.
-        format_name: a name of FORMATS.
-        half: store kernels and matrices as float16; what is computed stays float32.
-        card: what makes the text of a model card, for `card_of(out)`. The two get their names together, or neither.
+        format_name: a key of FORMATS.
+        half: store kernels and matrices as float16; computation stays float32.
+        card: returns the text of a model card, for `card_of(out)`. Both files are written, or neither.
 
     Raises:
-        InputError: no checkpoint of ours, weights that are not finite, an architecture that the format can't hold, or
-            a file that says something else than the original.
+        InputError: not a checkpoint of gancolor's, weights that are not finite, an architecture that the format can't
+            hold, or a file whose output differs from the original's.
     """
     original = load_generator(checkpoint)
     if damaged := next((name for name, tensor in original.state_dict().items() if not tensor.isfinite().all()), None):
@@ -87,9 +88,9 @@ def export(
     try:
         if card is None:
             write_atomically(out, write)
-        else:  # both are whole before either has its name
+        else:  # both are complete before either is renamed
             write_atomically(card_of(out), lambda of_card: write_atomically(out, lambda beside: write(beside, of_card)))
-    except OSError as error:  # a full disk does not say which file it was
+    except OSError as error:  # a full disk's error does not name the file
         raise OSError(error.errno, error.strerror, str(out)) from None
     return written[0]
 
@@ -100,7 +101,7 @@ def _convert(checkpoint: Path, format_name: str, half: bool) -> Writer:
         return FORMATS[format_name].convert(load_generator(checkpoint), half)
     except (InputError, MemoryError):
         raise
-    except Exception as error:  # the exporters' exceptions have no common class
+    except Exception as error:  # the exporters' exceptions have no common base class
         reason = " ".join(str(error).split())[:120] or type(error).__name__
         raise InputError(
             f"{arch} can't be exported to {format_name} by torch {torch.__version__} ({reason}); take another --format"

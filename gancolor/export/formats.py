@@ -1,5 +1,5 @@
-"""The formats of a generator's file. All take lightness (B, 1, H, W) in [-1, 1] and give chroma (B, 2, H, W) in
-[-1, 1], float32, for any B, H and W, and carry the same JSON about themselves."""
+"""File formats of generators. All map lightness (B, 1, H, W) in [-1, 1] to chroma (B, 2, H, W) in [-1, 1], float32, for
+any B, H and W, and contain the same metadata as JSON."""
 
 import io
 import logging
@@ -22,23 +22,23 @@ from gancolor.errors import InputError, near
 from gancolor.export.parity import Runner
 from gancolor.header import KEY, write_header
 
-EXTRA_FILE = f"{KEY}.json"  # beside the program in torch's archives
-EXAMPLE = (2, 1, 75, 101)  # of lightness, to trace by; no multiple of any stride, so that padding is traced
-# Where torch notes the source files that an operation comes from, by their paths on this machine.
+EXTRA_FILE = f"{KEY}.json"  # the metadata's name in torch's archives
+EXAMPLE = (2, 1, 75, 101)  # shape of the lightness to trace with: no multiple of any stride, so that padding is traced
+# Where torch notes the source files of each operation, with their paths on this machine.
 SOURCE_NOTES = ("stack_trace", "nn_module_stack", "source_fn_stack", "torch_fn")
 
-Writer = Callable[[Path, Mapping[str, Any]], None]  # of a file, with what it is to say of itself
+Writer = Callable[[Path, Mapping[str, Any]], None]  # writes a file with this metadata
 
 
 @dataclass(frozen=True)
 class Format:
-    """A format.
+    """A file format.
 
     Attributes:
         suffixes: of its files, the usual one first.
-        convert: a generator, which is used up, and whether its kernels are to be stored as float16, to what writes it.
-        open: a file to what runs it, by the format's own runtime.
-        packages: that it needs besides the trainer's.
+        convert: takes a generator, which it modifies, and whether to store kernels as float16; returns the writer.
+        open: takes a file; returns a function that runs it with the format's own backend.
+        packages: that it needs in addition to the trainer's.
     """
 
     suffixes: tuple[str, ...]
@@ -48,8 +48,8 @@ class Format:
 
 
 class ChromaOf(nn.Module):
-    """A generator's chroma alone. Pads to the generator's stride always, where generators do it if need be: a condition
-    on the size would hold the program to the sizes that meet it."""
+    """A generator that returns only chroma. It always pads to the stride, while generators pad only if needed: a
+    condition on the size would restrict the exported program to sizes that meet it."""
 
     def __init__(self, generator: nn.Module) -> None:
         super().__init__()
@@ -69,8 +69,8 @@ class _ToFloat(nn.Module):
 
 
 def _prepare(generator: nn.Module, half: bool) -> ChromaOf:
-    """The generator as a program to trace: weights that are computed (spectral norm) are worked out, and with `half`
-    stored as float16 and widened when they are used."""
+    """Prepare a generator for tracing: replace computed weights (spectral norm) by their values and, with `half`, store
+    weights as float16 that are converted to float32 on use."""
     for layer in list(generator.modules()):
         if parametrize.is_parametrized(layer):
             for name in list(layer.parametrizations):  # type: ignore[arg-type]
@@ -80,13 +80,13 @@ def _prepare(generator: nn.Module, half: bool) -> ChromaOf:
         for name, weight in list(layer.named_parameters(recurse=False)):
             if weight.dim() > 1:
                 setattr(layer, name, nn.Parameter(weight.half(), requires_grad=False))
-                parametrize.register_parametrization(layer, name, _ToFloat(), unsafe=True)  # another type
+                parametrize.register_parametrization(layer, name, _ToFloat(), unsafe=True)  # the type changes
     return ChromaOf(generator).eval()
 
 
 @contextmanager
 def _quiet() -> Iterator[None]:
-    """What torch's exporters say to their developers is not for ours."""
+    """Silence torch's exporters, whose messages are meant for their developers."""
     before = logging.root.manager.disable
     logging.disable(logging.CRITICAL)
     try:
@@ -115,15 +115,15 @@ def _open_safetensors(path: Path) -> Runner:
 
 
 def _program(generator: nn.Module, half: bool) -> torch.export.ExportedProgram:
-    """The generator as a graph, for any size."""
+    """Export the generator as a graph, for any size."""
     from torch.fx.experimental import _config as symbolic_shapes
 
     dynamic = dict.fromkeys((0, 2, 3), torch.export.Dim.DYNAMIC)
-    # Otherwise a size of 1 inside, which small photographs have, would be another program.
+    # Otherwise feature maps of size 1, which small photographs have, would need another program.
     oblivious = symbolic_shapes.patch(backed_size_oblivious=True)  # type: ignore[attr-defined]
     with torch.no_grad(), oblivious:
         program = torch.export.export(_prepare(generator, half), (torch.zeros(EXAMPLE),), dynamic_shapes=(dynamic,))
-    # What is left of conditions on the size changes no number: memory layouts, and whether ltbc resizes a photograph of
+    # The remaining guards on the size don't affect the output: memory layouts, and whether ltbc resizes a photograph of
     # its own global size.
     program._guards_code = []
     for module in program.graph_module.modules():
@@ -138,7 +138,7 @@ def _to_torch_export(generator: nn.Module, half: bool) -> Writer:
         program = _program(generator, half)
 
     def write(path: Path, about: Mapping[str, Any]) -> None:
-        archive = io.BytesIO()  # a full disk is an OSError for Python, and another error in torch's writers
+        archive = io.BytesIO()  # on a full disk, Python raises OSError, but torch's writers another error
         with _quiet():
             torch.export.save(program, archive, extra_files={EXTRA_FILE: _header(about)})
         path.write_bytes(archive.getbuffer())
@@ -160,7 +160,7 @@ def _to_torchscript(generator: nn.Module, half: bool) -> Writer:
             archive = program.save_to_buffer(_extra_files={EXTRA_FILE: _header(about)})
         with zipfile.ZipFile(io.BytesIO(archive)) as read, zipfile.ZipFile(path, "w") as written:
             for entry in read.infolist():
-                if not entry.filename.endswith(".debug_pkl"):  # source files by their paths
+                if not entry.filename.endswith(".debug_pkl"):  # has paths of source files
                     written.writestr(entry, read.read(entry))
 
     return write
@@ -205,7 +205,7 @@ def _attention(
     query: Any, key: Any, value: Any, attn_mask: Any = None, dropout_p: float = 0.0, is_causal: bool = False,
     scale: float | None = None, enable_gqa: bool = False,
 ) -> Any:  # fmt: skip
-    """deoldify's self-attention, (B, places, C): torch's own translation takes heads too, and nothing without."""
+    """Translate deoldify's self-attention, (B, positions, C): torch's own translation requires a dimension of heads."""
     from onnxscript import opset20 as op
 
     assert attn_mask is None and not is_causal and scale == 1.0
@@ -231,10 +231,10 @@ FORMATS: dict[str, Format] = {
 
 
 def choose_format(out: Path, name: str | None) -> str:
-    """The format of a file: by its suffix, which must be that of `name` where one is given.
+    """Return the format of a file, by its suffix, which must match `name` if one is given.
 
     Raises:
-        InputError: no such suffix or another format's, or packages that the format needs are not there.
+        InputError: an unknown suffix or that of another format, or packages that the format needs are not installed.
     """
     of_suffix = {suffix: name for name, format in FORMATS.items() for suffix in format.suffixes}
     found = of_suffix.get(out.suffix.lower())

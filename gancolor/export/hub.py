@@ -1,5 +1,5 @@
-"""Generators on the Hugging Face Hub: a repository holds generator.safetensors, generator.onnx and a card, and other
-formats beside."""
+"""Generators on the Hugging Face Hub: a repository holds generator.safetensors, generator.onnx, a card, and other
+formats on request."""
 
 import os
 import sys
@@ -23,24 +23,24 @@ def push_to_hub(
     formats: Sequence[str] = (), half: bool = False, results: Sequence[Path] = (),
     license_id: str | None = None,
 ) -> str:  # fmt: skip
-    """Uploads a generator with its card, in one commit.
+    """Upload a generator with its card, in one commit.
 
     Args:
         source: a run's folder, or a checkpoint.
-        repo_id: OWNER/NAME; made if it is not there.
+        repo_id: OWNER/NAME; created if it does not exist.
         token: None: that of `hf auth login`, or HF_TOKEN.
-        private: where the repository is made: for its owner alone.
-        formats: names of `formats.FORMATS`, of files beside generator.safetensors, which the card is of. generator.onnx
-            goes along unasked where that can be made; where it can't, a line on stderr says why.
+        private: if the repository is created, make it private.
+        formats: keys of `formats.FORMATS`: files to add to generator.safetensors, which the card describes.
+            generator.onnx is always added if possible; if not, a line on stderr says why.
         half: store kernels and matrices as float16.
-        results: of evaluate.py --json, for the card.
-        license_id: of the weights; None: not stated.
+        results: files from evaluate.py --json, for the card.
+        license_id: licence of the weights; None: not stated.
 
     Returns:
-        The repository's address.
+        The repository's URL.
 
     Raises:
-        InputError: no such checkpoint, no login, no network, or a repository that the token may not write.
+        InputError: no such checkpoint, no login, no network, or a repository that the token can't write to.
     """
     from gancolor.checkpoint import find_generator
     from gancolor.export.card import load_scores, model_card
@@ -57,7 +57,7 @@ def push_to_hub(
         raise InputError(f"--push_to_hub {repo_id}: not logged in to the Hub: {LOGIN}")
     api = hub.HfApi(token=token)
     with TemporaryDirectory() as folder, _one_line(repo_id):
-        api.create_repo(repo_id, private=private, exist_ok=True)  # before the work, which may be for nothing
+        api.create_repo(repo_id, private=private, exist_ok=True)  # first, so that a failure wastes no work
 
         def write(name: str) -> Exported:
             return export(checkpoint, Path(folder) / files[name], name, half)
@@ -79,13 +79,13 @@ def push_to_hub(
 
 
 def download_from_hub(repo_id: str, revision: str | None = None, *, token: str | None = None) -> Path:
-    """A repository's generator in the Hub's cache: generator.safetensors, or generator.onnx where PyTorch is not
-    installed. Offline, what was downloaded before.
+    """Download a repository's generator to the Hub's cache, and return its path: generator.safetensors, or
+    generator.onnx if PyTorch is not installed. Offline, return the cached file.
 
     Args:
         repo_id: OWNER/NAME.
         revision: a branch, tag or commit; None: main.
-        token: of a private repository; None: that of `hf auth login`, or HF_TOKEN, if any.
+        token: for a private repository; None: that of `hf auth login`, or HF_TOKEN, if any.
 
     Raises:
         InputError: no such repository, revision or generator, or no network and nothing in the cache.
@@ -93,7 +93,7 @@ def download_from_hub(repo_id: str, revision: str | None = None, *, token: str |
     hub = _hub()
     file = f"{GENERATOR}.safetensors" if has_torch() else f"{GENERATOR}.onnx"
     try:
-        # Asked first, since a download tries for half a minute to reach a Hub that is not there.
+        # Query first: a download tries for half a minute to reach a Hub that does not answer.
         found = hub.HfApi(token=token).model_info(repo_id, revision=revision, timeout=10)
     except hub.errors.HfHubHTTPError as error:
         raise InputError(_reason(repo_id, error, revision)) from None

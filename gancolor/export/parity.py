@@ -1,4 +1,4 @@
-"""Whether an exported file says what the generator says."""
+"""Comparison of an exported file's output with the generator's."""
 
 from collections.abc import Callable
 from dataclasses import dataclass
@@ -12,11 +12,11 @@ from gancolor.data.demo import draw_scene
 from gancolor.errors import InputError
 from gancolor.lab import AB_RANGE, L_HALF_RANGE
 
-# Batch, height, width: the least that a Colorizer takes, where maps shrink to a single place; the last is no multiple
-# of any stride.
+# Batch, height, width. The first is the smallest that a Colorizer accepts, where maps shrink to 1 x 1; the last is no
+# multiple of any stride.
 SIZES = ((1, 16, 16), (1, 64, 64), (2, 96, 160), (1, 75, 131))
-# Largest difference allowed [ab]. A level of an 8-bit picture is some 0.4 of it, and sums in another order differ by
-# under a thousandth. Weights rounded to float16 move a colour by a tenth or two; 1 can just be seen (CIE 142-2001).
+# Largest difference allowed [ab]. A level of an 8-bit picture is about 0.4, and sums in another order differ by less
+# than 0.001. Weights rounded to float16 change a colour by 0.1 or 0.2; 1 is just visible (CIE 142-2001).
 TOLERANCES = {"float32": 0.01, "float16": 1.0}
 
 Runner = Callable[[Tensor], Tensor]  # lightness (B, 1, H, W) in [-1, 1] to chroma (B, 2, H, W) in [-1, 1]
@@ -24,7 +24,7 @@ Runner = Callable[[Tensor], Tensor]  # lightness (B, 1, H, W) in [-1, 1] to chro
 
 @dataclass(frozen=True)
 class Difference:
-    """The largest difference of a size's chroma, in units of ab."""
+    """The largest difference in chroma at one size, in units of ab."""
 
     batch: int
     height: int
@@ -39,10 +39,10 @@ class Difference:
 
 
 def compare(original: nn.Module, exported: Runner) -> list[Difference]:
-    """The differences of what the two say of scenes drawn by code, a size each of SIZES.
+    """Compare the chroma from the original and the exported generator on scenes drawn by code, for each of SIZES.
 
     Raises:
-        InputError: the original gives no numbers, or the two chroma of another shape or type.
+        InputError: the original's chroma is not finite, or the two differ in shape or type.
     """
     found = []
     for batch, height, width in SIZES:
@@ -62,10 +62,11 @@ def compare(original: nn.Module, exported: Runner) -> list[Difference]:
 
 
 def check(differences: list[Difference], weights: str) -> None:
-    """Raises InputError: a difference beyond the tolerance of these weights (a key of TOLERANCES), or no number."""
+    """Check differences against the tolerance of these weights (a key of TOLERANCES). Raises InputError if one exceeds
+    it or is NaN."""
     tolerance = TOLERANCES[weights]
     for difference in differences:
-        if not difference.largest <= tolerance:  # nor is NaN
+        if not difference.largest <= tolerance:  # true for NaN too
             advice = "leave out --half" if weights == "float16" else "take another --format"
             raise InputError(
                 f"the exported file differs from the generator by {difference.largest:.3g} units of ab at "
@@ -74,6 +75,6 @@ def check(differences: list[Difference], weights: str) -> None:
 
 
 def _scenes(batch: int, height: int, width: int) -> Tensor:
-    """Lightness (B, 1, H, W) in [-1, 1]."""
+    """Draw the lightness of scenes, (B, 1, H, W) in [-1, 1]."""
     scenes = [torch.from_numpy(draw_scene(0, index, max(height, width))[:height, :width]) for index in range(batch)]
     return uint8_to_lab(torch.stack(scenes).permute(0, 3, 1, 2))[:, :1] / L_HALF_RANGE - 1

@@ -1,4 +1,4 @@
-"""Generators and discriminators: an explicit table of names. Builders take plain arguments, no configuration."""
+"""Generators and discriminators: an explicit table of names. Builders take plain arguments, not a configuration."""
 
 from collections.abc import Callable
 from importlib import import_module
@@ -7,12 +7,12 @@ from typing import TYPE_CHECKING
 
 from gancolor.errors import InputError
 
-if TYPE_CHECKING:  # torch comes with the first network, not with the list of names
+if TYPE_CHECKING:  # so that the table of names does not import torch
     from torch import nn
 
     from gancolor.models.patchgan import PatchGAN
 
-# Name -> the module here, and its function, that builds it.
+# Name -> module of this package, and its function that builds the generator.
 GENERATORS: dict[str, str] = {
     "ugan": "unet.ugan",
     "attention_ugan": "unet.attention_ugan",
@@ -34,7 +34,7 @@ GENERATORS: dict[str, str] = {
 
 
 def generator_builder(arch: str) -> "Callable[..., nn.Module]":
-    """The function that builds the generator of a name of GENERATORS.
+    """Return the function that builds a generator, by its name in GENERATORS.
 
     Raises:
         InputError: no such architecture.
@@ -46,15 +46,15 @@ def generator_builder(arch: str) -> "Callable[..., nn.Module]":
 
 
 def generator_options(arch: str) -> set[str]:
-    """The names of the options that an architecture has."""
+    """Return the names of an architecture's options."""
     return set(signature(generator_builder(arch)).parameters)
 
 
 def build_generator(arch: str, **options: object) -> "nn.Module":
-    """The generator of a name of GENERATORS. An option that only other architectures have is passed over.
+    """Build a generator, by its name in GENERATORS. Options that only other architectures have are ignored.
 
     Raises:
-        InputError: no such architecture, or options that it can't take.
+        InputError: no such architecture, or values of options that it can't take.
         TypeError: an option that no architecture has.
     """
     builder, own = generator_builder(arch), generator_options(arch)
@@ -64,10 +64,10 @@ def build_generator(arch: str, **options: object) -> "nn.Module":
 
 
 def build_discriminator(size: int, layers: int = 3, **options: object) -> "PatchGAN":
-    """The discriminator of photographs of `size` x `size`.
+    """Build the discriminator for photographs of `size` x `size` pixels.
 
     Raises:
-        InputError: the photographs are too small for so many layers.
+        InputError: the photographs are too small for this many layers.
     """
     from gancolor.models.patchgan import PatchGAN, least_size
 

@@ -1,4 +1,4 @@
-"""Encoder-decoders on a pretrained network, without the U-Net's concatenated skips: vgg16_autoencoder and
+"""Encoder-decoders with a pretrained encoder, without the U-Net's concatenated skips: vgg16_autoencoder and
 resnet18_autoencoder."""
 
 from collections.abc import Sequence
@@ -14,13 +14,13 @@ from gancolor.models.output import Prediction
 
 
 class Autoencoder(nn.Module):
-    """Lightness (B, 1, H, W) in [-1, 1] to chroma (B, 2, H, W) in [-1, 1], for any H and W.
+    """Encoder-decoder from lightness (B, 1, H, W) in [-1, 1] to chroma (B, 2, H, W) in [-1, 1], for any H and W.
 
     Args:
         encoder: returns its feature pyramid; the decoder starts from the innermost map.
-        widths: of the decoder's blocks, each a 3 x 3 convolution, norm, ReLU and doubling. With fewer blocks than the
-            encoder has halvings, chroma is brought up the rest of the way bilinearly.
-        residual: add the encoder's map of the same size after each block; its width must be the block's.
+        widths: of the decoder's blocks: 3 x 3 convolution, norm, ReLU and upsampling by 2. If there are fewer blocks
+            than the encoder has halvings, the chroma is upsampled bilinearly to full size.
+        residual: after each block, add the encoder's map of the same size; both must have the same width.
     """
 
     def __init__(self, encoder: Backbone, widths: Sequence[int], residual: bool, norm: Norm = "batch") -> None:
@@ -56,12 +56,12 @@ class Autoencoder(nn.Module):
 def vgg16_autoencoder(
     backbone: str = "vgg16", backbone_weights: str = "imagenet", freeze_backbone: bool = True, norm: Norm = "batch"
 ) -> Autoencoder:
-    """VGG-16 to its last pooling (7 x 7 x 512 at 224), and a decoder back to full size that the encoder's maps are
-    added into (Zaman 2020). The report does not give the decoder's widths: these are the encoder's, mirrored, which is
-    what lets the maps be added; where the encoder has no map, widths halve."""
+    """Build VGG-16 up to its last pooling (7 x 7 x 512 at 224), with a decoder back to full size that adds the
+    encoder's maps (Zaman 2020). The report does not give the decoder's widths: here they mirror the encoder's, so that
+    the maps can be added; where the encoder has no map, widths halve."""
     encoder = Backbone(backbone, backbone_weights, freeze_backbone)
     mirrored = encoder.channels[-2::-1]
-    beyond = encoder.strides[0].bit_length() - 1  # doublings that are left after the outermost map
+    beyond = encoder.strides[0].bit_length() - 1  # upsamplings after the outermost map
     widths = [*mirrored, *(max(mirrored[-1] >> (level + 1), 2) for level in range(beyond))]
     return Autoencoder(encoder, widths, residual=True, norm=norm)
 
@@ -69,7 +69,7 @@ def vgg16_autoencoder(
 def resnet18_autoencoder(
     backbone: str = "resnet18", backbone_weights: str = "imagenet", freeze_backbone: bool = False, norm: Norm = "batch"
 ) -> Autoencoder:
-    """ResNet-18 and a decoder of four blocks, no skips (Vazquez 2023). The report gives neither the blocks' widths nor
-    where five halvings meet four doublings: widths halve from 256, and chroma is doubled last."""
+    """Build ResNet-18 with a decoder of four blocks and no skips (Vazquez 2023). The report gives neither the blocks'
+    widths nor how four doublings undo five halvings: here widths halve from 256, and the chroma is upsampled last."""
     encoder = Backbone(backbone, backbone_weights, freeze_backbone)
     return Autoencoder(encoder, [256, 128, 64, 32], residual=False, norm=norm)

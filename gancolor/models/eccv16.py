@@ -1,4 +1,4 @@
-"""Colorful Image Colorization (Zhang 2016): every pixel's colour is classified, and the chroma read off the answer."""
+"""Colorful Image Colorization (Zhang 2016): classify each pixel's colour, and compute chroma from the probabilities."""
 
 import torch.nn.functional as F
 from torch import Tensor, nn
@@ -9,21 +9,22 @@ from gancolor.models.layers import norm_layer, pad_to_multiple
 from gancolor.models.output import Prediction
 
 LOGITS_STRIDE = 4  # of the bins' logits
-# (width in units of the first layer's, convolutions, dilation) of the seven blocks; the first three end with stride 2
+# (width as a multiple of the first layer's, convolutions, dilation) of 7 blocks; the first three end with stride 2
 BLOCKS = [(1, 2, 1), (2, 2, 1), (4, 3, 1), (8, 3, 1), (8, 3, 2), (8, 3, 2), (8, 3, 1)]
 HALVING_BLOCKS = 3
 
 
 class ECCV16(nn.Module):
-    """Lightness (B, 1, H, W) in [-1, 1] to chroma (B, 2, H, W) in [-1, 1] and the logits (B, 313, ceil(H / 4),
-    ceil(W / 4)) of the bins of `gancolor.bins`, for any H and W (Zhang 2016, table 4 of the supplement; released code).
+    """Generator from lightness (B, 1, H, W) in [-1, 1] to chroma (B, 2, H, W) in [-1, 1] and logits (B, 313,
+    ceil(H / 4), ceil(W / 4)) of the bins of `gancolor.bins`, for any H and W (Zhang 2016, table 4 of the supplement;
+    released code).
 
-    Convolutions are 3 x 3 with ReLU, and each block ends with norm. Chroma is the bins' annealed mean, brought up
-    bilinearly: the same as the mean of annealed probabilities that were brought up.
+    Convolutions are 3 x 3 with ReLU, and each block ends with norm. Chroma is the bins' annealed mean, upsampled
+    bilinearly; this equals the mean of annealed probabilities that were upsampled.
 
     Args:
-        width: of the first layer; the others' follow (64 in the paper).
-        temperature: of the annealed mean, between the distribution's mode (0) and its mean (1) (0.38 in the paper).
+        width: of the first layer (64 in the paper); the others scale with it.
+        temperature: of the annealed mean, from the distribution's mode (0) to its mean (1) (0.38 in the paper).
     """
 
     stride = 8  # of the features

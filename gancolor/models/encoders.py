@@ -1,4 +1,4 @@
-"""Encoders: lightness in, feature pyramid out. `channels` has the widths of its levels; `strides` has how many times
+"""Encoders from lightness to a feature pyramid. `channels` lists the widths of its levels, `strides` how many times
 smaller than the photograph they are (2, 4, 8, ...)."""
 
 from collections.abc import Sequence
@@ -16,14 +16,14 @@ from gancolor.recomputation import Run, call
 from gancolor.weights import load_backbone_weights
 
 OPTION = "--generator.backbone_weights"
-PROBE = 64  # pixels: the side of the picture that a backbone is tried with
+PROBE = 64  # side of the picture that a backbone is tested with [pixels]
 
 
 class PlainEncoder(nn.Module):
-    """pix2pix's encoder (Isola 2017, section 6.1.1): 4 x 4 convolutions of stride 2, LeakyReLU 0.2 before each but the
-    first, normalised but for the first and the innermost. With width 64: 64, 128, 256, 512, 512, ...
+    """pix2pix's encoder (Isola 2017, section 6.1.1): 4 x 4 convolutions with stride 2, LeakyReLU 0.2 before each but
+    the first, norm after each but the first and the innermost. With width 64: 64, 128, 256, 512, 512, ...
 
-    Features are taken before the activation, as the released code does.
+    Features are taken before the activation, as in the released code.
     """
 
     def __init__(self, width: int, depth: int, norm: Norm = "batch") -> None:
@@ -41,9 +41,9 @@ class PlainEncoder(nn.Module):
         init_weights(self)
 
     def forward(self, lightness: Tensor, run: Run = call) -> list[Tensor]:
-        """(B, 1, H, W) in [-1, 1] to `len(channels)` maps, the k-th (B, channels[k], H / strides[k], W / strides[k]).
+        """Map (B, 1, H, W) in [-1, 1] to `len(channels)` maps, each (B, channels[k], H / strides[k], W / strides[k]).
 
-        H and W are to be multiples of strides[-1].
+        H and W must be multiples of strides[-1].
         """
         pyramid = [lightness]
         for level in self.levels:
@@ -52,8 +52,8 @@ class PlainEncoder(nn.Module):
 
 
 def convolve(layer: nn.Conv2d, features: Tensor, padding: Any) -> Tensor:
-    """The convolution of a layer. A depthwise one in bf16 on a CPU computes in float32: in bf16 its gradients, for
-    which oneDNN (of torch 2.14) has no fast kernel, take four times as long, and most of a backbone's step."""
+    """Apply a layer's convolution. Depthwise ones compute in float32 under autocast on a CPU: oneDNN (in torch 2.14)
+    has no fast bf16 kernel for their gradients, which take four times as long then, and most of a backbone's step."""
     slow = _is_depthwise(layer) and features.device.type == "cpu" and torch.is_autocast_enabled("cpu")
     with torch.autocast("cpu", enabled=False) if slow else nullcontext():
         features = features.float() if slow else features
@@ -65,16 +65,17 @@ def _is_depthwise(layer: nn.Conv2d) -> bool:
 
 
 class DepthwiseConv2d(nn.Conv2d):
-    """A convolution of each channel by itself, with the detour of `convolve`."""
+    """A depthwise convolution with the workaround of `convolve`."""
 
     def forward(self, features: Tensor) -> Tensor:
         return convolve(self, features, self.padding)
 
 
 class SameConv2d(nn.Conv2d):
-    """TensorFlow's SAME padding for maps whose sides are multiples of the stride: then it is the same for all sizes.
+    """A convolution with TensorFlow's SAME padding, for maps whose sides are multiples of the stride: the padding is
+    then the same for all sizes.
 
-    timm's own (Conv2dSame) computes it from the size in every pass, which torch.onnx's exporter does not get past.
+    timm's own (Conv2dSame) computes it from the size in every pass, which torch.onnx's exporter can't handle.
     """
 
     def forward(self, features: Tensor) -> Tensor:
@@ -86,20 +87,22 @@ class SameConv2d(nn.Conv2d):
 
 
 class Backbone(nn.Module):
-    """A timm model, usually trained on ImageNet, as an encoder: its feature pyramid (timm's `features_only`).
+    """A timm model, usually pretrained on ImageNet, as an encoder: it returns a feature pyramid (timm's
+    `features_only`).
 
     The first convolution takes one channel: its RGB kernels are summed, so it responds to lightness as the published
-    network to a grey picture (nearly so where kernels are standardised, as in NFNets). A frozen backbone keeps its
-    weights and its BatchNorm statistics.
+    network does to a grey picture (approximately if kernels are standardised, as in NFNets). A frozen backbone keeps
+    its weights and its BatchNorm statistics.
 
     Args:
-        name: of timm's models, such as resnet18, tf_efficientnet_lite0 or convnext_tiny.
+        name: of a timm model, such as resnet18, tf_efficientnet_lite0 or convnext_tiny.
         weights: "imagenet" (those that timm publishes), "random", or a file (.safetensors or .pth; with or without the
             classifier).
-        frozen: leave the weights as they are.
+        frozen: don't train the weights.
 
     Raises:
-        InputError: an unknown model, one without a feature pyramid, or weights that can't be had or are another's.
+        InputError: an unknown model, one without a feature pyramid, or weights that can't be loaded or belong to
+            another model.
     """
 
     def __init__(self, name: str, weights: str = "imagenet", frozen: bool = False) -> None:
@@ -122,15 +125,15 @@ class Backbone(nn.Module):
         return super().train(mode and not self.frozen)
 
     def forward(self, lightness: Tensor, run: Run = call) -> list[Tensor]:
-        """(B, 1, H, W) in [-1, 1] to `len(channels)` maps, the k-th (B, channels[k], H / strides[k], W / strides[k]).
+        """Map (B, 1, H, W) in [-1, 1] to `len(channels)` maps, each (B, channels[k], H / strides[k], W / strides[k]).
 
-        H and W are to be multiples of strides[-1].
+        H and W must be multiples of strides[-1].
         """
         pyramid: Any = run(self.network, ((lightness + 1) / 2 - self.mean) / self.std)
         return pyramid
 
     def _check_pyramid(self, name: str) -> None:
-        """A decoder needs maps each half as large as the one before, (B, C, H, W), for photographs of any size."""
+        """Check that a decoder can use the maps: (B, C, H, W), each half as large as the one before, at any size."""
         doubling = all(after == 2 * before for before, after in zip(self.strides, self.strides[1:], strict=False))
         expected = [(width, PROBE // stride) for width, stride in zip(self.channels, self.strides, strict=True)]
         if doubling and len(self.strides) > 1 and self._probe() == expected:
@@ -142,11 +145,11 @@ class Backbone(nn.Module):
 
     @torch.no_grad()
     def _probe(self) -> list[tuple[int, int]]:
-        """Width and side of the maps of a picture of PROBE pixels; empty if the network does not take it."""
+        """Return (channels, side) of the maps for a picture of PROBE pixels; empty if the network rejects it."""
         device = next(self.network.parameters()).device
         try:
             pyramid = self.network.eval()(torch.zeros(1, 1, PROBE, PROBE, device=device))
-        except (AssertionError, RuntimeError, ValueError):  # how timm's models refuse a size
+        except (AssertionError, RuntimeError, ValueError):  # what timm's models raise for sizes they reject
             return []
         finally:
             self.network.train()
@@ -154,16 +157,16 @@ class Backbone(nn.Module):
 
 
 def timm_features(name: str, channels: int, levels: Sequence[int] | None = None) -> nn.Module:
-    """A timm model, from random weights, that returns its feature pyramid.
+    """Build a timm model with random weights that returns its feature pyramid.
 
     Args:
-        channels: of the picture that it sees.
-        levels: the pyramid's levels that are wanted; None: all.
+        channels: of the input picture.
+        levels: of the pyramid to return; None: all.
 
     Raises:
-        InputError: timm has no such model, or it has no feature maps to return.
+        InputError: timm has no such model, or the model has no feature maps.
     """
-    import timm  # takes a second, so not for plain encoders
+    import timm  # takes a second, and plain encoders don't need it
 
     model, _, tag = name.partition(".")
     if not timm.is_model(model):
@@ -188,25 +191,25 @@ def timm_features(name: str, channels: int, levels: Sequence[int] | None = None)
 
 
 def load_features(network: nn.Module, name: str, weights: str, option: str) -> None:
-    """Loads weights, with or without their classifier, into a network that `timm_features` returned.
+    """Load weights, with or without their classifier, into a network that `timm_features` returned.
 
-    Where the network sees one channel, its first kernels are the sum of the three channels'.
+    If the network takes one channel, its first kernels are the sum over the three channels.
 
     Args:
         weights: "imagenet" (those that timm publishes) or a file.
-        option: the flag that `weights` comes from, for errors.
+        option: the flag that `weights` comes from, for error messages.
 
     Raises:
-        InputError: they can't be had, or are another network's.
+        InputError: the weights can't be loaded, or belong to another network.
     """
     state = load_backbone_weights(name, weights, option)
     own = network.state_dict()
     names = {_plain(key): key for key in own}
     found = {names[_plain(key)]: value for key, value in state.items() if _plain(key) in names}
     for key, value in found.items():
-        if value.dim() == 4 and value.shape[1] == 3 and own[key].shape[1] == 1:  # a kernel that sees the picture
+        if value.dim() == 4 and value.shape[1] == 3 and own[key].shape[1] == 1:  # a kernel of an input layer
             found[key] = value.sum(dim=1, keepdim=True)
-    counters = {key for key in own if key.endswith("num_batches_tracked")}  # which older files lack
+    counters = {key for key in own if key.endswith("num_batches_tracked")}  # missing in older files
     fits = all(key in found and found[key].shape == own[key].shape for key in own.keys() - counters)
     if not fits or _unknown(name, {key for key in state if _plain(key) not in names}):
         if weights == "imagenet":
@@ -219,13 +222,13 @@ def load_features(network: nn.Module, name: str, weights: str, option: str) -> N
 
 
 def _plain(key: str) -> str:
-    """The name of a parameter in the full model; timm's `features_only` prefixes some with `model.`, and replaces some
-    dots with underscores."""
+    """Normalise a parameter's name, to compare it with the full model's: timm's `features_only` prefixes some names
+    with `model.`, and replaces some dots with underscores."""
     return key.removeprefix("model.").replace(".", "_")
 
 
 def _unknown(name: str, keys: set[str]) -> set[str]:
-    """Parameters' names that the whole network has not, nor torchvision's classifiers."""
+    """Return the parameter names that neither the full network nor torchvision's classifiers have."""
     import timm
 
     if not keys:

@@ -1,4 +1,4 @@
-"""What encoders, decoders and discriminators are made of."""
+"""Building blocks of encoders, decoders and discriminators."""
 
 import warnings
 from typing import Any
@@ -19,20 +19,20 @@ def norm_layer(norm: Norm, channels: int) -> nn.Module:
 
 
 class InstanceNorm(nn.InstanceNorm2d):
-    """Leaves a map of a single place as it is, where there is nothing to normalise by and torch raises an error."""
+    """Instance norm that leaves 1 x 1 maps unchanged: they can't be normalised, and torch raises an error."""
 
     def forward(self, features: Tensor) -> Tensor:
         return super().forward(features) if features.shape[-2:].numel() > 1 else features
 
 
 def upsample_layer(upsampling: Upsampling, channels_in: int, channels_out: int, bias: bool) -> nn.Module:
-    """Doubles height and width."""
+    """Build a layer that doubles height and width."""
     if upsampling == "transposed":
         return nn.ConvTranspose2d(channels_in, channels_out, 4, stride=2, padding=1, bias=bias)
     if upsampling == "nearest":
         return nn.Sequential(nn.Upsample(scale_factor=2), nn.Conv2d(channels_in, channels_out, 3, padding=1, bias=bias))
     with warnings.catch_warnings():
-        warnings.simplefilter("ignore")  # of fastai's own imports
+        warnings.simplefilter("ignore")  # from fastai's own imports
         from fastai.layers import PixelShuffle_ICNR
     return PixelShuffle_ICNR(channels_in, channels_out, norm_type=None, act_cls=None)
 
@@ -55,25 +55,25 @@ def is_channels_last(picture: Tensor) -> bool:
 
 
 def join(*maps: Tensor) -> Tensor:
-    """Feature maps (B, C_i, H, W) one behind the other, (B, sum of C_i, H, W).
+    """Concatenate feature maps (B, C_i, H, W) to (B, sum of C_i, H, W).
 
-    As torch.cat, but for the gradients, which are laid out in memory as the maps are: torch.cat's are slices with gaps,
-    and with those a CPU's BatchNorm takes ten times as long.
+    Unlike torch.cat, it gives gradients the memory layout of the maps: torch.cat's are slices with gaps, which make
+    BatchNorm on a CPU take ten times as long.
     """
     return _Join.apply(*maps) if torch.is_grad_enabled() else torch.cat(maps, dim=1)
 
 
 def pad_to_multiple(picture: Tensor, stride: int) -> Tensor:
-    """(B, C, H, W) continued by replication to the right and below, up to multiples of `stride`."""
+    """Pad (B, C, H, W) by replication at the right and bottom, to multiples of `stride`."""
     bottom, right = -picture.shape[-2] % stride, -picture.shape[-1] % stride
     return F.pad(picture, (0, right, 0, bottom), mode="replicate") if bottom or right else picture
 
 
 def init_weights(module: nn.Module) -> None:
-    """pix2pix's start: convolutions N(0, 0.02), BatchNorm N(1, 0.02), biases 0 (Isola 2017, section 6.2).
+    """Initialise weights as pix2pix: convolutions N(0, 0.02), BatchNorm N(1, 0.02), biases 0 (Isola 2017, section 6.2).
 
-    The convolution under a pixel shuffle keeps its ICNR start (Aitken 2017), which is what makes it free of
-    checkerboards.
+    The convolution before a pixel shuffle keeps its ICNR initialisation (Aitken 2017), which prevents checkerboard
+    artefacts.
     """
     under_shuffle = {
         layer
@@ -92,8 +92,8 @@ def init_weights(module: nn.Module) -> None:
 
 
 def init_relu(layers: nn.Module) -> None:
-    """Starts convolutions and fully connected layers that ReLU follows as He 2015, eq. 10, biases at 0. Without norm,
-    torch's own start leaves little of the picture after a few layers: the same colour everywhere."""
+    """Initialise convolutions and fully connected layers before ReLU as in He 2015, eq. 10, with biases 0. Without
+    norm, torch's default keeps little of the picture after a few layers, and gives the same colour everywhere."""
     for layer in layers.modules():
         if isinstance(layer, nn.Conv2d | nn.Linear):
             nn.init.kaiming_normal_(layer.weight, nonlinearity="relu")
@@ -106,9 +106,9 @@ class AttentionGate(nn.Module):
 
     alpha = sigmoid(psi(ReLU(theta x + phi g))), y = W(alpha x)
 
-    x is the skip (B, C, 2h, 2w) and g the gating signal, the decoder's features one level down (B, G, h, w): theta is
-    2 x 2 with stride 2, so alpha is worked out at g's size and brought up bilinearly. The common two-dimensional port
-    works at x's size instead, at four times the cost.
+    x is the skip (B, C, 2h, 2w) and g the gating signal, the decoder's features one level deeper (B, G, h, w). theta is
+    2 x 2 with stride 2, so alpha is computed at g's size and upsampled bilinearly. The common two-dimensional port
+    computes it at x's size instead, at four times the cost.
     """
 
     def __init__(self, skip_channels: int, gate_channels: int, norm: Norm = "batch") -> None:
@@ -120,7 +120,7 @@ class AttentionGate(nn.Module):
         self.out = nn.Sequential(nn.Conv2d(skip_channels, skip_channels, 1), norm_layer(norm, skip_channels))
 
     def attention(self, skip: Tensor, gate: Tensor) -> Tensor:
-        """alpha (B, 1, 2h, 2w) in [0, 1]."""
+        """Compute alpha (B, 1, 2h, 2w) in [0, 1]."""
         alpha = torch.sigmoid(self.psi(F.relu(self.theta(skip) + self.phi(gate))))
         return F.interpolate(alpha, scale_factor=2, mode="bilinear", align_corners=False)
 
@@ -129,7 +129,7 @@ class AttentionGate(nn.Module):
 
 
 class SelfAttention(nn.Module):
-    """Self-attention over all places of a feature map, added with a weight that starts at zero (Zhang 2019, section 3):
+    """Self-attention over all positions of a feature map, added with a weight that starts at 0 (Zhang 2019, section 3):
 
     out = x + gamma V softmax(Q^T K)^T, with Q and K of C / 8 channels.
     """
@@ -142,9 +142,9 @@ class SelfAttention(nn.Module):
         self.gamma = nn.Parameter(torch.zeros(1))
 
     def forward(self, features: Tensor) -> Tensor:
-        """(B, C, H, W) to the same shape."""
+        """Map (B, C, H, W) to the same shape."""
         places = features.flatten(2)
         query, key, value = (layer(places).transpose(1, 2) for layer in (self.query, self.key, self.value))
-        # Torch scales by the root of the width; the paper does not.
+        # By default, torch divides by the square root of the width; the paper does not.
         attended = F.scaled_dot_product_attention(query, key, value, scale=1.0)
         return features + self.gamma * attended.transpose(1, 2).view_as(features)

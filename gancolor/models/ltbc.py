@@ -1,4 +1,4 @@
-"""Let there be Color (Iizuka 2016): local and global features, fused, and a scene classifier on the global ones. ltbc
+"""Let there be Color (Iizuka 2016): fused local and global features, with a scene classifier on the global ones. ltbc
 is the poster's "CNN + Classifier", ltbc_no_classifier its "CNN"."""
 
 import torch
@@ -11,13 +11,13 @@ from gancolor.models.output import Prediction
 
 
 class LTBC(nn.Module):
-    """Lightness (B, 1, H, W) in [-1, 1] to chroma (B, 2, H, W) in [-1, 1] and scene logits (B, classes), for any H and
-    W (Iizuka 2016, table 1). Layers are 3 x 3 convolutions, norm and ReLU.
+    """Generator from lightness (B, 1, H, W) in [-1, 1] to chroma (B, 2, H, W) in [-1, 1] and scene logits (B, classes),
+    for any H and W (Iizuka 2016, table 1). Layers are 3 x 3 convolutions, norm and ReLU.
 
     Args:
-        classes: of scenes; 0: no classifier.
-        width: of the first layer; the others' follow (64 in the paper).
-        global_size: side that the photograph is scaled to for the global features [pixels] (224 in the paper).
+        classes: number of scene classes; 0: no classifier.
+        width: of the first layer (64 in the paper); the others scale with it.
+        global_size: side that the photograph is resized to for the global features [pixels] (224 in the paper).
         classifier_width: of the classifier's hidden layer (256 in the paper, 400 in Jacob and Darcey's report).
         norm: after every layer but the last of each head. With "batch", fully connected layers have it too.
     """
@@ -67,7 +67,7 @@ class LTBC(nn.Module):
         lightness = pad_to_multiple(lightness, self.stride)
         low = self.low(lightness)
         size = (self.global_size, self.global_size)
-        if lightness.shape[-2:] == size:  # then what both branches start from is the same
+        if lightness.shape[-2:] == size:  # both branches then start from the same features
             whole = low
         else:
             # In float32: antialiased resizing has no half-precision kernel on a CPU.
@@ -82,7 +82,7 @@ class LTBC(nn.Module):
 
 
 def _convolutions(norm: Norm, before: int, *layers: tuple[int, int]) -> nn.Sequential:
-    """3 x 3 convolutions of (width, stride), each with norm and ReLU."""
+    """Build 3 x 3 convolutions of (width, stride), each with norm and ReLU."""
     parts: list[nn.Module] = []
     for width, stride in layers:
         parts += [
@@ -95,7 +95,7 @@ def _convolutions(norm: Norm, before: int, *layers: tuple[int, int]) -> nn.Seque
 
 
 def _connected(norm: Norm, before: int, width: int) -> list[nn.Module]:
-    """A fully connected layer. Instance norm has nothing to work on there."""
+    """Build a fully connected layer, norm and ReLU. Instance norm is left out: there are no positions to average."""
     last = nn.BatchNorm1d(width) if norm == "batch" else nn.Identity()
     layer = nn.Linear(before, width, bias=norm != "batch")
     init_relu(layer)

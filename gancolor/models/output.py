@@ -1,4 +1,4 @@
-"""What generators say."""
+"""Output of the generators."""
 
 from typing import NamedTuple
 
@@ -6,12 +6,12 @@ from torch import Tensor
 
 
 class Prediction(NamedTuple):
-    """A generator's answer, the same type for all of them.
+    """A generator's output, the same type for all generators.
 
     Attributes:
         chroma: (B, 2, H, W) in [-1, 1], ab / 110.
-        scene_logits: (B, classes), of generators that classify the scene.
-        bin_logits: (B, bins, H', W'), of generators that classify each pixel's colour.
+        scene_logits: (B, classes), from generators that classify the scene.
+        bin_logits: (B, bins, H', W'), from generators that classify each pixel's colour.
     """
 
     chroma: Tensor

@@ -9,11 +9,11 @@ from gancolor.models.layers import init_weights, norm_layer
 
 
 class PatchGAN(nn.Module):
-    """Judges each patch of a coloured photograph, not the whole (Isola 2017, section 6.1.2).
+    """Discriminator that classifies each patch of a coloured photograph, not the whole (Isola 2017, section 6.1.2).
 
     C64 without norm, C128, C256 (4 x 4, stride 2), C512 and the logits (4 x 4, stride 1), LeakyReLU 0.2: patches of
-    70 x 70, 30 x 30 of them at 256 x 256. `layers` convolutions have stride 2; with none, three 1 x 1 convolutions
-    judge single pixels.
+    70 x 70, 30 x 30 of them at 256 x 256. `layers` convolutions have stride 2; with 0, three 1 x 1 convolutions
+    classify single pixels.
     """
 
     def __init__(self, layers: int = 3, width: int = 64, norm: Norm = "batch", spectral_norm: bool = False) -> None:
@@ -37,11 +37,11 @@ class PatchGAN(nn.Module):
                     spectral(layer)
 
     def forward(self, lightness: Tensor, chroma: Tensor) -> Tensor:
-        """(B, 1, H, W) and (B, 2, H, W), both in [-1, 1], to logits (B, 1, h, w), over 0 for what looks true."""
+        """Map (B, 1, H, W) and (B, 2, H, W), both in [-1, 1], to logits (B, 1, h, w); above 0 means real."""
         return self.layers(torch.cat([lightness, chroma], dim=1))
 
     def features(self, lightness: Tensor, chroma: Tensor) -> list[Tensor]:
-        """What `forward` makes on its way: the outputs of every layer's activation, and last the logits."""
+        """Return the features of `forward`: the output of every activation, and last the logits."""
         picture, found = torch.cat([lightness, chroma], dim=1), []
         for layer in self.layers:
             picture = layer(picture)
@@ -51,6 +51,6 @@ class PatchGAN(nn.Module):
 
 
 def least_size(layers: int) -> int:
-    """The least side that PatchGAN(layers) gives a logit for [pixels]: what is left of it after `layers` halvings is
-    shortened by one twice."""
+    """Return the smallest side for which PatchGAN(layers) gives a logit [pixels]: after `layers` halvings, two
+    convolutions shorten it by one each."""
     return 3 * 2**layers if layers else 1

@@ -1,5 +1,5 @@
 """PolyChromify and the networks that it was compared with (Ghiotto 2021): convolutions around layers that are fully
-connected at each pixel, which is what 1 x 1 convolutions are."""
+connected at each pixel, implemented as 1 x 1 convolutions."""
 
 from collections.abc import Sequence
 
@@ -10,8 +10,8 @@ from gancolor.config import Filters, Neurons, Norm
 from gancolor.models.layers import init_relu, norm_layer, pad_to_multiple
 from gancolor.models.output import Prediction
 
-# "high" is what the report's 293 k parameters come from; it tuned over the others without giving their widths, which
-# here are halves.
+# "high" gives the report's 293 k parameters. The report also tuned over the others, but does not give their widths:
+# here each is half of the next.
 FILTERS: dict[str, list[int]] = {"low": [8, 16, 32], "high": [16, 32, 64]}
 NEURONS: dict[str, list[int]] = {
     "low": [64, 32, 16, 32, 64],
@@ -22,12 +22,12 @@ DEEP_FILTERS = [16, 32, 64, 128, 256]
 
 
 class PolyChromify(nn.Module):
-    """Lightness (B, 1, H, W) in [-1, 1] to chroma (B, 2, H, W) in [-1, 1], for any H and W.
+    """Generator from lightness (B, 1, H, W) in [-1, 1] to chroma (B, 2, H, W) in [-1, 1], for any H and W.
 
     Args:
         filters: widths of the 3 x 3 convolutions before the neurons; mirrored after them.
         neurons: widths of the layers that are fully connected at each pixel.
-        strides: halve the size in each convolution but the first, and double it (nearest) in as many of the mirrored.
+        strides: halve the size in each convolution but the first, and upsample (nearest) before as many mirrored ones.
         norm: after every layer but the last.
         mirrored: False: no convolutions after the neurons.
     """
@@ -73,25 +73,26 @@ class PolyChromify(nn.Module):
 def polychromify(
     neurons: Neurons = "high", filters: Filters = "high", strides: bool = False, norm: Norm = "none"
 ) -> PolyChromify:
-    """PolyChromify, the report's v2: 293,074 parameters ("293 k")."""
+    """Build PolyChromify, the report's v2: 293,074 parameters ("293 k")."""
     return PolyChromify(FILTERS[filters], NEURONS[neurons], strides, norm)
 
 
 def polychromify_v0(norm: Norm = "none") -> PolyChromify:
-    """Fully connected layers alone, 128-64-32-64-128: each pixel on its own."""
+    """Build fully connected layers only, 128-64-32-64-128: each pixel is coloured on its own."""
     return PolyChromify([], NEURONS["medium"], norm=norm)
 
 
 def polychromify_v1(filters: Filters = "high", strides: bool = False, norm: Norm = "none") -> PolyChromify:
-    """Convolutions alone."""
+    """Build PolyChromify with convolutions only."""
     return PolyChromify(FILTERS[filters], [], strides, norm)
 
 
 def polychromify_v3(neurons: Neurons = "high", norm: Norm = "none") -> PolyChromify:
-    """The very deep one, with stride 2 and upsampling. The report gives no widths: here two more doublings of v2's."""
+    """Build the very deep variant, with stride 2 and upsampling. The report gives no widths: here v2's, then 128 and
+    256."""
     return PolyChromify(DEEP_FILTERS, NEURONS[neurons], strides=True, norm=norm)
 
 
 def polychromify_cnn(norm: Norm = "batch") -> PolyChromify:
-    """A plain convolutional network, 16-32-64-128 with BatchNorm: 97,650 parameters ("98 k")."""
+    """Build a plain convolutional network, 16-32-64-128 with BatchNorm: 97,650 parameters ("98 k")."""
     return PolyChromify([16, 32, 64, 128], [], norm=norm, mirrored=False)

@@ -1,5 +1,6 @@
-"""The U-Net generator: an encoder, a decoder, and the skip's kind. ugan, attention_ugan, pretrained_ugan and
-pretrained_attention_ugan are the four corners of encoder x skip; deoldify has a decoder of another make."""
+"""U-Net generators: an encoder, a decoder, and skips with or without attention gates. ugan, attention_ugan,
+pretrained_ugan and pretrained_attention_ugan are the four combinations of encoder and skip; deoldify has another
+decoder."""
 
 from collections.abc import Sequence
 from functools import partial
@@ -24,18 +25,18 @@ from gancolor.models.layers import (
 from gancolor.models.output import Prediction
 from gancolor.recomputation import call, recomputed
 
-MOST_LEVELS = 8  # of pix2pix at 256 x 256
-DROPOUT_BLOCKS = (1, 2, 3)  # next to the innermost, 0, as in the released PyTorch code; the paper's are 0 to 2
-SELF_ATTENTION_STRIDE = 8  # of fastai's and so DeOldify's decoders
+MOST_LEVELS = 8  # as in pix2pix at 256 x 256
+DROPOUT_BLOCKS = (1, 2, 3)  # 0 is the innermost; as in the released PyTorch code, while the paper has 0 to 2
+SELF_ATTENTION_STRIDE = 8  # as in fastai's decoder, which DeOldify uses
 
 
 class DecoderBlock(nn.Module):
-    """ReLU, doubling, norm, dropout; then the skip is joined on (Isola 2017), through a gate or as it is, and refined
-    by `convs` 3 x 3 convolutions (0 in pix2pix).
+    """Decoder block: ReLU, upsampling by 2, norm and dropout, then concatenation of the skip (Isola 2017), with or
+    without an attention gate, and `convs` 3 x 3 convolutions (0 in pix2pix).
 
     Args:
         skip_channels: 0: there is no skip.
-        skip_norm: BatchNorm on the skip before it is joined (as in fastai's DynamicUnet).
+        skip_norm: BatchNorm on the skip before concatenation (as in fastai's DynamicUnet).
     """
 
     def __init__(
@@ -79,32 +80,32 @@ class DecoderBlock(nn.Module):
 
 
 class UNet(nn.Module):
-    """Lightness (B, 1, H, W) in [-1, 1] to chroma (B, 2, H, W) in [-1, 1], for any H and W: it pads to a multiple of
-    the encoder's stride by replication, and crops.
+    """U-Net from lightness (B, 1, H, W) in [-1, 1] to chroma (B, 2, H, W) in [-1, 1], for any H and W: it pads by
+    replication to a multiple of the encoder's stride, and crops the output.
 
-    The released pix2pix U-Net is `UNet(PlainEncoder(64, 8))`. It keeps dropout and batch statistics on when it is
-    tested; here `eval()` means what it means elsewhere, so that a photograph has one answer.
+    The released pix2pix U-Net is `UNet(PlainEncoder(64, 8))`. It uses dropout and batch statistics at test time too;
+    here `eval()` switches both off as usual, so that the output is deterministic.
 
-    The decoder doubles the size, block by block, from the encoder's innermost map to that of the chroma. Where the
-    encoder has a map of a block's size, that is the block's skip; where it has none and there are convolutions, the
-    lightness itself is, averaged down to that size.
+    The decoder upsamples, block by block, from the encoder's innermost map to the size of the chroma. A block's skip is
+    the encoder's map of the same size. If there is no such map and the decoder has convolutions, the skip is the
+    lightness, averaged down to that size.
 
     Args:
         encoder: returns its feature pyramid, with widths in `channels` and strides in `strides`.
         attention: pass the encoder's skips through attention gates.
-        dropout: probability in the (at most three) decoder blocks next to the innermost one.
-        convs: 3 x 3 convolutions after each join.
-        widths: of the decoder's blocks, from the deepest outwards; None: the width of the skip, or where there is none
-            half of the block's before.
+        dropout: probability in the (at most three) decoder blocks after the innermost one.
+        convs: number of 3 x 3 convolutions after each concatenation.
+        widths: of the decoder's blocks, from the deepest outwards; None: the width of the skip or, without one, half of
+            the previous block's.
         skip_norm: BatchNorm on the skips.
-        chroma_stride: 1: chroma is predicted at full size; 2: at half, and enlarged bilinearly. Half-size chroma is
-            hardly visible (JPEG stores it too), and it saves the decoder's largest block.
-        self_attention: one self-attention layer (Zhang 2019), in the decoder block at an eighth of the size.
+        chroma_stride: 1: predict chroma at full size; 2: at half size, then upsample it bilinearly. Half-size chroma
+            makes hardly a visible difference (JPEG stores it too), and saves the decoder's largest block.
+        self_attention: one self-attention layer (Zhang 2019), in the decoder block at 1/8 of the full size.
         spectral_norm: spectral normalisation of the decoder's convolutions (Miyato 2018).
-        recompute: in training, keep the blocks' inputs alone for the backward pass, and compute the rest again.
+        recompute: in training, keep only the blocks' inputs for the backward pass, and recompute the rest.
 
     Raises:
-        InputError: widths that are not one a block.
+        InputError: the number of widths is not the number of blocks.
     """
 
     def __init__(
@@ -124,11 +125,11 @@ class UNet(nn.Module):
     ) -> None:
         super().__init__()
         self.encoder, self.recompute, self.chroma_stride = encoder, recompute, chroma_stride
-        self.joins_lightness = convs > 0  # in blocks of a size that the encoder has no map of
+        self.joins_lightness = convs > 0  # in blocks without an encoder map of their size
         self.stride = encoder.strides[-1]
         encoders = dict(zip(encoder.strides, encoder.channels, strict=True))
         self.strides = [stride for stride in _halved(self.stride) if stride >= chroma_stride]
-        # Without convolutions the last doubling, where no skip comes, ends in chroma itself, as in pix2pix.
+        # Without convolutions, the last upsampling, which has no skip, outputs the chroma, as in pix2pix.
         ends_in_chroma = not convs and self.strides[-1] not in encoders
         joined = self.strides[:-1] if ends_in_chroma else self.strides
         if widths is not None and len(widths) != len(joined):
@@ -141,7 +142,7 @@ class UNet(nn.Module):
         for number, stride in enumerate(joined):
             skip = encoders.get(stride, 1 if self.joins_lightness else 0)
             width = widths[number] if widths else encoders.get(stride, max(width // 2, 1))
-            drops = number in DROPOUT_BLOCKS and stride > encoder.strides[0]  # the outermost have none, however few
+            drops = number in DROPOUT_BLOCKS and stride > encoder.strides[0]  # never in the outermost blocks
             block = DecoderBlock(
                 channels, skip, width, upsampling, norm, dropout if drops else 0.0, convs,
                 attention and stride in encoders, skip_norm and stride in encoders,
@@ -173,7 +174,7 @@ class UNet(nn.Module):
         return Prediction(chroma[..., :height, :width])
 
     def _skip(self, stride: int, skips: dict[int, Tensor], lightness: Tensor) -> list[Tensor]:
-        """A block's skip: the encoder's map of its size, else the downsampled lightness, or none."""
+        """Return a block's skip: the encoder's map of its size, else the downsampled lightness, or none."""
         if stride in skips:
             return [skips[stride]]
         if not self.joins_lightness:
@@ -182,12 +183,12 @@ class UNet(nn.Module):
 
 
 def _halved(stride: int) -> list[int]:
-    """The strides after it, down to 1: [8, 4, 2, 1] of 16."""
+    """Return the smaller strides, down to 1: [8, 4, 2, 1] for 16."""
     return [stride >> level for level in range(1, stride.bit_length())]
 
 
 def plain_depth(size: int) -> int:
-    """Levels of the plain encoder that bring photographs of `size` pixels down to 1 x 1, at most 8."""
+    """Return the number of plain encoder levels that reduce `size` pixels to 1 x 1, at most 8."""
     return min(MOST_LEVELS, size.bit_length() - 1)
 
 
@@ -196,10 +197,10 @@ def plain_unet(
     upsampling: Upsampling = "transposed", decoder_convs: int = 0, decoder_widths: Sequence[int] | None = None,
     skip_norm: bool = False, chroma_stride: int = 1, recompute: bool = False, size: int = 256,
 ) -> UNet:  # fmt: skip
-    """The U-Net with pix2pix's encoder. `depth` None: as many levels as bring `size` down to 1 x 1, at most 8.
+    """Build the U-Net with pix2pix's encoder. `depth` None: the levels that reduce `size` to 1 x 1, at most 8.
 
     Raises:
-        InputError: more levels than `size` can be halved, or widths that are not one a block.
+        InputError: fewer than two levels or more than `size` allows, or a number of widths that is not that of blocks.
     """
     most = size.bit_length() - 1
     depth = plain_depth(size) if depth is None else depth
@@ -219,7 +220,7 @@ def pretrained_unet(
     decoder_widths: Sequence[int] | None = None, skip_norm: bool = False, chroma_stride: int = 1,
     recompute: bool = False,
 ) -> UNet:  # fmt: skip
-    """The U-Net with a pretrained backbone as its encoder."""
+    """Build the U-Net with a pretrained backbone as its encoder."""
     return UNet(
         Backbone(backbone, backbone_weights, freeze_backbone), attention, upsampling, norm, dropout, decoder_convs,
         decoder_widths, skip_norm, chroma_stride, recompute=recompute,
@@ -232,10 +233,10 @@ def deoldify(
     decoder_widths: Sequence[int] | None = None, skip_norm: bool = False, chroma_stride: int = 1,
     recompute: bool = False,
 ) -> UNet:  # fmt: skip
-    """DeOldify's U-Net (Antic 2018, released code): a ResNet as encoder, spectral norm with BatchNorm and a
+    """Build DeOldify's U-Net (Antic 2018, released code): a ResNet as encoder; spectral norm, BatchNorm and a
     self-attention layer in the decoder. Its "artistic" model has ResNet-34, "stable" ResNet-101.
 
-    The decoder's widths are this class's, not fastai's DynamicUnet times 1.5 or 2.
+    The decoder's widths are those of `UNet`, not those of fastai's DynamicUnet times 1.5 or 2.
     """
     return UNet(
         Backbone(backbone, backbone_weights, freeze_backbone), False, upsampling, norm, dropout, decoder_convs,
@@ -243,6 +244,6 @@ def deoldify(
     )  # fmt: skip
 
 
-# pix2pix's U-Net (Isola 2017), and with attention gates on its skips (Oktay 2018); the same two on a backbone.
+# pix2pix's U-Net (Isola 2017), without and with attention gates on its skips (Oktay 2018); the same with a backbone.
 ugan, attention_ugan = partial(plain_unet, False), partial(plain_unet, True)
 pretrained_ugan, pretrained_attention_ugan = partial(pretrained_unet, False), partial(pretrained_unet, True)
