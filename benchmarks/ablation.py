@@ -1,11 +1,11 @@
-"""What each setting of a recipe gives: one changed at a time, equal photographs, the same validation.
+"""Measure the effect of each setting of a recipe: one changed at a time, equal photographs, the same validation.
 
     python benchmarks/ablation.py --photos DIR --out runs/ablation --lpips alexnet_features.safetensors
     python benchmarks/ablation.py --photos DIR --out runs/stage --lpips ... --start runs/general
 
-The first varies pretraining, the second the adversarial stage of a pretrained generator. Runs are
-resumed, and finished ones are not trained again: the same command goes on where it was stopped. Afterwards
-`gancolor compare` puts them into one table, with paired differences.
+The first command varies pretraining, the second the adversarial stage of a pretrained generator. Interrupted runs are
+resumed and finished ones are not trained again, so the same command continues where it stopped. At the end,
+`gancolor compare` puts all runs into one table, with paired differences.
 """
 
 import argparse
@@ -15,7 +15,7 @@ from pathlib import Path
 
 ROOT = Path(__file__).resolve().parents[1]
 RECIPE = ROOT / "configs" / "general.yaml"
-# Each photograph is seen at most once, so there is nothing to vary yet; augmentation pays in long runs.
+# No augmentation: each photograph is seen at most once, and augmentation pays off only in long runs.
 COMMON = [
     "--pretrain_epochs=0.5",
     "--critic_epochs=0",
@@ -24,7 +24,7 @@ COMMON = [
     "--data.tone=0",
     "--eval.every=1",
 ]
-# Pretraining.
+# Variants of pretraining.
 VARIANTS: dict[str, list[str]] = {
     "recipe": [],
     "random_features": ["--generator.backbone_weights=random", "--optim.backbone_lr=1"],
@@ -46,7 +46,7 @@ VARIANTS: dict[str, list[str]] = {
 }
 
 
-# The adversarial stage, of a third of an epoch.
+# Variants of the adversarial stage, which lasts about a third of an epoch.
 STAGE = ["--pretrain_epochs=0", "--data.tone=0", "--optim.frozen_norm=always", "--eval.every=1"]
 WITHOUT_GAME = ["--loss.gan=0", "--critic_epochs=0"]
 STAGE_VARIANTS: dict[str, list[str]] = {
@@ -63,7 +63,7 @@ STAGE_VARIANTS: dict[str, list[str]] = {
 
 
 def train(name: str, seed: int, photos: Path, out: Path, more: list[str]) -> Path:
-    """Trains one variant. A run that is finished is not trained again, and one of other options is refused."""
+    """Train one variant. A finished run is not trained again; a run folder with other options is refused."""
     run = out / (name if not seed else f"{name}_seed{seed}")
     words = [f"--config={RECIPE}", f"--data.source={photos}", f"--seed={seed}", f"--out={run}", *more]
     subprocess.run([sys.executable, ROOT / "train.py", *words], check=True, cwd=ROOT)

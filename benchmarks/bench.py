@@ -1,4 +1,4 @@
-"""Measures gancolor on this machine against a plain reference: `python benchmarks/bench.py`; see `--help`."""
+"""Measure gancolor on this machine against a plain reference: `python benchmarks/bench.py`; see `--help`."""
 
 import argparse
 import json
@@ -12,8 +12,8 @@ from datetime import date
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal
 
-sys.path.append(str(Path(__file__).resolve().parent.parent))  # gancolor beside it, where none is installed
-warnings.filterwarnings("ignore", message=".*torch.jit.script.*")  # of gancolor's dependencies, in every process
+sys.path.append(str(Path(__file__).resolve().parent.parent))  # this checkout's gancolor, if none is installed
+warnings.filterwarnings("ignore", message=".*torch.jit.script.*")  # from gancolor's dependencies, in every process
 
 if TYPE_CHECKING:
     from measure import Row
@@ -32,8 +32,8 @@ def main() -> None:
 
 
 def measure_parts(options: argparse.Namespace, base: "StepSpec", shown: list[str]) -> "dict[str, list[Row]]":
-    """The rows of each part that was asked for, printed as they come."""
-    # Modules import torch and gancolor: after --help, which does without. No part needs the others'.
+    """Measure the selected parts and return their rows, which are printed as they are measured."""
+    # These modules import torch and gancolor, which --help does not need. Each part imports only its own.
     from pictures import photo_files, photo_folder
 
     parts: dict[str, list[Row]] = {}
@@ -85,8 +85,8 @@ def measure_parts(options: argparse.Namespace, base: "StepSpec", shown: list[str
 def measuring(
     options: argparse.Namespace, arch: str, measure: "Callable[[StepSpec, list[str]], dict[str, list[Row]]]"
 ) -> None:
-    """Runs `measure(base, precisions)` as the common options say, under a header, and writes --json. What the user can
-    mend ends in one line."""
+    """Print a header, run `measure(base, precisions)` with the common options, and write --json. User errors end in one
+    line."""
     from gancolor.cli import run
 
     def whole() -> None:
@@ -138,7 +138,7 @@ def parse(argv: Sequence[str] | None = None) -> argparse.Namespace:
 
 
 def add_common(parser: argparse.ArgumentParser) -> None:
-    """The options of every benchmark of training."""
+    """Add the options that all training benchmarks share."""
     parser.add_argument("--device", choices=("auto", "cpu", "cuda"), default="auto", help="auto: cuda, else cpu")
     parser.add_argument("--size", type=int, help="side of the photographs [pixels] (256; on a CPU 64)")
     parser.add_argument("--batch_size", type=int, help="photographs a step (16; on a CPU 8)")
@@ -158,7 +158,7 @@ def add_common(parser: argparse.ArgumentParser) -> None:
 
 
 def _choice(known: Sequence[str], everything: str = "") -> Any:
-    """A parser of names with commas between; `everything` stands for all of them."""
+    """Return a parser of comma-separated names; `everything` selects all of them."""
 
     def names(text: str) -> list[str]:
         chosen = list(known) if text == everything else text.split(",")
@@ -170,7 +170,7 @@ def _choice(known: Sequence[str], everything: str = "") -> Any:
 
 
 def header(device: str, argv: Sequence[str]) -> dict[str, Any]:
-    """Prints, and returns, what the figures were measured on."""
+    """Print and return the hardware, software and command that the figures come from."""
     import torch
 
     from gancolor import __version__
@@ -192,7 +192,7 @@ def header(device: str, argv: Sequence[str]) -> dict[str, Any]:
 
 
 def processor() -> str:
-    """The CPU's name and cores."""
+    """Return the CPU's name and number of cores."""
     name = platform.processor() or platform.machine()
     if (cpuinfo := Path("/proc/cpuinfo")).is_file():
         lines = [line.partition(":")[2].strip() for line in cpuinfo.read_text().splitlines() if "model name" in line]
@@ -201,7 +201,7 @@ def processor() -> str:
 
 
 def _without_paths(argv: Sequence[str]) -> list[str]:
-    """The command line with DIR and FILE for paths, which mean nothing elsewhere."""
+    """Return the command line with paths replaced by DIR, FILE or PATH, because they mean nothing on other machines."""
     words: list[str] = []
     for word in argv:
         option, equals, _ = word.partition("=")

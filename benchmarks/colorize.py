@@ -1,4 +1,4 @@
-"""Measures `gancolor colorize` and the Colorizer on this machine: `python benchmarks/colorize.py`; see `--help`."""
+"""Measure `gancolor colorize` and the Colorizer on this machine: `python benchmarks/colorize.py`; see `--help`."""
 
 import argparse
 import json
@@ -14,12 +14,12 @@ from itertools import cycle
 from pathlib import Path
 from statistics import fmean, median
 
-sys.path.append(str(Path(__file__).resolve().parent.parent))  # gancolor beside it, where none is installed
+sys.path.append(str(Path(__file__).resolve().parent.parent))  # this checkout's gancolor, if none is installed
 
 PARTS = ("folder", "start", "large", "batches", "video", "upsampling")
 STEADINESSES = (0.0, 0.5, 0.8, 0.95)
-CLIPS, FRAMES, NOISE = 5, 40, 4.0  # videos, frames of each, deviation of the noise [levels of 255]
-CHROMA = 50  # photographs whose chroma is brought up again
+CLIPS, FRAMES, NOISE = 5, 40, 4.0  # videos, frames per video, standard deviation of the noise [levels of 255]
+CHROMA = 50  # photographs whose chroma is upsampled
 COMMAND = [sys.executable, "-c", "from gancolor.cli import main; main()", "colorize"]
 LOOP = """
 import sys
@@ -81,7 +81,7 @@ def parse(argv: Sequence[str] | None = None) -> argparse.Namespace:
 
 
 def photographs(scratch: Path, given: str | None, count: int) -> Path:
-    """A folder of `count` JPEGs."""
+    """Create a folder of `count` JPEG files."""
     from PIL import Image
 
     from gancolor.data.demo import draw_scene
@@ -100,7 +100,7 @@ def photographs(scratch: Path, given: str | None, count: int) -> Path:
 
 
 def measure_folder(folder: Path, checkpoint: Path, options: argparse.Namespace) -> list[dict[str, object]]:
-    """The command against a process each, and against a loop over the files in one process."""
+    """Compare the command with one process per photograph, and with a loop over the files in one process."""
     from measure import Table
 
     files = sorted(folder.iterdir())
@@ -134,7 +134,7 @@ def measure_folder(folder: Path, checkpoint: Path, options: argparse.Namespace) 
 
 
 def measure_start(folder: Path, checkpoint: Path, options: argparse.Namespace) -> list[dict[str, object]]:
-    """One small photograph, beyond what importing PyTorch takes."""
+    """Measure the time for one small photograph, beyond the time to import PyTorch."""
     from measure import Table
 
     path, out = next(folder.iterdir()), folder.parent / "out"
@@ -155,8 +155,8 @@ def measure_start(folder: Path, checkpoint: Path, options: argparse.Namespace) -
 
 
 def measure_large(folder: Path, checkpoint: Path, options: argparse.Namespace) -> list[dict[str, object]]:
-    """12 megapixels, a photograph enlarged and with grain, file to file, against decoding, encoding and one forward
-    pass."""
+    """Measure 12 megapixels from file to file, an enlarged photograph with grain, against decoding, encoding and one
+    forward pass."""
     import numpy as np
     import torch
     from measure import Contender, Table, interleave
@@ -190,7 +190,7 @@ def measure_large(folder: Path, checkpoint: Path, options: argparse.Namespace) -
 
 
 def measure_batches(checkpoint: Path, options: argparse.Namespace) -> list[dict[str, object]]:
-    """Tensors on the device, from pictures to pictures, against the forward pass alone."""
+    """Measure batches of tensors on the device, from pictures to pictures, against the forward pass alone."""
     import torch
     from measure import Contender, Table, interleave
 
@@ -212,7 +212,7 @@ def measure_batches(checkpoint: Path, options: argparse.Namespace) -> list[dict[
 
 
 def measure_upsampling(folder: Path, options: argparse.Namespace) -> list[dict[str, object]]:
-    """How far photographs' true chroma, shrunk to what a network would see and brought up again, is from itself."""
+    """Measure the error of upsampling: shrink true chroma to a network's size, upsample it and compare."""
     import numpy as np
     from measure import Table
     from skimage.color import rgb2lab
@@ -240,7 +240,7 @@ def measure_upsampling(folder: Path, options: argparse.Namespace) -> list[dict[s
 
 
 def measure_video(folder: Path, checkpoint: Path, options: argparse.Namespace) -> list[dict[str, object]]:
-    """How much the colour of slow pans over photographs, with noise, flickers."""
+    """Measure how much the colour flickers in slow pans over photographs, with noise."""
     from measure import Table
 
     from gancolor import Colorizer
@@ -270,7 +270,7 @@ def measure_video(folder: Path, checkpoint: Path, options: argparse.Namespace) -
 
 
 def pan(photograph: Path, path: Path) -> Path:
-    """A grey video that moves over a photograph by 0.7 pixels a frame."""
+    """Create a grey video that pans over a photograph by 0.7 pixels per frame."""
     import av
     import numpy as np
     from PIL import Image, ImageOps
@@ -291,7 +291,7 @@ def pan(photograph: Path, path: Path) -> Path:
 
 
 def shown_flicker(path: Path, size: int) -> float:
-    """Flicker of a video as it is played, at the size that the network sees."""
+    """Return the flicker of a video file as it is played, at the size that the network sees."""
     import av
     import numpy as np
     from PIL import Image
@@ -317,7 +317,8 @@ def colorize(source: Path, out: Path, checkpoint: Path, device: str) -> None:
 
 
 def turn_about(contenders: Sequence[Callable[[], object]], rounds: int, out: Path) -> list[list[float]]:
-    """Seconds of each contender's turns, A B A B ..., each into a new folder, after an untimed turn of the first."""
+    """Return the seconds of each contender's turns, A B A B ..., after an untimed turn of the first. Each turn writes
+    to a new folder."""
     seconds: list[list[float]] = [[] for _ in contenders]
     for number in range(-1, rounds):
         for taken, contender in zip(seconds, contenders if number >= 0 else contenders[:1], strict=False):

@@ -1,17 +1,18 @@
-"""The least that a training step has to do: multiply-accumulates and bytes, counted without computing anything.
+"""Least work of a training step: multiply-accumulates and bytes, counted without computing anything.
 
-Every step is taken once on tensors that have shapes and types but no contents, so that autograd leaves out what it
-leaves out in training: no gradient by the photographs, none by a frozen discriminator's weights. What is counted is
+Each step runs once on tensors that have shapes and types but no contents. So autograd leaves out the same gradients as
+in training: those with respect to the photographs and to a frozen discriminator's weights. The counts are
 
-    MACs     of every convolution and matrix product, forward and backward. A transposed convolution's are its inputs
-             times what each is spread over; counts that take it for a convolution of its output say four times as much.
-    bytes    of every convolution and matrix product: what it reads (inputs, weights) and what it writes, once each, in
-             the types that autocast gives them. The two products of a backward pass read the gradient that they share
-             once. Of each trained weight besides, in float32: its gradient read, itself and Adam's two moments read and
-             written. Of each number of the generator's state: its moving average read and written.
+    MACs     of every convolution and matrix product, forward and backward. A transposed convolution has its inputs
+             times the outputs that each contributes to; counting it as a convolution of its output gives four times
+             as many.
+    bytes    of every convolution and matrix product: its reads (inputs, weights) and writes, once each, in the types
+             that autocast gives them. The two products of a backward pass share a gradient, which is read once. In
+             addition, per trained weight, in float32: its gradient is read, and the weight and Adam's two moments are
+             read and written. Per number of the generator's state: its moving average is read and written.
 
-All else (norms, activations, dropout, joins, losses, colours, augmentation) is taken to be fused into the products and
-to cost nothing, which no program reaches: it is a floor.
+Everything else (norms, activations, dropout, concatenations, losses, colour conversion, augmentation) counts as fused
+into the products and free. No program achieves this: it is a floor.
 """
 
 from collections.abc import Callable, Iterable
@@ -33,29 +34,29 @@ from gancolor.models.patchgan import PatchGAN
 from gancolor.objective import Batch, Objective
 from gancolor.schedule import Stage
 
-OPTIMIZER_BYTES = 4 * (1 + 2 * 3)  # of a weight: gradient; itself and two moments, in and out
-AVERAGE_BYTES = 4 * 2  # in and out
+OPTIMIZER_BYTES = 4 * (1 + 2 * 3)  # per weight: gradient read; weight and two moments read and written
+AVERAGE_BYTES = 4 * 2  # read and written
 
 
 @dataclass(frozen=True)
 class Work:
-    """What a step has to do.
+    """Least work of a step.
 
     Attributes:
         macs: multiply-accumulates.
-        bytes: moved between memory and units.
+        bytes: moved between memory and compute units.
     """
 
     macs: int
     bytes: int
 
     def seconds(self, macs_per_second: float, bytes_per_second: float) -> float:
-        """The floor: the longer of the two, as if neither waited for the other."""
+        """Return the floor [s]: the longer of the two times, as if arithmetic and transfers overlapped completely."""
         return max(self.macs / macs_per_second, self.bytes / bytes_per_second)
 
 
 class Traffic(TorchDispatchMode):
-    """Counts the bytes that convolutions and matrix products read and write while it is entered."""
+    """Counter of the bytes that convolutions and matrix products read and write while the mode is active."""
 
     def __init__(self) -> None:
         super().__init__()
@@ -70,7 +71,8 @@ class Traffic(TorchDispatchMode):
 
 
 def _needed(func: Any, args: Any) -> Any:
-    """The gradient by a convolution's input takes no input, the one by its weight no weight."""
+    """Return the arguments that a product reads. The gradient with respect to a convolution's input does not need the
+    input, and the gradient with respect to its weight does not need the weight."""
     if func._overloadpacket is not torch.ops.aten.convolution_backward:
         return args
     (gradient, inputs, weight), (by_input, by_weight, _) = args[:3], args[-1]
@@ -78,14 +80,14 @@ def _needed(func: Any, args: Any) -> Any:
 
 
 def count(run: Callable[[], object]) -> Work:
-    """The work of a call. Tensors that it makes have no contents."""
+    """Return the work of a call. Tensors that it creates have no contents."""
     with FakeTensorMode(allow_non_fake_inputs=True), FlopCounterMode(display=False) as flops, Traffic() as traffic:
         run()
     return Work(flops.get_total_flops() // 2, traffic.bytes)
 
 
 class StepCounter:
-    """Counts steps of an architecture's recipe on the CPU, whatever device they are for."""
+    """Counter of the work in steps of an architecture's recipe. It runs on the CPU, for any device."""
 
     def __init__(self, spec: StepSpec) -> None:
         self.spec = spec
@@ -93,11 +95,11 @@ class StepCounter:
         self.objective = spec.objective(torch.device("cpu"))
 
     def forward(self) -> Work:
-        """The generator's forward pass alone."""
+        """Count the generator's forward pass alone."""
         return count(lambda: self.generator(_batch(self.spec).lightness))
 
     def step(self, stage: Stage, precision: str) -> Work:
-        """One whole step of a batch."""
+        """Count one whole step on a batch."""
         plays = stage == "adversarial" and self.objective.plays
         autocast = partial(torch.autocast, "cpu", _half(precision) or torch.bfloat16, _half(precision) is not None)
         networks = (self.generator, self.discriminator)
@@ -113,7 +115,7 @@ def _take(
     generator: nn.Module, discriminator: PatchGAN, objective: Objective, batch: Batch,
     autocast: Callable[[], AbstractContextManager[object]], plays: bool,
 ) -> None:  # fmt: skip
-    """What a step has to work out, in the order of `Players.step`, up to the gradients."""
+    """Compute what a step needs, up to the gradients, in the order of `Players.step`."""
     with autocast():
         prediction = generator(batch.lightness)
     if plays:
@@ -139,7 +141,7 @@ def _batch(spec: StepSpec) -> Batch:
 
 
 def _half(precision: str) -> torch.dtype | None:
-    # fp16 too counts as bf16: a CPU's autocast has it for fewer operations, and both have two bytes.
+    # fp16 is counted as bf16: both have two bytes, and a CPU's autocast supports fp16 for fewer operations.
     return torch.bfloat16 if precision in ("bf16", "fp16") else None
 
 

@@ -1,5 +1,5 @@
-"""Whole epochs of training, data included: gancolor's trainer against the plain loop and against its own step alone;
-and the first epoch's decoding, on one core."""
+"""Benchmarks of whole epochs of training with data loading (gancolor's trainer against the plain loop and against its
+own step alone), and of the first epoch's decoding on one core."""
 
 import os
 import tempfile
@@ -21,15 +21,15 @@ from gancolor.hardware import choose_hardware
 MINE, PLAIN, STEP = "gancolor", "reference", "step alone"
 RATIO, SHARE = "× reference (range)", "of the step alone (range)"
 NEVER = "1e6"  # epochs between evaluations
-VALIDATED = 64  # photographs that an evaluation looks at, if not told
+VALIDATED = 64  # photographs per evaluation, by default
 
 
 class Epochs:
-    """Turns of whole epochs: the trainer's are timed from boundary to boundary, the others' in between. The first one,
-    which decodes and warms up, does not count.
+    """Timing of whole epochs in turns: the trainer's from one epoch boundary to the next, the others' in between. The
+    first epoch, which decodes and warms up, does not count.
 
     Args:
-        epochs: that count.
+        epochs: number of epochs that count.
         prepare: sets torch's global switches for the trainer again, after the others' turns.
     """
 
@@ -65,7 +65,7 @@ class Epochs:
 def measure_epochs(
     architectures: list[str], base: StepSpec, photos: Path, shown: list[str], epochs: int, limit: int | None
 ) -> list[Row]:
-    """The table of whole epochs."""
+    """Print the table of whole epochs and return its rows."""
     table = Table(
         f"Whole epochs, {base.size} x {base.size}, batch {base.batch_size}",
         f"{epochs} epochs of gancolor's adversarial training (its trainer, with logs and saves) from the second on, in "
@@ -87,7 +87,7 @@ def measure_epochs(
 
 def _epochs_row(spec: StepSpec, photos: Path, epochs: int, limit: int | None, every: str) -> Row:
     device = choose_hardware(spec.device, spec.precision).device
-    # The reference trains on grey photographs too. An evaluation ends the run: a last epoch that does not count has it.
+    # The reference trains on grey photographs too. The last epoch, with the evaluation that ends a run, does not count.
     words = ["--pretrain_epochs", "0", "--critic_epochs", "0", "--epochs", str(epochs + 2), "--eval.every", every]
     words += ["--data.min_colorfulness", "0", "--data.val_limit", str(VALIDATED)]
     words += ["--data.limit", str(limit)] if limit else []
@@ -133,7 +133,7 @@ def _steps_alone(spec: StepSpec, count: int) -> Contender:
 
 
 def measure_decoding(base: StepSpec, photos: Path, limit: int | None) -> list[Row]:
-    """The table of the first epoch's decoding on one core."""
+    """Print the table of the first epoch's decoding on one core and return its rows."""
     table = Table(
         f"First epoch's decoding on one core, {base.size} x {base.size}, batch {base.batch_size}",
         "From picture files, held in memory by the system, in a process that has one core: the textbook's loader "
@@ -148,8 +148,8 @@ def measure_decoding(base: StepSpec, photos: Path, limit: int | None) -> list[Ro
 
 
 def decode_on_one_core(spec: StepSpec, photos: str, limit: int | None) -> list[Row]:
-    """Rows of both loaders; this process keeps to one core from now on."""
-    if hasattr(os, "sched_setaffinity"):  # Linux: what reads the number of cores elsewhere may start more threads
+    """Return the rows of both loaders. This process stays on one core from then on."""
+    if hasattr(os, "sched_setaffinity"):  # Linux only: elsewhere, libraries see all cores and may start more threads
         os.sched_setaffinity(0, {min(os.sched_getaffinity(0))})
     torch.set_num_threads(1)
     files = photo_files(Path(photos), limit)

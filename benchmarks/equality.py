@@ -1,9 +1,9 @@
-"""No speed by changing the result: curves of the fast and the plain path at equal seeds, and what 16 bits cost.
+"""Equality of results: loss curves of the fast and the plain path at equal seeds, and the cost of 16-bit training.
 
-In float32 both paths do the same arithmetic in another order, so their losses part by rounding, which training then
-multiplies. What that alone comes to is measured: the plain path against itself, with each batch's photographs in
-another order, in another memory format, with one thread. The fast path may part from the plain one by no more than a
-few times that.
+In float32, both paths do the same arithmetic in different orders. So their losses differ by rounding, which training
+then amplifies. That effect alone is measured by comparing the plain path with itself: with each batch's photographs in
+another order, in another memory format, with one thread. The fast path may differ from the plain one by no more than a
+few times as much.
 """
 
 from collections.abc import Iterator
@@ -23,24 +23,24 @@ from turns import take_turns, trainer_of
 from gancolor.hardware import choose_hardware
 from gancolor.preparation import Preparation
 
-PLAIN_WORDS = (  # what the plain loop does: its objective and optimizer, no chance
+PLAIN_WORDS = (  # the plain loop's objective and optimizer, without randomness
     *("--loss.l1", str(L1_WEIGHT), "--loss.gan", "1", "--loss.gan_mode", "vanilla"),
     *("--optim.lr_g", "2e-4", "--optim.lr_d", "2e-4", "--optim.betas", "[0.5, 0.999]"),
     *("--optim.weight_decay", "0", "--optim.clip", "0"),
     *("--generator.dropout", "0", "--data.flip", "false", "--data.crop_scale", "1"),
 )
-TERMS = {"d": "discriminator", "gan": "gan", "l1": "l1", "g": "generator"}  # the plain loop's name: gancolor's
-ALLOWED = 5.0  # times what rounding alone explains
-LEAST = 2.0**-22  # deviation that rounding always explains: two units in the last place
-LIMIT_DB = 0.1  # that bf16 may end from float32
+TERMS = {"d": "discriminator", "gan": "gan", "l1": "l1", "g": "generator"}  # name in the plain loop: name in gancolor
+ALLOWED = 5.0  # times the difference that rounding alone explains
+LEAST = 2.0**-22  # relative difference that rounding always explains: two units in the last place
+LIMIT_DB = 0.1  # most that PSNR after bf16 training may differ from float32
 
 
 @dataclass(frozen=True)
 class Way:
-    """One way for the plain loop to work out the same losses: rounding is all that tells them apart.
+    """Variant of the plain loop that computes the same losses. Variants differ only by rounding.
 
     Attributes:
-        rolled: places that each batch's photographs are moved on by.
+        rolled: number of positions by which each batch's photographs are rotated.
     """
 
     shares_pass: bool = True
@@ -59,15 +59,15 @@ ROUNDED = {
 
 
 class Curves:
-    """Losses of a small training on the spec's noise, from the same networks: (steps, 4) in the order of TERMS, as the
-    plain loop weighs them."""
+    """Loss curves of a short training on the spec's noise, from the same initial networks: (steps, 4) in the order of
+    TERMS, with the plain loop's weights."""
 
     def __init__(self, spec: StepSpec, steps: int) -> None:
         self.spec, self.steps = replace(spec, words=(*PLAIN_WORDS, *spec.words)), steps
 
     def plain(self, way: Way = Way()) -> Tensor:
-        """Those of the reference."""
-        device = choose_hardware(self.spec.device, "fp32").device  # float32 on CUDA too, where TF32 is shipped
+        """Return the reference implementation's curves."""
+        device = choose_hardware(self.spec.device, "fp32").device  # float32 on CUDA too, where torch's default is TF32
         trainer = ReferenceTrainer(*self.spec.networks(), device, way.shares_pass)
         layout = torch.channels_last if way.channels_last else torch.contiguous_format
         for network in (trainer.generator, trainer.discriminator):
@@ -82,14 +82,14 @@ class Curves:
         return torch.tensor(rows)
 
     def _batches(self) -> list[tuple[Tensor, Tensor]]:
-        """The Lab that gancolor makes of the pictures, which its own tests compare: here the steps are compared."""
+        """Return the pictures as Lab, converted by gancolor, whose tests check that. Here only steps are compared."""
         hardware = choose_hardware(self.spec.device, "fp32")
         prepare, labels = Preparation(self.spec.config().data, hardware), torch.zeros(self.spec.batch_size)
         batches = (prepare(pictures.to(hardware.device), labels) for pictures in self.spec.pictures())
         return [(batch.lightness, batch.chroma) for batch in batches]
 
     def fast(self) -> Tensor:
-        """Those of gancolor, from uint8 pictures on."""
+        """Return gancolor's curves, computed from uint8 pictures."""
         choose_hardware(self.spec.device, self.spec.precision)
         steps = GancolorSteps(self.spec)
         found = [steps.step("adversarial") for _ in range(self.steps)]
@@ -110,18 +110,19 @@ def _threads(count: int | None) -> Iterator[None]:
 
 
 def deviation(curves: Tensor, others: Tensor) -> Tensor:
-    """The largest relative difference of any loss up to each step, (steps,)."""
+    """Return the largest relative difference of any loss up to each step, (steps,)."""
     gaps = (curves - others).abs() / others.abs().clamp(min=1e-8)
     return gaps.amax(dim=1).cummax(dim=0).values
 
 
 def excess(mine: Tensor, plain: Tensor, rounded: list[Tensor]) -> Tensor:
-    """How far `mine` parts from `plain`, in what rounding explains: (steps,), up to ALLOWED where they are the same.
+    """Return how far `mine` deviates from `plain`, as a multiple of what rounding explains: (steps,), at most ALLOWED
+    if they are equal.
 
-    What rounding explains is taken a step later: Adam turns it into jumps, which come a step sooner or later.
+    What rounding explains is taken one step later: Adam turns it into jumps, which may come a step earlier or later.
 
     Args:
-        rounded: the plain path's, worked out in other ways.
+        rounded: curves of the plain path, computed in other ways.
     """
     explained = torch.stack([deviation(curves, plain) for curves in rounded]).amax(dim=0)
     explained = torch.cat([explained[1:], explained[-1:]])
@@ -129,7 +130,7 @@ def excess(mine: Tensor, plain: Tensor, rounded: list[Tensor]) -> Tensor:
 
 
 def measure_curves(architectures: list[str], base: StepSpec, steps: int) -> list[Row]:
-    """The table of deviations."""
+    """Print the table of deviations and return its rows."""
     table = Table(
         f"Equal results in float32, {steps} adversarial steps, {base.size} x {base.size}, batch {base.batch_size}",
         "Largest relative difference of any loss from the plain loop's with one generator pass, dropout 0, after the "
@@ -169,7 +170,7 @@ def _deviation_row(path: str, curves: Tensor, plain: Tensor) -> Row:
 def measure_bf16(
     architectures: list[str], base: StepSpec, photos: Path, seeds: int, epochs: int, limit: int | None
 ) -> list[Row]:
-    """The table of what 16 bits cost: whole trainings, the same but for their precision."""
+    """Print the table of the cost of 16 bits, by trainings that differ only in precision, and return its rows."""
     table = Table(
         f"bf16 beside float32, {base.size} x {base.size}, batch {base.batch_size}",
         f"{epochs} epochs of adversarial training; PSNR on the validation photographs, mean over {seeds} seeds, and "

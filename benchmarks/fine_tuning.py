@@ -1,10 +1,10 @@
-"""What fine-tuning saves: a generator that has never seen a group of photographs, fine-tuned on 300 of them, beside
-training on the same 300 from ImageNet's features, for as many steps and for more.
+"""Measure what fine-tuning saves: fine-tune a generator that has never seen a group of photographs on 300 of them, and
+compare it with training on the same 300 from ImageNet features, for as many steps and for more.
 
     python benchmarks/fine_tuning.py --photos DIR --group food --out runs/fine_tuning
 
-DIR has train/GROUP/ and val/GROUP/. The start is trained on all other groups; the group's other photographs validate.
-Runs are resumed, and finished ones are not trained again.
+DIR contains train/GROUP/ and val/GROUP/. The initial generator is trained on all other groups. The group's other
+photographs are used for validation. Interrupted runs are resumed, and finished ones are not trained again.
 """
 
 import argparse
@@ -19,13 +19,14 @@ from gancolor.statistics import difference
 
 ROOT = Path(__file__).resolve().parents[1]
 BATCH = 16
-EPOCHS = (5, 10, 25, 50)  # over the group: the first is the fine-tuned runs' too
-# The same photographs for all, as they are: few steps leave nothing to vary.
+EPOCHS = (5, 10, 25, 50)  # over the group; fine-tuned runs take the first number
+# No augmentation: all runs see the same photographs unchanged, because so few steps do not need variation.
 SMALL = ["--data.size=128", f"--data.batch_size={BATCH}", "--data.crop_scale=1", "--data.tone=0", "--optim.ema=0.99"]
 
 
 def link_photographs(photos: Path, group: str, count: int, out: Path) -> tuple[Path, Path]:
-    """Two folders of links: all groups but one, and that group, `count` of it to train on and the rest to validate."""
+    """Create two folders of links: one to all groups but this one, and one to this group, with `count` photographs for
+    training and the rest for validation."""
     others, own = out / f"without_{group}", out / f"{count}_of_{group}"
     for part in ("train", "val"):
         for folder in sorted((photos / part).iterdir()):
@@ -45,13 +46,13 @@ def _link(link: Path, target: Path) -> None:
 
 
 def train(run: Path, *words: object) -> Path:
-    """A run that is finished is not trained again, and one of other options is refused."""
+    """Train a run. A finished run is not trained again; a run folder with other options is refused."""
     subprocess.run([sys.executable, ROOT / "train.py", f"--out={run}", *map(str, words)], check=True, cwd=ROOT)
     return run
 
 
 def compare(runs: Sequence[Path]) -> None:
-    """A line a run: steps, gain, and how far the first is ahead, photograph by photograph."""
+    """Print one line per run: steps, gain, and how far the first run is ahead, paired by photograph."""
     print(f"| run | steps | gain [dB] | {runs[0].name} is ahead by [dB] |\n| --- | ---: | ---: | ---: |")
     first = None
     for run in runs:

@@ -1,4 +1,4 @@
-"""The floor of a training step: what has to be done (counting.py) at the rates that this device reaches."""
+"""Floor of a training step: the time for its least work (counting.py) at the rates that this device reaches."""
 
 import time
 from collections.abc import Callable
@@ -12,39 +12,39 @@ from steps import REFERENCE, STAGES, StepSpec, precisions
 
 from gancolor.hardware import choose_hardware
 
-SIZES = (128, 256)  # that --only floor counts at
+SIZES = (128, 256)  # sizes that --only floor counts [pixels]
 MATRIX_SIDE, COPIED_BYTES = {"cpu": 2048, "cuda": 8192}, {"cpu": 2**29, "cuda": 2**31}  # far larger than caches
-REPEATS = 5  # of which the fastest counts: a rate that was reached once can be reached
+REPEATS = 5  # the fastest one counts: a rate that was reached once is possible
 
 
 @dataclass(frozen=True)
 class Rates:
-    """What a device reaches.
+    """Rates that a device reaches.
 
     Attributes:
-        macs: multiply-accumulates a second of a large matrix product, by precision.
-        bytes: bytes a second of a large copy, those read and those written.
+        macs: multiply-accumulates per second of a large matrix product, by precision.
+        bytes: bytes per second of a large copy, counting both reads and writes.
     """
 
     macs: dict[str, float]
     bytes: float
 
     def floor(self, work: Work, precision: str) -> float:
-        """The least seconds that the work takes."""
+        """Return the least time for the work [s]."""
         return work.seconds(self.macs[precision], self.bytes)
 
     def bound(self, work: Work, precision: str) -> str:
-        """What the floor is made of."""
+        """Return what determines the floor: "MACs" or "bytes"."""
         return "MACs" if work.macs / self.macs[precision] > work.bytes / self.bytes else "bytes"
 
 
 def measure_rates(device: str, seconds: float = 0.2) -> Rates:
-    """Rates of a large matrix product in each precision, and of a large copy.
+    """Measure the rates of a large matrix product in each precision, and of a large copy.
 
-    On a CPU the better of one thread and all: where other work has a core, several threads wait for each other.
+    On a CPU, take the better of one thread and all: if other work occupies a core, several threads wait for each other.
 
     Args:
-        seconds: to spend on each repeat, at the least one product.
+        seconds: time to spend on each repeat, which computes at least one product.
     """
     kind, threads = torch.device(device), torch.get_num_threads()
     found = []
@@ -65,14 +65,14 @@ def _measure_rates(device: torch.device, seconds: float) -> Rates:
         one, other = (torch.randn(side, side, device=device).to(dtype) for _ in range(2))
         out = torch.empty_like(one)
         macs[precision] = side**3 / _fastest(partial(torch.mm, one, other, out=out), device, seconds)
-    # The reference's convolutions run in TF32 on CUDA, where torch ships with that switched on.
+    # On CUDA, the reference's convolutions run in TF32, which is torch's default.
     macs[REFERENCE] = macs.get("tf32", macs["fp32"])
     source, target = (torch.ones(numbers, device=device) for _ in range(2))
     return Rates(macs, 2 * 4 * numbers / _fastest(partial(target.copy_, source), device, seconds))
 
 
 def _fastest(run: Callable[[], object], device: torch.device, seconds: float) -> float:
-    """Seconds a call, of the fastest repeat."""
+    """Return the seconds per call of the fastest repeat."""
     run()
     synchronize(device)
     start = time.perf_counter()
@@ -91,7 +91,7 @@ def _fastest(run: Callable[[], object], device: torch.device, seconds: float) ->
 
 
 def show_rates(device: str) -> Rates:
-    """Measures the rates and prints them."""
+    """Measure the rates, print them and return them."""
     rates = measure_rates(device)
     table = Table(
         "Rates of this device",
@@ -104,7 +104,7 @@ def show_rates(device: str) -> Rates:
 
 
 def measure_floors(architectures: list[str], base: StepSpec) -> list[Row]:
-    """The tables of rates and of counts."""
+    """Print the tables of rates and of counts, and return the rows of the counts."""
     rates = show_rates(base.device)
     shown = [precision for precision in precisions(base.device) if precision in ("fp32", "tf32", "bf16", "fp16")]
     columns = ["architecture", "size", "stage", "GMACs forward", "GMACs", "GB fp32", "GB half"]
@@ -141,6 +141,6 @@ def _counts(spec: StepSpec, rates: Rates, shown: list[str]) -> list[Row]:
 
 
 def step_floors(spec: StepSpec, rates: Rates) -> dict[str, float]:
-    """The least seconds of a step of each stage that the recipe has."""
+    """Return the least time of a step [s], by stage."""
     counter = StepCounter(spec)
     return {stage: rates.floor(counter.step(stage, spec.precision), spec.precision) for stage in STAGES}

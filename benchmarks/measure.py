@@ -1,4 +1,4 @@
-"""How things are timed side by side, how a failure stays in its row, and how rows are printed."""
+"""Timing of contenders in turns, containment of failures to their rows, and printing of tables."""
 
 import gc
 import multiprocessing
@@ -14,7 +14,7 @@ import torch
 
 LEAST_ROUNDS, MOST_ROUNDS = 3, 9
 Result = TypeVar("Result")
-Row = dict[str, Any]  # column -> a figure or a word
+Row = dict[str, Any]  # column -> figure or text
 
 
 def _nothing() -> None:
@@ -26,8 +26,8 @@ class Contender:
     """Something to time.
 
     Attributes:
-        run: does one unit of the work.
-        prepare: sets torch's global switches to what `run` needs; called, untimed, before each of its turns.
+        run: does one unit of work.
+        prepare: sets torch's global switches for `run`; called, untimed, before each of its turns.
     """
 
     run: Callable[[], object]
@@ -36,7 +36,7 @@ class Contender:
 
 @dataclass
 class Timing:
-    """Seconds a unit, one figure a round."""
+    """Seconds per unit, one figure per round."""
 
     rounds: list[float] = field(default_factory=list)
 
@@ -45,7 +45,8 @@ class Timing:
         return median(self.rounds)
 
     def speedup_over(self, other: "Timing") -> list[float]:
-        """How many times as fast as the other, from each round's pair of turns: lowest, median, highest."""
+        """Return how many times as fast as the other this is, over each round's pair of turns: [lowest, median,
+        highest]."""
         ratios = sorted(theirs / mine for mine, theirs in zip(self.rounds, other.rounds, strict=True))
         return [ratios[0], median(ratios), ratios[-1]]
 
@@ -53,14 +54,14 @@ class Timing:
 def interleave(
     contenders: Mapping[str, Contender], device: torch.device, seconds: float, warm_up: int = 3
 ) -> dict[str, Timing]:
-    """Times contenders in turns, A B A B ..., so that whatever else the machine does falls on all of them.
+    """Time contenders in turns, A B A B ..., so that other work on the machine affects all of them.
 
-    A turn is as many units as make `seconds` over all rounds, without a wait for the device between them; slow units
-    mean fewer rounds, 3 at the least.
+    A turn has as many units as take `seconds` over all rounds, without a wait for the device between units. Slow units
+    mean fewer rounds, but at least 3.
 
     Args:
-        warm_up: untimed units of each before the first round; the last of them tells how long a unit takes. One that
-            takes longer than `seconds` is enough.
+        warm_up: untimed units of each contender before the first round; the last one tells how long a unit takes. A
+            unit that takes longer than `seconds` ends the warm-up.
     """
     estimates = {}
     for name, contender in contenders.items():
@@ -80,7 +81,7 @@ def interleave(
 
 
 def seconds_of(contender: Contender, units: int, device: torch.device) -> float:
-    """What so many units take, the device's work included."""
+    """Return the time for `units` units [s], including the device's work."""
     synchronize(device)
     start = time.perf_counter()
     for _ in range(units):
@@ -95,9 +96,9 @@ def synchronize(device: torch.device) -> None:
 
 
 class Memory:
-    """Peak memory over what was taken when this was made [GiB]: torch's on CUDA, the process's on a CPU.
+    """Peak memory above what was in use at construction [GiB]: torch's on CUDA, the process's on a CPU.
 
-    A process's peak never falls again, so on a CPU a figure is good for the first thing that a fresh process does.
+    A process's peak never falls, so on a CPU the figure is valid only for the first thing that a fresh process does.
     """
 
     def __init__(self, device: torch.device) -> None:
@@ -105,7 +106,7 @@ class Memory:
         self.before = torch.cuda.memory_allocated(device) / 2**30 if device.type == "cuda" else _process_peak()
 
     def restart(self) -> None:
-        """Forgets CUDA's peak so far: the trial of kernels in the first steps may take more than any step after."""
+        """Reset CUDA's peak: kernel selection in the first steps may take more memory than any later step."""
         if self.device.type == "cuda":
             torch.cuda.synchronize(self.device)
             torch.cuda.reset_peak_memory_stats(self.device)
@@ -123,9 +124,9 @@ def _process_peak() -> float:
 
 
 def in_fresh_process(function: Callable[..., Result], *args: object) -> Result:
-    """Runs a function of a module, on values that pickle, in a process of its own.
+    """Run a module-level function in a new process. Its arguments must be picklable.
 
-    The process is forked from a small server: one started from here would begin with the peak memory of this one.
+    The process is forked from a small server: one started from here would begin with this process's peak memory.
     """
     method = "forkserver" if "forkserver" in multiprocessing.get_all_start_methods() else "spawn"
     context = multiprocessing.get_context(method)
@@ -135,14 +136,14 @@ def in_fresh_process(function: Callable[..., Result], *args: object) -> Result:
 
 
 def attempt(measure: Callable[[], Result]) -> Result | str:
-    """What `measure` returns, or in a few words why it failed; memory that a failure held is given back."""
+    """Return the result of `measure`, or a few words on why it failed. Memory that the failure held is freed."""
     try:
         return measure()
     except torch.OutOfMemoryError:
         failure = "out of memory"
     except BrokenProcessPool:
         failure = "its process was killed, most likely for want of memory"
-    except Exception as error:  # one row's failure, whatever it is, must not cost the others
+    except Exception as error:  # no failure of one row may stop the others
         lines = str(error).strip().splitlines() or [""]
         failure = f"{type(error).__name__}: {lines[0][:120]}".replace("|", "/")
     gc.collect()
@@ -152,10 +153,10 @@ def attempt(measure: Callable[[], Result]) -> Result | str:
 
 
 class Table:
-    """A Markdown table that prints each row as soon as it is there.
+    """Markdown table that prints each row as soon as it is added.
 
     Attributes:
-        rows: all that were printed, for --json.
+        rows: all printed rows, for --json.
     """
 
     def __init__(self, title: str, note: str, columns: Sequence[str]) -> None:
@@ -166,7 +167,7 @@ class Table:
         self._print(["-" * width for width in self.widths])
 
     def add(self, row: Row) -> None:
-        """Prints a row; "error", if there, stands in the first column that the row lacks."""
+        """Print a row. An "error", if present, goes into the first column that the row lacks."""
         self.rows.append(row)
         cells = [_cell(row.get(column, "")) for column in self.columns]
         if "error" in row:
@@ -179,7 +180,7 @@ class Table:
 
 
 def _cell(value: object) -> str:
-    """Figures to three digits; a speedup as its median and range."""
+    """Format a figure with three digits, or a speedup as its median and range."""
     if isinstance(value, list):
         low, middle, high = (_cell(float(part)) for part in value)
         return f"{middle} ({low}–{high})"

@@ -1,6 +1,6 @@
-"""Other people's trainers beside gancolor and the plain reference: `python benchmarks/peers.py --help`.
+"""Compare other people's trainers with gancolor and the plain reference: `python benchmarks/peers.py --help`.
 
-Their code stays in the checkout that is given; here are adapters alone, a function a peer.
+Their code stays in the given checkout. This file contains only adapters, one function per peer.
 """
 
 import argparse
@@ -14,7 +14,7 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-sys.path.append(str(Path(__file__).resolve().parent.parent))  # gancolor beside it, where none is installed
+sys.path.append(str(Path(__file__).resolve().parent.parent))  # this checkout's gancolor, if none is installed
 
 from bench import add_common, measuring
 
@@ -28,11 +28,11 @@ if TYPE_CHECKING:
 
 @dataclass
 class Peer:
-    """Another trainer.
+    """Trainer of another project.
 
     Attributes:
-        step: takes one of its training steps on lightness (B, 1, S, S) and chroma (B, 2, S, S) on the host.
-        loader: an epoch of its own batches.
+        step: takes one training step on lightness (B, 1, S, S) and chroma (B, 2, S, S) on the host.
+        loader: yields one epoch of its own batches.
     """
 
     step: "Callable[[Tensor, Tensor], object]"
@@ -43,10 +43,10 @@ class Peer:
 
 
 def pix2pix(checkout: Path, photos: Path, spec: "StepSpec") -> Peer:
-    """junyanz/pytorch-CycleGAN-and-pix2pix: its colorization model, U-Net and PatchGAN as in its paper.
+    """Build the peer junyanz/pytorch-CycleGAN-and-pix2pix: its colorization model, U-Net and PatchGAN as in its paper.
 
     Raises:
-        InputError: a size that its U-Nets are not made for.
+        InputError: a size that its U-Nets do not support.
     """
     if spec.size not in (128, 256):
         raise InputError(f"--size {spec.size}: pix2pix's U-Nets are for 128 and 256")
@@ -73,7 +73,7 @@ def pix2pix(checkout: Path, photos: Path, spec: "StepSpec") -> Peer:
 
 
 def notebook(checkout: Path, photos: Path, spec: "StepSpec") -> Peer:
-    """moein-shariatnia/Deep-Learning, "Image Colorization Tutorial": the notebook's code as modules."""
+    """Build the peer moein-shariatnia/Deep-Learning, "Image Colorization Tutorial": the notebook's code as modules."""
     models, data = importlib.import_module("models"), importlib.import_module("dataset")
     data.SIZE = spec.size  # type: ignore[attr-defined]
     levels = min(spec.size.bit_length() - 1, 8)
@@ -91,7 +91,7 @@ def notebook(checkout: Path, photos: Path, spec: "StepSpec") -> Peer:
     return Peer(step, loader)
 
 
-# name: (adapter, the files of a checkout that it needs)
+# name: (adapter, files that it needs from the checkout)
 PEERS: dict[str, tuple[Callable[[Path, Path, "StepSpec"], Peer], Sequence[str]]] = {
     "pix2pix": (
         pix2pix,
@@ -103,13 +103,13 @@ PEERS: dict[str, tuple[Callable[[Path, Path, "StepSpec"], Peer], Sequence[str]]]
 
 
 def load_peer(name: str, checkout: Path, photos: Path, spec: "StepSpec") -> Peer:
-    """A peer's trainer and loader from its checkout; what it prints goes to the standard error.
+    """Load a peer's trainer and loader from its checkout. Its output goes to standard error.
 
     Args:
-        photos: a folder that holds the photographs, nothing else.
+        photos: a folder that contains the photographs and nothing else.
 
     Raises:
-        InputError: no checkout of that peer, or a module that it needs is not installed.
+        InputError: the folder is no checkout of that peer, or a module that it needs is not installed.
     """
     adapter, needed = PEERS[name]
     if not checkout.is_dir():
@@ -130,7 +130,8 @@ def load_peer(name: str, checkout: Path, photos: Path, spec: "StepSpec") -> Peer
 
 
 def measure_steps(name: str, peer: Peer, spec: "StepSpec", shown: list[str]) -> "list[Row]":
-    """The table of steps: the peer's, the reference's and gancolor's in each precision, in turns."""
+    """Print the table of steps and return its rows: the peer's, the reference's and gancolor's in each precision, in
+    turns."""
     import torch
     from measure import Contender, Table, interleave
     from steps import BATCHES, REFERENCE, ReferenceSteps, as_torch_ships, make_steps
@@ -158,7 +159,7 @@ def measure_steps(name: str, peer: Peer, spec: "StepSpec", shown: list[str]) -> 
 
 
 def measure_loaders(name: str, peer: Peer, files: Sequence[Any], spec: "StepSpec") -> "list[Row]":
-    """The table of loading: epochs of batches of Lab on the device."""
+    """Print the table of loading, by epochs of Lab batches on the device, and return its rows."""
     from measure import Contender, Table, interleave
     from pictures import Pipeline
 

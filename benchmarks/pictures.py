@@ -1,4 +1,4 @@
-"""The data pipeline and evaluation: photographs to training batches, and generators to figures of merit."""
+"""Benchmarks of the data pipeline (photographs to training batches) and of evaluation (generators to metrics)."""
 
 import itertools
 import tempfile
@@ -28,18 +28,18 @@ from gancolor.preparation import Preparation
 from gancolor.scoring import PAIRED, Colorized, Scores, score, score_generator
 
 MOST_PHOTOS = 1024
-SCENES, SCENE_SIDE = 256, 400  # drawn where no photographs are given [pixels]
-SCORED_PHOTOS, COLOURED_PHOTOS = 540, 64  # by metrics alone; by generators, which take their time
+SCENES, SCENE_SIDE = 256, 400  # drawn if no photographs are given; their side [pixels]
+SCORED_PHOTOS, COLOURED_PHOTOS = 540, 64  # for metrics alone; for generators, which are slow
 
 METRICS_ALONE = "metrics alone"
 
 
 @contextmanager
 def photo_folder(folder: str | None) -> Iterator[Path]:
-    """The folder given; without one, a folder of drawn scenes, as JPEG files for the while.
+    """Yield the given folder or, without one, a temporary folder of drawn scenes as JPEG files.
 
     Raises:
-        InputError: no such folder.
+        InputError: the folder does not exist.
     """
     if folder:
         if not Path(folder).is_dir():
@@ -57,7 +57,7 @@ def photo_folder(folder: str | None) -> Iterator[Path]:
 
 
 def photo_files(folder: Path, limit: int | None = None) -> list[PhotoFile]:
-    """The folder's first photographs, MOST_PHOTOS if not told.
+    """Return the folder's first photographs, MOST_PHOTOS by default.
 
     Raises:
         InputError: there are none.
@@ -72,10 +72,10 @@ def photo_files(folder: Path, limit: int | None = None) -> list[PhotoFile]:
 
 
 class Pipeline:
-    """Epochs of training batches, from files to Lab on the device, gancolor's and the reference's.
+    """Epochs of training batches, from files to Lab on the device, by gancolor and by the reference.
 
     Args:
-        workers: of the reference's loader; a worker a core if not told.
+        workers: of the reference's loader; by default one per core.
     """
 
     def __init__(
@@ -90,20 +90,20 @@ class Pipeline:
         self.caches = itertools.count()
 
     def first_epoch(self) -> None:
-        """Decodes into a cache that is not there yet, then streams."""
+        """Decode into a new cache, then stream up to Lab."""
         self.stream(self.load(f"first-{next(self.caches)}", "auto"), 0)
 
     def first_batches(self) -> None:
-        """The same up to uint8 batches: Lab is part of gancolor's step."""
+        """Decode into a new cache, then stream up to uint8 batches: in gancolor, Lab is part of the step."""
         batches = self.load(f"first-{next(self.caches)}", "auto")
         for _ in batches.stream(0, batches.steps_per_epoch, self.hardware.device):
             pass
 
     def load(self, cache: str, on_device: str) -> Batches:
-        """Training batches of the decoded photographs.
+        """Return training batches of the decoded photographs.
 
         Raises:
-            ValueError: some can't be decoded; the reference would stop at those.
+            ValueError: some photographs can't be decoded; the reference would stop at them.
         """
         photographs = load_photographs(self.files, self.size, Path(self.scratch) / cache)
         if photographs.skipped:
@@ -112,13 +112,13 @@ class Pipeline:
         return Batches(photographs, torch.arange(len(photographs)), self.batch_size, seed=0)
 
     def decoded_anew(self) -> Contender:
-        """Epochs that keep nothing decoded."""
+        """Return a contender that decodes all photographs again in every epoch."""
         photographs = load_photographs(self.files, self.size, Path(self.scratch) / "anew", decode="always")
         batches, epochs = Batches(photographs, torch.arange(len(photographs)), self.batch_size, 0), itertools.count()
         return Contender(lambda: self.stream(batches, next(epochs)))
 
     def stream(self, batches: Batches, epoch: int) -> None:
-        """What the trainer does with an epoch's batches up to the networks."""
+        """Process an epoch's batches as the trainer does, up to the networks."""
         first, last = (number * batches.steps_per_epoch for number in (epoch, epoch + 1))
         for _, pictures, labels in batches.stream(first, last, self.hardware.device):
             self.prepare(pictures, labels)
@@ -134,7 +134,7 @@ class Pipeline:
 
 
 def measure_data(files: list[PhotoFile], base: StepSpec) -> list[Row]:
-    """The table of the data pipeline."""
+    """Print the table of the data pipeline and return its rows."""
     hardware = choose_hardware(base.device, "fp32")
     with tempfile.TemporaryDirectory() as scratch:
         pipeline = Pipeline(files, base.size, base.batch_size, hardware, scratch)
@@ -155,7 +155,7 @@ def measure_data(files: list[PhotoFile], base: StepSpec) -> list[Row]:
 
 
 def _epochs(pipeline: Pipeline) -> Iterator[tuple[str, partial[Contender]]]:
-    """(name, what makes it)."""
+    """Yield the name and the factory of each contender."""
     yield "reference, every", partial(Contender, pipeline.reference_epoch)
     yield "gancolor, first (decodes)", partial(Contender, pipeline.first_epoch)
     if pipeline.hardware.device.type == "cuda":
@@ -181,7 +181,8 @@ def _epoch_row(pipeline: Pipeline, make: partial[Contender], seconds: float) -> 
 
 
 def measure_evaluation(files: list[PhotoFile], architectures: list[str], base: StepSpec) -> list[Row]:
-    """The table of evaluation: on the CPU, against scikit-image photograph by photograph, and on CUDA where asked."""
+    """Print the table of evaluation and return its rows: on the CPU, and on CUDA if requested, against scikit-image one
+    photograph at a time."""
     with tempfile.TemporaryDirectory() as scratch:
         scored = load_photographs(files[:SCORED_PHOTOS], base.size, scratch)
         coloured = scored.subset(scored.names[:COLOURED_PHOTOS])
@@ -203,7 +204,7 @@ def measure_evaluation(files: list[PhotoFile], architectures: list[str], base: S
 
 
 def _evaluation_row(what: str, device: str, photographs: Photographs, base: StepSpec) -> Row:
-    """`what`: an architecture, or "metrics alone" for pictures that are there already."""
+    """Measure `what`: an architecture, or "metrics alone" for existing pictures."""
     hardware = choose_hardware(device, "fp32")
     truths = list(photographs.take(torch.arange(len(photographs))).permute(0, 2, 3, 1).numpy().copy())
     mine: Callable[[], Scores]
@@ -233,8 +234,8 @@ def _evaluation_row(what: str, device: str, photographs: Photographs, base: Step
 
 
 def _moved(photographs: Photographs) -> dict[str, Tensor]:
-    """Two systems, as an evaluation has at least (grey and a generator): the photographs moved by a pixel, and by two.
-    uint8 (N, 3, S, S) each."""
+    """Return pictures of two systems, the least that an evaluation has (grey and a generator): the photographs shifted
+    by one pixel, and by two. uint8 (N, 3, S, S) each."""
     pictures = photographs.take(torch.arange(len(photographs)))
     return {"one": pictures.roll(1, dims=-1), "two": pictures.roll(2, dims=-1)}
 

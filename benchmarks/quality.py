@@ -1,4 +1,4 @@
-"""Time to a given PSNR: gancolor's training, pretraining first, against the plain loop, in turns."""
+"""Time to a given PSNR: gancolor's training, which starts with pretraining, against the plain loop, in turns."""
 
 import time
 from collections.abc import Iterator
@@ -19,17 +19,18 @@ from gancolor.hardware import Hardware, choose_hardware
 from gancolor.scoring import score_generator
 
 GAINS = (0.5, 1.0, 1.5, 2.0)  # over grey [dB]
-LOOKS = 40  # at each contender's PSNR, over its time limit
-VALIDATED = 128  # photographs that PSNR is taken on
+LOOKS = 40  # PSNR measurements of each contender, over its time limit
+VALIDATED = 128  # photographs on which PSNR is measured
 EPOCHS = 1000  # of pretraining: the time limit ends it
 
 
 @dataclass
 class Learner:
-    """A contender on its own clock, which stands still while its PSNR is taken and while the other has its turn.
+    """Contender with its own clock, which stops while its PSNR is measured and while the other has its turn.
 
     Attributes:
-        reached: gain over grey [dB] -> seconds; most: the best gain so far.
+        reached: gain over grey [dB] -> seconds to reach it.
+        most: best gain so far [dB].
     """
 
     photographs: Photographs
@@ -41,7 +42,7 @@ class Learner:
     reached: dict[float, float] = field(default_factory=dict)
 
     def look(self, generator: nn.Module) -> None:
-        """Takes the PSNR of a generator as it is."""
+        """Measure the PSNR of a generator in its current state."""
         training = generator.training
         scores = score_generator(generator.eval(), self.photographs, self.hardware)
         generator.train(training)
@@ -57,10 +58,11 @@ class Learner:
 
 
 class Race:
-    """The turns: as the trainer's clock passes the next look, its PSNR is taken and the plain loop trains for as long.
+    """Turns of both contenders: when the trainer's clock reaches the next measurement, its PSNR is measured, and the
+    plain loop trains for as long.
 
     Args:
-        limit: seconds of each one's clock.
+        limit: seconds on each contender's clock.
     """
 
     def __init__(self, trainer: Any, plain: "Plain", limit: float, spec: StepSpec, started: float) -> None:
@@ -75,7 +77,7 @@ class Race:
             return
         synchronize(self.trainer.hardware.device)
         mine.seconds += time.perf_counter() - self.started
-        if step:  # before the first there is nothing to look at
+        if step:  # before the first step there is nothing to measure
             mine.look(self.trainer.players.ema)
         while theirs.seconds < self.limit and (theirs.seconds < mine.seconds or self.is_over(mine)):
             if self.is_over(theirs):
@@ -93,7 +95,7 @@ class Race:
 
 
 class Plain:
-    """The plain loop, adversarial from the start, that can be stopped and taken up."""
+    """The plain loop, adversarial from the start, which can be paused and continued."""
 
     def __init__(self, spec: StepSpec, paths: list[Path]) -> None:
         self.device = choose_hardware(spec.device, "fp32").device
@@ -108,7 +110,7 @@ class Plain:
                 yield
 
     def train(self, seconds: float) -> float:
-        """Trains for at least so long; returns how long it took."""
+        """Train for at least `seconds`, and return how long it took [s]."""
         start = time.perf_counter()
         while time.perf_counter() - start < seconds:
             next(self.steps)
@@ -119,7 +121,7 @@ class Plain:
 def measure_quality(
     architectures: list[str], base: StepSpec, photos: Path, shown: list[str], minutes: float, limit: int | None
 ) -> list[Row]:
-    """The table of seconds to gains over grey."""
+    """Print the table of seconds to each gain over grey and return its rows."""
     table = Table(
         f"Time to a given PSNR, {base.size} x {base.size}, batch {base.batch_size}",
         f"Seconds of training, decoding included and looks at the PSNR of {VALIDATED} photographs not, up to "

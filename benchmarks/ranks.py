@@ -1,4 +1,4 @@
-"""What averaging gradients over ranks costs a step, and how much of it goes on behind the backward pass:
+"""Measure what averaging gradients over ranks costs per step, and how much of it overlaps with the backward pass:
 `torchrun --nproc_per_node 2 benchmarks/ranks.py`; see `--help`."""
 
 import argparse
@@ -14,8 +14,8 @@ from statistics import median
 from typing import Any
 from unittest import mock
 
-sys.path.append(str(Path(__file__).resolve().parent.parent))  # gancolor beside it, where none is installed
-warnings.filterwarnings("ignore", message=".*torch.jit.script.*")  # of gancolor's dependencies
+sys.path.append(str(Path(__file__).resolve().parent.parent))  # this checkout's gancolor, if none is installed
+warnings.filterwarnings("ignore", message=".*torch.jit.script.*")  # from gancolor's dependencies
 
 import torch  # noqa: E402
 import torch.distributed as dist  # noqa: E402
@@ -84,7 +84,7 @@ def parse() -> argparse.Namespace:
 
 
 def overlapped(spec: StepSpec) -> Callable[[], object]:
-    """As the trainer does: DistributedDataParallel averages a bucket while the next one is worked out."""
+    """Return the trainer's step: DistributedDataParallel averages one bucket while the next one is computed."""
     return partial(GancolorSteps(spec).step, "adversarial")
 
 
@@ -106,7 +106,7 @@ WAYS = {ALONE: alone, OVERLAPPED: overlapped, AFTER: after}
 
 @contextmanager
 def unwrapped() -> Iterator[None]:
-    """Networks stay as they are, each rank's own."""
+    """Leave networks without DistributedDataParallel: each rank has its own."""
     with mock.patch.object(distributed, "wrap", lambda network: network):
         yield
 

@@ -1,10 +1,10 @@
-"""The plain reference that gancolor is measured against: a colorization GAN as tutorials and notebooks write it.
+"""Plain reference implementation to measure gancolor against: a colorization GAN as tutorials and notebooks write it.
 
-Eager float32; photographs opened (PIL), resized and converted to Lab (scikit-image) one by one in a DataLoader's
-workers, anew in every epoch; binary cross-entropy by nn.BCEWithLogitsLoss; a generator pass for the discriminator's
-update and another for the generator's own; torch.optim.Adam as it comes; every loss brought to the host in every step.
-Networks are gancolor's, so that the loop is what differs. Global switches stay as torch ships them: on CUDA, cuDNN's
-convolutions run in TF32 and no kernel is chosen by trial.
+It trains in eager float32. In every epoch, a DataLoader's workers open (PIL), resize and convert photographs to Lab
+(scikit-image), one by one. Binary cross-entropy is nn.BCEWithLogitsLoss. The discriminator's update and the generator's
+each take a generator pass. The optimizer is plain torch.optim.Adam. Every loss is copied to the host in every step. The
+networks are gancolor's, so only the loop differs. Global switches keep torch's defaults: on CUDA, cuDNN's convolutions
+run in TF32, without autotuning of kernels.
 """
 
 import os
@@ -48,7 +48,7 @@ class PhotoDataset(Dataset[tuple[Tensor, Tensor]]):
 def make_loader(
     files: Sequence[Path], size: int, batch_size: int, pin_memory: bool, workers: int | None = None
 ) -> DataLoader[tuple[Tensor, Tensor]]:
-    """Shuffled batches, with a worker a core if not told; with 0 workers, the process that asks loads them itself."""
+    """Return shuffled batches, by default with one worker per core; with 0 workers, the calling process loads them."""
     return DataLoader(
         PhotoDataset(files, size),
         batch_size,
@@ -60,10 +60,10 @@ def make_loader(
 
 
 class ReferenceTrainer:
-    """The two updates of the textbook loop, on batches as the loader gives them.
+    """The two updates of the textbook loop, on batches as the loader yields them.
 
     Args:
-        shares_pass: one generator pass serves both updates, as in the better notebooks.
+        shares_pass: use one generator pass for both updates, as in the better notebooks.
     """
 
     def __init__(
@@ -76,7 +76,7 @@ class ReferenceTrainer:
         self.optim_d = torch.optim.Adam(self.discriminator.parameters(), lr=2e-4, betas=(0.5, 0.999))
 
     def pretrain_step(self, lightness: Tensor, chroma: Tensor) -> dict[str, float]:
-        """One step of the generator alone, on the pixel loss."""
+        """Take one step of the generator alone, on the pixel loss."""
         lightness, chroma = lightness.to(self.device), chroma.to(self.device)
         self.optim_g.zero_grad()
         loss = self.l1_loss(self.generator(lightness).chroma, chroma)
@@ -85,7 +85,7 @@ class ReferenceTrainer:
         return {"l1": loss.item()}
 
     def adversarial_step(self, lightness: Tensor, chroma: Tensor) -> dict[str, float]:
-        """One step of the discriminator, then one of the generator."""
+        """Take one step of the discriminator, then one of the generator."""
         lightness, chroma = lightness.to(self.device), chroma.to(self.device)
 
         fake = self.generator(lightness).chroma
@@ -116,7 +116,7 @@ class ReferenceTrainer:
 
 
 def score_pictures(made: Sequence[np.ndarray], truths: Sequence[np.ndarray]) -> np.ndarray:
-    """uint8 (S, S, 3) pictures one by one, with scikit-image where it has the metric: (N, 8) in the order of
+    """Score uint8 (S, S, 3) pictures one by one, with scikit-image where it has the metric: (N, 8) in the order of
     `gancolor.scoring.PAIRED`."""
     return np.array([_score_picture(picture, truth) for picture, truth in zip(made, truths, strict=True)])
 
@@ -139,7 +139,7 @@ def _score_picture(picture: np.ndarray, truth: np.ndarray) -> list[float]:
 
 
 def _colorfulness(picture: np.ndarray) -> tuple[float, float]:
-    """Hasler and Suesstrunk's, and of absolute differences."""
+    """Return Hasler and Suesstrunk's colourfulness, and its variant on absolute differences."""
     red, green, blue = picture.astype(float).transpose(2, 0, 1)
     found = []
     for rg, yb in ((red - green, (red + green) / 2 - blue), (abs(red - green), abs((red + green) / 2 - blue))):
@@ -149,7 +149,7 @@ def _colorfulness(picture: np.ndarray) -> tuple[float, float]:
 
 @torch.no_grad()
 def score_generator(generator: nn.Module, truths: Sequence[np.ndarray]) -> np.ndarray:
-    """Colours uint8 (S, S, 3) photographs one by one and scores them: (N, 8)."""
+    """Colour uint8 (S, S, 3) photographs one by one and score them: (N, 8)."""
     generator.eval()
     made = []
     for truth in truths:
@@ -157,6 +157,6 @@ def score_generator(generator: nn.Module, truths: Sequence[np.ndarray]) -> np.nd
         lightness = torch.from_numpy(lab[..., 0])[None, None] / 50.0 - 1.0
         lab[..., 1:] = generator(lightness).chroma[0].permute(1, 2, 0).numpy() * 110.0
         with warnings.catch_warnings():
-            warnings.simplefilter("ignore")  # of colours that sRGB lacks
+            warnings.simplefilter("ignore")  # about colours outside sRGB
             made.append((lab2rgb(lab).clip(0, 1) * 255).round().astype(np.uint8))
     return score_pictures(made, truths)

@@ -1,10 +1,10 @@
-"""Very many photographs: how long the first start takes and the later ones, and what memory they take.
+"""Measure time and memory of the first start, and of later ones, with very many photographs.
 
     python benchmarks/scale.py --folder DIR                                   # a million, as loose files and as shards
     python benchmarks/scale.py --folder DIR --form shards --decode always --photos 100000
 
-The photographs are some hundred drawn ones, small, as often as it takes. They stay in DIR, for the next time, until you
-delete them.
+The photographs are a few hundred small drawn ones, repeated as often as needed. They stay in DIR for the next time,
+until you delete them.
 """
 
 import argparse
@@ -27,11 +27,11 @@ from PIL import Image
 from gancolor.config import DataConfig
 from gancolor.data.demo import draw_scene
 
-SIDE, BATCH = 48, 64  # of the photographs [pixels]; photographs a step
-DRAWN, MOST_LINKS = 400, 60_000  # photographs that are drawn; ext4 allows a file 65,000 names
-IN_FOLDER, IN_SHARD = 1000, 10_000  # photographs
-SAMPLED = 20_000  # photographs at the most, for the rate
-PARTS = 100  # the growth is measured from a hundredth of the photographs on
+SIDE, BATCH = 48, 64  # of the photographs [pixels]; photographs per step
+DRAWN, MOST_LINKS = 400, 60_000  # drawn photographs; links per file: ext4 allows 65,000
+IN_FOLDER, IN_SHARD = 1000, 10_000  # photographs per folder and per shard
+SAMPLED = 20_000  # most photographs for which the rate is measured
+PARTS = 100  # memory growth is measured from a hundredth of the photographs to all of them
 
 
 def main() -> None:
@@ -76,7 +76,7 @@ def measure(folder: Path, form: str, count: int, size: int, decode: str) -> Row:
 
 
 def start(source: Path, cache: Path, size: int, decode: str) -> dict[str, float]:
-    """What a training process does up to its batches, without the networks."""
+    """Measure what a training process does up to its batches, without the networks."""
     from gancolor.dataset import Dataset
 
     config = DataConfig(source=str(source), size=size, cache=str(cache), batch_size=BATCH, val_fraction=0.001)
@@ -104,8 +104,8 @@ def start(source: Path, cache: Path, size: int, decode: str) -> dict[str, float]
 
 
 class OwnMemory:
-    """The most that a process has held in memory of its own, over what it held before [bytes]; looked at all the time,
-    for the system keeps no record of it. Linux only: elsewhere 0."""
+    """Peak of a process's own (anonymous) memory above what it held before [bytes]. It is polled, because the system
+    keeps no record of it. Linux only: elsewhere 0."""
 
     def __init__(self) -> None:
         self.before = self.most = self._now()
@@ -135,7 +135,7 @@ class OwnMemory:
 
 
 def draw(folder: Path, count: int) -> list[Path]:
-    """As many photographs as it takes to link or pack them `count` times."""
+    """Draw enough photographs to link or pack them `count` times."""
     folder.mkdir(parents=True, exist_ok=True)
     paths = [folder / f"{index}.jpg" for index in range(max(DRAWN, -(-count // MOST_LINKS)))]
     for index, path in enumerate(paths):
@@ -145,7 +145,7 @@ def draw(folder: Path, count: int) -> list[Path]:
 
 
 def make_files(folder: Path, count: int) -> Path:
-    """Hard links of a few hundred files, a thousand a folder."""
+    """Create `count` hard links to a few hundred files, a thousand per folder."""
     drawn = draw(folder / f"drawn-{count}", count)
 
     def fill(made: Path) -> None:
@@ -159,7 +159,7 @@ def make_files(folder: Path, count: int) -> Path:
 
 
 def make_shards(folder: Path, count: int) -> Path:
-    """Tar files of ten thousand, with classes beside the photographs; of a hundred or more where there are few."""
+    """Create tar files of ten thousand photographs with their classes, or of a hundred or more if there are few."""
     pictures = [path.read_bytes() for path in draw(folder / "drawn", 0)]
     in_shard = min(IN_SHARD, max(count // 16, 100))
 
@@ -174,7 +174,7 @@ def make_shards(folder: Path, count: int) -> Path:
 
 
 def _made(folder: Path, fill: Callable[[Path], None]) -> Path:
-    """The folder, filled if it is not there yet."""
+    """Return the folder; create and fill it if it does not exist."""
     if not folder.is_dir():
         print(f"making {folder}", file=sys.stderr, flush=True)
         scratch = Path(tempfile.mkdtemp(dir=folder.parent))

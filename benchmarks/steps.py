@@ -1,4 +1,4 @@
-"""Ways to take a training step: gancolor's, as its trainer takes it, and the plain reference's on the same networks."""
+"""Training steps to measure: gancolor's, as its trainer takes it, and the plain reference's, on the same networks."""
 
 import gc
 from dataclasses import dataclass
@@ -26,25 +26,25 @@ from gancolor.preparation import Preparation
 from gancolor.schedule import Stage, step_seed
 from gancolor.trainer import CHECK_EVERY
 
-STAGES: tuple[Stage, ...] = ("pretrain", "adversarial")  # in this order: the second takes the more memory
-CLASSES = 10  # of scenes, for networks that tell them apart
-BATCHES = 4  # different ones, taken in turns
+STAGES: tuple[Stage, ...] = ("pretrain", "adversarial")  # in this order, because the second takes more memory
+CLASSES = 10  # of scenes, for networks that classify them
+BATCHES = 4  # different batches, used in rotation
 REFERENCE = "reference"
 
 
 @dataclass(frozen=True)
 class StepSpec:
-    """One way to take a step.
+    """Specification of a training step to measure.
 
     Attributes:
         precision: one of gancolor's, or "reference" for the plain loop.
-        words: options of train.py, over the recipe's.
+        words: options of train.py, which override the recipe's.
         only: the stages to measure, of those that the recipe has.
-        layout: None: as gancolor chooses for the device.
-        fused: gancolor's optimizers are fused.
-        keeps_memory: of a CPU: freed memory is kept for the next step.
-        joins: gradients of joined maps are laid out as the maps.
-        shares_pass: of the reference.
+        layout: memory format; None: gancolor's choice for the device.
+        fused: whether gancolor's optimizers are fused.
+        keeps_memory: on a CPU, whether freed memory is kept for the next step.
+        joins: whether gradients of concatenated feature maps have the maps' memory layout.
+        shares_pass: whether the reference uses one generator pass for both updates.
     """
 
     arch: str
@@ -64,8 +64,8 @@ class StepSpec:
     shares_pass: bool = False
 
     def config(self, *words: str) -> TrainConfig:
-        """The architecture's recipe at this size; speed does not depend on what a network has learned. `words`: more
-        options of train.py."""
+        """Return the architecture's recipe at this size, with random weights, because speed does not depend on what a
+        network has learned. `words`: more options of train.py."""
         return parse_train(
             [
                 *("--arch", self.arch, "--data.size", str(self.size), "--data.batch_size", str(self.batch_size)),
@@ -77,7 +77,7 @@ class StepSpec:
         )
 
     def stages(self) -> tuple[Stage, ...]:
-        """Those to measure: some recipes have no game."""
+        """Return the stages to measure. Some recipes have no adversarial stage."""
         there = STAGES if Objective(self.config().loss).plays else STAGES[:1]
         return tuple(stage for stage in there if stage in self.only)
 
@@ -89,7 +89,7 @@ class StepSpec:
         return generator, build_discriminator(self.size, **to_dict(config.discriminator))
 
     def objective(self, device: torch.device) -> Objective:
-        """The recipe's, with colours that are all as rare."""
+        """Return the recipe's objective, with all colours equally rare."""
         loss = self.config().loss
         perceptual = None
         if loss.perceptual:
@@ -97,7 +97,7 @@ class StepSpec:
         return Objective(loss, torch.ones(len(bin_centres()), device=device), perceptual)
 
     def pictures(self) -> list[Tensor]:
-        """Batches of uint8 sRGB (B, 3, S, S): noise, since what a picture shows costs nothing."""
+        """Return batches of uint8 sRGB (B, 3, S, S): noise, because speed does not depend on a picture's content."""
         chance = torch.Generator().manual_seed(0)
         shape = (self.batch_size, 3, self.size, self.size)
         return [torch.randint(0, 256, shape, generator=chance, dtype=torch.uint8) for _ in range(BATCHES)]
@@ -105,7 +105,7 @@ class StepSpec:
 
 @dataclass(frozen=True)
 class LaidOut(Hardware):
-    """Hardware with a memory format that is told, not chosen."""
+    """Hardware with a given memory format, instead of its own choice."""
 
     layout: torch.memory_format = torch.contiguous_format
 
@@ -117,7 +117,7 @@ class LaidOut(Hardware):
 
 
 class Unfused(torch.optim.AdamW):
-    """AdamW as torch chooses it, which does not take Players' word on gradients that are not finite."""
+    """AdamW in torch's default implementation. It ignores Players' flag for non-finite gradients (`found_inf`)."""
 
     def step(self, closure: Any = None) -> Any:
         self.found_inf = None
@@ -125,7 +125,7 @@ class Unfused(torch.optim.AdamW):
 
 
 class GancolorSteps:
-    """What the trainer does with a batch: seed, augment, convert to Lab, Players.step, look for bad steps."""
+    """gancolor's steps as the trainer takes them: seed, augment, convert to Lab, Players.step, check for bad steps."""
 
     def __init__(self, spec: StepSpec) -> None:
         self.spec, self.config = spec, spec.config()
@@ -154,7 +154,7 @@ class GancolorSteps:
         return Contender(partial(self.step, stage), self.switch)
 
     def switch(self) -> None:
-        """Sets what is global to what the spec says."""
+        """Apply the spec's global settings."""
         choose_hardware(self.spec.device, self.spec.precision)
         torch.set_num_threads(self.spec.threads)
         keep_freed_memory(self.spec.keeps_memory)
@@ -177,13 +177,13 @@ def _cat(*maps: Tensor) -> Tensor:
 
 
 class ReferenceSteps:
-    """The plain loop on the same pictures, which its loader has converted to Lab already."""
+    """Steps of the plain loop on the same pictures, already in Lab because its loader converts them."""
 
     def __init__(self, spec: StepSpec) -> None:
         self.device = choose_hardware(spec.device, "fp32").device
         self.trainer = ReferenceTrainer(*spec.networks(), self.device, spec.shares_pass)
         self.batches = [rgb_to_lab(to_float(pictures)) for pictures in spec.pictures()]
-        if self.device.type == "cuda":  # as a DataLoader with pin_memory gives them
+        if self.device.type == "cuda":  # as a DataLoader with pin_memory yields them
             self.batches = [(lightness.pin_memory(), chroma.pin_memory()) for lightness, chroma in self.batches]
         self.done = 0
 
@@ -197,7 +197,7 @@ class ReferenceSteps:
 
 
 def as_torch_ships() -> None:
-    """The global switches that gancolor sets, at torch's defaults."""
+    """Reset the global switches that gancolor sets to torch's defaults."""
     torch.backends.cuda.matmul.allow_tf32 = False
     torch.backends.cudnn.allow_tf32 = True
     torch.backends.cudnn.benchmark = False
@@ -209,14 +209,14 @@ def make_steps(spec: StepSpec) -> GancolorSteps | ReferenceSteps:
 
 
 def precisions(device: str) -> list[str]:
-    """Those that the device has."""
+    """Return the precisions that the device supports."""
     if device == "cpu":
         return ["fp32", "bf16"]
     return ["fp32", "tf32", *(["bf16"] if torch.cuda.is_bf16_supported(False) else []), "fp16"]
 
 
 def forget() -> None:
-    """Frees what the last row held, and what was compiled for it."""
+    """Free what the last row held, and what was compiled for it."""
     torch.compiler.reset()
     gc.collect()
     if torch.cuda.is_available():

@@ -15,7 +15,7 @@ from steps import REFERENCE, StepSpec, forget, make_steps, precisions
 
 from gancolor.hardware import choose_hardware
 
-WARM_UP, TURNS = 2, 3  # steps, and times that each way to take them is timed
+WARM_UP, TURNS = 2, 3  # steps; timed turns of each specification
 SPEED, MEMORY, RATIO = "photos/s", "peak GiB", "× reference (range)"
 FLOOR, OVER_FLOOR, MEMORY_SHARE = "floor ms", "× floor", "of its memory"
 
@@ -25,28 +25,28 @@ FLOOR, OVER_FLOOR, MEMORY_SHARE = "floor ms", "× floor", "of its memory"
 
 @dataclass
 class Turns:
-    """What a way to take the step needed, stage by stage: seconds a step, one figure a turn, and memory [GiB]."""
+    """Measurements of one specification, by stage: seconds per step, one figure per turn, and memory [GiB]."""
 
     timings: dict[str, Timing] = field(default_factory=lambda: defaultdict(Timing))
     memory: dict[str, float] = field(default_factory=dict)
 
 
 def take_turn(spec: StepSpec) -> dict[str, tuple[float, float]]:
-    """Peak memory [GiB] and seconds a step of each stage, in a process that does nothing else: neither the memory nor
-    the allocator's habits of another way to take the step are in the way."""
+    """Return peak memory [GiB] and seconds per step of each stage. It needs a process that does nothing else, so that
+    other specifications' memory and allocator state do not interfere."""
     torch.set_num_threads(spec.threads)
     device = choose_hardware(spec.device, "fp32").device
-    import_module("fastai.vision.learner")  # what building a network may import is no part of the step's memory
+    import_module("fastai.vision.learner")  # networks may import it when built; it is not part of the step's memory
     memory = Memory(device)
     steps = make_steps(spec)
     found: dict[str, tuple[float, float]] = {}
     for stage in spec.stages():
         contender = steps.contender(stage)
         contender.prepare()
-        # The second step has all that a step has. On CUDA a few more settle which kernels are taken.
+        # From the second step on, memory holds all that a step needs. On CUDA, more steps settle the choice of kernels.
         for _ in range(WARM_UP if device.type == "cuda" else 1):
             contender.run()
-        if spec.compiled != "graphs":  # whose memory is taken when they are recorded
+        if spec.compiled != "graphs":  # graphs allocate their memory when they are recorded
             memory.restart()
         took = _timed(contender, spec.seconds / TURNS, device)
         found[stage] = memory.peak(), took
@@ -54,7 +54,7 @@ def take_turn(spec: StepSpec) -> dict[str, tuple[float, float]]:
 
 
 def _timed(contender: Contender, seconds: float, device: torch.device) -> float:
-    """Seconds a step, of as many as take so long, or of one."""
+    """Return the seconds per step, over as many steps as take `seconds`, but at least one."""
     synchronize(device)
     start, steps = time.perf_counter(), 0
     while not steps or time.perf_counter() - start < seconds:
@@ -65,7 +65,7 @@ def _timed(contender: Contender, seconds: float, device: torch.device) -> float:
 
 
 def measure_steps(architectures: list[str], base: StepSpec, shown: list[str], compiles: bool) -> list[Row]:
-    """The table of training steps."""
+    """Print the table of training steps and return its rows."""
     rates = show_rates(base.device)
     table = Table(
         f"Training step, {base.size} x {base.size}, batch {base.batch_size}",
@@ -91,7 +91,8 @@ def measure_steps(architectures: list[str], base: StepSpec, shown: list[str], co
 
 
 def _all_turns(specs: list[StepSpec]) -> list[Turns | str]:
-    """Each one's turns, A B C A B C ..., so that whatever else the machine does falls on all; or why one failed."""
+    """Take the turns of all specifications, A B C A B C ..., so that other work on the machine affects all of them.
+    Returns each one's measurements, or why it failed."""
     found: list[Turns | str] = [Turns() for _ in specs]
     for _ in range(TURNS):
         for number, spec in enumerate(specs):
@@ -137,7 +138,8 @@ def _ways(device: str, shown: list[str], compiles: bool) -> Iterator[tuple[str, 
 
 
 def measure_choices(architectures: list[str], base: StepSpec) -> list[Row]:
-    """Choices that gancolor makes, each against its alternative, in the adversarial step."""
+    """Compare each of gancolor's choices with its alternative, in the adversarial step. Print the table and return its
+    rows."""
     table = Table(
         f"Choices, {base.size} x {base.size}, batch {base.batch_size}",
         f"Two ways to take the adversarial step, {TURNS} turns each, in processes of their own; over 1 means that the "
@@ -153,7 +155,7 @@ def measure_choices(architectures: list[str], base: StepSpec) -> list[Row]:
 
 
 def _choices(base: StepSpec) -> Iterator[tuple[str, str, StepSpec, StepSpec]]:
-    """(what, against what, and the two ways to take a step)."""
+    """Yield (choice, alternative, specification of each)."""
     fp32, bf16 = replace(base, precision="fp32"), replace(base, precision="bf16")
     if "bf16" in precisions(base.device):
         yield "bf16", "fp32", bf16, fp32

@@ -1,4 +1,4 @@
-"""Others take turns with a run of gancolor's own trainer, so that whatever else the machine does falls on all."""
+"""Turns of other contenders during a run of gancolor's own trainer, so that other work on the machine affects all."""
 
 import tempfile
 from collections.abc import Callable, Iterator
@@ -13,21 +13,21 @@ from gancolor.trainer import Trainer
 
 
 class EnoughError(Exception):
-    """Raised in a turn: the run has been measured for long enough."""
+    """Raised in a turn to end a run that has been measured for long enough."""
 
 
 @contextmanager
 def trainer_of(spec: StepSpec, photos: Path, *words: str) -> Iterator[Trainer]:
-    """The trainer that `train.py --arch ... --data.source photos WORDS` makes, in folders that are thrown away. What
-    it prints goes to the standard error."""
+    """Yield the trainer of `train.py --arch ... --data.source photos WORDS`, in temporary folders. Its output goes to
+    standard error."""
     with tempfile.TemporaryDirectory() as scratch, redirect_stdout(stderr):
         source = ("--data.source", str(photos), "--data.cache", f"{scratch}/cache", "--out", f"{scratch}/run")
         yield Trainer(spec.config(*source, "--precision", spec.precision, *words))
 
 
 def take_turns(trainer: Trainer, turn: Callable[[int], None]) -> None:
-    """Trains to the end, or until EnoughError, with `turn(step)` before each step's batch is handed to the loop:
-    all that a step brings with it (logs, saves, evaluations) is done by then."""
+    """Train to the end, or until EnoughError, and call `turn(step)` before each step's batch is handed to the loop. By
+    then, the logs, saves and evaluations of the step before are done."""
     batches: Any = trainer.batches
     stream = batches.stream
 
