@@ -15,12 +15,11 @@ from pathlib import Path
 
 ROOT = Path(__file__).resolve().parents[1]
 RECIPE = ROOT / "configs" / "general.yaml"
-# No augmentation: each photograph is seen at most once, and augmentation pays off only in long runs.
+# Half an epoch, so each photograph is seen at most once, without damage of tone.
 COMMON = [
     "--pretrain_epochs=0.5",
     "--critic_epochs=0",
     "--epochs=0",
-    "--data.crop_scale=1",
     "--data.tone=0",
     "--eval.every=1",
 ]
@@ -46,7 +45,7 @@ VARIANTS: dict[str, list[str]] = {
 }
 
 
-# Variants of the adversarial stage, which lasts about a third of an epoch.
+# Variants of the adversarial stage, with the recipe's number of epochs.
 STAGE = ["--pretrain_epochs=0", "--data.tone=0", "--optim.frozen_norm=always", "--eval.every=1"]
 WITHOUT_GAME = ["--loss.gan=0", "--critic_epochs=0"]
 STAGE_VARIANTS: dict[str, list[str]] = {

@@ -14,7 +14,7 @@ from gancolor.bins import nearest_bin, soft_encode
 from gancolor.config import GanMode
 
 Judge = Callable[[Tensor], Tensor]  # chroma (B, 2, H, W) to logits (B, 1, h, w)
-LOG_MSE_FLOOR = 0.05  # 5.5 units of ab: smaller errors, about 30 dB of PSNR, are hardly visible
+LOG_MSE_FLOOR = 0.05  # 5.5 units of ab, about 30 dB of PSNR: smaller errors hardly change the loss
 ROUNDING = 1e-6  # added under square roots, whose slope is infinite at 0 [squared levels of 255]
 
 

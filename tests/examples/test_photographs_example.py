@@ -14,8 +14,8 @@ def row(sheet: np.ndarray, number: int) -> np.ndarray:
     return sheet[top : top + SIDE].astype(float)
 
 
-def test_rows_are_grey_coloured_and_true_and_lightness_is_kept():
-    """The colorizer here paints everything red-brown: the middle row, and it alone."""
+def test_rows_are_grey_coloured_and_true():
+    """This colorizer paints everything red-brown, so the middle row is red-brown and the others are not."""
 
     def redden(photograph):
         grey = np.asarray(photograph, dtype=float)
