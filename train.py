@@ -1,16 +1,7 @@
 """Train a colorization GAN: `python train.py --arch attention_ugan --data.source DIR`; see `--help`."""
 
 from gancolor import cli
-
-
-def main() -> int:
-    from gancolor.parsing import parse_train
-
-    config = parse_train()
-    from gancolor.trainer import Trainer  # imports torch, which `--help` does not need
-
-    return Trainer(config).fit()
-
+from gancolor.training.command import run_train
 
 if __name__ == "__main__":
-    cli.run(main)
+    cli.run(run_train)

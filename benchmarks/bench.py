@@ -110,12 +110,12 @@ def measuring(
 
 
 def parse(argv: Sequence[str] | None = None) -> argparse.Namespace:
-    from gancolor.models import GENERATORS
+    from gancolor.choices import ARCHITECTURES
 
     parser = argparse.ArgumentParser(
         prog="bench.py", description="Measures gancolor on this machine against a plain reference.", allow_abbrev=False
     )
-    names = list(GENERATORS)
+    names = list(ARCHITECTURES)
     parser.add_argument("--only", type=_choice(PARTS), default=list(USUAL),
                         help=f"of {', '.join(PARTS)}, with commas ({','.join(USUAL)})")  # fmt: skip
     parser.add_argument("--arch", type=_choice(names, "all"),

@@ -17,8 +17,6 @@ from statistics import fmean, median
 sys.path.append(str(Path(__file__).resolve().parent.parent))  # this checkout's gancolor, if none is installed
 
 PARTS = ("folder", "start", "large", "batches", "video", "upsampling")
-STEADINESSES = (0.0, 0.5, 0.8, 0.95)
-CLIPS, FRAMES, NOISE = 5, 40, 4.0  # videos, frames per video, standard deviation of the noise [levels of 255]
 CHROMA = 50  # photographs whose chroma is upsampled
 COMMAND = [sys.executable, "-c", "from gancolor.cli import main; main()", "colorize"]
 LOOP = """
@@ -34,10 +32,11 @@ for path in sorted(Path(sys.argv[3]).iterdir()):
 def main() -> None:
     options = parse()
     from bench import header
+    from flicker import measure_video
     from measure import Row
 
-    from gancolor.box import default_generator
     from gancolor.cli import run
+    from gancolor.inference.bundled import default_generator
 
     def measure() -> None:
         about = header(options.device, sys.argv[1:])
@@ -84,7 +83,7 @@ def photographs(scratch: Path, given: str | None, count: int) -> Path:
     """Create a folder of `count` JPEG files."""
     from PIL import Image
 
-    from gancolor.data.demo import draw_scene
+    from gancolor.data.sources.demo import draw_scene
 
     folder = scratch / "photographs"
     folder.mkdir()
@@ -159,11 +158,12 @@ def measure_large(folder: Path, checkpoint: Path, options: argparse.Namespace) -
     forward pass."""
     import numpy as np
     import torch
+    from flicker import NOISE
     from measure import Contender, Table, interleave
     from PIL import Image
 
     from gancolor import Colorizer
-    from gancolor.pictures import read_picture
+    from gancolor.inference.image_files import read_picture
 
     path, out = folder.parent / "large.jpg", folder.parent / "coloured.jpg"
     large = Image.open(min(folder.iterdir())).convert("RGB").resize((4000, 3000), Image.Resampling.BICUBIC)
@@ -203,7 +203,7 @@ def measure_batches(checkpoint: Path, options: argparse.Namespace) -> list[dict[
         pictures = torch.randint(0, 256, (16, 3, side, side), dtype=torch.uint8, device=device)
         seen = torch.rand(16, 1, colorizer.size, colorizer.size, device=device) * 2 - 1
         contenders = {"all": Contender(partial(colorizer, pictures)),
-                      "forward": Contender(partial(colorizer.runtime, seen))}  # fmt: skip
+                      "forward": Contender(partial(colorizer.backend, seen))}  # fmt: skip
         taken = interleave(contenders, device, 5)
         whole, forward = taken["all"].median, taken["forward"].median
         table.add({"side": side, "photos/s": 16 / whole, "forward pass alone, photos/s": 16 / forward,
@@ -217,9 +217,9 @@ def measure_upsampling(folder: Path, options: argparse.Namespace) -> list[dict[s
     from measure import Table
     from skimage.color import rgb2lab
 
-    from gancolor.colorizer import working_size
-    from gancolor.pictures import read_picture, shrink
-    from gancolor.upsampling import Enlarged
+    from gancolor.inference.colorizer import working_size
+    from gancolor.inference.image_files import read_picture, shrink
+    from gancolor.inference.upsampling import Enlarged
 
     table = Table("Chroma brought up again", "Mean distance from the truth, ab units.", ["side", "bilinear", "guided"])
     files = sorted(folder.iterdir())[:: max(1, options.count // CHROMA)][:CHROMA]
@@ -237,78 +237,6 @@ def measure_upsampling(folder: Path, options: argparse.Namespace) -> list[dict[s
                 found.append(float(np.hypot(500 * (x - y) - truth[..., 1], 200 * (y - z) - truth[..., 2]).mean()))
         table.add({"side": side} | {name: fmean(found) for name, found in distances.items()})
     return table.rows
-
-
-def measure_video(folder: Path, checkpoint: Path, options: argparse.Namespace) -> list[dict[str, object]]:
-    """Measure how much the colour flickers in slow pans over photographs, with noise."""
-    from measure import Table
-
-    from gancolor import Colorizer
-    from gancolor.colorize.inputs import Job
-    from gancolor.colorize.video import colour_video
-
-    colorizer = Colorizer.load(checkpoint, device=options.device)
-    clips = [
-        pan(path, folder.parent / f"{path.stem}.mp4")
-        for path in sorted(folder.iterdir())[:: max(1, options.count // CLIPS)][:CLIPS]
-    ]
-    table = Table(
-        f"{len(clips)} videos, 640 x 360, {FRAMES} frames each",
-        "Flicker in ab units a frame: of the prediction, of what is written, and as read back from the written file.",
-        ["steadiness", "predicted", "written", "in the file", "frames/s"],
-    )
-    for steadiness in STEADINESSES:
-        start = time.perf_counter()
-        jobs = [Job(clip, clip.with_suffix(".coloured.mp4")) for clip in clips]
-        found = [colour_video(colorizer, job, steadiness=steadiness) for job in jobs]
-        seconds = time.perf_counter() - start
-        table.add({"steadiness": steadiness, "predicted": fmean(one.predicted for one in found),
-                   "written": fmean(one.steadied for one in found),
-                   "in the file": fmean(shown_flicker(job.target, colorizer.size) for job in jobs),
-                   "frames/s": len(clips) * FRAMES / seconds})  # fmt: skip
-    return table.rows
-
-
-def pan(photograph: Path, path: Path) -> Path:
-    """Create a grey video that pans over a photograph by 0.7 pixels per frame."""
-    import av
-    import numpy as np
-    from PIL import Image, ImageOps
-
-    random = np.random.default_rng(0)
-    picture = ImageOps.fit(Image.open(photograph).convert("L"), (680, 380), Image.Resampling.LANCZOS)
-    smooth = Image.Resampling.BICUBIC
-    with av.open(str(path), "w") as video:
-        stream = video.add_stream("libx264", rate=24, options={"crf": "12"})
-        stream.width, stream.height, stream.pix_fmt = 640, 360, "yuv420p"
-        for number in range(FRAMES):
-            moved = picture.transform((640, 360), Image.Transform.AFFINE, (1, 0, 0.7 * number, 0, 1, 5), smooth)
-            noisy = np.asarray(moved) + random.normal(0, NOISE, (360, 640))
-            frame = av.VideoFrame.from_ndarray(noisy.clip(0, 255).round().astype(np.uint8), "gray")
-            video.mux(stream.encode(frame))
-        video.mux(stream.encode())
-    return path
-
-
-def shown_flicker(path: Path, size: int) -> float:
-    """Return the flicker of a video file as it is played, at the size that the network sees."""
-    import av
-    import numpy as np
-    from PIL import Image
-    from skimage.color import rgb2lab
-
-    from gancolor.colorize.smoothing import Steady
-    from gancolor.colorize.video import rgb
-    from gancolor.colorizer import Prediction, working_size
-
-    steady = Steady(0)
-    with av.open(str(path)) as video:
-        for frame in video.decode(video=0):
-            height, width = working_size((frame.height, frame.width), size)
-            small = Image.fromarray(rgb(frame)).resize((width, height), Image.Resampling.BOX)
-            lab = rgb2lab(np.asarray(small)).astype(np.float32).transpose(2, 0, 1)
-            steady(Prediction(lab[:1] / 50 - 1, lab[1:] / 110))
-    return steady.flicker.predicted
 
 
 def colorize(source: Path, out: Path, checkpoint: Path, device: str) -> None:

@@ -29,10 +29,11 @@ from torch.utils._python_dispatch import TorchDispatchMode
 from torch.utils._pytree import tree_leaves
 from torch.utils.flop_counter import FlopCounterMode, flop_registry
 
-from gancolor import losses
+from gancolor.data.batch import Batch
+from gancolor.losses import terms as losses
+from gancolor.losses.objective import Objective
 from gancolor.models.patchgan import PatchGAN
-from gancolor.objective import Batch, Objective
-from gancolor.schedule import Stage
+from gancolor.training.schedule import Stage
 
 OPTIMIZER_BYTES = 4 * (1 + 2 * 3)  # per weight: gradient read; weight and two moments read and written
 AVERAGE_BYTES = 4 * 2  # read and written
@@ -100,25 +101,25 @@ class StepCounter:
 
     def step(self, stage: Stage, precision: str) -> Work:
         """Count one whole step on a batch."""
-        plays = stage == "adversarial" and self.objective.plays
+        adversarial = stage == "adversarial" and self.objective.is_adversarial
         autocast = partial(torch.autocast, "cpu", _half(precision) or torch.bfloat16, _half(precision) is not None)
         networks = (self.generator, self.discriminator)
-        work = count(lambda: _take(*networks, self.objective, _batch(self.spec), autocast, plays))
+        work = count(lambda: _take(*networks, self.objective, _batch(self.spec), autocast, adversarial))
         for network in networks:
             network.zero_grad(set_to_none=True)
-        trained = _numbers(_trained(self.generator)) + (_numbers(_trained(self.discriminator)) if plays else 0)
+        trained = _numbers(_trained(self.generator)) + (_numbers(_trained(self.discriminator)) if adversarial else 0)
         averaged = _numbers(value for value in self.generator.state_dict().values() if value.is_floating_point())
         return Work(work.macs, work.bytes + OPTIMIZER_BYTES * trained + AVERAGE_BYTES * averaged)
 
 
 def _take(
     generator: nn.Module, discriminator: PatchGAN, objective: Objective, batch: Batch,
-    autocast: Callable[[], AbstractContextManager[object]], plays: bool,
+    autocast: Callable[[], AbstractContextManager[object]], adversarial: bool,
 ) -> None:  # fmt: skip
     """Compute what a step needs, up to the gradients, in the order of `Players.step`."""
     with autocast():
         prediction = generator(batch.lightness)
-    if plays:
+    if adversarial:
         fake = prediction.chroma.detach().float()
         with autocast():
             true_logits, fake_logits = (discriminator(batch.lightness, chroma) for chroma in (batch.chroma, fake))
@@ -126,11 +127,11 @@ def _take(
         for name, penalty in (objective.penalties(discriminator, batch, fake) if objective.penalizes else {}).items():
             loss = loss + getattr(objective.loss, name) * penalty
         loss.backward()
-    terms = objective.of_generator(batch, prediction, _trained(generator), pretraining=not plays)
-    if plays:
+    terms = objective.generator_terms(batch, prediction, _trained(generator), pretraining=not adversarial)
+    if adversarial:
         discriminator.requires_grad_(False)
         with autocast():
-            terms |= objective.of_game(discriminator, batch, prediction.chroma.float())
+            terms |= objective.adversarial_terms(discriminator, batch, prediction.chroma.float())
     losses.weighted_sum(terms, objective.weights).backward()
     discriminator.requires_grad_(True)
 

@@ -16,7 +16,7 @@ from pictures import Pipeline, photo_files
 from steps import GancolorSteps, StepSpec, as_torch_ships, forget
 from turns import EnoughError, take_turns, trainer_of
 
-from gancolor.hardware import choose_hardware
+from gancolor.utils.hardware import choose_hardware
 
 MINE, PLAIN, STEP = "gancolor", "reference", "step alone"
 RATIO, SHARE = "× reference (range)", "of the step alone (range)"

@@ -20,8 +20,8 @@ from steps import GancolorSteps, StepSpec, forget
 from torch import Tensor
 from turns import take_turns, trainer_of
 
-from gancolor.hardware import choose_hardware
-from gancolor.preparation import Preparation
+from gancolor.data.preprocess import Preprocess
+from gancolor.utils.hardware import choose_hardware
 
 PLAIN_WORDS = (  # the plain loop's objective and optimizer, without randomness
     *("--loss.l1", str(L1_WEIGHT), "--loss.gan", "1", "--loss.gan_mode", "vanilla"),
@@ -84,7 +84,7 @@ class Curves:
     def _batches(self) -> list[tuple[Tensor, Tensor]]:
         """Return the pictures as Lab, converted by gancolor, whose tests check that. Here only steps are compared."""
         hardware = choose_hardware(self.spec.device, "fp32")
-        prepare, labels = Preparation(self.spec.config().data, hardware), torch.zeros(self.spec.batch_size)
+        prepare, labels = Preprocess(self.spec.config().data, hardware), torch.zeros(self.spec.batch_size)
         batches = (prepare(pictures.to(hardware.device), labels) for pictures in self.spec.pictures())
         return [(batch.lightness, batch.chroma) for batch in batches]
 

@@ -14,8 +14,8 @@ import sys
 from collections.abc import Sequence
 from pathlib import Path
 
-from gancolor.results import load_result
-from gancolor.statistics import difference
+from gancolor.evaluation.results import load_result
+from gancolor.metrics.bootstrap import difference
 
 ROOT = Path(__file__).resolve().parents[1]
 BATCH = 16

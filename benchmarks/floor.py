@@ -10,7 +10,7 @@ from counting import StepCounter, Work
 from measure import Row, Table, attempt, synchronize
 from steps import REFERENCE, STAGES, StepSpec, precisions
 
-from gancolor.hardware import choose_hardware
+from gancolor.utils.hardware import choose_hardware
 
 SIZES = (128, 256)  # sizes that --only floor counts [pixels]
 MATRIX_SIDE, COPIED_BYTES = {"cpu": 2048, "cuda": 8192}, {"cpu": 2**29, "cuda": 2**31}  # far larger than caches

@@ -118,7 +118,7 @@ class Memory:
 
 
 def _process_peak() -> float:
-    from gancolor.hardware import Hardware
+    from gancolor.utils.hardware import Hardware
 
     return Hardware(torch.device("cpu"), "fp32").peak_memory()
 

@@ -18,7 +18,7 @@ sys.path.append(str(Path(__file__).resolve().parent.parent))  # this checkout's 
 
 from bench import add_common, measuring
 
-from gancolor.errors import InputError
+from gancolor.utils.errors import InputError
 
 if TYPE_CHECKING:
     from measure import Row
@@ -163,7 +163,7 @@ def measure_loaders(name: str, peer: Peer, files: Sequence[Any], spec: "StepSpec
     from measure import Contender, Table, interleave
     from pictures import Pipeline
 
-    from gancolor.hardware import choose_hardware
+    from gancolor.utils.hardware import choose_hardware
 
     hardware = choose_hardware(spec.device, "fp32")
     table = Table(

@@ -16,16 +16,16 @@ from PIL import Image
 from steps import StepSpec, as_torch_ships, forget
 from torch import Tensor
 
-from gancolor.config import DataConfig
-from gancolor.data.batches import Batches
+from gancolor.config.options import DataConfig
+from gancolor.data.cache.photographs import Photographs, load_photographs
 from gancolor.data.catalogue import PhotoFile
-from gancolor.data.demo import draw_scene
-from gancolor.data.folders import list_photographs
-from gancolor.data.photographs import Photographs, load_photographs
-from gancolor.errors import InputError
-from gancolor.hardware import Hardware, choose_hardware
-from gancolor.preparation import Preparation
-from gancolor.scoring import PAIRED, Colorized, Scores, score, score_generator
+from gancolor.data.loader import Batches
+from gancolor.data.preprocess import Preprocess
+from gancolor.data.sources.demo import draw_scene
+from gancolor.data.sources.folders import list_photographs
+from gancolor.evaluation.scoring import PAIRED, Colorized, Scores, score, score_generator
+from gancolor.utils.errors import InputError
+from gancolor.utils.hardware import Hardware, choose_hardware
 
 MOST_PHOTOS = 1024
 SCENES, SCENE_SIDE = 256, 400  # drawn if no photographs are given; their side [pixels]
@@ -84,7 +84,7 @@ class Pipeline:
     ) -> None:  # fmt: skip
         self.files = files[: len(files) // batch_size * batch_size]
         self.size, self.batch_size, self.hardware, self.scratch = size, batch_size, hardware, scratch
-        self.prepare = Preparation(DataConfig(size=size), hardware)
+        self.prepare = Preprocess(DataConfig(size=size), hardware)
         paths = [file.path for file in self.files]
         self.loader = reference.make_loader(paths, size, batch_size, hardware.device.type == "cuda", workers)
         self.caches = itertools.count()

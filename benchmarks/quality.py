@@ -14,9 +14,9 @@ from steps import StepSpec, as_torch_ships, forget
 from torch import nn
 from turns import EnoughError, take_turns, trainer_of
 
-from gancolor.data.photographs import Photographs
-from gancolor.hardware import Hardware, choose_hardware
-from gancolor.scoring import score_generator
+from gancolor.data.cache.photographs import Photographs
+from gancolor.evaluation.scoring import score_generator
+from gancolor.utils.hardware import Hardware, choose_hardware
 
 GAINS = (0.5, 1.0, 1.5, 2.0)  # over grey [dB]
 LOOKS = 40  # PSNR measurements of each contender, over its time limit
@@ -78,7 +78,7 @@ class Race:
         synchronize(self.trainer.hardware.device)
         mine.seconds += time.perf_counter() - self.started
         if step:  # before the first step there is nothing to measure
-            mine.look(self.trainer.players.ema)
+            mine.look(self.trainer.gan_step.ema)
         while theirs.seconds < self.limit and (theirs.seconds < mine.seconds or self.is_over(mine)):
             if self.is_over(theirs):
                 break

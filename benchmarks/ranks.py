@@ -23,9 +23,9 @@ from measure import Table, synchronize  # noqa: E402
 from steps import GancolorSteps, StepSpec  # noqa: E402
 from torch._utils import _flatten_dense_tensors, _unflatten_dense_tensors  # noqa: E402
 
-from gancolor import distributed  # noqa: E402
-from gancolor.hardware import choose_hardware  # noqa: E402
-from gancolor.players import parameters_of  # noqa: E402
+from gancolor.training.gan_step import parameters_of  # noqa: E402
+from gancolor.utils import distributed  # noqa: E402
+from gancolor.utils.hardware import choose_hardware  # noqa: E402
 
 ALONE, OVERLAPPED, AFTER = "not averaged", "averaged behind the backward pass", "averaged after it"
 
@@ -96,7 +96,7 @@ def alone(spec: StepSpec) -> Callable[[], object]:
 def after(spec: StepSpec) -> Callable[[], object]:
     with unwrapped():
         steps = GancolorSteps(spec)
-    for optimizer in (steps.players.optim_g, steps.players.optim_d):
+    for optimizer in (steps.gan_step.optim_g, steps.gan_step.optim_d):
         optimizer.register_step_pre_hook(average)
     return partial(steps.step, "adversarial")
 

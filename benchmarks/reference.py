@@ -117,7 +117,7 @@ class ReferenceTrainer:
 
 def score_pictures(made: Sequence[np.ndarray], truths: Sequence[np.ndarray]) -> np.ndarray:
     """Score uint8 (S, S, 3) pictures one by one, with scikit-image where it has the metric: (N, 8) in the order of
-    `gancolor.scoring.PAIRED`."""
+    `gancolor.evaluation.scoring.PAIRED`."""
     return np.array([_score_picture(picture, truth) for picture, truth in zip(made, truths, strict=True)])
 
 

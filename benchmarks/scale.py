@@ -24,8 +24,8 @@ import torch
 from measure import Memory, Row, Table, attempt, in_fresh_process
 from PIL import Image
 
-from gancolor.config import DataConfig
-from gancolor.data.demo import draw_scene
+from gancolor.config.options import DataConfig
+from gancolor.data.sources.demo import draw_scene
 
 SIDE, BATCH = 48, 64  # of the photographs [pixels]; photographs per step
 DRAWN, MOST_LINKS = 400, 60_000  # drawn photographs; links per file: ext4 allows 65,000
@@ -77,7 +77,7 @@ def measure(folder: Path, form: str, count: int, size: int, decode: str) -> Row:
 
 def start(source: Path, cache: Path, size: int, decode: str) -> dict[str, float]:
     """Measure what a training process does up to its batches, without the networks."""
-    from gancolor.dataset import Dataset
+    from gancolor.data.dataset import Dataset
 
     config = DataConfig(source=str(source), size=size, cache=str(cache), batch_size=BATCH, val_fraction=0.001)
     config.decode = decode  # type: ignore[assignment]

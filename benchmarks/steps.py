@@ -10,21 +10,21 @@ from measure import Contender
 from reference import ReferenceTrainer
 from torch import Tensor, nn
 
-from gancolor.allocator import keep_freed_memory
-from gancolor.bins import bin_centres
-from gancolor.color import rgb_to_lab, to_float
-from gancolor.config import TrainConfig
-from gancolor.hardware import Hardware, Network, choose_hardware
+from gancolor.color.bins import bin_centres
+from gancolor.color.torch_lab import rgb_to_lab, to_float
+from gancolor.config.identity import to_dict
+from gancolor.config.options import TrainConfig
+from gancolor.data.preprocess import Preprocess
+from gancolor.losses.objective import Objective, Terms
+from gancolor.losses.perceptual import perceptual_distance
 from gancolor.models import build_discriminator, build_generator, layers, unet
 from gancolor.models.patchgan import PatchGAN
-from gancolor.objective import Objective, Terms
-from gancolor.options import to_dict
-from gancolor.parsing import parse_train
-from gancolor.perceptual import perceptual_distance
-from gancolor.players import Players, parameter_groups
-from gancolor.preparation import Preparation
-from gancolor.schedule import Stage, step_seed
-from gancolor.trainer import CHECK_EVERY
+from gancolor.training.command import parse_train
+from gancolor.training.gan_step import GANStep, parameter_groups
+from gancolor.training.schedule import Stage, step_seed
+from gancolor.training.trainer import CHECK_EVERY
+from gancolor.utils.hardware import Hardware, Network, choose_hardware
+from gancolor.utils.memory import keep_freed_memory
 
 STAGES: tuple[Stage, ...] = ("pretrain", "adversarial")  # in this order, because the second takes more memory
 CLASSES = 10  # of scenes, for networks that classify them
@@ -78,7 +78,7 @@ class StepSpec:
 
     def stages(self) -> tuple[Stage, ...]:
         """Return the stages to measure. Some recipes have no adversarial stage."""
-        there = STAGES if Objective(self.config().loss).plays else STAGES[:1]
+        there = STAGES if Objective(self.config().loss).is_adversarial else STAGES[:1]
         return tuple(stage for stage in there if stage in self.only)
 
     def networks(self) -> tuple[nn.Module, PatchGAN]:
@@ -133,17 +133,17 @@ class GancolorSteps:
         if spec.layout:
             layout = torch.channels_last if spec.layout == "channels_last" else torch.contiguous_format
             self.hardware = LaidOut(self.hardware.device, self.hardware.precision, layout)
-        self.prepare = Preparation(self.config.data, self.hardware, spec.compiled != "no")
+        self.prepare = Preprocess(self.config.data, self.hardware, spec.compiled != "no")
         optim = self.config.optim
         objective = spec.objective(self.hardware.device)
         compiled, graphs = spec.compiled != "no", spec.compiled == "graphs"
-        self.players = Players(*spec.networks(), objective, optim, self.hardware, compiled, graphs)
+        self.gan_step = GANStep(*spec.networks(), objective, optim, self.hardware, compiled, graphs)
         if not spec.fused:
-            self.players.optim_g, self.players.optim_d = (
+            self.gan_step.optim_g, self.gan_step.optim_d = (
                 Unfused(groups, betas=optim.betas, weight_decay=optim.weight_decay)
                 for groups in (
-                    parameter_groups(self.players.generator, optim.backbone_lr),
-                    parameter_groups(self.players.discriminator),
+                    parameter_groups(self.gan_step.generator, optim.backbone_lr),
+                    parameter_groups(self.gan_step.discriminator),
                 )
             )
         self.batches = [pictures.to(self.hardware.device) for pictures in spec.pictures()]
@@ -158,17 +158,17 @@ class GancolorSteps:
         choose_hardware(self.spec.device, self.spec.precision)
         torch.set_num_threads(self.spec.threads)
         keep_freed_memory(self.spec.keeps_memory)
-        unet.join = layers.join if self.spec.joins else _cat
+        unet.concatenate = layers.concatenate if self.spec.joins else _cat
 
     def step(self, stage: Stage) -> Terms:
         torch.manual_seed(step_seed(self.config.seed, self.done, 0))
         pictures = self.batches[self.done % BATCHES]
         optim = self.config.optim
         rates = {"lr_g": optim.lr_pretrain if stage == "pretrain" else optim.lr_g, "lr_d": optim.lr_d, "ema": optim.ema}
-        terms = self.players.step(self.prepare(pictures, self.labels), stage, rates)
+        terms = self.gan_step.step(self.prepare(pictures, self.labels), stage, rates)
         self.done += 1
         if self.done % CHECK_EVERY == 0:
-            int(self.players.bad_steps)
+            int(self.gan_step.bad_steps)
         return terms
 
 

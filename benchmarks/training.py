@@ -13,7 +13,7 @@ from floor import show_rates, step_floors
 from measure import Contender, Memory, Row, Table, Timing, attempt, in_fresh_process, synchronize
 from steps import REFERENCE, StepSpec, forget, make_steps, precisions
 
-from gancolor.hardware import choose_hardware
+from gancolor.utils.hardware import choose_hardware
 
 WARM_UP, TURNS = 2, 3  # steps; timed turns of each specification
 SPEED, MEMORY, RATIO = "photos/s", "peak GiB", "× reference (range)"

@@ -9,7 +9,7 @@ from typing import Any
 
 from steps import StepSpec
 
-from gancolor.trainer import Trainer
+from gancolor.training.trainer import Trainer
 
 
 class EnoughError(Exception):

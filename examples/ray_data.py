@@ -15,7 +15,7 @@ import ray
 
 from gancolor import Colorizer
 from gancolor.cli import run
-from gancolor.colorize.inputs import Job, find_jobs
+from gancolor.colorize.inputs import ColorizeJob, find_jobs
 from gancolor.colorize.photographs import colour_photographs
 
 
@@ -28,7 +28,8 @@ class Painter:
     def __call__(self, batch: dict[str, Any]) -> dict[str, Any]:
         """Colours what is not there yet. Each file is whole or not there, whatever ends this actor."""
         jobs = [
-            Job(Path(source), Path(target)) for source, target in zip(batch["source"], batch["target"], strict=True)
+            ColorizeJob(Path(source), Path(target))
+            for source, target in zip(batch["source"], batch["target"], strict=True)
         ]
         left = [job for job in jobs if not job.target.is_file()]
         problems = {problem.name: problem.reason for problem in colour_photographs(self.colorizer, left)}
@@ -36,7 +37,7 @@ class Painter:
 
 
 def colour_archive(
-    jobs: list[Job], checkpoint: str | None, *, actors: int, gpus: float, batch: int
+    jobs: list[ColorizeJob], checkpoint: str | None, *, actors: int, gpus: float, batch: int
 ) -> ray.data.Dataset:
     """A row a photograph: `source`, `target`, and the `problem` where it could not be coloured."""
     paths = [{"source": str(job.source.absolute()), "target": str(job.target.absolute())} for job in jobs]

@@ -7,10 +7,10 @@ __version__ = "0.1.0"
 __all__ = ["Colorizer", "__version__", "load_generator"]
 
 if TYPE_CHECKING:
-    from gancolor.checkpoint import load_generator
-    from gancolor.colorizer import Colorizer
+    from gancolor.inference.colorizer import Colorizer
+    from gancolor.models.checkpoint import load_generator
 
-_PLACES = {"Colorizer": "gancolor.colorizer", "load_generator": "gancolor.checkpoint"}
+_PLACES = {"Colorizer": "gancolor.inference.colorizer", "load_generator": "gancolor.models.checkpoint"}
 
 
 def __getattr__(name: str) -> object:

@@ -9,11 +9,8 @@ from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
 from typing import Any
 
-from gancolor.errors import InputError, TrainingError
-
-PICTURE_FORMATS = ("keep", "jpg", "png", "webp", "tiff", "avif")
-EXPORT_FORMATS = ("safetensors", "onnx", "torch_export", "torchscript")
-RANKING = ("psnr", "ssim", "lpips", "lpips_vgg", "ciede2000", "auc", "mse", "fid", "kid")
+from gancolor.choices import EXPORT_FORMATS, PICTURE_FORMATS, RANKING_METRICS
+from gancolor.utils.errors import InputError, TrainingError
 
 
 def run(main: Callable[[], int | None]) -> None:
@@ -60,9 +57,12 @@ def main() -> None:
 
 def _gancolor(argv: Sequence[str]) -> int:
     parser = argparse.ArgumentParser(
-        prog="gancolor", description="Colours photographs, and compares, exports and shows what train.py trains."
+        prog="gancolor",
+        description="Trains generators that colour photographs, scores and compares them, and colours with them.",
     )
     commands = parser.add_subparsers(required=True, metavar="COMMAND")
+    _add_train(commands)
+    _add_evaluate(commands)
     _add_colorize(commands)
     _add_compare(commands)
     _add_sweep(commands)
@@ -70,6 +70,26 @@ def _gancolor(argv: Sequence[str]) -> int:
     _add_demo(commands)
     chosen, others = parser.parse_known_args(argv)
     return chosen.command(chosen, others)
+
+
+def _add_train(commands: Any) -> None:
+    commands.add_parser("train", help="train a generator (python train.py)")
+
+
+def _train(argv: Sequence[str]) -> int:
+    from gancolor.training.command import run_train
+
+    return run_train(argv, "gancolor train")
+
+
+def _add_evaluate(commands: Any) -> None:
+    commands.add_parser("evaluate", help="score generators on held-out photographs (python evaluate.py)")
+
+
+def _evaluate(argv: Sequence[str]) -> int:
+    from gancolor.evaluation.command import run_evaluate
+
+    return run_evaluate(argv, "gancolor evaluate")
 
 
 def _add_colorize(commands: Any) -> None:
@@ -88,8 +108,8 @@ def _add_colorize(commands: Any) -> None:
     )
     add = colorize.add_argument_group("what is written").add_argument
     add("-o", "--out", metavar="OUT", help="a folder; for one file, its result's name too (default: colorized)")
-    add("--format", metavar="NAME", dest="picture_format", choices=PICTURE_FORMATS,
-        help=f"{', '.join(PICTURE_FORMATS)} (default: keep, the photograph's own)")  # fmt: skip
+    add("--format", metavar="NAME", dest="picture_format", choices=("keep", *PICTURE_FORMATS),
+        help=f"{', '.join(PICTURE_FORMATS)}, or keep: the photograph's own (default)")  # fmt: skip
     add("--quality", metavar="N", type=_count, help="1 to 100, of jpg, webp, avif and videos (default: 95)")
     add("--side_by_side", action="store_true", help="write grey, coloured, and the original if it had colour, in one")
     add("--overwrite", action="store_true", help="colour again what is there already")
@@ -117,9 +137,9 @@ def _colorize(chosen: argparse.Namespace, others: Sequence[str]) -> int:
     # Photographs are processed in parallel here. PyTorch's threads spin while they wait for one another, and so take
     # cores from threads that work. This must be set before PyTorch is imported.
     os.environ.setdefault("OMP_WAIT_POLICY", "PASSIVE")
-    from gancolor.colorize.command import Options, run_colorize
+    from gancolor.colorize.command import ColorizeOptions, run_colorize
 
-    return run_colorize([*chosen.inputs, *others], Options(**options))
+    return run_colorize([*chosen.inputs, *others], ColorizeOptions(**options))
 
 
 def _add_compare(commands: Any) -> None:
@@ -134,8 +154,12 @@ def _add_compare(commands: Any) -> None:
     )
     compare.add_argument("paths", metavar="RUN", type=Path, nargs="+", help="a run's or sweep's folder, or a result")
     compare.add_argument(
-        "--metric", metavar="NAME", choices=RANKING, default="psnr", help=f"to rank by: {', '.join(RANKING)}"
-    )
+        "--metric",
+        metavar="NAME",
+        choices=RANKING_METRICS,
+        default="psnr",
+        help=f"to rank by: {', '.join(RANKING_METRICS)}",
+    )  # fmt: skip
     compare.add_argument("--csv", metavar="FILE", type=Path, help="write a line a system to this file")
     compare.add_argument("--html", metavar="FILE", type=Path, help="write a report to look at, in one file")
     compare.set_defaults(command=_compare)
@@ -187,7 +211,7 @@ def _add_export(commands: Any) -> None:
         allow_abbrev=False,
     )
     export.add_argument("path", metavar="RUN", type=Path, help="a run's folder, or a checkpoint")
-    export.add_argument("-o", "--out", metavar="FILE", type=Path, help=".safetensors, .onnx, .pt2, .pt or .ts")
+    export.add_argument("-o", "--out", metavar="FILE", type=Path, help=".safetensors, .onnx or .pt2")
     export.add_argument(
         "--format", metavar="NAME", choices=EXPORT_FORMATS,
         help=f"{', '.join(EXPORT_FORMATS)} (default: by FILE's suffix)",

@@ -14,7 +14,7 @@ import skimage.data
 import torch
 from PIL import Image
 
-from gancolor.data.demo import draw_scene
+from gancolor.data.sources.demo import draw_scene
 
 # Property tests try the same examples every time, and leave nothing in the working tree.
 hypothesis.configuration.set_hypothesis_home_dir(Path(tempfile.gettempdir()) / "gancolor-hypothesis")

@@ -5,10 +5,10 @@ from pathlib import Path
 
 import pytest
 
-from gancolor.cli import RANKING
-from gancolor.config import EvalConfig
-from gancolor.metrics import METRICS
-from gancolor.protocols import PROTOCOLS
+from gancolor.choices import RANKING_METRICS
+from gancolor.config.options import EvalConfig
+from gancolor.evaluation.protocols import PROTOCOLS
+from gancolor.metrics.table import METRICS
 
 DOCS = Path(__file__).parent.parent / "docs"
 
@@ -26,10 +26,10 @@ def test_every_metric_and_protocol_is_in_the_documents_in_order():
 
 def test_ranks_are_by_every_metric_that_says_more_of_a_system_than_of_the_photographs():
     told = {name for name, kind in METRICS.items() if kind.better != "neither"}
-    assert set(RANKING) == told - {"gain", "in_gamut"}  # gain ranks as psnr does; all of grey is in gamut
+    assert set(RANKING_METRICS) == told - {"gain", "in_gamut"}  # gain ranks as psnr does; all of grey is in gamut
 
 
-@pytest.mark.parametrize("metrics", [RANKING, EvalConfig.__annotations__["best_metric"].__args__])
+@pytest.mark.parametrize("metrics", [RANKING_METRICS, EvalConfig.__annotations__["best_metric"].__args__])
 def test_what_can_be_ranked_by_has_a_better_end(metrics):
     for metric in metrics:
         assert METRICS[metric].better in ("more", "less")

@@ -13,17 +13,17 @@ from typing import Any
 
 from tqdm import tqdm
 
-from gancolor.colorize.inputs import FOLDER, Found, Job, Problem, find_jobs, shown
+from gancolor.colorize.inputs import FOLDER, ColorizeJob, Found, Problem, find_jobs, shown
 from gancolor.colorize.photographs import colour_photographs, reason
 from gancolor.colorize.sharing import share, this_ranks_device, wait_for_ranks
 from gancolor.colorize.smoothing import STEADINESS
-from gancolor.colorizer import Colorizer
-from gancolor.errors import InputError
-from gancolor.pictures import QUALITY
+from gancolor.inference.colorizer import Colorizer
+from gancolor.inference.image_files import QUALITY
+from gancolor.utils.errors import InputError
 
 
 @dataclass(frozen=True)
-class Options:
+class ColorizeOptions:
     """Options of `gancolor colorize`; see its `--help`."""
 
     out: str | None = None
@@ -41,7 +41,7 @@ class Options:
     steadiness: float = STEADINESS
 
 
-def run_colorize(inputs: Sequence[str], options: Options) -> int:
+def run_colorize(inputs: Sequence[str], options: ColorizeOptions) -> int:
     """Colour the inputs that have no result yet, and report those that failed.
 
     Returns:
@@ -72,7 +72,7 @@ def run_colorize(inputs: Sequence[str], options: Options) -> int:
     return int(bool(problems))
 
 
-def check(options: Options) -> None:
+def check(options: ColorizeOptions) -> None:
     """Raise InputError if a number is out of its range."""
     if not 1 <= options.quality <= 100:
         raise InputError(f"--quality {options.quality} is outside 1 to 100")
@@ -80,7 +80,7 @@ def check(options: Options) -> None:
         raise InputError(f"--steadiness {options.steadiness:g} is outside 0 to 1")
 
 
-def make_folder(jobs: Sequence[Job], options: Options) -> None:
+def make_folder(jobs: Sequence[ColorizeJob], options: ColorizeOptions) -> None:
     """Create the output folder before any work starts.
 
     Raises:
@@ -95,13 +95,13 @@ def make_folder(jobs: Sequence[Job], options: Options) -> None:
         raise InputError(f"-o {shown(folder)}: the folder is read-only")
 
 
-def load(options: Options) -> Colorizer:
+def load(options: ColorizeOptions) -> Colorizer:
     named: dict[str, Any] = {"upsampling": options.upsampling, "strength": options.strength, "flips": options.flips}
     device = this_ranks_device(options.device)
     return Colorizer.load(options.checkpoint, device=device, size=options.size, **named)
 
 
-def colour(jobs: Sequence[Job], colorizer: Colorizer, options: Options) -> list[Problem]:
+def colour(jobs: Sequence[ColorizeJob], colorizer: Colorizer, options: ColorizeOptions) -> list[Problem]:
     photographs = [job for job in jobs if not job.is_video]
     videos = [job for job in jobs if job.is_video]
     how: dict[str, Any] = {"quality": options.quality, "side_by_side": options.side_by_side}
@@ -143,7 +143,7 @@ class Counts:
     seconds: float
 
 
-def report(found: Found, problems: Sequence[Problem], counts: Counts, options: Options) -> None:
+def report(found: Found, problems: Sequence[Problem], counts: Counts, options: ColorizeOptions) -> None:
     rank = f"rank {os.environ['RANK']}: " if "RANK" in os.environ else ""
     for problem in problems:
         print(f"{rank}not coloured: {problem}", file=sys.stderr, flush=True)

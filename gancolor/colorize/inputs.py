@@ -9,8 +9,8 @@ from itertools import takewhile
 from pathlib import Path
 from typing import NamedTuple
 
-from gancolor.errors import InputError
-from gancolor.pictures import FORMATS, check_format
+from gancolor.inference.image_files import SAVERS, check_format
+from gancolor.utils.errors import InputError
 
 # Suffixes that are taken from folders. A file given by name may have any suffix: its contents decide.
 PICTURES = frozenset(
@@ -45,7 +45,7 @@ class Problem(NamedTuple):
 
 
 @dataclass(frozen=True)
-class Job:
+class ColorizeJob:
     """A file to colour, and the path of its result."""
 
     source: Path
@@ -66,7 +66,7 @@ class Found:
         passed_over: number of skipped files: hidden ones, and in folders those without a picture's or video's suffix.
     """
 
-    jobs: list[Job] = field(default_factory=list)
+    jobs: list[ColorizeJob] = field(default_factory=list)
     problems: list[Problem] = field(default_factory=list)
     passed_over: int = 0
 
@@ -104,11 +104,13 @@ def find_jobs(
     elif out is not None and _names_a_file(out):
         if len(entries) != 1 or len(inputs) != 1 or Path(inputs[0]).is_dir():
             raise InputError(f"-o {out}: a file's name, but the input is more than one file; name a folder")
-        found.jobs = [Job(entries[0][0], _check_kind(entries[0][0], folder, suffix))]
+        found.jobs = [ColorizeJob(entries[0][0], _check_kind(entries[0][0], folder, suffix))]
     else:
         if folder.exists() and not folder.is_dir():
             raise InputError(f"-o {shown(folder)}: a file is there; name a folder, or a file with a picture's suffix")
-        found.jobs = _distinct([Job(source, folder / renamed(name, suffix)) for source, name in entries], suffix)
+        found.jobs = _distinct(
+            [ColorizeJob(source, folder / renamed(name, suffix)) for source, name in entries], suffix
+        )
         _check_inside({job.target.parent for job in found.jobs}, folder)
     if not in_place:
         _check_apart(found.jobs)
@@ -124,7 +126,7 @@ def renamed(name: Path, suffix: str | None) -> Path:
     own = name.suffix.lower()
     if is_video(name):
         return name if own in VIDEOS else name.with_suffix(ANY_VIDEO)
-    if own in FORMATS and (suffix is None or FORMATS[suffix] == FORMATS[own]):
+    if own in SAVERS and (suffix is None or SAVERS[suffix] == SAVERS[own]):
         return name
     wanted = suffix or SYNONYMS.get(own, PLAIN)
     return name.with_suffix(wanted) if own in PICTURES else name.with_name(name.name + wanted)
@@ -217,7 +219,7 @@ def _check_kind(source: Path, target: Path, suffix: str | None) -> Path:
             raise InputError(f"-o {shown(target)}: {shown(source)} is a video; name a file of {', '.join(VIDEOS)}")
         return target
     check_format(target.suffix)
-    if suffix and FORMATS[target.suffix.lower()] != FORMATS[suffix]:
+    if suffix and SAVERS[target.suffix.lower()] != SAVERS[suffix]:
         raise InputError(f"-o {shown(target)} is not of --format {suffix[1:]}: leave one of them out")
     return target
 
@@ -225,20 +227,20 @@ def _check_kind(source: Path, target: Path, suffix: str | None) -> Path:
 def _keep_places(found: Found, entries: Sequence[tuple[Path, Path]]) -> None:
     for source, name in entries:
         if renamed(name, None) == name:
-            found.jobs.append(Job(source, source.resolve()))
+            found.jobs.append(ColorizeJob(source, source.resolve()))
         else:
             found.problems.append(Problem(str(source), f"{name.suffix or 'no suffix'} is not written, so not in place"))
     found.jobs = list({job.target: job for job in found.jobs}.values())
 
 
-def _distinct(jobs: Sequence[Job], suffix: str | None) -> list[Job]:
+def _distinct(jobs: Sequence[ColorizeJob], suffix: str | None) -> list[ColorizeJob]:
     """Return the jobs without repetitions, one per target.
 
     Raises:
         InputError: two files would become one. (Numbering them could give a file another name in the next run.)
     """
     fold: Callable[[str], str] = str.casefold if sys.platform in ("darwin", "win32") else str
-    places: dict[str, Job] = {}
+    places: dict[str, ColorizeJob] = {}
     for job in jobs:
         other = places.setdefault(fold(str(job.target)), job)
         if not (other.source == job.source or other.source.samefile(job.source)):
@@ -258,7 +260,7 @@ def _check_inside(folders: set[Path], out: Path) -> None:
             raise InputError(f"{shown(folder)} leads out of {shown(out)}: remove that link, or give another -o")
 
 
-def _check_apart(jobs: Sequence[Job]) -> None:
+def _check_apart(jobs: Sequence[ColorizeJob]) -> None:
     """Raise InputError if a result would replace an input, under any name or link."""
     there = [(job, identity) for job in jobs if (identity := _identity(job.target))]
     if not there:

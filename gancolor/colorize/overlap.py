@@ -6,19 +6,19 @@ from concurrent.futures import Future, ThreadPoolExecutor
 from queue import Queue
 from typing import Generic, TypeVar
 
-from gancolor.colorizer import BATCH
-from gancolor.cores import cores
+from gancolor.inference.colorizer import BATCH
+from gancolor.utils.cores import cores
 
 IN_FLIGHT = 2**28  # most bytes of decoded pictures between reading and writing; a larger picture is processed alone
 LEAST_COST = 2**21  # least bytes that an item counts for, which limits how many are open at a time
 
-Item = TypeVar("Item")
+Input = TypeVar("Input")
 Prepared = TypeVar("Prepared")
 Answer = TypeVar("Answer")
-Result = TypeVar("Result")
+Output = TypeVar("Output")
 
 
-class Stages(Generic[Item, Prepared, Answer, Result]):
+class Stages(Generic[Input, Prepared, Answer, Output]):
     """A pipeline of four stages that run at the same time.
 
     `prepare` and `finish` run in a thread pool, on many items at a time. `infer` runs in the caller's thread, on a
@@ -31,18 +31,18 @@ class Stages(Generic[Item, Prepared, Answer, Result]):
 
     def __init__(
         self,
-        prepare: Callable[[Item], Prepared],
+        prepare: Callable[[Input], Prepared],
         infer: Callable[[Sequence[Prepared]], Iterable[Answer]],
-        finish: Callable[[Prepared, Answer], Result],
-        take: Callable[[Result], object],
+        finish: Callable[[Prepared, Answer], Output],
+        take: Callable[[Output], object],
     ) -> None:
         self.prepare, self.infer, self.finish, self.take = prepare, infer, finish, take
         self._room = Room(IN_FLIGHT)
         self._prepared: Queue[tuple[int, Future[Prepared]] | None] = Queue()
-        self._finished: Queue[tuple[int, Future[Result]] | None] = Queue()
+        self._finished: Queue[tuple[int, Future[Output]] | None] = Queue()
         self._failure: BaseException | None = None
 
-    def run(self, items: Iterable[tuple[Item, int]]) -> None:
+    def run(self, items: Iterable[tuple[Input, int]]) -> None:
         """Process every item.
 
         The first exception of any stage, or Ctrl-C, stops the pipeline once current writes are complete, and is raised
@@ -72,7 +72,7 @@ class Stages(Generic[Item, Prepared, Answer, Result]):
         if self._failure:
             raise self._failure
 
-    def _feed(self, items: Iterable[tuple[Item, int]], pool: ThreadPoolExecutor) -> None:
+    def _feed(self, items: Iterable[tuple[Input, int]], pool: ThreadPoolExecutor) -> None:
         try:
             for item, cost in items:
                 cost = max(cost, LEAST_COST)

@@ -11,12 +11,12 @@ from typing import NamedTuple
 import numpy as np
 import pyvips
 
-from gancolor.colorize.inputs import Job, Problem, shown
+from gancolor.colorize.inputs import ColorizeJob, Problem, shown
 from gancolor.colorize.overlap import Stages
-from gancolor.colorizer import Colorizer, Prediction
-from gancolor.errors import InputError
-from gancolor.files import umask
-from gancolor.pictures import QUALITY, Picture, read_picture
+from gancolor.inference.colorizer import ChromaPrediction, Colorizer
+from gancolor.inference.image_files import QUALITY, Picture, read_picture
+from gancolor.utils.errors import InputError
+from gancolor.utils.files import umask
 
 # Write errors that end all work, because they would affect the other results too.
 FATAL = (errno.ENOSPC, errno.EDQUOT, errno.EFBIG, errno.EROFS, errno.EIO)
@@ -25,14 +25,14 @@ FATAL = (errno.ENOSPC, errno.EDQUOT, errno.EFBIG, errno.EROFS, errno.EIO)
 class Seen(NamedTuple):
     """A photograph that was read, with the network's input: `lightness` (1, h, w) in [-1, 1]."""
 
-    job: Job
+    job: ColorizeJob
     picture: Picture
     lightness: np.ndarray
 
 
 def colour_photographs(
     colorizer: Colorizer,
-    jobs: Sequence[Job],
+    jobs: Sequence[ColorizeJob],
     *,
     quality: int = QUALITY,
     side_by_side: bool = False,
@@ -55,14 +55,14 @@ def colour_photographs(
         InputError: memory is too small for the network.
     """
 
-    def infer(some: Sequence[Seen | Problem]) -> Iterator[Prediction | None]:
+    def infer(some: Sequence[Seen | Problem]) -> Iterator[ChromaPrediction | None]:
         try:
             answers = iter(colorizer.predict([one.lightness for one in some if isinstance(one, Seen)]))
         except MemoryError as error:
             raise InputError(f"{error}; give a lower --size") from None
         return (next(answers) if isinstance(one, Seen) else None for one in some)
 
-    def finish(seen: Seen | Problem, prediction: Prediction | None) -> Problem | None:
+    def finish(seen: Seen | Problem, prediction: ChromaPrediction | None) -> Problem | None:
         if isinstance(seen, Problem) or prediction is None:
             return seen if isinstance(seen, Problem) else None
         try:
@@ -85,14 +85,14 @@ def colour_photographs(
             problems.append(problem)
         tick()
 
-    stages: Stages[Job, Seen | Problem, Prediction | None, Problem | None] = Stages(
+    stages: Stages[ColorizeJob, Seen | Problem, ChromaPrediction | None, Problem | None] = Stages(
         partial(look, colorizer), infer, finish, take
     )
     stages.run((job, decoded_bytes(job.source)) for job in jobs)
     return problems
 
 
-def look(colorizer: Colorizer, job: Job) -> Seen | Problem:
+def look(colorizer: Colorizer, job: ColorizeJob) -> Seen | Problem:
     """Read a photograph and compute the network's input."""
     try:
         picture = read_picture(job.source)
@@ -105,7 +105,7 @@ def look(colorizer: Colorizer, job: Job) -> Seen | Problem:
         return Problem(str(job.source), reason(error, job.source))
 
 
-def beside(colorizer: Colorizer, picture: Picture, prediction: Prediction, coloured: Picture) -> Picture:
+def beside(colorizer: Colorizer, picture: Picture, prediction: ChromaPrediction, coloured: Picture) -> Picture:
     """Join grey, coloured and, if it had colour, the original, from left to right."""
     grey = replace(colorizer, strength=0.0).colour(picture, prediction)
     panels = [grey.pixels, coloured.pixels] + ([picture.pixels] if has_colour(picture) else [])

@@ -4,11 +4,11 @@ import os
 from collections.abc import Sequence
 from datetime import timedelta
 
-from gancolor.colorize.inputs import Job
-from gancolor.errors import InputError
+from gancolor.colorize.inputs import ColorizeJob
+from gancolor.utils.errors import InputError
 
 
-def share(jobs: Sequence[Job]) -> list[Job]:
+def share(jobs: Sequence[ColorizeJob]) -> list[ColorizeJob]:
     """Return this process's jobs: of R ranks, rank r takes photographs r, r + R, ..., and likewise videos.
 
     Raises:

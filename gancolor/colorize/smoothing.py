@@ -5,9 +5,9 @@ from math import hypot
 
 import numpy as np
 
-from gancolor.colorizer import Prediction
-from gancolor.errors import InputError
-from gancolor.lab import AB_RANGE, L_HALF_RANGE
+from gancolor.color.lab import AB_RANGE, L_HALF_RANGE
+from gancolor.inference.colorizer import ChromaPrediction
+from gancolor.utils.errors import InputError
 
 STEADINESS = 0.8
 REACH = 2  # radius of the search in the previous frame, in pixels of the network's input
@@ -64,10 +64,10 @@ class Steady:
             raise InputError(f"a steadiness of {steadiness} is outside 0 to 1")
         self.steadiness = steadiness
         self.flicker = Flicker()
-        self._predicted: Prediction | None = None
-        self._steadied: Prediction | None = None
+        self._predicted: ChromaPrediction | None = None
+        self._steadied: ChromaPrediction | None = None
 
-    def __call__(self, frame: Prediction) -> Prediction:
+    def __call__(self, frame: ChromaPrediction) -> ChromaPrediction:
         """Return the next frame's prediction with smoothed chroma."""
         before, steadied = self._steadied, frame
         if before is not None and self._predicted is not None and before.lightness.shape == frame.lightness.shape:
@@ -83,7 +83,13 @@ class Steady:
         self._predicted, self._steadied = frame, steadied
         return steadied
 
-    def _measure(self, one: Prediction, two: Prediction, steadied_one: Prediction, steadied_two: Prediction) -> None:
+    def _measure(
+        self,
+        one: ChromaPrediction,
+        two: ChromaPrediction,
+        steadied_one: ChromaPrediction,
+        steadied_two: ChromaPrediction,
+    ) -> None:
         change = _window_mean(_padded(two.lightness[0] - one.lightness[0], 1), 1)
         same = np.abs(change) * L_HALF_RANGE < SAME
         sums = [
@@ -93,7 +99,7 @@ class Steady:
         self.flicker.add(sums[0], sums[1], int(same.sum()))
 
 
-def follow(before: Prediction, lightness: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+def follow(before: ChromaPrediction, lightness: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
     """Match each pixel to the previous frame where lightness, over a window, is most similar.
 
     Args:

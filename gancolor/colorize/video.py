@@ -8,14 +8,14 @@ from typing import Any, NamedTuple
 
 import numpy as np
 
-from gancolor.colorize.inputs import VIDEOS, Job
+from gancolor.colorize.inputs import VIDEOS, ColorizeJob
 from gancolor.colorize.overlap import Stages
 from gancolor.colorize.photographs import FATAL
 from gancolor.colorize.smoothing import STEADINESS, Flicker, Steady
-from gancolor.colorizer import Colorizer, Prediction
-from gancolor.errors import InputError
-from gancolor.files import write_atomically
-from gancolor.pictures import QUALITY, Picture
+from gancolor.inference.colorizer import ChromaPrediction, Colorizer
+from gancolor.inference.image_files import QUALITY, Picture
+from gancolor.utils.errors import InputError
+from gancolor.utils.files import write_atomically
 
 try:
     import av
@@ -25,7 +25,7 @@ except ImportError:
 
 EXACT = Interpolation.BICUBIC | Interpolation.ACCURATE_RND | Interpolation.FULL_CHR_H_INT | Interpolation.FULL_CHR_H_INP
 UNSPECIFIED = 2  # H.273's code point for an unspecified matrix
-HD = 720  # rows from which players assume BT.709 for an unspecified matrix
+HD = 720  # rows from which gan_step assume BT.709 for an unspecified matrix
 COPIED = ("audio", "subtitle")
 COPIES = 8  # bytes per pixel in flight: the frame, its RGB before and after
 
@@ -40,7 +40,7 @@ class Frame(NamedTuple):
 
 def colour_video(
     colorizer: Colorizer,
-    job: Job,
+    job: ColorizeJob,
     *,
     quality: int = QUALITY,
     steadiness: float = STEADINESS,
@@ -86,7 +86,7 @@ def colour_video(
 class Clip:
     """An input video file."""
 
-    def __init__(self, video: Any, job: Job) -> None:
+    def __init__(self, video: Any, job: ColorizeJob) -> None:
         pictures = [s for s in video.streams.video if not s.disposition & av.stream.Disposition.attached_pic]
         if not pictures:
             raise InputError(f"{job.source}: no pictures in it")
@@ -129,14 +129,14 @@ class Clip:
             picture = Picture(upright(rgb(item), item.rotation))
             return Frame((item.pts, item.duration), picture, colorizer.see(picture))
 
-        def infer(some: Sequence[Any]) -> list[Prediction | None]:
+        def infer(some: Sequence[Any]) -> list[ChromaPrediction | None]:
             predictions = iter(colorizer.predict([one.lightness for one in some if isinstance(one, Frame)]))
             return [steady(next(predictions)) if isinstance(one, Frame) else None for one in some]
 
         with av.open(str(part), "w", format=VIDEOS[self.job.target.suffix.lower()]) as result:
-            out = Result(result, self, size, turned, quality)
+            out = VideoResult(result, self, size, turned, quality)
 
-            def finish(item: Any, prediction: Prediction | None) -> Any:
+            def finish(item: Any, prediction: ChromaPrediction | None) -> Any:
                 if prediction is None:
                     return item
                 pixels = colorizer.colour(item.picture, prediction).pixels
@@ -179,7 +179,7 @@ class Clip:
         self.last = frame.pts
 
 
-class Result:
+class VideoResult:
     """An output video file."""
 
     def __init__(self, container: Any, clip: Clip, size: tuple[int, int], turned: bool, quality: int) -> None:
@@ -223,7 +223,7 @@ class Result:
     def close(self) -> None:
         self.container.mux(self.stream.encode())
 
-    def _copied(self, stream: Any, job: Job) -> Any:
+    def _copied(self, stream: Any, job: ColorizeJob) -> Any:
         try:
             copy = self.container.add_stream_from_template(stream)
         except (av.FFmpegError, ValueError):
@@ -237,7 +237,7 @@ class Result:
 
 
 def rgb(frame: Any) -> np.ndarray:
-    """Convert a frame to sRGB (H, W, 3) uint8, by the matrix and range that it specifies, or that players assume."""
+    """Convert a frame to sRGB (H, W, 3) uint8, by the matrix and range that it specifies, or that gan_step assume."""
     matrix = frame.colorspace
     if matrix == UNSPECIFIED:
         matrix = Colorspace.ITU709 if frame.height >= HD else Colorspace.ITU601

@@ -15,7 +15,7 @@ from dataclasses import dataclass
 from statistics import fmean
 
 from gancolor.compare.markup import Markup, tag
-from gancolor.statistics import Mean
+from gancolor.metrics.bootstrap import Mean
 
 WIDTH, HEIGHT = 400, 286
 LEFT, RIGHT, TOP, BOTTOM = 46, 386, 30, 246  # of the plot area, in pixels

@@ -6,10 +6,10 @@ from collections.abc import Sequence
 from pathlib import Path
 
 from gancolor.compare.comparison import Comparison
-from gancolor.compare.inputs import compare, find_results
+from gancolor.compare.inputs import compare_results, find_results
 from gancolor.compare.page import write_page
-from gancolor.compare.table import seeds_table, terminal_table, write_csv
-from gancolor.files import check_writable
+from gancolor.compare.table import seeds_table, terminal_table, write_ranking_csv
+from gancolor.utils.files import check_writable
 
 
 def run_compare(paths: Sequence[Path], metric: str, csv: Path | None, html: Path | None) -> int:
@@ -24,7 +24,7 @@ def run_compare(paths: Sequence[Path], metric: str, csv: Path | None, html: Path
     for option, file in (("--csv", csv), ("--html", html)):
         check_writable(option, file)
     results, problems = find_results(paths)
-    comparisons, notes = compare(results, metric)
+    comparisons, notes = compare_results(results, metric)
     for line in [*problems, *notes]:
         print(line)
     for comparison in comparisons:
@@ -32,7 +32,7 @@ def run_compare(paths: Sequence[Path], metric: str, csv: Path | None, html: Path
         if seeds := seeds_table(comparison):
             print(f"\n{seeds}")
     if csv:
-        write_csv(csv, comparisons)
+        write_ranking_csv(csv, comparisons)
         print(f"wrote {csv}")
     if html:
         write_page(html, comparisons, [*problems, *notes], shlex.join(["gancolor", *sys.argv[1:]]))

@@ -10,10 +10,10 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from gancolor.metrics import METRICS
-from gancolor.options import is_changeable
-from gancolor.results import BASELINES, Result, SystemResult
-from gancolor.statistics import Mean, difference, mean_of, summarize
+from gancolor.config.identity import is_changeable
+from gancolor.evaluation.results import BASELINES, EvaluationResult, SystemResult
+from gancolor.metrics.bootstrap import Mean, difference, mean_of, summarize
+from gancolor.metrics.table import METRICS
 
 MOST_NAMED = 4  # most options in a system's name
 
@@ -24,7 +24,7 @@ def may_differ(name: str) -> bool:
 
 
 @dataclass(frozen=True)
-class Member:
+class SeedRun:
     """One run, or one folder of pictures.
 
     Attributes:
@@ -76,7 +76,7 @@ class Entry:
     """
 
     name: str
-    members: tuple[Member, ...]
+    members: tuple[SeedRun, ...]
     scores: dict[str, Tensor]
     means: dict[str, Mean]
     seeds: dict[str, tuple[float, float]]
@@ -100,7 +100,7 @@ class Comparison:
 
     Attributes:
         made: origin -> how that result was made.
-        names, classes, files: of the photographs (N), as in `Result`.
+        names, classes, files: of the photographs (N), as in `EvaluationResult`.
         sampled: photographs that have a picture of every system with pictures.
         entries: best first.
         grey, truth: the baselines.
@@ -109,7 +109,7 @@ class Comparison:
         unranked: systems without a value of the metric.
     """
 
-    def __init__(self, results: dict[str, Result], metric: str = "psnr") -> None:
+    def __init__(self, results: dict[str, EvaluationResult], metric: str = "psnr") -> None:
         first = next(iter(results.values()))
         self.protocol, self.source, self.metric = first.protocol, first.source, metric
         self.made = {origin: result.made for origin, result in results.items()}
@@ -149,44 +149,44 @@ class Comparison:
         return table
 
 
-def _members(origin: str, result: Result, names: Sequence[str]) -> list[Member]:
+def _members(origin: str, result: EvaluationResult, names: Sequence[str]) -> list[SeedRun]:
     """Return the systems of a result, with their values in the order of `names`."""
     places = {name: place for place, name in enumerate(result.names)}
     order = torch.tensor([places[name] for name in names], dtype=torch.int64)
     sampled = [result.names[index] for index in result.sample_indices]
 
-    def member(name: str, system: SystemResult) -> Member:
+    def member(name: str, system: SystemResult) -> SeedRun:
         scores = {metric: values[order] for metric, values in system.scores.items()}
         samples = dict(zip(sampled, system.samples, strict=False))
-        return Member(name, origin, system.about, scores, system.whole, samples)
+        return SeedRun(name, origin, system.about, scores, system.whole, samples)
 
     return [member(name, system) for name, system in result.systems.items()]
 
 
-def _richest(members: list[Member]) -> Member:
+def _richest(members: list[SeedRun]) -> SeedRun:
     """Return the member with the most metrics."""
     return max(members, key=lambda member: len(member.scores) + len(member.whole))
 
 
-def _distinct(members: list[Member]) -> list[Member]:
+def _distinct(members: list[SeedRun]) -> list[SeedRun]:
     """Return each checkpoint once, even if several results contain it."""
-    groups: dict[str, list[Member]] = {}
+    groups: dict[str, list[SeedRun]] = {}
     for member in members:
         groups.setdefault(member.about.get("sha256", f"{member.origin} {member.name}"), []).append(member)
     return [_richest(group) for group in groups.values()]
 
 
-def _systems(members: list[Member]) -> list[list[Member]]:
+def _systems(members: list[SeedRun]) -> list[list[SeedRun]]:
     """Group runs that differ only in their seeds into one system.
 
     Two checkpoints of one run have the same seed, so they are two systems.
     """
 
-    def belongs(member: Member, group: list[Member]) -> bool:
+    def belongs(member: SeedRun, group: list[SeedRun]) -> bool:
         same = member.options == group[0].options and member.state == group[0].state
         return same and member.seed not in [other.seed for other in group]
 
-    groups: list[list[Member]] = []
+    groups: list[list[SeedRun]] = []
     for member in members:
         group = next((group for group in groups if member.options and belongs(member, group)), None)
         if group is None:
@@ -201,7 +201,7 @@ def _varying(options: list[dict[str, Any]]) -> list[str]:
     return [name for name in names if len({repr(found.get(name)) for found in options}) > 1]
 
 
-def _name(member: Member, varying: list[str], groups: Sequence[list[Member]]) -> str:
+def _name(member: SeedRun, varying: list[str], groups: Sequence[list[SeedRun]]) -> str:
     """Return the architecture, with the options that tell it from others of it or, if too many, its run's folder."""
     if not member.options:
         return member.name
@@ -213,7 +213,7 @@ def _name(member: Member, varying: list[str], groups: Sequence[list[Member]]) ->
     return ", ".join([arch, *(f"{name}={member.options.get(name)}" for name in differing)])
 
 
-def _unique(names: list[str], groups: Sequence[list[Member]]) -> list[str]:
+def _unique(names: list[str], groups: Sequence[list[SeedRun]]) -> list[str]:
     """Make equal names unique by adding their origin: the checkpoint, else the result's file, else a number."""
     tellings = ([group[0].place for group in groups], [group[0].origin for group in groups], map(str, range(1, 10**6)))
     for places in tellings:
@@ -224,7 +224,7 @@ def _unique(names: list[str], groups: Sequence[list[Member]]) -> list[str]:
     return names
 
 
-def _entry(name: str, members: list[Member]) -> Entry:
+def _entry(name: str, members: list[SeedRun]) -> Entry:
     shared = [metric for metric in members[0].scores if all(metric in member.scores for member in members)]
     scores = {metric: torch.stack([member.scores[metric] for member in members]).mean(dim=0) for metric in shared}
     whole = {

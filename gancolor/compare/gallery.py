@@ -7,7 +7,7 @@ import math
 from gancolor.compare.charts import swatch
 from gancolor.compare.comparison import Comparison, Entry
 from gancolor.compare.markup import Markup, tag
-from gancolor.metrics import METRICS
+from gancolor.metrics.table import METRICS
 
 ORDERS = {"listed": "as listed", "worst": "worst first", "best": "best first"}
 

@@ -17,7 +17,7 @@ DOUBTFUL = 0.3  # out-of-bag R2 below which the importances are unreliable
 
 
 @dataclass(frozen=True)
-class Parameter:
+class OptionImportance:
     """An option, or several that always change together.
 
     Attributes:
@@ -41,7 +41,7 @@ class Importance:
             is no better than their mean.
     """
 
-    parameters: tuple[Parameter, ...]
+    parameters: tuple[OptionImportance, ...]
     systems: int
     score: float
 
@@ -74,7 +74,7 @@ def importance(comparison: Comparison) -> Importance | str:
     drops, score = _permutation(columns, target)
     shares = drops / drops.sum() if drops.sum() > 0 else np.full(len(drops), 1 / len(drops))
     found = [
-        Parameter(names, float(share), _correlation(column, target) if _is_scale(values) else None)
+        OptionImportance(names, float(share), _correlation(column, target) if _is_scale(values) else None)
         for (names, values), column, share in zip(groups.items(), columns, shares, strict=True)
     ]
     return Importance(tuple(sorted(found, key=lambda each: -each.importance)), len(entries), score)

@@ -6,11 +6,11 @@ from pathlib import Path
 
 from gancolor.compare.comparison import Comparison
 from gancolor.compare.table import cost_table
-from gancolor.errors import InputError
-from gancolor.results import Result, load_result
+from gancolor.evaluation.results import EvaluationResult, load_result
+from gancolor.utils.errors import InputError
 
 
-def find_results(paths: Iterable[Path]) -> tuple[dict[str, Result], list[str]]:
+def find_results(paths: Iterable[Path]) -> tuple[dict[str, EvaluationResult], list[str]]:
     """Read the results of run folders, of all runs below a folder, and of files.
 
     Returns:
@@ -19,7 +19,7 @@ def find_results(paths: Iterable[Path]) -> tuple[dict[str, Result], list[str]]:
     Raises:
         InputError: there are no results.
     """
-    results: dict[str, Result] = {}
+    results: dict[str, EvaluationResult] = {}
     notes: list[str] = []
     for path in paths:
         if not path.exists():
@@ -53,20 +53,20 @@ def _stopped_early(folder: Path) -> set[Path]:
     return {folder / trial["folder"] for trial in trials if trial["status"] == "stopped early"}
 
 
-def _read(file: Path, results: dict[str, Result], notes: list[str]) -> None:
+def _read(file: Path, results: dict[str, EvaluationResult], notes: list[str]) -> None:
     try:
         results.setdefault(str(file), load_result(file))
     except InputError as error:
         notes.append(str(error))
 
 
-def compare(results: dict[str, Result], metric: str) -> tuple[list[Comparison], list[str]]:
+def compare_results(results: dict[str, EvaluationResult], metric: str) -> tuple[list[Comparison], list[str]]:
     """Group results into comparable sets.
 
     Returns:
         a comparison of each set, largest first, and notes on results outside the first set or not ranked.
     """
-    groups: list[dict[str, Result]] = []
+    groups: list[dict[str, EvaluationResult]] = []
     notes = []
     for origin, result in results.items():
         group = next((g for g in groups if not result.why_not_comparable(next(iter(g.values())))), None)
@@ -94,7 +94,7 @@ def sweep_table(folders: Iterable[Path], metric: str) -> str:
     """
     results, _ = find_results(folders)
     try:
-        comparisons, _ = compare(results, metric)
+        comparisons, _ = compare_results(results, metric)
     except InputError:
-        comparisons, _ = compare(results, "psnr")
+        comparisons, _ = compare_results(results, "psnr")
     return "\n\n".join(cost_table(comparison) for comparison in comparisons)

@@ -13,9 +13,9 @@ from gancolor.compare.importance import Importance, importance
 from gancolor.compare.markup import Markup, join, tag
 from gancolor.compare.standings import class_table, standings
 from gancolor.compare.table import COSTS
-from gancolor.files import write_atomically
-from gancolor.metrics import METRICS
-from gancolor.statistics import Mean
+from gancolor.metrics.bootstrap import Mean
+from gancolor.metrics.table import METRICS
+from gancolor.utils.files import write_atomically
 
 # Content security policy: nothing may be fetched; scripts and styles are inline.
 POLICY = "default-src 'none'; img-src data:; style-src 'unsafe-inline'; script-src 'unsafe-inline'; base-uri 'none'"

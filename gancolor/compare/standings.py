@@ -10,8 +10,8 @@ from gancolor.compare.charts import swatch
 from gancolor.compare.comparison import Comparison, Entry
 from gancolor.compare.markup import Markup, join, tag
 from gancolor.compare.table import COSTS, cost
-from gancolor.metrics import METRICS
-from gancolor.statistics import Mean
+from gancolor.metrics.bootstrap import Mean
+from gancolor.metrics.table import METRICS
 
 ARROWS = {
     "more": (" ↑", "more is better"),

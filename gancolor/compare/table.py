@@ -6,9 +6,9 @@ from pathlib import Path
 from typing import Any
 
 from gancolor.compare.comparison import Comparison, Entry
-from gancolor.files import write_atomically
-from gancolor.metrics import METRICS
-from gancolor.report import figure, markdown_table, text_table
+from gancolor.evaluation.report import figure, markdown_table, text_table
+from gancolor.metrics.table import METRICS
+from gancolor.utils.files import write_atomically
 
 COSTS = {
     "parameters": "parameters",
@@ -90,7 +90,7 @@ def cost_table(comparison: Comparison) -> str:
     return markdown_table(rows)
 
 
-def write_csv(path: Path, comparisons: Sequence[Comparison]) -> None:
+def write_ranking_csv(path: Path, comparisons: Sequence[Comparison]) -> None:
     """Write one line per entry.
 
     It has every metric's mean and interval, the difference to the first entry, costs, and the options that vary.

@@ -1,0 +1,1 @@
+"""Photographs for training and evaluation."""

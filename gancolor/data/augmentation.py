@@ -4,7 +4,7 @@ import torch
 from kornia.augmentation import RandomResizedCrop
 from torch import Tensor, nn
 
-from gancolor.color import exact, to_float, to_uint8
+from gancolor.color.torch_lab import exact, to_float, to_uint8
 
 RATIO = (3 / 4, 4 / 3)  # aspect ratios of crops, as in ImageNet training
 

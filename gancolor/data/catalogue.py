@@ -10,9 +10,9 @@ from typing import Any, Generic, Protocol, TypeVar, overload
 import numpy as np
 from torch import Tensor
 
+from gancolor.data.cache.index import AT_ONCE, Names
 from gancolor.data.decode import Fit, decode, fit_square, upright_size
-from gancolor.data.index import AT_ONCE, Names
-from gancolor.files import file_digest
+from gancolor.utils.files import file_digest
 
 
 class Item(Protocol):
@@ -66,7 +66,7 @@ class PhotoFile:
         return fit_square(decode(self.path), size, fit)
 
 
-Kind = TypeVar("Kind", bound=Item)
+AnyItem = TypeVar("AnyItem", bound=Item)
 Made = TypeVar("Made", bound=Item, covariant=True)
 Facts = tuple[str, str, int]  # an item's name, version and label
 
@@ -93,24 +93,24 @@ class Catalogue(ABC, Generic[Made]):
         """Return the facts of the items in these rows, without creating the items."""
 
 
-class Selection(Sequence[Kind]):
+class Selection(Sequence[AnyItem]):
     """Photographs of a catalogue, in a given order.
 
     Args:
         rows: int64 (N,); None: all rows, in the catalogue's order.
     """
 
-    def __init__(self, catalogue: Catalogue[Kind], rows: np.ndarray | None = None) -> None:
+    def __init__(self, catalogue: Catalogue[AnyItem], rows: np.ndarray | None = None) -> None:
         self.catalogue, self.rows = catalogue, rows
 
     def __len__(self) -> int:
         return len(self.catalogue if self.rows is None else self.rows)
 
     @overload
-    def __getitem__(self, number: int) -> Kind: ...
+    def __getitem__(self, number: int) -> AnyItem: ...
     @overload
-    def __getitem__(self, number: slice) -> "Selection[Kind]": ...
-    def __getitem__(self, number: int | slice) -> "Kind | Selection[Kind]":
+    def __getitem__(self, number: slice) -> "Selection[AnyItem]": ...
+    def __getitem__(self, number: int | slice) -> "AnyItem | Selection[AnyItem]":
         if isinstance(number, slice):
             rows = np.arange(len(self.catalogue)) if self.rows is None else self.rows
             return Selection(self.catalogue, rows[number])
@@ -122,27 +122,27 @@ class Selection(Sequence[Kind]):
     def names(self) -> Names:
         return self.catalogue.names if self.rows is None else self.catalogue.names.select(self.rows)
 
-    def select(self, numbers: np.ndarray) -> "Selection[Kind]":
+    def select(self, numbers: np.ndarray) -> "Selection[AnyItem]":
         """Return the photographs at these positions (int64), in this order."""
         return Selection(self.catalogue, numbers if self.rows is None else self.rows[numbers])
 
-    def in_order(self) -> "Selection[Kind]":
+    def in_order(self) -> "Selection[AnyItem]":
         """Return these photographs in the catalogue's order."""
         return self if self.rows is None else Selection(self.catalogue, np.sort(self.rows))
 
-    def followed_by(self, other: "Selection[Kind]") -> "Selection[Kind]":
+    def followed_by(self, other: "Selection[AnyItem]") -> "Selection[AnyItem]":
         """Return these photographs followed by others of the same catalogue."""
         parts = [np.arange(len(part)) if part.rows is None else part.rows for part in (self, other)]
         return Selection(self.catalogue, np.concatenate(parts))
 
-    def union(self, other: "Selection[Kind]") -> "Selection[Kind]":
+    def union(self, other: "Selection[AnyItem]") -> "Selection[AnyItem]":
         """Return these photographs and others of the same catalogue, in its order. The two must not overlap."""
         if len(self) + len(other) == len(self.catalogue):
             return Selection(self.catalogue)
         parts = [part.rows for part in (self, other) if part.rows is not None]
         return Selection(self.catalogue, np.sort(np.concatenate(parts)))
 
-    def places(self, some: "Selection[Kind]") -> np.ndarray:
+    def places(self, some: "Selection[AnyItem]") -> np.ndarray:
         """Return the positions (int64) of some photographs in this selection, which is in the catalogue's order."""
         rows = np.arange(len(some)) if some.rows is None else some.rows
         return rows if self.rows is None else np.searchsorted(self.rows, rows)

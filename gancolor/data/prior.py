@@ -7,11 +7,11 @@ from pathlib import Path
 import torch
 from torch import Tensor
 
-from gancolor import distributed
-from gancolor.bins import bin_centres, nearest_bin, smoothed
-from gancolor.color import rgb_to_lab, to_float
-from gancolor.data.photographs import Photographs, default_cache
-from gancolor.files import write_json
+from gancolor.color.bins import bin_centres, nearest_bin, smoothed
+from gancolor.color.torch_lab import rgb_to_lab, to_float
+from gancolor.data.cache.photographs import Photographs, default_cache
+from gancolor.utils import distributed
+from gancolor.utils.files import write_json
 
 VERSION = 1
 MOST_PHOTOS = 20_000  # counted, chosen at random: the sampling error is far below what the smoothing removes

@@ -14,8 +14,8 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 
-from gancolor.color import L_HALF_RANGE, lightness_of
-from gancolor.lab import RGB_TO_XYZ
+from gancolor.color.lab import RGB_TO_XYZ
+from gancolor.color.torch_lab import L_HALF_RANGE, lightness_of
 
 EYE: list[float] = RGB_TO_XYZ[1].tolist()  # weights of linear R, G and B in luminance
 DAMAGED = 0.75  # share of the training photographs that are damaged; the others stay unchanged

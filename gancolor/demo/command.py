@@ -12,10 +12,10 @@ from ipaddress import ip_address
 from pathlib import Path
 from tempfile import TemporaryDirectory
 
-from gancolor.colorizer import Colorizer
 from gancolor.demo.systems import Systems, system_names
-from gancolor.errors import InputError
-from gancolor.interruption import Interruption
+from gancolor.inference.colorizer import Colorizer
+from gancolor.utils.errors import InputError
+from gancolor.utils.signals import Interruption
 
 HERE = "127.0.0.1"
 BOX = "gancolor"  # name of the bundled generator

@@ -4,7 +4,7 @@ from pathlib import Path
 
 from PIL import Image
 
-from gancolor.data.demo import draw_scene
+from gancolor.data.sources.demo import draw_scene
 
 SEED, WIDTH, HEIGHT = 21, 640, 480  # width and height in pixels
 SCENES = {"house": 1, "sea": 2, "forest": 0, "sunset": 4}  # indices in the data set

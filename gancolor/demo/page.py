@@ -11,8 +11,8 @@ from starlette.middleware import Middleware
 from starlette.middleware.trustedhost import TrustedHostMiddleware
 
 from gancolor.demo.examples import draw_examples
-from gancolor.demo.systems import Options, Systems, download_name
-from gancolor.errors import InputError
+from gancolor.demo.systems import DemoOptions, Systems, download_name
+from gancolor.utils.errors import InputError
 
 ABOUT = "Photographs in colour. The lightness is the photograph's own; the colours are a network's guess."
 EMPTY = "Drop a photograph, or take one of the examples."
@@ -45,7 +45,7 @@ class Page:
             return _empty(EMPTY if file is None else "Choose a checkpoint.")
         try:
             grey, original = self.systems.before(Path(file))
-            coloured = [self.systems.after(Path(file), name, Options(*options)) for name in names]
+            coloured = [self.systems.after(Path(file), name, DemoOptions(*options)) for name in names]
         except (InputError, MemoryError) as error:
             return _empty(f'<span role="alert">{escape(_said(error))}</span>')
         picked = picked if picked in names else names[0]
@@ -68,7 +68,7 @@ class Page:
             raise gr.Error("There is no photograph yet.", print_exception=False)
         name = download_name(Path(file), picked, KINDS[kind])
         try:
-            finished = self.systems.finished(Path(file), picked, Options(*options))
+            finished = self.systems.finished(Path(file), picked, DemoOptions(*options))
             return self._write(name, finished.encode(Path(name).suffix))
         except (InputError, MemoryError) as error:
             raise gr.Error(escape(_said(error)), print_exception=False) from None

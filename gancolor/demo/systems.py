@@ -8,20 +8,20 @@ from pathlib import Path
 
 import numpy as np
 
-from gancolor.colorizer import Colorizer, Prediction
-from gancolor.errors import InputError
-from gancolor.pictures import FORMATS, Picture, read_picture, shrink
-from gancolor.upsampling import Upsampling
+from gancolor.choices import ChromaUpsampling
+from gancolor.inference.colorizer import ChromaPrediction, Colorizer
+from gancolor.inference.image_files import SAVERS, Picture, read_picture, shrink
+from gancolor.utils.errors import InputError
 
 PAGE_SIDE = 1600  # longer side of shown pictures [pixels]: a wide page at two pixels per point
 KEPT = 16  # cached page-size photographs and predictions; one full photograph is cached, as it can take gigabytes
 COLOURED = 1.0  # mean of max(R, G, B) - min(R, G, B), of 255, above which a photograph has colour
-NO_COLOUR = Prediction(np.zeros((1, 16, 16), np.float32), np.zeros((2, 16, 16), np.float32))
+NO_COLOUR = ChromaPrediction(np.zeros((1, 16, 16), np.float32), np.zeros((2, 16, 16), np.float32))
 UNNAMED = ("generator", "best", "last")  # generic file stems: the folder's name says more
 
 
 @dataclass(frozen=True)
-class Options:
+class DemoOptions:
     """How a photograph is coloured; see `Colorizer`.
 
     Attributes:
@@ -30,7 +30,7 @@ class Options:
 
     size: int = 0
     strength: float = 1.0
-    upsampling: Upsampling = "guided"
+    upsampling: ChromaUpsampling = "guided"
     flips: bool = False
 
 
@@ -53,21 +53,21 @@ class Systems:
         grey = replace(next(iter(self.colorizers.values())), strength=0).colour(small, NO_COLOUR)
         return grey, small if np.ptp(small.pixels, axis=-1).mean() > COLOURED else None
 
-    def after(self, file: Path, name: str, options: Options) -> Picture:
+    def after(self, file: Path, name: str, options: DemoOptions) -> Picture:
         """Return the photograph as coloured by one system, at the page's size."""
         prediction = self._prediction(file, name, options.size, options.flips)
         return self._with(name, options).colour(self._small(file), prediction)
 
-    def finished(self, file: Path, name: str, options: Options) -> Picture:
+    def finished(self, file: Path, name: str, options: DemoOptions) -> Picture:
         """Return the photograph as coloured by one system, at full size, with its bit depth and metadata."""
         prediction = self._prediction(file, name, options.size, options.flips)
         return self._with(name, options).colour(self._photograph(file), prediction)
 
-    def _predict(self, file: Path, name: str, size: int, flips: bool) -> Prediction:
-        colorizer = self._with(name, Options(size, flips=flips))
+    def _predict(self, file: Path, name: str, size: int, flips: bool) -> ChromaPrediction:
+        colorizer = self._with(name, DemoOptions(size, flips=flips))
         return colorizer.predict([colorizer.see(self._photograph(file))])[0]
 
-    def _with(self, name: str, options: Options) -> Colorizer:
+    def _with(self, name: str, options: DemoOptions) -> Colorizer:
         colorizer = self.colorizers[name]
         return replace(
             colorizer,
@@ -98,7 +98,7 @@ def download_name(file: Path, name: str, kind: str) -> str:
     Args:
         kind: a suffix. Empty: the upload's own if it can be written, else .png.
     """
-    suffix = kind or (file.suffix.lower() if file.suffix.lower() in FORMATS else ".png")
+    suffix = kind or (file.suffix.lower() if file.suffix.lower() in SAVERS else ".png")
     return f"{_safe(file.stem)[:80] or 'photograph'}_{_safe(name)[:40] or 'colour'}{suffix}"
 
 

@@ -8,17 +8,17 @@ from typing import Any
 
 import yaml
 
-from gancolor.config import TrainConfig
-from gancolor.errors import InputError
+from gancolor.config.identity import flatten
+from gancolor.config.options import TrainConfig
+from gancolor.config.parsing import RECIPES
+from gancolor.evaluation.report import figure, markdown_table
+from gancolor.evaluation.results import EvaluationResult, load_result
 from gancolor.export.description import last_name
 from gancolor.export.exporter import Exported
-from gancolor.files import file_digest
-from gancolor.metrics import METRICS
-from gancolor.options import flatten
-from gancolor.parsing import RECIPES
-from gancolor.report import figure, markdown_table
-from gancolor.results import Result, load_result
-from gancolor.statistics import Mean
+from gancolor.metrics.bootstrap import Mean
+from gancolor.metrics.table import METRICS
+from gancolor.utils.errors import InputError
+from gancolor.utils.files import file_digest
 
 _NAN = float("nan")
 LIMITS = """\
@@ -34,7 +34,7 @@ It is meant for photographs: for looking at old ones in colour, for drafts, and 
 RUN_WITH_TORCH = """\
 ```python
 import torch
-from gancolor.color import lab_to_rgb, rgb_to_lab
+from gancolor.color.torch_lab import lab_to_rgb, rgb_to_lab
 
 generator = {load}
 lightness, _ = rgb_to_lab(photograph)  # (B, 3, H, W) sRGB in [0, 1], any H and W
@@ -80,7 +80,7 @@ def load_scores(files: Sequence[Path], checkpoint: Path) -> list[Scored]:
     return scores
 
 
-def _scored(result: Result, name: str) -> Scored:
+def _scored(result: EvaluationResult, name: str) -> Scored:
     protocol = result.protocol
     what = (
         f"{len(result.names):,} photographs of {last_name(result.source)}, protocol `{protocol['name']}`, "
@@ -156,11 +156,7 @@ def _usage(exported: Exported, name: str) -> str:
             f'colorizer("photograph.jpg").save("coloured.png")\n```\n\n'
             f"    gancolor colorize photograph.jpg -o coloured.png --checkpoint {file}\n"
         )
-    load = {
-        "torch_export": f'torch.export.load("{name}").module()',
-        "torchscript": f'torch.jit.load("{name}")  # it can hold code: load none that you do not trust',
-    }[exported.format]
-    return RUN_WITH_TORCH.format(load=load)
+    return RUN_WITH_TORCH.format(load=f'torch.export.load("{name}").module()')
 
 
 def _figures(arch: str, about: Mapping[str, Any], scores: Sequence[Scored]) -> str:

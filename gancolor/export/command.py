@@ -3,13 +3,13 @@
 from collections.abc import Sequence
 from pathlib import Path
 
-from gancolor.checkpoint import describe, find_generator
-from gancolor.errors import InputError
+from gancolor.evaluation.report import text_table
 from gancolor.export.card import load_scores, model_card
 from gancolor.export.exporter import Exported, card_of, export
 from gancolor.export.formats import choose_format
-from gancolor.files import check_writable
-from gancolor.report import text_table
+from gancolor.models.checkpoint import describe, find_generator
+from gancolor.utils.errors import InputError
+from gancolor.utils.files import check_writable
 
 
 def run_export(

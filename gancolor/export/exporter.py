@@ -10,12 +10,12 @@ from typing import Any
 
 import torch
 
-from gancolor.checkpoint import describe, load_generator
-from gancolor.errors import InputError
 from gancolor.export.description import public_description
-from gancolor.export.formats import FORMATS, Writer
-from gancolor.export.parity import TOLERANCES, Difference, check, compare
-from gancolor.files import file_digest, sync, write_atomically
+from gancolor.export.formats import EXPORTERS, FileWriter
+from gancolor.export.parity import TOLERANCES, Difference, check_parity, compare_outputs
+from gancolor.models.checkpoint import describe, load_generator
+from gancolor.utils.errors import InputError
+from gancolor.utils.files import file_digest, sync, write_atomically
 
 
 @dataclass(frozen=True)
@@ -72,8 +72,8 @@ def export(
 
     def write(beside: Path, beside_card: Path | None = None) -> None:
         save(beside, about)
-        differences.extend(compare(original, FORMATS[format_name].open(beside)))
-        check(differences, weights)
+        differences.extend(compare_outputs(original, EXPORTERS[format_name].open(beside)))
+        check_parity(differences, weights)
         about["parity"] = {
             "sizes": [difference.to_dict() for difference in differences],
             "tolerance_ab": TOLERANCES[weights],
@@ -95,10 +95,10 @@ def export(
     return written[0]
 
 
-def _convert(checkpoint: Path, format_name: str, half: bool) -> Writer:
+def _convert(checkpoint: Path, format_name: str, half: bool) -> FileWriter:
     arch = describe(checkpoint)["generator"]["arch"]
     try:
-        return FORMATS[format_name].convert(load_generator(checkpoint), half)
+        return EXPORTERS[format_name].convert(load_generator(checkpoint), half)
     except (InputError, MemoryError):
         raise
     except Exception as error:  # the exporters' exceptions have no common base class
@@ -109,5 +109,5 @@ def _convert(checkpoint: Path, format_name: str, half: bool) -> Writer:
 
 
 def _versions(format_name: str) -> dict[str, str]:
-    packages = ("torch", *FORMATS[format_name].packages)
+    packages = ("torch", *EXPORTERS[format_name].packages)
     return {"python": platform.python_version(), **{package: version(package) for package in packages}}

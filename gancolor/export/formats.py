@@ -4,7 +4,6 @@ any B, H and W, and contain the same metadata as JSON."""
 import io
 import logging
 import warnings
-import zipfile
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass
@@ -17,17 +16,17 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 from torch.nn.utils import parametrize
 
-from gancolor.checkpoint import export_generator, generator_header, load_generator
-from gancolor.errors import InputError, near
-from gancolor.export.parity import Runner
-from gancolor.header import KEY, write_header
+from gancolor.export.parity import Inference
+from gancolor.models.checkpoint import export_generator, generator_header, load_generator
+from gancolor.utils.errors import InputError, near
+from gancolor.utils.metadata import KEY, write_header
 
 EXTRA_FILE = f"{KEY}.json"  # the metadata's name in torch's archives
 EXAMPLE = (2, 1, 75, 101)  # shape of the lightness to trace with: no multiple of any stride, so that padding is traced
 # Where torch notes the source files of each operation, with their paths on this machine.
 SOURCE_NOTES = ("stack_trace", "nn_module_stack", "source_fn_stack", "torch_fn")
 
-Writer = Callable[[Path, Mapping[str, Any]], None]  # writes a file with this metadata
+FileWriter = Callable[[Path, Mapping[str, Any]], None]  # writes a file with this metadata
 
 
 @dataclass(frozen=True)
@@ -42,8 +41,8 @@ class Format:
     """
 
     suffixes: tuple[str, ...]
-    convert: Callable[[nn.Module, bool], Writer]
-    open: Callable[[Path], Runner]
+    convert: Callable[[nn.Module, bool], FileWriter]
+    open: Callable[[Path], Inference]
     packages: tuple[str, ...] = ()
 
 
@@ -100,11 +99,11 @@ def _quiet() -> Iterator[None]:
 # Formats --------------------------------------------------------------------------------------------------------------
 
 
-def _to_safetensors(generator: nn.Module, half: bool) -> Writer:
+def _to_safetensors(generator: nn.Module, half: bool) -> FileWriter:
     return lambda path, about: export_generator(path, generator, about, half)
 
 
-def _open_safetensors(path: Path) -> Runner:
+def _open_safetensors(path: Path) -> Inference:
     generator = load_generator(path)
 
     @torch.inference_mode()
@@ -133,7 +132,7 @@ def _program(generator: nn.Module, half: bool) -> torch.export.ExportedProgram:
     return program
 
 
-def _to_torch_export(generator: nn.Module, half: bool) -> Writer:
+def _to_torch_export(generator: nn.Module, half: bool) -> FileWriter:
     with _quiet():
         program = _program(generator, half)
 
@@ -146,32 +145,12 @@ def _to_torch_export(generator: nn.Module, half: bool) -> Writer:
     return write
 
 
-def _open_torch_export(path: Path) -> Runner:
+def _open_torch_export(path: Path) -> Inference:
     with _quiet(), path.open("rb") as file:
         return torch.inference_mode()(torch.export.load(file).module())
 
 
-def _to_torchscript(generator: nn.Module, half: bool) -> Writer:
-    with _quiet(), torch.no_grad():
-        program = torch.jit.trace(_prepare(generator, half), torch.zeros(EXAMPLE), check_trace=False)
-
-    def write(path: Path, about: Mapping[str, Any]) -> None:
-        with _quiet():
-            archive = program.save_to_buffer(_extra_files={EXTRA_FILE: _header(about)})
-        with zipfile.ZipFile(io.BytesIO(archive)) as read, zipfile.ZipFile(path, "w") as written:
-            for entry in read.infolist():
-                if not entry.filename.endswith(".debug_pkl"):  # has paths of source files
-                    written.writestr(entry, read.read(entry))
-
-    return write
-
-
-def _open_torchscript(path: Path) -> Runner:
-    with _quiet():
-        return torch.inference_mode()(torch.jit.load(path, "cpu"))
-
-
-def _to_onnx(generator: nn.Module, half: bool) -> Writer:
+def _to_onnx(generator: nn.Module, half: bool) -> FileWriter:
     with _quiet():
         program = torch.onnx.export(
             _program(generator, half),
@@ -212,21 +191,20 @@ def _attention(
     return op.MatMul(op.Softmax(op.MatMul(query, op.Transpose(key, perm=[0, 2, 1])), axis=-1), value)
 
 
-def _open_onnx(path: Path) -> Runner:
-    from gancolor.runtimes import OnnxRuntime
+def _open_onnx(path: Path) -> Inference:
+    from gancolor.inference.backends import OnnxBackend
 
-    return OnnxRuntime(path, "cpu")
+    return OnnxBackend(path, "cpu")
 
 
 def _header(about: Mapping[str, Any]) -> str:
     return write_header(generator_header(about))
 
 
-FORMATS: dict[str, Format] = {
+EXPORTERS: dict[str, Format] = {
     "safetensors": Format((".safetensors",), _to_safetensors, _open_safetensors),
     "onnx": Format((".onnx",), _to_onnx, _open_onnx, ("onnx", "onnxscript", "onnxruntime")),
     "torch_export": Format((".pt2",), _to_torch_export, _open_torch_export),
-    "torchscript": Format((".pt", ".ts"), _to_torchscript, _open_torchscript),
 }
 
 
@@ -236,7 +214,7 @@ def choose_format(out: Path, name: str | None) -> str:
     Raises:
         InputError: an unknown suffix or that of another format, or packages that the format needs are not installed.
     """
-    of_suffix = {suffix: name for name, format in FORMATS.items() for suffix in format.suffixes}
+    of_suffix = {suffix: name for name, format in EXPORTERS.items() for suffix in format.suffixes}
     found = of_suffix.get(out.suffix.lower())
     if name is None and found is None:
         known = ", ".join(f"{suffix} ({format})" for suffix, format in of_suffix.items())
@@ -244,8 +222,8 @@ def choose_format(out: Path, name: str | None) -> str:
             f"-o {out}: no format has the suffix {out.suffix!r}; take {known}{near(out.suffix, of_suffix)}"
         )
     if name is not None and found != name:
-        raise InputError(f"-o {out} is no name for --format {name}: end it in {' or '.join(FORMATS[name].suffixes)}")
+        raise InputError(f"-o {out} is no name for --format {name}: end it in {' or '.join(EXPORTERS[name].suffixes)}")
     chosen = name or found or ""
-    if missing := [package for package in FORMATS[chosen].packages if find_spec(package) is None]:
+    if missing := [package for package in EXPORTERS[chosen].packages if find_spec(package) is None]:
         raise InputError(f"--format {chosen} needs {' and '.join(missing)}: pip install 'gancolor[export]'")
     return chosen

@@ -7,10 +7,10 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
-from gancolor.color import uint8_to_lab
-from gancolor.data.demo import draw_scene
-from gancolor.errors import InputError
-from gancolor.lab import AB_RANGE, L_HALF_RANGE
+from gancolor.color.lab import AB_RANGE, L_HALF_RANGE
+from gancolor.color.torch_lab import uint8_to_lab
+from gancolor.data.sources.demo import draw_scene
+from gancolor.utils.errors import InputError
 
 # Batch, height, width. The first is the smallest that a Colorizer accepts, where maps shrink to 1 x 1; the last is no
 # multiple of any stride.
@@ -19,7 +19,7 @@ SIZES = ((1, 16, 16), (1, 64, 64), (2, 96, 160), (1, 75, 131))
 # than 0.001. Weights rounded to float16 change a colour by 0.1 or 0.2; 1 is just visible (CIE 142-2001).
 TOLERANCES = {"float32": 0.01, "float16": 1.0}
 
-Runner = Callable[[Tensor], Tensor]  # lightness (B, 1, H, W) in [-1, 1] to chroma (B, 2, H, W) in [-1, 1]
+Inference = Callable[[Tensor], Tensor]  # lightness (B, 1, H, W) in [-1, 1] to chroma (B, 2, H, W) in [-1, 1]
 
 
 @dataclass(frozen=True)
@@ -38,7 +38,7 @@ class Difference:
         return {"batch": self.batch, "height": self.height, "width": self.width, "largest_ab": self.largest}
 
 
-def compare(original: nn.Module, exported: Runner) -> list[Difference]:
+def compare_outputs(original: nn.Module, exported: Inference) -> list[Difference]:
     """Compare the chroma from the original and the exported generator on scenes drawn by code, for each of SIZES.
 
     Raises:
@@ -61,7 +61,7 @@ def compare(original: nn.Module, exported: Runner) -> list[Difference]:
     return found
 
 
-def check(differences: list[Difference], weights: str) -> None:
+def check_parity(differences: list[Difference], weights: str) -> None:
     """Check differences against the tolerance of these weights (a key of TOLERANCES). Raises InputError if one exceeds
     it or is NaN."""
     tolerance = TOLERANCES[weights]

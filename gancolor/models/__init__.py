@@ -1,47 +1,28 @@
-"""Generators and discriminators: an explicit table of names. Builders take plain arguments, not a configuration."""
+"""Generators and discriminators, built by name. Builders take plain arguments, not a configuration."""
 
 from collections.abc import Callable
 from importlib import import_module
 from inspect import signature
 from typing import TYPE_CHECKING
 
-from gancolor.errors import InputError
+from gancolor.choices import ARCHITECTURES
+from gancolor.utils.errors import InputError
 
-if TYPE_CHECKING:  # so that the table of names does not import torch
+if TYPE_CHECKING:  # so that importing this package does not import torch
     from torch import nn
 
     from gancolor.models.patchgan import PatchGAN
 
-# Name -> module of this package, and its function that builds the generator.
-GENERATORS: dict[str, str] = {
-    "ugan": "unet.ugan",
-    "attention_ugan": "unet.attention_ugan",
-    "pretrained_ugan": "unet.pretrained_ugan",
-    "pretrained_attention_ugan": "unet.pretrained_attention_ugan",
-    "deoldify": "unet.deoldify",
-    "ltbc": "ltbc.ltbc",
-    "ltbc_no_classifier": "ltbc.ltbc_no_classifier",
-    "eccv16": "eccv16.eccv16",
-    "vgg16_autoencoder": "autoencoder.vgg16_autoencoder",
-    "resnet18_autoencoder": "autoencoder.resnet18_autoencoder",
-    "polychromify": "polychromify.polychromify",
-    "polychromify_v0": "polychromify.polychromify_v0",
-    "polychromify_v1": "polychromify.polychromify_v1",
-    "polychromify_v2": "polychromify.polychromify",
-    "polychromify_v3": "polychromify.polychromify_v3",
-    "polychromify_cnn": "polychromify.polychromify_cnn",
-}
-
 
 def generator_builder(arch: str) -> "Callable[..., nn.Module]":
-    """Return the function that builds a generator, by its name in GENERATORS.
+    """Return the function that builds a generator, by the architecture's name.
 
     Raises:
         InputError: no such architecture.
     """
-    if arch not in GENERATORS:
-        raise InputError(f"no architecture {arch!r}; choose from {', '.join(GENERATORS)}")
-    module, function = GENERATORS[arch].rsplit(".", 1)
+    if arch not in ARCHITECTURES:
+        raise InputError(f"no architecture {arch!r}; choose from {', '.join(ARCHITECTURES)}")
+    module, function = ARCHITECTURES[arch].rsplit(".", 1)
     return getattr(import_module(f"{__name__}.{module}"), function)
 
 
@@ -51,14 +32,14 @@ def generator_options(arch: str) -> set[str]:
 
 
 def build_generator(arch: str, **options: object) -> "nn.Module":
-    """Build a generator, by its name in GENERATORS. Options that only other architectures have are ignored.
+    """Build a generator, by the architecture's name. Options that only other architectures have are ignored.
 
     Raises:
         InputError: no such architecture, or values of options that it can't take.
         TypeError: an option that no architecture has.
     """
     builder, own = generator_builder(arch), generator_options(arch)
-    if unknown := options.keys() - own - set().union(*map(generator_options, GENERATORS)):
+    if unknown := options.keys() - own - set().union(*map(generator_options, ARCHITECTURES)):
         raise TypeError(f"no generator has the options {sorted(unknown)}")
     return builder(**{name: value for name, value in options.items() if name in own})
 

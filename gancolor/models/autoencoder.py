@@ -7,10 +7,10 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-from gancolor.config import Norm
+from gancolor.choices import Norm
 from gancolor.models.encoders import Backbone
 from gancolor.models.layers import norm_layer, pad_to_multiple
-from gancolor.models.output import Prediction
+from gancolor.models.output import GeneratorOutput
 
 
 class Autoencoder(nn.Module):
@@ -37,7 +37,7 @@ class Autoencoder(nn.Module):
             before = width
         self.to_chroma = nn.Conv2d(before, 2, 3, padding=1)
 
-    def forward(self, lightness: Tensor) -> Prediction:
+    def forward(self, lightness: Tensor) -> GeneratorOutput:
         height, width = lightness.shape[-2:]
         lightness = pad_to_multiple(lightness, self.stride)
         *outer, features = self.encoder(lightness)
@@ -50,7 +50,7 @@ class Autoencoder(nn.Module):
         chroma = torch.tanh(self.to_chroma(features))
         if chroma.shape[-2:] != lightness.shape[-2:]:
             chroma = F.interpolate(chroma, size=lightness.shape[-2:], mode="bilinear", align_corners=False)
-        return Prediction(chroma[..., :height, :width])
+        return GeneratorOutput(chroma[..., :height, :width])
 
 
 def vgg16_autoencoder(

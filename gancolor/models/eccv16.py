@@ -3,10 +3,10 @@
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-from gancolor.bins import annealed_mean, bin_centres
-from gancolor.config import Norm
+from gancolor.choices import Norm
+from gancolor.color.bins import annealed_mean, bin_centres
 from gancolor.models.layers import norm_layer, pad_to_multiple
-from gancolor.models.output import Prediction
+from gancolor.models.output import GeneratorOutput
 
 LOGITS_STRIDE = 4  # of the bins' logits
 # (width as a multiple of the first layer's, convolutions, dilation) of 7 blocks; the first three end with stride 2
@@ -16,8 +16,8 @@ HALVING_BLOCKS = 3
 
 class ECCV16(nn.Module):
     """Generator from lightness (B, 1, H, W) in [-1, 1] to chroma (B, 2, H, W) in [-1, 1] and logits (B, 313,
-    ceil(H / 4), ceil(W / 4)) of the bins of `gancolor.bins`, for any H and W (Zhang 2016, table 4 of the supplement;
-    released code).
+    ceil(H / 4), ceil(W / 4)) of the bins of `gancolor.color.bins`, for any H and W (Zhang 2016, table 4 of the
+    supplement; released code).
 
     Convolutions are 3 x 3 with ReLU, and each block ends with norm. Chroma is the bins' annealed mean, upsampled
     bilinearly; this equals the mean of annealed probabilities that were upsampled.
@@ -51,13 +51,13 @@ class ECCV16(nn.Module):
         self.to_bins = nn.Conv2d(half, len(bin_centres()), 1)
         self.register_buffer("centres", bin_centres(), persistent=False)
 
-    def forward(self, lightness: Tensor) -> Prediction:
+    def forward(self, lightness: Tensor) -> GeneratorOutput:
         height, width = lightness.shape[-2:]
         logits = self.to_bins(self.up(self.features(pad_to_multiple(lightness, self.stride))))
         chroma = annealed_mean(logits, self.centres.float(), self.temperature)
         chroma = F.interpolate(chroma, scale_factor=LOGITS_STRIDE, mode="bilinear", align_corners=False)
         rows, columns = -(-height // LOGITS_STRIDE), -(-width // LOGITS_STRIDE)
-        return Prediction(chroma[..., :height, :width], bin_logits=logits[..., :rows, :columns])
+        return GeneratorOutput(chroma[..., :height, :width], bin_logits=logits[..., :rows, :columns])
 
 
 def eccv16(width: int = 64, temperature: float = 0.38, norm: Norm = "batch") -> ECCV16:

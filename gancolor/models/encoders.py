@@ -9,11 +9,11 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-from gancolor.config import Norm
-from gancolor.errors import InputError, near
+from gancolor.choices import Norm
 from gancolor.models.layers import init_weights, norm_layer
-from gancolor.recomputation import Run, call
-from gancolor.weights import load_backbone_weights
+from gancolor.models.recomputation import BlockCall, call
+from gancolor.utils.errors import InputError, near
+from gancolor.utils.weights import load_backbone_weights
 
 OPTION = "--generator.backbone_weights"
 PROBE = 64  # side of the picture that a backbone is tested with [pixels]
@@ -40,7 +40,7 @@ class PlainEncoder(nn.Module):
             before = channels
         init_weights(self)
 
-    def forward(self, lightness: Tensor, run: Run = call) -> list[Tensor]:
+    def forward(self, lightness: Tensor, run: BlockCall = call) -> list[Tensor]:
         """Map (B, 1, H, W) in [-1, 1] to `len(channels)` maps, each (B, channels[k], H / strides[k], W / strides[k]).
 
         H and W must be multiples of strides[-1].
@@ -124,7 +124,7 @@ class Backbone(nn.Module):
     def train(self, mode: bool = True) -> Self:
         return super().train(mode and not self.frozen)
 
-    def forward(self, lightness: Tensor, run: Run = call) -> list[Tensor]:
+    def forward(self, lightness: Tensor, run: BlockCall = call) -> list[Tensor]:
         """Map (B, 1, H, W) in [-1, 1] to `len(channels)` maps, each (B, channels[k], H / strides[k], W / strides[k]).
 
         H and W must be multiples of strides[-1].

@@ -7,7 +7,7 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-from gancolor.config import Norm, Upsampling
+from gancolor.choices import DecoderUpsampling, Norm
 
 
 def norm_layer(norm: Norm, channels: int) -> nn.Module:
@@ -25,7 +25,7 @@ class InstanceNorm(nn.InstanceNorm2d):
         return super().forward(features) if features.shape[-2:].numel() > 1 else features
 
 
-def upsample_layer(upsampling: Upsampling, channels_in: int, channels_out: int, bias: bool) -> nn.Module:
+def upsample_layer(upsampling: DecoderUpsampling, channels_in: int, channels_out: int, bias: bool) -> nn.Module:
     """Build a layer that doubles height and width."""
     if upsampling == "transposed":
         return nn.ConvTranspose2d(channels_in, channels_out, 4, stride=2, padding=1, bias=bias)
@@ -54,7 +54,7 @@ def is_channels_last(picture: Tensor) -> bool:
     return picture.is_contiguous(memory_format=torch.channels_last) and not picture.is_contiguous()
 
 
-def join(*maps: Tensor) -> Tensor:
+def concatenate(*maps: Tensor) -> Tensor:
     """Concatenate feature maps (B, C_i, H, W) to (B, sum of C_i, H, W).
 
     Unlike torch.cat, it gives gradients the memory layout of the maps: torch.cat's are slices with gaps, which make

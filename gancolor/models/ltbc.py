@@ -5,9 +5,9 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-from gancolor.config import Norm
+from gancolor.choices import Norm
 from gancolor.models.layers import init_relu, norm_layer, pad_to_multiple
-from gancolor.models.output import Prediction
+from gancolor.models.output import GeneratorOutput
 
 
 class LTBC(nn.Module):
@@ -62,7 +62,7 @@ class LTBC(nn.Module):
             else None
         )
 
-    def forward(self, lightness: Tensor) -> Prediction:
+    def forward(self, lightness: Tensor) -> GeneratorOutput:
         height, width = lightness.shape[-2:]
         lightness = pad_to_multiple(lightness, self.stride)
         low = self.low(lightness)
@@ -78,7 +78,7 @@ class LTBC(nn.Module):
         colour = self.global_colour(scene)[..., None, None].expand(-1, -1, *middle.shape[-2:])
         chroma = 2 * self.colour(self.fusion(torch.cat([middle, colour], dim=1))) - 1
         logits = self.classifier(scene) if self.classifier is not None else None
-        return Prediction(chroma[..., :height, :width], scene_logits=logits)
+        return GeneratorOutput(chroma[..., :height, :width], scene_logits=logits)
 
 
 def _convolutions(norm: Norm, before: int, *layers: tuple[int, int]) -> nn.Sequential:

@@ -5,7 +5,7 @@ from typing import NamedTuple
 from torch import Tensor
 
 
-class Prediction(NamedTuple):
+class GeneratorOutput(NamedTuple):
     """A generator's output, the same type for all generators.
 
     Attributes:

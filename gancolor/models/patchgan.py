@@ -4,7 +4,7 @@ import torch
 from torch import Tensor, nn
 from torch.nn.utils.parametrizations import spectral_norm as spectral
 
-from gancolor.config import Norm
+from gancolor.choices import Norm
 from gancolor.models.layers import init_weights, norm_layer
 
 

@@ -6,9 +6,9 @@ from collections.abc import Sequence
 import torch
 from torch import Tensor, nn
 
-from gancolor.config import Filters, Neurons, Norm
+from gancolor.choices import Filters, Neurons, Norm
 from gancolor.models.layers import init_relu, norm_layer, pad_to_multiple
-from gancolor.models.output import Prediction
+from gancolor.models.output import GeneratorOutput
 
 # "high" gives the report's 293 k parameters. The report also tuned over the others, but does not give their widths:
 # here each is half of the next.
@@ -64,10 +64,10 @@ class PolyChromify(nn.Module):
         init_relu(self.layers)
         self.to_chroma = nn.Conv2d(before, 2, 1)
 
-    def forward(self, lightness: Tensor) -> Prediction:
+    def forward(self, lightness: Tensor) -> GeneratorOutput:
         height, width = lightness.shape[-2:]
         chroma = torch.tanh(self.to_chroma(self.layers(pad_to_multiple(lightness, self.stride))))
-        return Prediction(chroma[..., :height, :width])
+        return GeneratorOutput(chroma[..., :height, :width])
 
 
 def polychromify(

@@ -10,20 +10,20 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 from torch.nn.utils.parametrizations import spectral_norm as spectral
 
-from gancolor.config import Norm, Upsampling
-from gancolor.errors import InputError
+from gancolor.choices import DecoderUpsampling, Norm
 from gancolor.models.encoders import Backbone, PlainEncoder
 from gancolor.models.layers import (
     AttentionGate,
     SelfAttention,
+    concatenate,
     init_weights,
-    join,
     norm_layer,
     pad_to_multiple,
     upsample_layer,
 )
-from gancolor.models.output import Prediction
-from gancolor.recomputation import call, recomputed
+from gancolor.models.output import GeneratorOutput
+from gancolor.models.recomputation import call, recomputed
+from gancolor.utils.errors import InputError
 
 MOST_LEVELS = 8  # as in pix2pix at 256 x 256
 DROPOUT_BLOCKS = (1, 2, 3)  # 0 is the innermost; as in the released PyTorch code, while the paper has 0 to 2
@@ -44,7 +44,7 @@ class DecoderBlock(nn.Module):
         channels_in: int,
         skip_channels: int,
         channels_out: int,
-        upsampling: Upsampling,
+        upsampling: DecoderUpsampling,
         norm: Norm,
         dropout: float,
         convs: int,
@@ -75,7 +75,7 @@ class DecoderBlock(nn.Module):
         up = self.up(features)
         if skip is not None:
             skip = self.skip_norm(skip)
-            up = join(up, skip if self.gate is None else self.gate(skip, features))
+            up = concatenate(up, skip if self.gate is None else self.gate(skip, features))
         return self.refine(up)
 
 
@@ -112,7 +112,7 @@ class UNet(nn.Module):
         self,
         encoder: PlainEncoder | Backbone,
         attention: bool = False,
-        upsampling: Upsampling = "transposed",
+        upsampling: DecoderUpsampling = "transposed",
         norm: Norm = "batch",
         dropout: float = 0.5,
         convs: int = 0,
@@ -160,7 +160,7 @@ class UNet(nn.Module):
                 if isinstance(layer, nn.Conv2d | nn.ConvTranspose2d | nn.Conv1d):
                     spectral(layer)
 
-    def forward(self, lightness: Tensor) -> Prediction:
+    def forward(self, lightness: Tensor) -> GeneratorOutput:
         height, width = lightness.shape[-2:]
         lightness = pad_to_multiple(lightness, self.stride)
         run = recomputed if self.recompute and self.training else call
@@ -171,7 +171,7 @@ class UNet(nn.Module):
         chroma = torch.tanh(self.to_chroma(features))
         if self.chroma_stride > 1:
             chroma = F.interpolate(chroma, scale_factor=self.chroma_stride, mode="bilinear", align_corners=False)
-        return Prediction(chroma[..., :height, :width])
+        return GeneratorOutput(chroma[..., :height, :width])
 
     def _skip(self, stride: int, skips: dict[int, Tensor], lightness: Tensor) -> list[Tensor]:
         """Return a block's skip: the encoder's map of its size, else the downsampled lightness, or none."""
@@ -194,7 +194,7 @@ def plain_depth(size: int) -> int:
 
 def plain_unet(
     attention: bool, width: int = 64, depth: int | None = None, dropout: float = 0.5, norm: Norm = "batch",
-    upsampling: Upsampling = "transposed", decoder_convs: int = 0, decoder_widths: Sequence[int] | None = None,
+    upsampling: DecoderUpsampling = "transposed", decoder_convs: int = 0, decoder_widths: Sequence[int] | None = None,
     skip_norm: bool = False, chroma_stride: int = 1, recompute: bool = False, size: int = 256,
 ) -> UNet:  # fmt: skip
     """Build the U-Net with pix2pix's encoder. `depth` None: the levels that reduce `size` to 1 x 1, at most 8.
@@ -216,7 +216,7 @@ def plain_unet(
 
 def pretrained_unet(
     attention: bool, backbone: str = "resnet18", backbone_weights: str = "imagenet", freeze_backbone: bool = False,
-    dropout: float = 0.5, norm: Norm = "batch", upsampling: Upsampling = "transposed", decoder_convs: int = 0,
+    dropout: float = 0.5, norm: Norm = "batch", upsampling: DecoderUpsampling = "transposed", decoder_convs: int = 0,
     decoder_widths: Sequence[int] | None = None, skip_norm: bool = False, chroma_stride: int = 1,
     recompute: bool = False,
 ) -> UNet:  # fmt: skip
@@ -229,7 +229,7 @@ def pretrained_unet(
 
 def deoldify(
     backbone: str = "resnet34", backbone_weights: str = "imagenet", freeze_backbone: bool = False,
-    dropout: float = 0.0, norm: Norm = "batch", upsampling: Upsampling = "pixel_shuffle", decoder_convs: int = 2,
+    dropout: float = 0.0, norm: Norm = "batch", upsampling: DecoderUpsampling = "pixel_shuffle", decoder_convs: int = 2,
     decoder_widths: Sequence[int] | None = None, skip_norm: bool = False, chroma_stride: int = 1,
     recompute: bool = False,
 ) -> UNet:  # fmt: skip

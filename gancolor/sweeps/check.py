@@ -8,16 +8,16 @@ from pathlib import Path
 from typing import Any
 
 import gancolor
-from gancolor.config import TrainConfig
-from gancolor.errors import InputError
-from gancolor.parsing import parse_train
-from gancolor.sweeps.command import command_words
+from gancolor.config.options import TrainConfig
+from gancolor.sweeps.command import INSTALLED_TRAINER, command_words, program_words
 from gancolor.sweeps.file import SweepFile
+from gancolor.training.command import parse_train
+from gancolor.utils.errors import InputError
 
 TRAINER = Path(gancolor.__file__).resolve().parent.parent / "train.py"
 
 
-def check(sweep: SweepFile, samples: Iterable[tuple[str, Mapping[str, Any]]]) -> None:
+def check_sweep(sweep: SweepFile, samples: Iterable[tuple[str, Mapping[str, Any]]]) -> None:
     """Reject values that the trainer does not accept, alone or in combination.
 
     A random or Bayesian search may draw some invalid combinations, each of which costs a run. It is rejected only if
@@ -29,7 +29,8 @@ def check(sweep: SweepFile, samples: Iterable[tuple[str, Mapping[str, Any]]]) ->
     Raises:
         InputError: a value is rejected (the message says which, and why), or the program does not exist.
     """
-    if "${program}" in sweep.command and not Path(sweep.program).is_file():
+    there = program_words(sweep.program) == INSTALLED_TRAINER or Path(sweep.program).is_file()
+    if "${program}" in sweep.command and not there:
         raise InputError(f"{sweep.path}: there is no {sweep.program} here; run it from the folder that has it")
     refusals: list[InputError] = []
     taken = 0
@@ -39,7 +40,7 @@ def check(sweep: SweepFile, samples: Iterable[tuple[str, Mapping[str, Any]]]) ->
         if options is None:
             print(f"{sweep.path}: does not run {TRAINER.name} of gancolor, so its options are not checked", flush=True)
             return
-        from gancolor.assembly import check_options  # imports torch
+        from gancolor.training.setup import check_options  # imports torch
 
         config = _parse(sweep.path, options)
         try:
@@ -54,6 +55,8 @@ def check(sweep: SweepFile, samples: Iterable[tuple[str, Mapping[str, Any]]]) ->
 def _trainers_options(words: Sequence[str]) -> list[str] | None:
     """Return the words after the trainer's name in a command; None if it runs another program."""
     for index, word in enumerate(words):
+        if tuple(words[index - len(INSTALLED_TRAINER) + 1 : index + 1]) == INSTALLED_TRAINER:
+            return [*words[index + 1 :]]
         with contextlib.suppress(OSError, ValueError):
             if word.endswith(TRAINER.name) and Path(word).samefile(TRAINER):
                 return [*words[index + 1 :]]

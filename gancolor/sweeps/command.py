@@ -4,12 +4,14 @@ import json
 import os
 import re
 from collections.abc import Callable, Mapping, Sequence
+from pathlib import Path
 from typing import Any
 
-from gancolor.errors import InputError, near
+from gancolor.utils.errors import InputError, near
 
 DEFAULT = ("${env}", "${interpreter}", "${program}", "${args}")
 JSON_FILE = "${args_json_file}"
+INSTALLED_TRAINER = ("-m", "gancolor", "train")
 
 # Macros that pass the parameters -> the words that replace them. Like the W&B agent, they write values with Python's
 # str(), or all of them as JSON.
@@ -64,15 +66,18 @@ def command_words(
     for word in command:
         if word in ARGUMENTS:
             words += ARGUMENTS[word](values)
+        elif word == "${program}":
+            words += program_words(program)
         else:
-            single = {
-                "${env}": "/usr/bin/env",
-                "${interpreter}": interpreter,
-                "${program}": program,
-                JSON_FILE: json_file,
-            }
-            words.append(single.get(word, word))
+            words.append(
+                {"${env}": "/usr/bin/env", "${interpreter}": interpreter, JSON_FILE: json_file}.get(word, word)
+            )
     return words
+
+
+def program_words(program: str) -> tuple[str, ...]:
+    """Return the words for ${program}: where there is no checkout, train.py is the installed command."""
+    return INSTALLED_TRAINER if program == "train.py" and not Path(program).is_file() else (program,)
 
 
 def _variable(found: re.Match[str]) -> str:

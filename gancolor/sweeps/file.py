@@ -8,10 +8,11 @@ from typing import Any
 
 import yaml
 
-from gancolor.errors import InputError, near
+from gancolor.config.parsing import RECIPES, find_config
 from gancolor.sweeps.command import DEFAULT, make_command
 from gancolor.sweeps.hyperband import Hyperband, make_hyperband
 from gancolor.sweeps.parameters import Choice, Parameter, make_parameter
+from gancolor.utils.errors import InputError, near
 
 METHODS = ("grid", "random", "bayes")
 SEARCHED = ("program", "method", "parameters", "metric", "command", "early_terminate")  # keys that determine the runs
@@ -19,7 +20,7 @@ KEYS = (*SEARCHED, "run_cap", "name", "description", "project", "entity")
 
 
 @dataclass(frozen=True)
-class Metric:
+class SweepMetric:
     """The metric that a sweep optimizes.
 
     Attributes:
@@ -61,7 +62,7 @@ class SweepFile:
     program: str
     method: str
     parameters: dict[str, Parameter]
-    metric: Metric | None
+    metric: SweepMetric | None
     command: tuple[str, ...]
     hyperband: Hyperband | None
     run_cap: int | None
@@ -76,12 +77,13 @@ def read_sweep_file(path: Path, given: Mapping[str, str]) -> SweepFile:
     """Read and check a sweep file.
 
     Args:
-        path: of a YAML file.
+        path: of a YAML file, or the name of one that comes with gancolor (configs/sweeps).
         given: options by name, which override the file's.
 
     Raises:
         InputError: the file can't be read or is invalid. The message names it.
     """
+    path = find_config(path, RECIPES / "sweeps")
     try:
         content = yaml.safe_load(path.read_text(encoding="utf-8"))
     except FileNotFoundError:
@@ -142,7 +144,7 @@ def _parameters(section: Any, given: Mapping[str, str], method: str) -> dict[str
     return dict(sorted(made.items()))
 
 
-def _metric(section: Any) -> Metric:
+def _metric(section: Any) -> SweepMetric:
     keys = ("name", "goal", "target")
     if not isinstance(section, dict) or not isinstance(section.get("name"), str):
         raise InputError("metric: {name: val/psnr, goal: maximize}, say")
@@ -153,7 +155,7 @@ def _metric(section: Any) -> Metric:
         raise InputError(f"metric: goal: minimize or maximize, not {goal}")
     if target is not None and (isinstance(target, bool) or not isinstance(target, int | float)):
         raise InputError(f"metric: target: a number, not {target!r}")
-    return Metric(section["name"], goal == "maximize", target)
+    return SweepMetric(section["name"], goal == "maximize", target)
 
 
 def _no_key(key: Any, known: Sequence[str]) -> str:

@@ -6,7 +6,7 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import Any, TypeGuard
 
-from gancolor.tracking import METRICS_FILE
+from gancolor.training.tracking import METRICS_FILE
 
 
 class History:

@@ -10,7 +10,7 @@ from dataclasses import dataclass
 from itertools import accumulate
 from typing import Any
 
-from gancolor.errors import InputError, near
+from gancolor.utils.errors import InputError, near
 
 _KEYS = ("type", "min_iter", "max_iter", "s", "eta", "strict")
 

@@ -8,11 +8,11 @@ from typing import Any
 
 from filelock import FileLock, Timeout
 
-from gancolor.errors import InputError
-from gancolor.files import write_json
-from gancolor.options import flatten
+from gancolor.config.identity import flatten
 from gancolor.sweeps.file import SweepFile
 from gancolor.sweeps.plan import Trial
+from gancolor.utils.errors import InputError
+from gancolor.utils.files import write_json
 
 
 class Journal:

@@ -16,7 +16,7 @@ import numpy as np
 from numpy.typing import ArrayLike
 from scipy import stats
 
-from gancolor.errors import InputError, near
+from gancolor.utils.errors import InputError, near
 
 DIGITS = 6  # significant digits of a drawn number
 TAILS = (0.01, 0.99)  # quantiles used as the ends of a distribution without bounds

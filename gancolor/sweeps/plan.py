@@ -5,9 +5,9 @@ from dataclasses import dataclass
 from itertools import islice
 from typing import Any, Literal
 
-from gancolor.errors import InputError
 from gancolor.sweeps.file import SweepFile
-from gancolor.sweeps.search import Result, draw_bayes, draw_random, grid
+from gancolor.sweeps.search import RunSoFar, draw_bayes, draw_random, grid
+from gancolor.utils.errors import InputError
 
 LONGEST = 200  # most characters of a folder's name; file systems allow 255 bytes
 
@@ -62,7 +62,7 @@ class Plan:
         else:
             self.total, self._folders = cap, []
 
-    def trial(self, number: int, results: Sequence[Result]) -> Trial:
+    def trial(self, number: int, results: Sequence[RunSoFar]) -> Trial:
         """Return run `number` (from 0), given the results so far."""
         if self._sweep.method == "grid":
             values = self._grid[number]

@@ -14,15 +14,16 @@ from functools import partial
 from pathlib import Path
 from typing import Any
 
-from gancolor.errors import InputError, near
-from gancolor.files import write_atomically
-from gancolor.sweeps.check import check
+from gancolor.choices import RANKING_METRICS
+from gancolor.sweeps.check import check_sweep
 from gancolor.sweeps.command import JSON_FILE, command_words
 from gancolor.sweeps.file import SweepFile, read_sweep_file
 from gancolor.sweeps.history import History, logged_names
 from gancolor.sweeps.journal import Journal
 from gancolor.sweeps.plan import Plan, Trial
-from gancolor.sweeps.search import Result
+from gancolor.sweeps.search import RunSoFar
+from gancolor.utils.errors import InputError, near
+from gancolor.utils.files import write_atomically
 
 POLL_SECONDS = 0.1  # between checks for ended runs
 JUDGE_SECONDS = 1.0  # between checks of logged values, for early termination
@@ -49,10 +50,10 @@ def run_sweep(
     """
     sweep = read_sweep_file(file, given)
     plan = Plan(sweep, draw, trials)
-    check(sweep, plan.samples())
+    check_sweep(sweep, plan.samples())
     journal = Journal(folder, sweep, given, draw)
     try:
-        status = Runner(sweep, plan, journal, _slots(jobs)).run()
+        status = SweepRunner(sweep, plan, journal, _slots(jobs)).run()
         if status < 128:
             _write_table(sweep, journal)
         return status
@@ -72,7 +73,7 @@ class Running:
     told: bool = False
 
 
-class Runner:
+class SweepRunner:
     """A runner of trials, one per slot at a time.
 
     Args:
@@ -126,11 +127,11 @@ class Runner:
             trials.append(self.plan.trial(len(trials), self._results()))
             yield len(trials) - 1, trials[-1]
 
-    def _results(self) -> list[Result]:
+    def _results(self) -> list[RunSoFar]:
         ended = ("done", "stopped early", "failed")
         metric = self.sweep.metric
         return [
-            Result(
+            RunSoFar(
                 trial.values,
                 None if metric is None or trial.metric is None else metric.loss(trial.metric),
                 running=trial.status not in ended,
@@ -282,15 +283,14 @@ def _last_line(log: Path) -> str:
 
 def _write_table(sweep: SweepFile, journal: Journal) -> None:
     """Write the table of finished runs, and print it, the best run, and the runs that are not in it."""
-    from gancolor.cli import RANKING
     from gancolor.compare.inputs import sweep_table  # imports torch
-    from gancolor.run import Run
+    from gancolor.training.run_folder import RunFolder
 
     done = {trial.name: journal.folder_of(trial) for trial in journal.trials if trial.status == "done"}
-    finished = [folder for folder in done.values() if Run(folder).results.is_file()]
+    finished = [folder for folder in done.values() if RunFolder(folder).results.is_file()]
     if finished:
         rank_by = sweep.metric.name.removeprefix("val/") if sweep.metric else "psnr"
-        table = sweep_table(finished, rank_by if rank_by in RANKING else "psnr")
+        table = sweep_table(finished, rank_by if rank_by in RANKING_METRICS else "psnr")
         path = journal.folder / "table.md"
         write_atomically(path, lambda beside: beside.write_text(table + "\n", encoding="utf-8"))
         print(f"\n{table}\n\ntable  {path}")

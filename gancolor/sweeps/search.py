@@ -24,7 +24,7 @@ MOST = 300  # last runs that the regression takes: its time grows with the cube 
 
 
 @dataclass(frozen=True)
-class Result:
+class RunSoFar:
     """A run so far.
 
     Attributes:
@@ -56,7 +56,7 @@ def draw_random(parameters: Mapping[str, Parameter], draw: int, number: int) -> 
 
 
 def draw_bayes(
-    parameters: Mapping[str, Parameter], draw: int, number: int, results: Sequence[Result]
+    parameters: Mapping[str, Parameter], draw: int, number: int, results: Sequence[RunSoFar]
 ) -> dict[str, Any]:
     """Return the values of run `number` (from 0) with the greatest expected improvement over the best run so far.
 

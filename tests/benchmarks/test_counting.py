@@ -8,8 +8,8 @@ from steps import GancolorSteps, StepSpec
 from torch import nn
 from torch.utils.flop_counter import FlopCounterMode
 
-from gancolor.config import LossConfig
-from gancolor.objective import Objective
+from gancolor.config.networks import LossConfig
+from gancolor.losses.objective import Objective
 
 SMALL = ("--generator.width", "4", "--discriminator.width", "4", "--discriminator.layers", "1")
 SPEC = StepSpec("ugan", 16, 3, "cpu", 1.0, words=SMALL)
@@ -101,9 +101,9 @@ def test_macs_are_those_of_a_real_step(counter, stage):
 def test_optimizer_and_average_are_counted_once(counter):
     """Beside the products: 28 bytes a trained weight, 8 a number of the generator's state."""
     bare = counting.count(
-        lambda: counter.objective.of_generator(batch := counting._batch(SPEC), counter.generator(batch.lightness), [])[
-            "l1"
-        ].backward()
+        lambda: counter.objective.generator_terms(
+            batch := counting._batch(SPEC), counter.generator(batch.lightness), []
+        )["l1"].backward()
     )
     weights = sum(parameter.numel() for parameter in counter.generator.parameters())
     state = sum(value.numel() for value in counter.generator.state_dict().values() if value.is_floating_point())

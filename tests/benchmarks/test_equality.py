@@ -7,7 +7,7 @@ from equality import ALLOWED, ROUNDED, Curves, Way, excess
 from reference import L1_WEIGHT, ReferenceTrainer
 from steps import StepSpec
 
-from gancolor import losses
+from gancolor.losses import terms as losses
 
 WORDS = ("--generator.width", "4", "--discriminator.width", "4", "--discriminator.layers", "1")
 STEPS = 6

@@ -5,7 +5,7 @@ import pytest
 import torch
 from steps import StepSpec
 
-from gancolor.errors import InputError
+from gancolor.utils.errors import InputError
 
 SPEC = StepSpec("ugan", 16, 4, "cpu", 1.0)
 CODE = {

@@ -5,7 +5,7 @@ from collections.abc import Sequence
 import pytest
 
 from gancolor.colorize.overlap import LEAST_COST, Room, Stages
-from gancolor.colorizer import BATCH
+from gancolor.inference.colorizer import BATCH
 
 
 class Work:

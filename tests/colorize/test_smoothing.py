@@ -5,21 +5,21 @@ from made_pictures import scene
 from skimage.color import rgb2lab
 
 from gancolor.colorize.smoothing import Steady, follow
-from gancolor.colorizer import Prediction
+from gancolor.inference.colorizer import ChromaPrediction
 
 
-def predicted(pixels: np.ndarray) -> Prediction:
+def predicted(pixels: np.ndarray) -> ChromaPrediction:
     """A colour picture as if the network had said so."""
     lab = rgb2lab(pixels).astype(np.float32).transpose(2, 0, 1)
-    return Prediction(lab[:1] / 50 - 1, lab[1:] / 110)
+    return ChromaPrediction(lab[:1] / 50 - 1, lab[1:] / 110)
 
 
-def restless(frames: list[np.ndarray], amount: float = 0.05) -> list[Prediction]:
+def restless(frames: list[np.ndarray], amount: float = 0.05) -> list[ChromaPrediction]:
     """Predictions whose colour differs from frame to frame as a whole, as networks' do."""
     random = np.random.default_rng(1)
     chroma = predicted(scene(48, 64)).chroma
     return [
-        Prediction(predicted(frame).lightness, chroma + random.normal(0, amount, (2, 1, 1)).astype(np.float32))
+        ChromaPrediction(predicted(frame).lightness, chroma + random.normal(0, amount, (2, 1, 1)).astype(np.float32))
         for frame in frames
     ]
 
@@ -27,8 +27,8 @@ def restless(frames: list[np.ndarray], amount: float = 0.05) -> list[Prediction]
 @pytest.mark.parametrize("move", [(0, 0), (1, -2), (-2, 2)])
 def test_colour_follows_what_moves(move: tuple[int, int]) -> None:
     random = np.random.default_rng(0)
-    before = Prediction(*(random.uniform(-1, 1, (n, 30, 40)).astype(np.float32) for n in (1, 2)))
-    after = Prediction(*(np.roll(planes, move, (1, 2)) for planes in before))
+    before = ChromaPrediction(*(random.uniform(-1, 1, (n, 30, 40)).astype(np.float32) for n in (1, 2)))
+    after = ChromaPrediction(*(np.roll(planes, move, (1, 2)) for planes in before))
     chroma, sure = follow(before, after.lightness)
     inside = (slice(None), slice(6, -6), slice(6, -6))
     assert (chroma[inside] == after.chroma[inside]).all()
@@ -37,7 +37,7 @@ def test_colour_follows_what_moves(move: tuple[int, int]) -> None:
 
 def test_what_is_something_else_is_not_the_same() -> None:
     random = np.random.default_rng(0)
-    before = Prediction(*(random.uniform(-1, 1, (n, 30, 40)).astype(np.float32) for n in (1, 2)))
+    before = ChromaPrediction(*(random.uniform(-1, 1, (n, 30, 40)).astype(np.float32) for n in (1, 2)))
     lightness = before.lightness.copy()
     lightness[:, 10:20, 10:20] = 1
     _, sure = follow(before, lightness)
@@ -51,7 +51,7 @@ def test_what_changes_has_its_own_colour_at_once() -> None:
     lightness[:, 10:30, 20:40], chroma[:, 10:30, 20:40] = 1, -0.5
     steady = Steady(1.0)
     steady(before)
-    after = steady(Prediction(lightness, chroma))
+    after = steady(ChromaPrediction(lightness, chroma))
     assert steady.flicker.scenes == 1
     assert np.abs(after.chroma - chroma)[:, 12:28, 22:38].max() < 0.01
 
@@ -75,13 +75,13 @@ def test_flicker_is_the_mean_change_of_colour() -> None:
     lightness[:, :, 15:] = 0.5
     chroma = np.zeros((2, 20, 30), np.float32)
     steady = Steady(0)
-    steady(Prediction(lightness, chroma))
+    steady(ChromaPrediction(lightness, chroma))
     changed = chroma.copy()
     changed[0, :, :15], changed[1, :, :15] = 3 / 110, 4 / 110  # 5 units of ab on the left
     changed[:, :, 15:] = 1  # and much where it also turns lighter by 5 of 100
     lightness = lightness.copy()
     lightness[:, :, 15:] += 0.1
-    steady(Prediction(lightness, changed))
+    steady(ChromaPrediction(lightness, changed))
     assert steady.flicker.predicted == pytest.approx(5)
 
 

@@ -14,9 +14,9 @@ from made_files import clip, files, made_video, save
 from made_pictures import colourfulness, scene
 from skimage.color import rgb2lab
 
-from gancolor.colorize.inputs import Job
+from gancolor.colorize.inputs import ColorizeJob
 from gancolor.colorize.video import colour_video, rgb
-from gancolor.errors import InputError
+from gancolor.utils.errors import InputError
 
 
 class Watched(NamedTuple):
@@ -53,7 +53,7 @@ def lightness(pixels: np.ndarray) -> np.ndarray:
 def test_pictures_in_colour_and_all_else_as_it_was(tmp_path: Path, colorizer, suffix: str) -> None:
     source = made_video(tmp_path / f"in{suffix}", clip(20), sounds=1 if suffix == ".avi" else 2)
     target = tmp_path / ("out.mkv" if suffix == ".avi" else f"out{suffix}")
-    colour_video(colorizer, Job(source, target))
+    colour_video(colorizer, ColorizeJob(source, target))
     before, after = watch(source), watch(target)
     assert len(after.frames) == len(before.frames) == 20
     assert after.times == pytest.approx(before.times, abs=0.0006)  # Matroska has milliseconds
@@ -75,7 +75,7 @@ def test_pictures_in_colour_and_all_else_as_it_was(tmp_path: Path, colorizer, su
 def test_uneven_times_are_kept(tmp_path: Path, colorizer) -> None:
     times = [100, 140, 150, 300, 301, 500, 1000, 1033]
     source = made_video(tmp_path / "in.mp4", clip(8), times, sounds=1)
-    colour_video(colorizer, Job(source, tmp_path / "out.mp4"))
+    colour_video(colorizer, ColorizeJob(source, tmp_path / "out.mp4"))
     assert watch(tmp_path / "out.mp4").times == pytest.approx(watch(source).times)
     assert np.diff(watch(source).times) == pytest.approx(np.diff(times) / 1000, abs=1e-3)
 
@@ -83,7 +83,7 @@ def test_uneven_times_are_kept(tmp_path: Path, colorizer) -> None:
 @pytest.mark.parametrize("rotation", [90, -90, 180])
 def test_turned_videos_come_out_upright(tmp_path: Path, colorizer, rotation: int) -> None:
     source = made_video(tmp_path / "in.mp4", clip(3), rotation=rotation)
-    colour_video(colorizer, Job(source, tmp_path / "out.mp4"))
+    colour_video(colorizer, ColorizeJob(source, tmp_path / "out.mp4"))
     after = watch(tmp_path / "out.mp4")
     assert after.stream["rotation"] == 0
     expected = np.rot90(watch(source).frames[0], rotation // 90)
@@ -95,7 +95,7 @@ def test_turned_videos_come_out_upright(tmp_path: Path, colorizer, rotation: int
 def test_any_size(tmp_path: Path, colorizer, size: tuple[int, int]) -> None:
     height, width = size
     source = made_video(tmp_path / "in.webm", clip(3, height, width))
-    colour_video(colorizer, Job(source, tmp_path / "out.mp4"))
+    colour_video(colorizer, ColorizeJob(source, tmp_path / "out.mp4"))
     assert watch(tmp_path / "out.mp4").frames[0].shape == (height, width, 3)
 
 
@@ -124,8 +124,8 @@ def test_steadiness(tmp_path: Path, colorizer) -> None:
     source = made_video(tmp_path / "in.mp4", clip(16, noise=2, pan=0))
 
     def shown(steadiness: float) -> float:
-        restless = replace(colorizer, runtime=Restless(colorizer.runtime))
-        flicker = colour_video(restless, Job(source, tmp_path / "out.mp4"), steadiness=steadiness)
+        restless = replace(colorizer, runtime=Restless(colorizer.backend))
+        flicker = colour_video(restless, ColorizeJob(source, tmp_path / "out.mp4"), steadiness=steadiness)
         assert (flicker.steadied < 0.6 * flicker.predicted) == (steadiness > 0)
         frames = watch(tmp_path / "out.mp4").frames
         return float(np.mean([np.abs(rgb2lab(b)[..., 1:] - rgb2lab(a)[..., 1:]).mean() for a, b in pairwise(frames)]))
@@ -171,7 +171,7 @@ def test_a_damaged_middle_costs_its_own_frames(tmp_path: Path, colorizer) -> Non
     middle = len(data) // 2
     data[middle : middle + 400] = bytes(400)
     source.write_bytes(data)
-    colour_video(colorizer, Job(source, tmp_path / "out.mkv"))
+    colour_video(colorizer, ColorizeJob(source, tmp_path / "out.mkv"))
     assert len(watch(tmp_path / "out.mkv").frames) >= 10
 
 
@@ -188,7 +188,7 @@ def test_without_pyav(tmp_path: Path, colorize, monkeypatch: pytest.MonkeyPatch)
 def test_sound_that_does_not_fit(tmp_path: Path, colorizer) -> None:
     source = made_video(tmp_path / "in.mp4", clip(3), sounds=1)
     with pytest.raises(InputError, match=r"\.webm can't hold its audio \(aac\)"):
-        colour_video(colorizer, Job(source, tmp_path / "out.webm"))
+        colour_video(colorizer, ColorizeJob(source, tmp_path / "out.webm"))
     assert files(tmp_path) == ["in.mp4"]
 
 

@@ -30,7 +30,7 @@ from gancolor.compare.charts import (
     scatter_chart,
     swatch,
 )
-from gancolor.statistics import Mean
+from gancolor.metrics.bootstrap import Mean
 
 NONE = math.nan
 VALUES = st.lists(st.floats(-1e12, 1e12), min_size=1, max_size=30)

@@ -6,31 +6,31 @@ import pytest
 import torch
 from made_results import made_result, made_run
 
-from gancolor.cli import RANKING
+from gancolor.choices import RANKING_METRICS
 from gancolor.compare.comparison import Comparison
-from gancolor.metrics import METRICS
-from gancolor.results import Result, SystemResult
-from gancolor.statistics import difference, mean_of
+from gancolor.evaluation.results import EvaluationResult, SystemResult
+from gancolor.metrics.bootstrap import difference, mean_of
+from gancolor.metrics.table import METRICS
 
 
 def names(comparison: Comparison) -> list[str]:
     return [entry.name for entry in comparison.entries]
 
 
-def scored(metric: str = "psnr", /, **values: list[float]) -> Result:
+def scored(metric: str = "psnr", /, **values: list[float]) -> EvaluationResult:
     """A result of systems with these values."""
     count = len(next(iter(values.values())))
     systems = {name: SystemResult({metric: torch.tensor(found)}, {}, {}) for name, found in values.items()}
     baselines = {name: SystemResult({"colorfulness": torch.zeros(count)}) for name in ("grey", "truth")}
     photographs = [f"{number}.jpg" for number in range(count)]
     protocol = {"name": "native", "size": 16}
-    return Result(protocol, "somewhere", photographs, "digest", [], baselines | systems)
+    return EvaluationResult(protocol, "somewhere", photographs, "digest", [], baselines | systems)
 
 
 # Ranks ------------------------------------------------------------------------------------------------------------
 
 
-@pytest.mark.parametrize("metric", [name for name in RANKING if name not in ("fid", "kid")])
+@pytest.mark.parametrize("metric", [name for name in RANKING_METRICS if name not in ("fid", "kid")])
 def test_best_is_first_and_the_others_lie_behind_it(metric):
     comparison = Comparison({"x": scored(metric, a=[1.0, 2.0, 3.0], b=[2.0, 3.0, 4.0], c=[3.0, 4.0, 5.0])}, metric)
     less = METRICS[metric].better == "less"

@@ -3,8 +3,8 @@ import json
 import pytest
 from made_results import made_result, made_run
 
-from gancolor.compare.inputs import compare, find_results, sweep_table
-from gancolor.errors import InputError
+from gancolor.compare.inputs import compare_results, find_results, sweep_table
+from gancolor.utils.errors import InputError
 
 
 @pytest.fixture
@@ -69,7 +69,7 @@ def test_results_that_do_not_compare_make_several_comparisons_the_largest_first(
         "large": made_result({"a": {}}, size=32), "large too": made_result({"b": {}}, size=32, seed=1),
         "fewer": made_result({"a": {}}, size=32, photographs=5),
     }  # fmt: skip
-    comparisons, notes = compare(results, "psnr")
+    comparisons, notes = compare_results(results, "psnr")
     found = [sorted(entry.name for entry in comparison.entries) for comparison in comparisons]
     assert found == [["a", "b"], ["a"], ["a"]]
     assert [comparison.protocol["size"] for comparison in comparisons] == [32, 16, 32]
@@ -80,11 +80,11 @@ def test_results_that_do_not_compare_make_several_comparisons_the_largest_first(
 def test_systems_without_the_metric_are_noted_and_none_with_it_is_refused():
     whole = {"a": {"fid": 10.0}}
     results = {"x": made_result({"a": {}, "b": {}}, whole=whole), "y": made_result({"c": {}}, size=32)}
-    comparisons, notes = compare(results, "fid")
+    comparisons, notes = compare_results(results, "fid")
     assert [entry.name for comparison in comparisons for entry in comparison.entries] == ["a"]
     assert notes[1:] == ["b: was not scored by fid, so not ranked", "c: was not scored by fid, so not ranked"]
     with pytest.raises(InputError, match="--metric kid: none of the results has it"):
-        compare(results, "kid")
+        compare_results(results, "kid")
 
 
 def test_sweeps_table_is_of_its_finished_runs_with_costs(runs):

@@ -5,7 +5,7 @@ import pytest
 from made_results import made_result, made_run
 
 from gancolor.compare.comparison import Comparison
-from gancolor.compare.table import COSTS, behind, cost, cost_table, seeds_table, terminal_table, write_csv
+from gancolor.compare.table import COSTS, behind, cost, cost_table, seeds_table, terminal_table, write_ranking_csv
 
 
 @pytest.fixture
@@ -75,7 +75,7 @@ def test_markdown_table_has_the_costs_that_any_has(comparison):
 
 def test_csv_has_a_line_a_system_with_everything(comparison, tmp_path):
     small = Comparison({"x": made_result({'to"ol, <b>': {}}, size=32, photographs=1)})
-    write_csv(tmp_path / "table.csv", [comparison, small])
+    write_ranking_csv(tmp_path / "table.csv", [comparison, small])
     with (tmp_path / "table.csv").open(newline="", encoding="utf-8") as file:
         lines = list(csv.DictReader(file))
     assert [line["system"] for line in lines[5:]] == ["grey", 'to"ol, <b>', "truth"]

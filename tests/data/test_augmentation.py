@@ -5,12 +5,12 @@ import torch
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from gancolor import preparation
-from gancolor.color import rgb_to_lab, to_float
-from gancolor.config import DataConfig
+from gancolor.color.torch_lab import rgb_to_lab, to_float
+from gancolor.config.options import DataConfig
+from gancolor.data import preprocess as preparation
 from gancolor.data.augmentation import Augmentation
-from gancolor.hardware import Hardware
-from gancolor.preparation import Preparation
+from gancolor.data.preprocess import Preprocess
+from gancolor.utils.hardware import Hardware
 
 
 def run(augmentation, pictures, seed):
@@ -87,7 +87,7 @@ def test_float32_inside_autocast(scenes):
 def prepared(pictures, seed=2, **options):
     labels = torch.arange(len(pictures))
     torch.manual_seed(seed)
-    return Preparation(DataConfig(size=64, **options), Hardware(torch.device("cpu"), "fp32"))(pictures, labels)
+    return Preprocess(DataConfig(size=64, **options), Hardware(torch.device("cpu"), "fp32"))(pictures, labels)
 
 
 def test_batch_is_the_augmented_photographs_lab(scenes):
@@ -122,7 +122,7 @@ def test_conversion_is_exact_from_outside(scenes, monkeypatch):
         inside.pop()
 
     monkeypatch.setattr(preparation, "exact", exact)
-    prepare = Preparation(DataConfig(size=64), Hardware(torch.device("cpu"), "fp32"))
+    prepare = Preprocess(DataConfig(size=64), Hardware(torch.device("cpu"), "fp32"))
     convert, seen = prepare.convert, []
     prepare.convert = lambda *args: seen.append(list(inside)) or convert(*args)
     prepare(scenes, torch.zeros(len(scenes), dtype=torch.int64))

@@ -11,14 +11,14 @@ import torch
 from PIL import Image
 from skimage.color import rgb2lab
 
-from gancolor.bins import bin_centres, smoothed
-from gancolor.color import AB_RANGE, to_float
+from gancolor.color.bins import bin_centres, smoothed
+from gancolor.color.colorfulness import colorfulness
+from gancolor.color.torch_lab import AB_RANGE, to_float
 from gancolor.data import prior
-from gancolor.data.folders import list_photographs
-from gancolor.data.index import Columns
-from gancolor.data.photographs import Photographs, load_photographs
+from gancolor.data.cache.index import Columns
+from gancolor.data.cache.photographs import Photographs, load_photographs
 from gancolor.data.prior import color_prior, count_bins
-from gancolor.metrics import colorfulness
+from gancolor.data.sources.folders import list_photographs
 
 
 def of_pictures(pictures: torch.Tensor, digest: str = "digest") -> Photographs:

@@ -6,9 +6,10 @@ import pytest
 import torch
 from torch._subclasses.fake_tensor import FakeTensorMode
 
-from gancolor.color import grey, rgb_to_lab, to_float, to_linear, to_uint8
-from gancolor.config import DataConfig
+from gancolor.color.torch_lab import grey, rgb_to_lab, to_float, to_linear, to_uint8
+from gancolor.config.options import DataConfig
 from gancolor.data import tone
+from gancolor.data.preprocess import Preprocess
 from gancolor.data.tone import (
     blurred,
     damage_of_names,
@@ -19,8 +20,7 @@ from gancolor.data.tone import (
     faded,
     grained,
 )
-from gancolor.hardware import Hardware
-from gancolor.preparation import Preparation
+from gancolor.utils.hardware import Hardware
 
 CPU = torch.device("cpu")
 
@@ -28,7 +28,7 @@ CPU = torch.device("cpu")
 def prepared(pictures, seed=2, **options):
     torch.manual_seed(seed)
     labels = torch.arange(len(pictures))
-    return Preparation(DataConfig(size=pictures.shape[-1], **options), Hardware(CPU, "fp32"))(pictures, labels)
+    return Preprocess(DataConfig(size=pictures.shape[-1], **options), Hardware(CPU, "fp32"))(pictures, labels)
 
 
 def of_each(value: float, count: int = 1) -> torch.Tensor:
@@ -49,8 +49,8 @@ def draw(count=200, strength=1.0, seed=0, size=16, **options):
 
 def test_without_tone_nothing_is_drawn_and_nothing_changes(scenes, monkeypatch):
     """Bit for bit: the lightness is the photographs', and torch's chance goes on as though there were no such thing."""
-    monkeypatch.setattr("gancolor.preparation.draw_damage", None)
-    monkeypatch.setattr("gancolor.preparation.damaged_lightness", None)
+    monkeypatch.setattr("gancolor.data.preprocess.draw_damage", None)
+    monkeypatch.setattr("gancolor.data.preprocess.damaged_lightness", None)
     batch = prepared(scenes, flip=False, tone=0.0)
     after = torch.rand(3)
     torch.manual_seed(2)

@@ -31,7 +31,7 @@ import gc, json, os, runpy, sys, traceback, warnings
 sys.path.insert(0, os.getcwd())
 with warnings.catch_warnings():
     warnings.simplefilter("ignore")
-    import fastai.vision.learner, lpips, gancolor.evaluator, gancolor.trainer
+    import fastai.vision.learner, lpips, gancolor.evaluation.evaluator, gancolor.training.trainer
 gc.freeze()
 for line in sys.stdin:
     job = json.loads(line)
@@ -310,7 +310,7 @@ def draw():
 
 
 def draw_photographs(folder: Path, count: int, size: int = 40, seed: int = 7) -> Path:
-    from gancolor.data.demo import draw_scene
+    from gancolor.data.sources.demo import draw_scene
 
     folder.mkdir(parents=True, exist_ok=True)
     for index in range(count):

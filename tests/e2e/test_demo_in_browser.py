@@ -16,7 +16,7 @@ from made_onnx import made_onnx
 from made_pictures import colourfulness, scene
 from PIL import Image
 
-from gancolor.pictures import Picture, read_picture
+from gancolor.inference.image_files import Picture, read_picture
 
 pytestmark = pytest.mark.skipif(
     find_browser() is None, reason=f"needs a browser: none of {', '.join(NAMES)} is on PATH"

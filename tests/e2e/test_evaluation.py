@@ -10,7 +10,7 @@ from skimage.color import lab2rgb, rgb2lab
 from skimage.metrics import peak_signal_noise_ratio, structural_similarity
 
 import gancolor
-from gancolor.checkpoint import describe
+from gancolor.models.checkpoint import describe
 
 METRICS = ("psnr", "ssim", "colorfulness")
 

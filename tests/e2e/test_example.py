@@ -7,7 +7,7 @@ import sys
 
 import pytest
 
-from gancolor.checkpoint import describe
+from gancolor.models.checkpoint import describe
 
 
 @pytest.fixture(scope="module")
@@ -22,8 +22,8 @@ def copy(commands, tmp_path_factory):
     code, line, recipe = re.findall(r"```\w+\n(.*?)```", page, re.DOTALL)
     assert len([row for row in code.splitlines() if row]) <= 20
     (folder / "gancolor/models/shallow.py").write_text(code, encoding="utf-8")
-    table = folder / "gancolor/models/__init__.py"
-    head = "GENERATORS: dict[str, str] = {\n"
+    table = folder / "gancolor/choices.py"
+    head = "ARCHITECTURES = {\n"
     before = table.read_text(encoding="utf-8")
     assert before.count(head) == 1
     table.write_text(before.replace(head, head + line), encoding="utf-8")

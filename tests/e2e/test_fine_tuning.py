@@ -7,8 +7,8 @@ import signal
 import torch
 from safetensors.torch import load_file
 
-from gancolor.checkpoint import describe, export_generator, load_generator
-from gancolor.files import file_digest
+from gancolor.models.checkpoint import describe, export_generator, load_generator
+from gancolor.utils.files import file_digest
 
 FAST = ["--data.size", 16, "--data.batch_size", 2, "--precision", "fp32", "--tracking.log_every", 1]
 FAST += ["--discriminator.width", 4, "--discriminator.layers", 1]

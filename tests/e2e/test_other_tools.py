@@ -11,7 +11,7 @@ from PIL import Image
 
 import gancolor
 from gancolor.data.decode import decode, fit_square
-from gancolor.scoring import colorize
+from gancolor.evaluation.scoring import colorize
 
 OFF = ["--lpips.weights", "off"]
 

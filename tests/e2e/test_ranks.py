@@ -9,7 +9,7 @@ import pytest
 import torch
 from safetensors.torch import load_file
 
-from gancolor.checkpoint import describe
+from gancolor.models.checkpoint import describe
 
 # Nothing that chance gives each rank for itself: no dropout, no flips.
 SAME = shlex.split(
@@ -124,4 +124,4 @@ def test_error_of_every_rank_is_said_without_traceback(commands, torchrun, tmp_p
     status, _, err = ended(torchrun(*commands.TINY, "--data.batch_size", 1000, "--out", tmp_path))
     assert status != 0
     assert "the batch (2000) is larger than the training set (50 photographs" in err
-    assert "gancolor/dataset.py" not in err
+    assert "gancolor/data/dataset.py" not in err

@@ -10,7 +10,7 @@ import time
 import pytest
 from safetensors import safe_open
 
-from gancolor.checkpoint import describe
+from gancolor.models.checkpoint import describe
 
 OPTIONS = shlex.split(
     "--arch attention_ugan --pretrain_epochs 1 --epochs 1.6 --data.crop_scale 0.7 --data.flip true "

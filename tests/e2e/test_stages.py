@@ -8,7 +8,7 @@ import signal
 import pytest
 from PIL import Image
 
-from gancolor.checkpoint import describe
+from gancolor.models.checkpoint import describe
 
 STAGES = shlex.split(
     "--arch polychromify --generator.neurons low --generator.filters low --pretrain_epochs 0.6 --critic_epochs 1 "

@@ -18,7 +18,7 @@ import yaml
 from PIL import Image
 
 import gancolor
-from gancolor.models import GENERATORS
+from gancolor.choices import ARCHITECTURES
 
 
 def test_prints_what_it_trains_on_and_where_the_result_is(finished, photographs):
@@ -120,7 +120,7 @@ def test_finished_generator_colours_any_size(finished):
     assert chroma.shape == (2, 2, 37, 50) and chroma.abs().max() <= 1
 
 
-@pytest.mark.parametrize("arch", GENERATORS)
+@pytest.mark.parametrize("arch", ARCHITECTURES)
 def test_each_architecture_trains_by_its_recipe(commands, read, tmp_path, arch):
     size = "--data.size 32 --discriminator.layers 2 --discriminator.width 4 --data.batch_size 2 --data.limit 4"
     small = "--data.demo_photos 20 --data.val_limit 2 --generator.width 4 --generator.global_size 32"

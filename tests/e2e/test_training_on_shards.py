@@ -9,7 +9,7 @@ import sys
 import pytest
 from made_shards import tar, write_shards
 
-from gancolor.checkpoint import describe
+from gancolor.models.checkpoint import describe
 
 ALWAYS = shlex.split("--data.decode always --arch ugan --pretrain_epochs 1 --epochs 1 --data.val_fraction 0.1")
 

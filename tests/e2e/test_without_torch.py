@@ -9,7 +9,7 @@ from pathlib import Path
 import pytest
 from made_pictures import colourfulness, scene
 
-from gancolor.pictures import Picture, read_picture
+from gancolor.inference.image_files import Picture, read_picture
 
 ROOT = Path(__file__).resolve().parents[2]
 

@@ -5,7 +5,7 @@ from fake_hub import Hub, hosted
 from small_checkpoint import save_checkpoint
 
 from gancolor.export.exporter import export
-from gancolor.export.formats import FORMATS
+from gancolor.export.formats import EXPORTERS
 
 
 @pytest.fixture(scope="session")
@@ -22,7 +22,7 @@ def exports(checkpoint, tmp_path_factory):
 
     def exported(name, half=False):
         if (name, half) not in made:
-            out = folder / f"{'half' if half else 'full'}{FORMATS[name].suffixes[0]}"
+            out = folder / f"{'half' if half else 'full'}{EXPORTERS[name].suffixes[0]}"
             made[name, half] = export(checkpoint[0], out, name, half)
         return made[name, half]
 

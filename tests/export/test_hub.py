@@ -8,11 +8,12 @@ import torch
 from fake_hub import point_to
 
 from gancolor import cli
-from gancolor.checkpoint import describe, load_generator
-from gancolor.errors import InputError
 from gancolor.export import formats
 from gancolor.export import hub as hub_module
-from gancolor.export.hub import download_from_hub, push_to_hub
+from gancolor.export.hub import push_to_hub
+from gancolor.inference.hub import download_from_hub
+from gancolor.models.checkpoint import describe, load_generator
+from gancolor.utils.errors import InputError
 
 REPO = "someone/colours"
 
@@ -52,9 +53,9 @@ def test_command_pushes_a_private_repository_at_half_size(checkpoint, hub, capsy
 
 
 def test_format_of_the_file_is_pushed_too(checkpoint, hub, tmp_path):
-    words = ["export", str(checkpoint[0]), "-o", str(tmp_path / "a.TS"), "--push_to_hub", REPO]
+    words = ["export", str(checkpoint[0]), "-o", str(tmp_path / "a.PT2"), "--push_to_hub", REPO]
     assert cli._gancolor(words) == 0
-    assert sorted(hub.files[REPO]) == ["README.md", "generator.onnx", "generator.pt", "generator.safetensors"]
+    assert sorted(hub.files[REPO]) == ["README.md", "generator.onnx", "generator.pt2", "generator.safetensors"]
 
 
 @pytest.mark.parametrize("reason", ["onnxscript is not installed", "the format can't hold it"])
@@ -65,8 +66,8 @@ def test_without_onnx_the_rest_is_pushed_and_a_line_says_so(checkpoint, hub, mon
     if "installed" in reason:
         monkeypatch.setitem(__import__("sys").modules, "onnxscript", None)
     else:
-        broken = dataclasses.replace(formats.FORMATS["onnx"], convert=refuse)
-        monkeypatch.setitem(formats.FORMATS, "onnx", broken)
+        broken = dataclasses.replace(formats.EXPORTERS["onnx"], convert=refuse)
+        monkeypatch.setitem(formats.EXPORTERS, "onnx", broken)
     push_to_hub(checkpoint[0], REPO)
     assert sorted(hub.files[REPO]) == ["README.md", "generator.safetensors"]
     told = capsys.readouterr().err

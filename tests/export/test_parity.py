@@ -7,21 +7,21 @@ import pytest
 import torch
 from torch import nn
 
-from gancolor.errors import InputError
 from gancolor.export import formats
 from gancolor.export.exporter import export
-from gancolor.export.parity import SIZES, TOLERANCES, Difference, check, compare
-from gancolor.models.output import Prediction
+from gancolor.export.parity import SIZES, TOLERANCES, Difference, check_parity, compare_outputs
+from gancolor.models.output import GeneratorOutput
+from gancolor.utils.errors import InputError
 
 
 class Half(nn.Module):
     def forward(self, lightness):
-        return Prediction(torch.cat([lightness, -lightness], dim=1) / 2)
+        return GeneratorOutput(torch.cat([lightness, -lightness], dim=1) / 2)
 
 
 def test_differences_are_in_units_of_ab_at_sizes_that_fit_no_stride():
-    assert [found.largest for found in compare(Half(), lambda x: Half()(x).chroma)] == [0] * len(SIZES)
-    found = compare(Half(), lambda x: Half()(x).chroma + 0.01)
+    assert [found.largest for found in compare_outputs(Half(), lambda x: Half()(x).chroma)] == [0] * len(SIZES)
+    found = compare_outputs(Half(), lambda x: Half()(x).chroma + 0.01)
     assert [found.largest for found in found] == pytest.approx([1.1] * len(SIZES), rel=1e-4)
     assert [(d.batch, d.height, d.width) for d in found] == list(SIZES)
     assert any(height % 2 and width % 2 for _, height, width in SIZES) and any(batch > 1 for batch, _, _ in SIZES)
@@ -29,21 +29,21 @@ def test_differences_are_in_units_of_ab_at_sizes_that_fit_no_stride():
 
 def test_chroma_of_another_shape_is_refused():
     with pytest.raises(InputError, match="chroma is"):
-        compare(Half(), lambda x: Half()(x).chroma[..., :-1])
+        compare_outputs(Half(), lambda x: Half()(x).chroma[..., :-1])
 
 
 @pytest.mark.parametrize("weights", TOLERANCES)
 def test_only_what_is_within_the_tolerance_passes(weights):
-    check([Difference(1, 64, 64, TOLERANCES[weights])], weights)
+    check_parity([Difference(1, 64, 64, TOLERANCES[weights])], weights)
     for largest in (TOLERANCES[weights] * 1.01, float("nan"), float("inf")):
         with pytest.raises(InputError, match=r"at 2 x 75 x 131, where .* is allowed; nothing is written"):
-            check([Difference(1, 64, 64, 0.0), Difference(2, 75, 131, largest)], weights)
+            check_parity([Difference(1, 64, 64, 0.0), Difference(2, 75, 131, largest)], weights)
 
 
 @pytest.mark.parametrize("largest", [0.02, float("nan")])
 def test_file_that_differs_is_not_written(checkpoint, tmp_path, monkeypatch, largest):
     """The check is of the file as it was written, before it has its name."""
-    chosen = formats.FORMATS["safetensors"]
+    chosen = formats.EXPORTERS["safetensors"]
     seen = []
 
     def open_changed(path):
@@ -51,7 +51,7 @@ def test_file_that_differs_is_not_written(checkpoint, tmp_path, monkeypatch, lar
         run = chosen.open(path)
         return lambda lightness: run(lightness) + largest / 110
 
-    monkeypatch.setitem(formats.FORMATS, "safetensors", dataclasses.replace(chosen, open=open_changed))
+    monkeypatch.setitem(formats.EXPORTERS, "safetensors", dataclasses.replace(chosen, open=open_changed))
     with pytest.raises(InputError, match="differs from the generator"):
         export(checkpoint[0], tmp_path / "g.safetensors", "safetensors")
     assert seen == [(".g.safetensors.part", True, False)]
@@ -59,7 +59,7 @@ def test_file_that_differs_is_not_written(checkpoint, tmp_path, monkeypatch, lar
 
 
 def test_weights_beyond_float16_are_refused(checkpoint, tmp_path, monkeypatch):
-    from gancolor.checkpoint import describe, export_generator, load_generator
+    from gancolor.models.checkpoint import describe, export_generator, load_generator
 
     generator = load_generator(checkpoint[0])
     next(generator.parameters()).data.view(-1)[0] = 1e6
@@ -72,7 +72,7 @@ def test_weights_beyond_float16_are_refused(checkpoint, tmp_path, monkeypatch):
 @pytest.mark.parametrize("half", [False, True])
 @pytest.mark.parametrize("value", [float("nan"), float("inf")])
 def test_damaged_weights_are_the_checkpoints(checkpoint, tmp_path, half, value):
-    from gancolor.checkpoint import describe, export_generator, load_generator
+    from gancolor.models.checkpoint import describe, export_generator, load_generator
 
     generator = load_generator(checkpoint[0])
     next(generator.parameters()).data.view(-1)[0] = value
@@ -88,28 +88,28 @@ def test_damaged_weights_are_the_checkpoints(checkpoint, tmp_path, half, value):
 def test_generator_that_gives_no_numbers_is_not_the_formats_fault():
     class Overflowing(nn.Module):
         def forward(self, lightness):
-            return Prediction(torch.cat([lightness, lightness], dim=1) * float("inf"))
+            return GeneratorOutput(torch.cat([lightness, lightness], dim=1) * float("inf"))
 
     with pytest.raises(InputError, match="the checkpoint itself is not finite at 1 x 16 x 16"):
-        compare(Overflowing(), lambda x: Overflowing()(x).chroma)
+        compare_outputs(Overflowing(), lambda x: Overflowing()(x).chroma)
 
 
 def test_what_an_exporter_can_not_do_is_one_line(checkpoint, tmp_path, monkeypatch):
     def convert(generator, half):
         raise RuntimeError("no such operation:\n\n a long story")
 
-    broken = dataclasses.replace(formats.FORMATS["onnx"], convert=convert)
-    monkeypatch.setitem(formats.FORMATS, "onnx", broken)
+    broken = dataclasses.replace(formats.EXPORTERS["onnx"], convert=convert)
+    monkeypatch.setitem(formats.EXPORTERS, "onnx", broken)
     with pytest.raises(InputError, match=r"attention_ugan can't be exported to onnx by torch .*another --format") as no:
         export(checkpoint[0], tmp_path / "g.onnx", "onnx")
     assert "\n" not in str(no.value) and list(tmp_path.iterdir()) == []
 
 
-@pytest.mark.parametrize("name", ["safetensors", "torch_export", "torchscript"])
+@pytest.mark.parametrize("name", ["safetensors", "torch_export"])
 def test_full_disk_leaves_what_was_there(checkpoint, tmp_path, name):
     """A limit on the size of files does what a full disk does."""
     resource = pytest.importorskip("resource")
-    out = tmp_path / f"g{formats.FORMATS[name].suffixes[0]}"
+    out = tmp_path / f"g{formats.EXPORTERS[name].suffixes[0]}"
     out.write_bytes(b"before")
     before = resource.getrlimit(resource.RLIMIT_FSIZE)
     resource.setrlimit(resource.RLIMIT_FSIZE, (100_000, before[1]))

@@ -7,7 +7,7 @@ import torch
 import torch.nn.functional as F
 from torch import nn
 
-from gancolor.bins import annealed_mean, bin_centres
+from gancolor.color.bins import annealed_mean, bin_centres
 from gancolor.models.eccv16 import ECCV16, eccv16
 
 

@@ -9,13 +9,14 @@ from safetensors.torch import save, save_file
 from torch import nn
 from torchvision.models import resnet34
 
-from gancolor import weights
-from gancolor.errors import InputError
-from gancolor.files import file_digest
-from gancolor.models import GENERATORS, build_generator, generator_options
+from gancolor.choices import ARCHITECTURES
+from gancolor.models import build_generator, generator_options
 from gancolor.models.encoders import Backbone, load_features, timm_features
+from gancolor.utils import weights
+from gancolor.utils.errors import InputError
+from gancolor.utils.files import file_digest
 
-ON_BACKBONES = [arch for arch in GENERATORS if "backbone" in generator_options(arch)]
+ON_BACKBONES = [arch for arch in ARCHITECTURES if "backbone" in generator_options(arch)]
 IMAGENETS = ((0.485, 0.456, 0.406), (0.229, 0.224, 0.225))
 OPTION = "--generator.backbone_weights"
 

@@ -7,8 +7,8 @@ from gancolor.models import build_generator
 from gancolor.models.layers import (
     AttentionGate,
     SelfAttention,
+    concatenate,
     init_weights,
-    join,
     norm_layer,
     pad_to_multiple,
     upsample_layer,
@@ -251,16 +251,16 @@ def test_joins_as_cat_does_with_gradients_laid_out_as_the_maps(memory_format):
     for part in parts:
         part.register_hook(lambda gradient: seen.append(gradient.is_contiguous(memory_format=memory_format)))
     weights = torch.randn(2, 7, 5, 7).to(memory_format=memory_format)
-    assert torch.equal(join(*parts), torch.cat(parts, dim=1))
-    mine = torch.autograd.grad((join(*parts) * weights).sum(), parts)
+    assert torch.equal(concatenate(*parts), torch.cat(parts, dim=1))
+    mine = torch.autograd.grad((concatenate(*parts) * weights).sum(), parts)
     theirs = torch.autograd.grad((torch.cat(parts, dim=1) * weights).sum(), parts)
     assert all(torch.equal(a, b) for a, b in zip(mine, theirs, strict=True))
     seen.clear()
-    (join(*parts) * weights).sum().backward()
+    (concatenate(*parts) * weights).sum().backward()
     assert seen == [True, True]
 
 
 def test_join_copies_no_gradient_that_nobody_wants():
     wanted, other = torch.randn(2, 3, 5, 7, requires_grad=True), torch.randn(2, 1, 5, 7)
-    join(wanted, other).sum().backward()
+    concatenate(wanted, other).sum().backward()
     assert torch.equal(wanted.grad, torch.ones_like(wanted)) and other.grad is None

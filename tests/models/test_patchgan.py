@@ -4,9 +4,9 @@ import pytest
 import torch
 from torch import nn
 
-from gancolor.errors import InputError
 from gancolor.models import build_discriminator
 from gancolor.models.patchgan import PatchGAN, least_size
+from gancolor.utils.errors import InputError
 
 
 def convolutions(network: nn.Module) -> list[nn.Conv2d]:

@@ -8,11 +8,11 @@ import torch.nn.functional as F
 from torch import nn
 from torch.nn.utils.parametrize import is_parametrized
 
-from gancolor.errors import InputError
 from gancolor.models import build_generator, generator_builder
 from gancolor.models.encoders import Backbone, PlainEncoder
 from gancolor.models.layers import SelfAttention
 from gancolor.models.unet import UNet
+from gancolor.utils.errors import InputError
 
 PLAIN = ["ugan", "attention_ugan"]
 PRETRAINED = ["pretrained_ugan", "pretrained_attention_ugan"]

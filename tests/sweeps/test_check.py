@@ -3,19 +3,19 @@
 import pytest
 import yaml
 
-from gancolor.errors import InputError
-from gancolor.parsing import RECIPES
-from gancolor.sweeps.check import TRAINER, check
+from gancolor.config.parsing import RECIPES
+from gancolor.sweeps.check import TRAINER, check_sweep
 from gancolor.sweeps.file import read_sweep_file
 from gancolor.sweeps.plan import Plan
-from gancolor.sweeps.runner import Runner, run_sweep
+from gancolor.sweeps.runner import SweepRunner, run_sweep
+from gancolor.utils.errors import InputError
 
 
 @pytest.fixture
 def refusal(tmp_path, monkeypatch, capfd):
     """The line that a sweep of these parameters is refused with."""
     monkeypatch.chdir(RECIPES.parent)
-    monkeypatch.setattr(Runner, "run", lambda _: pytest.fail("it was not refused"))
+    monkeypatch.setattr(SweepRunner, "run", lambda _: pytest.fail("it was not refused"))
 
     def refuse(parameters, given=None, **keys):
         path = tmp_path / "mine.yaml"
@@ -70,7 +70,7 @@ def test_what_may_pass(tmp_path, monkeypatch, parameters, keys):
     path = tmp_path / "mine.yaml"
     path.write_text(yaml.safe_dump({"method": "grid", "run_cap": 9, "parameters": parameters, **keys}))
     sweep = read_sweep_file(path, {})
-    check(sweep, Plan(sweep, 0, None).samples())
+    check_sweep(sweep, Plan(sweep, 0, None).samples())
 
 
 def test_another_train_py_is_not_checked(tmp_path, monkeypatch, capfd):
@@ -78,5 +78,5 @@ def test_another_train_py_is_not_checked(tmp_path, monkeypatch, capfd):
     (tmp_path / "train.py").write_text("its own options")
     (tmp_path / "mine.yaml").write_text("method: grid\nparameters: {anything: {value: 1}}")
     sweep = read_sweep_file(tmp_path / "mine.yaml", {})
-    check(sweep, Plan(sweep, 0, None).samples())
+    check_sweep(sweep, Plan(sweep, 0, None).samples())
     assert "not checked" in capfd.readouterr().out

@@ -6,9 +6,9 @@ from pathlib import Path
 
 import pytest
 
-from gancolor.errors import InputError
-from gancolor.parsing import parse_train
 from gancolor.sweeps.command import ARGUMENTS, DEFAULT, JSON_FILE, command_words, make_command
+from gancolor.training.command import parse_train
+from gancolor.utils.errors import InputError
 
 VALUES = {
     "arch": "ugan",

@@ -2,10 +2,10 @@
 
 import pytest
 
-from gancolor.config import TrainConfig
-from gancolor.options import flatten
-from gancolor.parsing import RECIPES
-from gancolor.sweeps.check import check
+from gancolor.config.identity import flatten
+from gancolor.config.options import TrainConfig
+from gancolor.config.parsing import RECIPES
+from gancolor.sweeps.check import check_sweep
 from gancolor.sweeps.file import read_sweep_file
 from gancolor.sweeps.parameters import Range
 from gancolor.sweeps.plan import Plan
@@ -27,7 +27,7 @@ def test_every_run_of_it_is_taken_by_the_trainer(path):
     plan = Plan(sweep, 0, None)  # which has an end
     samples = [*plan.samples()]
     assert len(samples) >= (plan.total if sweep.method == "grid" else 2 * len(sweep.varying))
-    check(sweep, samples)
+    check_sweep(sweep, samples)
 
 
 @pytest.mark.parametrize("path", FILES, ids=[path.stem for path in FILES])

@@ -3,9 +3,9 @@
 import pytest
 import yaml
 
-from gancolor.errors import InputError
 from gancolor.sweeps.command import DEFAULT
-from gancolor.sweeps.file import Metric, read_sweep_file
+from gancolor.sweeps.file import SweepMetric, read_sweep_file
+from gancolor.utils.errors import InputError
 
 FULL = """
 program: tools/train.py
@@ -38,7 +38,7 @@ def read(tmp_path):
 def test_every_key_is_read(read):
     sweep = read(FULL)
     assert (sweep.program, sweep.method, sweep.run_cap) == ("tools/train.py", "bayes", 12)
-    assert sweep.metric == Metric("val/psnr", True, 30)
+    assert sweep.metric == SweepMetric("val/psnr", True, 30)
     assert (sweep.hyperband.min_iter, sweep.hyperband.eta, sweep.hyperband.strict) == (3, 2, False)
     assert sweep.command == ("${env}", "${interpreter}", "${program}", "${args_no_equals}")
     assert [*sweep.parameters] == ["arch", "data.source", "optim.lr_g"]
@@ -67,12 +67,12 @@ def test_goal_is_to_minimize_unless_told(read):
 
 
 def test_maximized_metric():
-    metric = Metric("val/psnr", True, 30)
+    metric = SweepMetric("val/psnr", True, 30)
     assert metric.best([20.0, 31.0, 25.0]) == 31
     assert metric.best([]) is None
     assert metric.loss(20) == -20
     assert [metric.reached(value) for value in (29.9, 30, 31, None)] == [False, True, True, False]
-    assert not Metric("val/psnr", True).reached(99)
+    assert not SweepMetric("val/psnr", True).reached(99)
 
 
 SEED = "parameters: {seed: {value: 0}}"

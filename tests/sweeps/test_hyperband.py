@@ -2,8 +2,8 @@
 
 import pytest
 
-from gancolor.errors import InputError
 from gancolor.sweeps.hyperband import make_hyperband
+from gancolor.utils.errors import InputError
 
 
 def rule(**keys):

@@ -7,9 +7,9 @@ import numpy as np
 import pytest
 from scipy import stats
 
-from gancolor.errors import InputError
-from gancolor.parsing import parse_train
 from gancolor.sweeps.parameters import DISTRIBUTIONS, make_parameter
+from gancolor.training.command import parse_train
+from gancolor.utils.errors import InputError
 
 U = np.random.default_rng(0).random(4000)
 

@@ -12,8 +12,8 @@ import pytest
 import torch
 import yaml
 
-from gancolor.errors import InputError
 from gancolor.sweeps.runner import _slots, run_sweep
+from gancolor.utils.errors import InputError
 
 TOY = """
 import json, os, pathlib, signal, sys, time

@@ -7,7 +7,7 @@ import pytest
 
 from gancolor.sweeps import search as search_module
 from gancolor.sweeps.parameters import make_parameter
-from gancolor.sweeps.search import FIRST, Result, draw_bayes, draw_random, grid
+from gancolor.sweeps.search import FIRST, RunSoFar, draw_bayes, draw_random, grid
 
 
 def parameters(**specs):
@@ -37,7 +37,7 @@ def search(draw, runs, judge=loss, space=SPACE):
     results = []
     for number in range(runs):
         values = draw_bayes(space, draw, number, results)
-        results.append(Result(values, judge(values)))
+        results.append(RunSoFar(values, judge(values)))
     return results
 
 
@@ -122,16 +122,16 @@ def test_bayes_spreads_runs_that_run_at_once(searches):
     results = [*searches[1][:8]]
     for number in range(8, 11):
         values = draw_bayes(SPACE, 1, number, results)
-        results.append(Result(values, None, running=True))
+        results.append(RunSoFar(values, None, running=True))
     alone = [draw_bayes(SPACE, 1, number, results[:8])["rate"] for number in range(8, 11)]
     together = [result.values["rate"] for result in results[8:]]
     assert together[0] == alone[0] and together[1:] != alone[1:]
 
 
 def test_bayes_without_values_draws_at_random():
-    results = [Result(draw_random(SPACE, 0, number), None) for number in range(9)]
+    results = [RunSoFar(draw_random(SPACE, 0, number), None) for number in range(9)]
     assert draw_bayes(SPACE, 0, 9, results) == draw_random(SPACE, 0, 9)
 
 
 def test_bayes_of_equal_losses():
-    assert draw_bayes(SPACE, 0, 6, [Result(draw_random(SPACE, 0, n), 1.0) for n in range(6)]).keys() == SPACE.keys()
+    assert draw_bayes(SPACE, 0, 6, [RunSoFar(draw_random(SPACE, 0, n), 1.0) for n in range(6)]).keys() == SPACE.keys()

@@ -1,0 +1,5 @@
+"""`python -m gancolor`: the `gancolor` command."""
+
+from gancolor.cli import main
+
+main()

@@ -1,0 +1,1 @@
+"""Colour arithmetic: CIELAB, its bins, colourfulness."""

@@ -1,0 +1,1 @@
+"""Photographs decoded once: an index, and pictures that are memory-mapped."""

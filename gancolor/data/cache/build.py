@@ -1,0 +1,145 @@
+"""Construction of an index: read all photographs once, store their metadata and, on request, the decoded pictures."""
+
+import errno
+import shutil
+import sys
+import tempfile
+from collections import deque
+from collections.abc import Callable, Iterable, Iterator
+from concurrent.futures import Future, ThreadPoolExecutor
+from dataclasses import dataclass
+from itertools import islice
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from torch import Tensor
+from tqdm import tqdm
+
+from gancolor.color.colorfulness import colorfulness_of_bytes
+from gancolor.data.cache.index import IndexWriter
+from gancolor.data.catalogue import Item
+from gancolor.data.decode import Fit, UndecodableError
+from gancolor.utils.cores import cores
+from gancolor.utils.files import sync, umask
+
+PICTURES = "pictures.u8"
+PART = 16  # photographs per decoding task
+
+
+@dataclass
+class IndexJob:
+    """An index to build.
+
+    Attributes:
+        items: the photographs, in the order of the index.
+        count: number of items, if known.
+        size, fit: side of the squares [pixels], and how photographs are made square.
+        folder: of the index; it exists only once the index is complete.
+        what: what to call the photographs on the terminal; if empty, no message is printed.
+        keep: whether to keep the decoded pictures.
+        place: returns an item's location in its shards, for the index.
+        labelling: called at the end; returns the new label for each label of the items, and the class names.
+    """
+
+    items: Iterable[Item]
+    count: int | None
+    size: int
+    fit: Fit
+    folder: Path
+    what: str
+    keep: bool
+    place: Callable[[Any], tuple[int, ...]] = lambda _: ()
+    labelling: Callable[[], tuple[np.ndarray | None, tuple[str, ...]]] = lambda: (None, ())
+
+
+def build(job: IndexJob) -> None:
+    """Build an index in a temporary folder and rename that when it is complete: a killed build leaves no index.
+
+    Raises:
+        OSError: the disk is full, or has too little space left.
+    """
+    folder = job.folder
+    for leaving in folder.parent.glob(f"{folder.name}.*/"):  # left by a killed build
+        shutil.rmtree(leaving, ignore_errors=True)
+    if job.keep and job.count is not None:
+        _check_space(job)
+    scratch = Path(tempfile.mkdtemp(dir=folder.parent, prefix=f"{folder.name}."))
+    if job.what:
+        count = "" if job.count is None else f"{job.count} "
+        doing = "decoding" if job.keep else "indexing"
+        print(f"{doing} {count}{job.what}, once, into {folder.parent}", flush=True)
+    try:
+        _fill(job, scratch)
+        for path in scratch.iterdir():
+            sync(path)
+        scratch.chmod(0o777 & ~umask())
+        scratch.rename(folder)
+    except OSError as error:
+        if error.errno == errno.ENOSPC:
+            raise _full(job, "the cache of the decoded photographs does not fit") from None
+        raise
+    finally:
+        shutil.rmtree(scratch, ignore_errors=True)
+
+
+def _fill(job: IndexJob, scratch: Path) -> None:
+    writer = IndexWriter(scratch)
+    bar = tqdm(total=job.count, desc=f"reading {job.what}", unit="photo", disable=not sys.stderr.isatty(), leave=False)
+    with bar, (scratch / PICTURES).open("wb") as pictures:
+        for number, (item, made) in enumerate(_decoded(job)):
+            bar.update()
+            if isinstance(made, str):
+                writer.skip(number, item.name, made)
+                continue
+            if job.keep:
+                pictures.write(made.picture.numpy().data)
+            writer.append(number, item.name, item.label, made.colorfulness, made.content, job.place(item))
+    writer.close(*job.labelling())
+    if not job.keep:
+        (scratch / PICTURES).unlink()
+
+
+@dataclass
+class _Made:
+    picture: Tensor
+    content: str
+    colorfulness: float
+
+
+def _decoded(job: IndexJob) -> Iterator[tuple[Item, _Made | str]]:
+    """Yield the items in order, each with its decoded picture or the reason why it can't be decoded. One thread per
+    core decodes ahead."""
+
+    def load(item: Item) -> _Made | str:
+        try:
+            picture = item.load(job.size, job.fit)
+        except UndecodableError as error:
+            return str(error)
+        return _Made(picture, item.digest(), round(colorfulness_of_bytes(picture), 3))
+
+    workers = len(cores())
+    items, pending = iter(job.items), deque[tuple[list[Item], Future[list[_Made | str]]]]()
+    with ThreadPoolExecutor(workers) as pool:
+        try:
+            while part := list(islice(items, PART)):
+                pending.append((part, pool.submit(lambda part: [load(item) for item in part], part)))
+                if len(pending) > 4 * workers:  # bounded: a million futures would fill the memory
+                    part, made = pending.popleft()
+                    yield from zip(part, made.result(), strict=True)
+            for part, made in pending:
+                yield from zip(part, made.result(), strict=True)
+        finally:
+            pool.shutdown(wait=True, cancel_futures=True)
+
+
+def _check_space(job: IndexJob) -> None:
+    assert job.count is not None
+    needed = job.count * 3 * job.size * job.size
+    if needed > shutil.disk_usage(job.folder.parent).free:
+        raise _full(job, f"the cache of {job.count} photographs takes {needed / 1e9:.1f} GB")
+
+
+def _full(job: IndexJob, problem: str) -> OSError:
+    advice = "--data.decode always keeps none, and decodes in every epoch"
+    return OSError(errno.ENOSPC, f"{problem}; give --data.cache on a larger disk, or {advice}", str(job.folder.parent))

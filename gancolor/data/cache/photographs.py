@@ -1,0 +1,242 @@
+"""Photographs of one size: decoded once into a memory-mapped cache, or again in every epoch."""
+
+import hashlib
+import os
+from collections.abc import Sequence
+from dataclasses import dataclass, field, replace
+from itertools import islice
+from pathlib import Path
+from typing import Literal
+
+import numpy as np
+import torch
+from torch import Tensor
+
+from gancolor.data.cache.build import PICTURES, IndexJob, build
+from gancolor.data.cache.decoder import Decoder
+from gancolor.data.cache.index import Columns, Names, combined, in_order
+from gancolor.data.catalogue import Item, Selection, Source, facts_of
+from gancolor.data.decode import Fit
+from gancolor.utils import distributed
+
+CACHE_VERSION = 3
+DEVICE_SHARE = 0.25  # share of an accelerator's free memory that photographs may take by default
+Decode = Literal["once", "always"]
+
+
+@dataclass
+class Photographs:
+    """Photographs of one size: all or some of those in an index.
+
+    Attributes:
+        pictures: uint8 sRGB (M, 3, S, S), memory-mapped or on a device; or their decoder.
+        columns: metadata of the M photographs.
+        digest: of names, versions of the files and size; valid on this machine only.
+        rows: int64 (N,), the selected rows of the M; None: all.
+        skipped: name -> why it could not be decoded.
+        numbers: int64 (N,), increasing: index of each photograph's item; None: photograph i is item i.
+    """
+
+    pictures: Tensor | Decoder
+    columns: Columns
+    digest: str = ""
+    rows: Tensor | None = None
+    skipped: dict[str, str] = field(default_factory=dict)
+    numbers: np.ndarray | None = None
+
+    def __len__(self) -> int:
+        return len(self.columns if self.rows is None else self.rows)
+
+    @property
+    def size(self) -> int:
+        return self.pictures.size if isinstance(self.pictures, Decoder) else self.pictures.shape[-1]
+
+    @property
+    def names(self) -> Names:
+        return self.columns.names if self._rows is None else self.columns.names.select(self._rows)
+
+    @property
+    def labels(self) -> Tensor:
+        """Class labels, int64 (N,), -1 where there is no class."""
+        return self._column(self.columns.labels)
+
+    @property
+    def colorfulness(self) -> Tensor:
+        """Colourfulness of each photograph, float32 (N,)."""
+        return self._column(self.columns.colorfulness)
+
+    @property
+    def contents_digest(self) -> str:
+        """sha256 of names and contents, independent of their order; the same on every machine."""
+        return combined(self.columns.contents, self._rows)
+
+    @property
+    def order_digest(self) -> bytes:
+        """sha256 of names and contents, in this order."""
+        return in_order(self.columns.contents, self._rows)
+
+    @property
+    def _rows(self) -> np.ndarray | None:
+        return None if self.rows is None else self.rows.numpy()
+
+    def _column(self, values: np.ndarray) -> Tensor:
+        return torch.from_numpy(values) if self.rows is None else torch.from_numpy(values)[self.rows]
+
+    def _at(self, indices: Tensor) -> Tensor:
+        return indices if self.rows is None else self.rows[indices]
+
+    def take(self, indices: Tensor) -> Tensor:
+        """Return pictures, uint8 (len(indices), 3, S, S), on the device where they are stored."""
+        rows = self._at(indices)
+        if isinstance(self.pictures, Decoder):
+            return self.pictures.take(rows)
+        return self.pictures.index_select(0, rows.to(self.pictures.device))  # on a CPU twice as fast as [rows]
+
+    def labels_of(self, indices: Tensor) -> Tensor:
+        return torch.from_numpy(self.columns.labels)[self._at(indices)]
+
+    def shards_of(self, indices: Tensor) -> Tensor:
+        """Return the shard of each of these photographs, int64."""
+        return torch.from_numpy(self.columns.places[:, 0])[self._at(indices)]
+
+    def subset(self, names: Sequence[str]) -> "Photographs":
+        """Return the photographs of these names that could be decoded, in this order. Pictures are not copied."""
+        indices = {name: index for index, name in enumerate(self.names)}
+        chosen = np.array([indices[name] for name in names if name in indices], np.int64)
+        return self._some(chosen, {name: self.skipped[name] for name in names if name in self.skipped})
+
+    def choose(self, items: np.ndarray) -> "Photographs":
+        """Return the photographs of these loaded items (int64 indices), in this order, without skipped ones."""
+        if self.numbers is None:
+            return self._some(items, {})
+        indices = np.searchsorted(self.numbers, items)
+        known = self.numbers[np.minimum(indices, len(self) - 1)] == items if len(self) else np.zeros(len(items), bool)
+        return self._some(indices[known], self.columns.skipped_among(items), np.flatnonzero(known))
+
+    def _some(self, indices: np.ndarray, skipped: dict[str, str], numbers: np.ndarray | None = None) -> "Photographs":
+        rows = self._at(torch.from_numpy(indices))
+        digest = hashlib.sha256(self.digest.encode())
+        digest.update(np.ascontiguousarray(rows.numpy()).data)
+        return Photographs(self.pictures, self.columns, digest.hexdigest()[:16], rows, skipped, numbers)
+
+    def colourful(self, least: float) -> Tensor:
+        """Return the indices (int64) of photographs of at least this colourfulness. Others teach not to colour."""
+        return (self.colorfulness >= least).nonzero().flatten()
+
+    def to(self, device: torch.device, where: str = "auto") -> "Photographs":
+        """Move the pictures into an accelerator's memory: "always", "never", or with "auto" if they take less than a
+        quarter of its free memory. On a CPU, pictures stay memory-mapped. A decoder is left as it is."""
+        if device.type == "cpu" or where == "never" or isinstance(self.pictures, Decoder):
+            return self
+        if where == "auto" and device.type == "cuda":
+            free, _ = torch.cuda.mem_get_info(device)
+            if len(self) * self.pictures[0].numel() > DEVICE_SHARE * free:
+                return self
+        elif where == "auto":
+            return self  # other accelerators share the machine's memory: nothing is gained
+        moved = torch.empty(len(self), *self.pictures.shape[1:], dtype=torch.uint8, device=device)
+        for indices in torch.arange(len(self)).split(4096):  # in chunks: else all would be copied in RAM first
+            moved[indices[0] : indices[-1] + 1] = self.take(indices).to(device)
+        if self._rows is not None:
+            self.columns = self.columns.select(self._rows)
+        self.pictures, self.rows = moved, None
+        return self
+
+
+def default_cache() -> Path:
+    return Path(os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache") / "gancolor"
+
+
+def load_photographs(
+    items: Sequence[Item],
+    size: int,
+    cache: str | Path | None = None,
+    what: str = "",
+    fit: Fit = "crop",
+    decode: Decode = "once",
+) -> Photographs:
+    """Load the items' photographs as squares of side `size`. The first call reads all files; later ones use its index.
+
+    The cache's key is a hash of the items' names, versions and labels, size and fit: a changed folder is read again.
+
+    Args:
+        what: what to call the photographs on the terminal; if empty, no message is printed.
+        decode: "once": keep the decoded pictures, memory-mapped; "always": decode them on every access.
+    """
+    if isinstance(items, Selection) and items.catalogue.decoded is not None:
+        whole: Photographs = items.catalogue.decoded
+        if decode != "once" or not isinstance(whole.pictures, Decoder):
+            return whole if items.rows is None else replace(whole.choose(items.rows), skipped=whole.skipped)
+    key = hashlib.sha256(f"{CACHE_VERSION} {size} {fit}".encode())
+    facts = iter(facts_of(items))
+    while some := "".join([f"{name} {version} {label}\n" for name, version, label in islice(facts, 1024)]):
+        key.update(some.encode())
+    job = IndexJob(items, len(items), size, fit, Path(), what, decode == "once")
+    return open_or_build(job, key.hexdigest()[:16], cache, items)
+
+
+def open_or_build(job: IndexJob, digest: str, cache: str | Path | None, items: Sequence[Item] = ()) -> Photographs:
+    """Open the photographs of a job; if there is no index of that digest yet, build it.
+
+    Args:
+        job: its folder is set here.
+        items: decoded on every access if pictures are not kept.
+    """
+    folder = Path(cache or default_cache()).expanduser() / f"{digest}-{job.size}"
+    if not job.keep and not folder.is_dir():  # else use the index of a cache with pictures
+        folder = folder.with_name(f"{folder.name}-index")
+    job.folder = folder
+    if not folder.is_dir():  # checked before locking: a shared cache may be read-only
+        with distributed.one_at_a_time(folder):
+            if not folder.is_dir():
+                build(job)
+    columns = Columns.open(folder)
+    numbers = columns.numbers if columns.skipped else None
+    pictures: Tensor | Decoder = Decoder(items, numbers, job.size, job.fit)
+    if job.keep:
+        pictures = _map(folder / PICTURES, len(columns), job.size)
+    return Photographs(pictures, columns, digest, None, dict(columns.skipped), numbers)
+
+
+def _map(path: Path, count: int, size: int) -> Tensor:
+    if not count:
+        return torch.empty(0, 3, size, size, dtype=torch.uint8)
+    mapped = torch.from_file(str(path), shared=False, size=count * 3 * size * size, dtype=torch.uint8)
+    return mapped.view(count, 3, size, size)
+
+
+def load_source(
+    source: Source, size: int, cache: str | Path | None = None, decode: Decode = "once"
+) -> tuple[Photographs, Photographs]:
+    """Load a source's training and validation photographs. Validation photographs are decoded once in any case."""
+    if not source.held_out:
+        train = load_photographs(source.train, size, cache, "training photographs", decode=decode)
+    elif decode == "once":
+        train, val = load_parts(source, [source.train, source.val], size, cache)
+        return train, val
+    else:
+        (train,) = load_parts(source, [source.train], size, cache, decode=decode)
+    return train, load_photographs(source.val, size, cache, "validation photographs")
+
+
+def load_parts(
+    source: Source,
+    parts: Sequence[Sequence[Item]],
+    size: int,
+    cache: str | Path | None = None,
+    fit: Fit = "crop",
+    decode: Decode = "once",
+) -> list[Photographs]:
+    """Load parts of a source that we split ourselves. All its photographs share one index, in the order of their names,
+    which serves every seed's split."""
+    assert isinstance(source.train, Selection) and isinstance(source.val, Selection)
+    whole = source.train.union(source.val)
+    photographs = load_photographs(whole, size, cache, "photographs", fit, decode)
+    found = []
+    for part in parts:
+        assert isinstance(part, Selection)
+        chosen = photographs.choose(whole.places(part))
+        if photographs.numbers is None and part is source.train:  # shards: skipped photographs are in no part
+            chosen.skipped = photographs.skipped
+        found.append(chosen)
+    return found

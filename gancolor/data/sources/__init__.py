@@ -1,0 +1,1 @@
+"""Where photographs come from: folders, shards, public data sets, and scenes drawn by code."""

@@ -1,0 +1,103 @@
+"""Folders of picture files, listed in the order of their names. A million files take seconds and almost no memory."""
+
+import os
+import tempfile
+from array import array
+from collections.abc import Iterable, Iterator
+from pathlib import Path
+from typing import IO
+
+import numpy as np
+
+from gancolor.data.cache.index import AT_ONCE, Names, mapped
+from gancolor.data.catalogue import Catalogue, Facts, PhotoFile, Selection
+from gancolor.data.decode import PICTURE_SUFFIXES
+
+
+class Folder(Catalogue[PhotoFile]):
+    """All picture files below a folder, in the order of their names. Links are followed; hidden files are left out.
+
+    Names, lengths and modification times go to temporary files, which are memory-mapped.
+
+    Attributes:
+        classes: first subfolder -> label; set once it is known which subfolders are classes.
+        subfolders: the first subfolders of all photographs; "" for photographs in none.
+    """
+
+    def __init__(self, root: Path) -> None:
+        self.root, self.classes, self.subfolders = root, dict[str, int](), set[str]()
+        with tempfile.TemporaryFile() as text, tempfile.TemporaryFile() as ends, tempfile.TemporaryFile() as stats:
+            self._list(text, ends, stats)
+            self.names = Names(mapped(text, np.uint8), mapped(ends, np.int64))
+            self._stats = mapped(stats, np.int64, (2,))
+
+    def _list(self, text: IO[bytes], ends: IO[bytes], stats: IO[bytes]) -> None:
+        end, some_ends, some_stats, first = 0, array("q"), array("q"), None
+        for name, stat in _pictures(os.fspath(self.root), "", frozenset()):
+            subfolder, slash, _ = name.partition("/")
+            if subfolder != first or not slash:
+                first = subfolder if slash else None
+                self.subfolders.add(printable(subfolder) if slash else "")
+            encoded = os.fsencode(name)
+            end += len(encoded)
+            text.write(encoded)
+            some_ends.append(end)
+            some_stats.extend((stat.st_size, stat.st_mtime_ns))
+            if len(some_ends) == AT_ONCE:
+                some_ends.tofile(ends)
+                some_stats.tofile(stats)
+                some_ends, some_stats = array("q"), array("q")
+        some_ends.tofile(ends)
+        some_stats.tofile(stats)
+        for file in (text, ends, stats):
+            file.flush()
+
+    def item(self, row: int) -> PhotoFile:
+        name = self.names[row]
+        return PhotoFile(self.root / os.fsdecode(self.names.raw(row)), name, self._label(name))
+
+    def facts(self, rows: np.ndarray) -> Iterable[Facts]:
+        names, stats = list(self.names.select(rows)), self._stats[rows].tolist()
+        labels = [self._label(name) for name in names] if self.classes else [-1] * len(names)
+        versions = [f"{length} {changed}" for length, changed in stats]
+        return zip(names, versions, labels, strict=True)
+
+    def _label(self, name: str) -> int:
+        return self.classes.get(name.partition("/")[0], -1) if self.classes else -1
+
+
+def list_photographs(folder: Path) -> Selection[PhotoFile]:
+    """List all picture files below a folder, in the order of their names. Links are followed; hidden files are left
+    out."""
+    return Selection(Folder(folder))
+
+
+def printable(name: str) -> str:
+    """Return a file name with those bytes escaped that are not UTF-8."""
+    return name.encode("utf-8", "surrogateescape").decode("utf-8", "backslashreplace")
+
+
+def _pictures(folder: str, prefix: str, above: frozenset[tuple[int, int]]) -> Iterator[tuple[str, os.stat_result]]:
+    """Yield names relative to the root, with the files' stat results. Folders are sorted by their name with a slash, so
+    that full names come in order."""
+    found = os.stat(folder)  # noqa: PTH116 - half the time of Path's
+    this = found.st_dev, found.st_ino
+    if this in above:  # a link to a folder above it
+        return
+    names = []
+    with os.scandir(folder) as entries:
+        for entry in entries:
+            name = entry.name
+            if name.startswith("."):
+                continue
+            if name[name.rfind(".") :].lower() in PICTURE_SUFFIXES and entry.is_file():
+                names.append(name)
+            elif entry.is_dir():
+                names.append(f"{name}/")
+    names.sort(key=printable)
+    for name in names:
+        path = f"{folder}/{name}"
+        if name[-1] == "/":
+            yield from _pictures(path[:-1], prefix + name, above | {this})
+        else:
+            yield prefix + name, os.stat(path)  # noqa: PTH116

@@ -1,0 +1,263 @@
+"""Photographs in shards (tar files as WebDataset writes them), in a folder or anywhere that fsspec can read."""
+
+import hashlib
+import os
+import re
+from collections.abc import Callable, Iterable, Iterator, Sequence
+from concurrent.futures import ThreadPoolExecutor
+from dataclasses import dataclass
+from io import BytesIO
+from pathlib import Path, PurePosixPath
+from typing import Any, TypeVar
+
+import fsspec  # type: ignore[import-untyped]
+import numpy as np
+from torch import Tensor
+
+from gancolor.data.cache.build import IndexJob
+from gancolor.data.cache.decoder import Decoder
+from gancolor.data.cache.index import Columns
+from gancolor.data.cache.photographs import CACHE_VERSION, Decode, default_cache, open_or_build
+from gancolor.data.catalogue import Catalogue, Facts, Selection
+from gancolor.data.decode import Fit, decode_bytes, fit_square, upright_size
+from gancolor.data.sources.reading import Store
+from gancolor.data.sources.tars import read_samples
+from gancolor.utils.errors import InputError
+
+Value = TypeVar("Value")
+ASKED_AT_ONCE = 16  # shards whose version is queried in parallel
+MOST_CLASSES = 65_536  # more distinct words than that are captions
+# Metadata that changes when a file's contents do, by the names of different file systems, the most reliable first.
+_MARKS = ("ETag", "etag", "md5Hash", "contentHash", "mtime", "LastModified", "last_modified", "updated", "created")
+
+
+@dataclass(frozen=True)
+class ShardPhoto:
+    """A photograph in a shard."""
+
+    store: Store
+    name: str
+    label: int
+    place: tuple[int, int, int]  # shard, first byte, number of bytes
+
+    @property
+    def version(self) -> str:
+        return f"{self.store.versions[self.place[0]]} {self.place[1]}"
+
+    def read(self) -> bytes:
+        return self.store.read(*self.place)
+
+    def digest(self) -> str:
+        return hashlib.sha256(self.read()).hexdigest()
+
+    def upright_size(self) -> tuple[int, int]:
+        return upright_size(BytesIO(self.read()))
+
+    def load(self, size: int, fit: Fit = "crop") -> Tensor:
+        return fit_square(decode_bytes(self.read()), size, fit)
+
+
+@dataclass(frozen=True)
+class _Read(ShardPhoto):
+    """A photograph in a shard whose bytes are in memory."""
+
+    data: bytes = b""
+
+    def read(self) -> bytes:
+        return self.data
+
+
+class ShardCatalogue(Catalogue[ShardPhoto]):
+    """The photographs in shards, shard by shard."""
+
+    def __init__(self, store: Store, columns: Columns) -> None:
+        self.store, self.columns, self.names = store, columns, columns.names
+
+    def item(self, row: int) -> ShardPhoto:
+        shard, offset, length = self.columns.places[row].tolist()
+        return ShardPhoto(self.store, self.names[row], int(self.columns.labels[row]), (shard, offset, length))
+
+    def facts(self, rows: np.ndarray) -> Iterable[Facts]:
+        versions, columns = self.store.versions, self.columns
+        places, labels = columns.places[rows].tolist(), columns.labels[rows].tolist()
+        for name, (shard, offset, _), label in zip(self.names.select(rows), places, labels, strict=True):
+            yield name, f"{versions[shard]} {offset}", label
+
+
+def open_shards(
+    store: Store, size: int, cache: str | Path | None = None, fit: Fit = "crop", decode: Decode = "once"
+) -> Selection:
+    """Open the photographs in shards. The first call reads all shards; later calls only check their versions.
+
+    Raises:
+        InputError: a shard can't be read, or no photograph in the shards can be decoded.
+    """
+    versions = "\n".join(f"{name} {version}" for name, version in zip(store.names, store.versions, strict=True))
+    digest = hashlib.sha256(f"{CACHE_VERSION} shards {size} {fit} {versions}".encode()).hexdigest()[:16]
+    words: dict[str, int] = {}
+    job = IndexJob(
+        _read_through(store, words), None, size, fit, Path(), f"photographs in {len(store.names)} shards",
+        decode == "once", lambda photo: photo.place, lambda: _labelling(words),
+    )  # fmt: skip
+    photographs = open_or_build(job, digest, cache)
+    scratch = Path(cache or default_cache()).expanduser()
+    store.scratch = scratch if os.access(scratch, os.W_OK) else None
+    if not len(photographs):
+        name, why = next(iter(photographs.skipped.items()), (store.paths[0], "no picture in it"))
+        raise InputError(f"no photographs in the shards that can be decoded ({name}: {why})")
+    catalogue = ShardCatalogue(store, photographs.columns)
+    found, photographs.numbers = Selection(catalogue), None  # the catalogue has no rows for skipped ones
+    if decode != "once":
+        photographs.pictures = Decoder(found, None, size, fit)
+    catalogue.decoded = photographs
+    return found
+
+
+def _read_through(store: Store, words: dict[str, int]) -> Iterator[_Read]:
+    """Yield every photograph with its bytes. Labels number the words for classes in the order in which they appear."""
+    for shard, name in enumerate(store.names):
+        with store.open(shard) as stream:
+            for sample in read_samples(stream, store.paths[shard]):
+                member = sample.member
+                if len(words) <= MOST_CLASSES:
+                    words.setdefault(sample.word, len(words))
+                place = shard, member.offset, len(member.data)
+                yield _Read(store, f"{name}/{member.name}", words.get(sample.word, 0), place, member.data)
+
+
+def _labelling(words: dict[str, int]) -> tuple[np.ndarray | None, tuple[str, ...]]:
+    """Return new labels, and the class names. As in folders, there are classes only if every photograph has one and
+    there are at least two."""
+    if "" in words or not 2 <= len(words) <= MOST_CLASSES:
+        return np.full(len(words) or 1, -1), ()
+    classes = _sorted(words)
+    return _relabel(list(words), classes), classes
+
+
+def common_classes(parts: Sequence[Selection]) -> tuple[str, ...]:
+    """Give training and validation photographs the same class numbers, for the union of their classes. If one of the
+    two has no classes, neither gets any."""
+    columns = [part.catalogue.columns for part in parts if isinstance(part.catalogue, ShardCatalogue)]
+    if any(not column.classes for column in columns):
+        for column in columns:
+            column.labels = np.broadcast_to(np.int64(-1), len(column)).copy() if column.classes else column.labels
+        return ()
+    classes = _sorted({name for column in columns for name in column.classes})
+    for column in columns:
+        if column.classes != classes:
+            column.labels, column.classes = _relabel(column.classes, classes)[column.labels], classes
+    return classes
+
+
+def _sorted(words: Iterable[str]) -> tuple[str, ...]:
+    """Sort numbers by value, then words."""
+    return tuple(sorted(words, key=lambda word: (0, int(word), "") if word.isdecimal() else (1, 0, word)))
+
+
+def _relabel(before: Sequence[str], after: Sequence[str]) -> np.ndarray:
+    numbers = {word: number for number, word in enumerate(after)}
+    return np.array([numbers[word] for word in before], np.int64)
+
+
+# Finding shards -----------------------------------------------------------------------------------------------------
+
+
+def is_pattern(source: str) -> bool:
+    """Return whether a source names shards: it is a URL, or the name or pattern of tar files."""
+    return "://" in source or source.endswith(".tar")
+
+
+def find_store(source: str, val_folders: Sequence[str]) -> tuple[Store, Store | None]:
+    """Find the training shards and, if they have a folder of their own, the validation shards.
+
+    Args:
+        source: a pattern (`train-{000..127}.tar`, `*.tar`), or a folder of shards; also as an fsspec URL.
+        val_folders: possible names of the folder of validation shards.
+
+    Raises:
+        InputError: no such shard, or a package that is needed to read it is not installed.
+    """
+    fs, path = _file_system(source)
+    if source.endswith(".tar"):
+        return _store(fs, source, [found for part in expand(path) for found in _glob(fs, source, part)]), None
+    parts = {name: _listed(fs, source, f"{path.rstrip('/')}/{name}") for name in ("train", *val_folders)}
+    val = next((parts[name] for name in val_folders if parts[name]), None)
+    if parts["train"] and val:
+        return _store(fs, source, parts["train"]), _store(fs, source, val)
+    found = parts["train"] or _listed(fs, source, path.rstrip("/"))
+    if not found:
+        raise InputError(f"--data.source {source}: no shards (*.tar) in it")
+    return _store(fs, source, found), None
+
+
+def expand(pattern: str) -> list[str]:
+    """Expand braces as shells do: `a{b,c}` and `a{000..127}`."""
+    braces = re.search(r"\{([^{}]*)\}", pattern)
+    if not braces:
+        return [pattern]
+    span = re.fullmatch(r"(\d+)\.\.(\d+)", braces[1])
+    if span:
+        first, last = int(span[1]), int(span[2])
+        width = max(len(span[1]), len(span[2])) if "0" in (span[1][0], span[2][0]) else 0
+        choices = [f"{number:0{width}d}" for number in range(first, last + 1)]
+    else:
+        choices = braces[1].split(",")
+    before, after = pattern[: braces.start()], pattern[braces.end() :]
+    return [name for choice in choices for name in expand(f"{before}{choice}{after}")]
+
+
+def _file_system(source: str) -> tuple[Any, str]:
+    try:
+        fs, path = fsspec.core.url_to_fs(source)
+    except ImportError as error:
+        package = getattr(error.__cause__, "name", None) or "that package"
+        raise InputError(f"--data.source {source}: {error}: pip install {package}") from None
+    except ValueError as error:
+        raise InputError(f"--data.source {source}: {error}") from None
+    return fs, path
+
+
+def _glob(fs: Any, source: str, path: str) -> list[str]:
+    if not re.search(r"[*?\[]", path):
+        return [path]
+    found = sorted(_asked(source, lambda: fs.glob(path)))
+    if not found:
+        raise InputError(f"--data.source {source}: no shards of that pattern")
+    return found
+
+
+def _listed(fs: Any, source: str, folder: str) -> list[str]:
+    return sorted(_asked(source, lambda: fs.glob(f"{folder}/*.tar")))
+
+
+def _store(fs: Any, source: str, paths: list[str]) -> Store:
+    def version(path: str) -> str:
+        try:
+            about = fs.info(path)
+        except FileNotFoundError:
+            raise InputError(f"--data.source {source}: {path} is not there, or can't be reached") from None
+        mark = next((about[name] for name in _MARKS if about.get(name)), "")
+        return f"{about['size']} {mark}"
+
+    with ThreadPoolExecutor(ASKED_AT_ONCE) as pool:
+        versions = _asked(source, lambda: list(pool.map(version, paths)))
+    return Store(fs, paths, _names(paths), versions)
+
+
+def _names(paths: Sequence[str]) -> list[str]:
+    """Return the shards' names without suffix, from the first part of the path in which they differ."""
+    parts = [PurePosixPath(path).with_suffix("").parts for path in paths]
+    above = min(len(part) for part in parts) - 1
+    shared = next((at for at in range(above) if len({part[at] for part in parts}) > 1), above)
+    return ["/".join(part[shared:]) for part in parts]
+
+
+def _asked(source: str, question: Callable[[], Value]) -> Value:
+    """Query a file system, and report its many kinds of errors in one line."""
+    try:
+        return question()
+    except InputError:
+        raise
+    except Exception as error:
+        reason = str(getattr(error, "strerror", None) or error or type(error).__name__).split("\n")[0]
+        raise InputError(f"--data.source {source}: can't be read ({reason})") from None

@@ -1,0 +1,1 @@
+"""Scoring of generators, and of other tools' pictures, on held-out photographs."""

@@ -1,0 +1,297 @@
+"""Evaluation (evaluate.py): checkpoints and other tools' pictures, scored on the same photographs, with the grey
+baseline and the ground truth."""
+
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from functools import partial
+from pathlib import Path
+from typing import Any
+
+import torch
+from torch import Tensor
+
+from gancolor.color.torch_lab import grey, to_uint8
+from gancolor.config.evaluate import EvaluateConfig, FidConfig
+from gancolor.config.options import LpipsConfig
+from gancolor.data.cache.photographs import Photographs, load_parts, load_photographs
+from gancolor.data.catalogue import Item, Selection, Source, shuffled
+from gancolor.data.sources.find import find_source
+from gancolor.data.sources.shards import open_shards
+from gancolor.evaluation.predictions import ToolPictures
+from gancolor.evaluation.protocols import PROTOCOLS
+from gancolor.evaluation.report import results_table, sample_indices, save_grid
+from gancolor.evaluation.results import BASELINES, SystemResult, describe_generator, gallery_indices, make_result
+from gancolor.evaluation.scoring import GREY, Colorized, System, as_system, load_networks, score, with_gain
+from gancolor.evaluation.summary import class_tables, differences, write_scores_csv
+from gancolor.metrics.fid import FID_LEAST, Inception, fid, kid
+from gancolor.models.checkpoint import describe, find_generator, load_generator
+from gancolor.utils.errors import InputError
+from gancolor.utils.files import check_writable
+from gancolor.utils.hardware import choose_hardware
+
+
+class Evaluator:
+    """Evaluation of several systems on one set of photographs.
+
+    Raises:
+        InputError: checkpoints, pictures or photographs can't be read, or do not go together.
+    """
+
+    def __init__(self, config: EvaluateConfig) -> None:
+        self.config = config
+        for option in ("json", "csv", "grid"):
+            check_writable(f"--{option}", getattr(config, option))
+        self.hardware = choose_hardware(config.device, "fp32", keep_memory=config.keep_freed_memory)
+        self.paths = [find_generator(path) for path in config.checkpoints]
+        self.abouts = [describe(path) for path in self.paths]
+        self.protocol = PROTOCOLS[config.protocol]
+        self.size = self._choose_size()
+        names = _names(config.checkpoints, self.abouts)
+        self.folders = _folders(config.predictions)
+        if self.folders and self.protocol.tone:
+            raise InputError(
+                f"--predictions: --protocol {config.protocol} damages the photographs, and other tools' pictures were "
+                "not made from the damaged ones; score them by another protocol"
+            )
+        _check_names([*names, *self.folders])
+        self.generators = {
+            name: load_generator(path, self.hardware.device) for name, path in zip(names, self.paths, strict=True)
+        }
+        self.source, items = self._choose_photographs()
+        self.photographs = self._load(items)
+        self.predictions = self._load_predictions(items)
+        self.networks, self.problems = load_networks(config.lpips, self.hardware.device, self.size)
+        self.inception = self._load_inception()
+
+    # Setup ------------------------------------------------------------------------------------------------------------
+
+    def _choose_size(self) -> int:
+        wanted = self.config.data.size
+        if self.protocol.size:
+            if wanted not in (None, self.protocol.size):
+                raise InputError(
+                    f"--protocol {self.config.protocol} is of {self.protocol.size} pixels: leave --data.size"
+                )
+            return self.protocol.size
+        if not wanted and not self.abouts:
+            raise InputError("--data.size: which? Without a checkpoint there is no training size to take it from")
+        return wanted or self.abouts[0]["data"]["size"]
+
+    def _choose_photographs(self) -> tuple[Source, Sequence[Item]]:
+        """Return the source and its validation photographs, or all its photographs if it has no validation folder and
+        no checkpoint was trained on it."""
+        name = self.config.data.source or (self.abouts[0]["data"]["source"] if self.abouts else None)
+        if name is None:
+            raise InputError(
+                "--data.source: which photographs? Without a checkpoint there is nothing to take them from"
+            )
+        seen = [about["config"] for about in self.abouts if about["data"]["source"] == name]
+        splits = {(config["seed"], config["data"]["val_fraction"]) for config in seen}
+        seed, val_fraction = min(splits, default=(0, 0.5))
+        demo_photos = max((config["data"]["demo_photos"] for config in seen), default=2000)
+        opened = partial(open_shards, size=self.size, cache=self.config.data.cache, fit=self.protocol.fit)
+        source = find_source(name, seed, val_fraction, demo_photos=demo_photos, opened=opened, val_only=True)
+        if source.held_out and len(splits) > 1:
+            raise InputError(
+                f"the checkpoints held different photographs of {name} out of training (other --seed or "
+                "--data.val_fraction), so each has seen the others'; give --data.source DIR with photographs new to all"
+            )
+        items, self.which = source.val, "validation photographs"
+        if source.held_out and not splits:
+            assert isinstance(source.val, Selection) and isinstance(source.train, Selection)
+            items, self.which = source.val.followed_by(source.train), "photographs, all,"
+        items = self.protocol.choose(items)
+        if self.config.data.val_limit is not None:
+            items = shuffled(items, seed)[: self.config.data.val_limit]
+        self.seed = seed
+        elsewhere = [about["data"]["source"] for about in self.abouts if about["data"].get("held_out")]
+        if source.held_out and elsewhere and not splits:
+            print(
+                f"note: a checkpoint was trained on a part of {elsewhere[0]}; if these are the same photographs in "
+                "another place, it has seen most of them"
+            )
+        return source, items
+
+    def _load(self, items: Sequence[Item]) -> Photographs:
+        cache, fit = self.config.data.cache, self.protocol.fit
+        if self.source.held_out:
+            (photographs,) = load_parts(self.source, [items], self.size, cache, fit)
+        else:
+            photographs = load_photographs(items, self.size, cache, "photographs", fit)
+        if not len(photographs):
+            raise InputError(f"--data.source {self.source.name}: none of its photographs can be decoded")
+        return photographs
+
+    def _load_predictions(self, items: Sequence[Item]) -> dict[str, Photographs]:
+        """Load other tools' pictures. Photographs that any tool lacks are left out for all systems."""
+        known = set(self.photographs.names)
+        self.lacking: dict[str, str] = {}
+        items = [item for item in items if item.name in known]
+        loaded, common = {}, known
+        for name, folder in self.folders.items():
+            found = ToolPictures(name, folder, items)
+            loaded[name] = load_photographs(
+                found.found, self.size, self.config.data.cache, f"pictures of {name}", self.protocol.fit
+            )
+            for line in found.notes:
+                print(line)
+            lacks = found.missing | loaded[name].skipped
+            self.lacking |= {name_of: f"{name}: {reason}" for name_of, reason in lacks.items()}
+            if lacks:
+                print(f"{name} lacks {len(lacks)} of {len(items)}, left out for all systems: {_some(lacks)}")
+            common = common & set(loaded[name].names)
+        if not common:
+            raise InputError(f"no photograph has a picture of each of {', '.join(self.folders)}: score them one by one")
+        if len(common) < len(self.photographs):
+            self.photographs = self.photographs.subset([name for name in self.photographs.names if name in common])
+        return {name: made.subset(self.photographs.names) for name, made in loaded.items()}
+
+    def _load_inception(self) -> Inception | None:
+        weights = self.config.fid.weights
+        if weights != "off" and len(self.photographs) < 2:
+            self.problems["FID and KID"] = "a single photograph has no spread"
+        if weights == "off" or len(self.photographs) < 2:
+            return None
+        try:
+            return Inception(weights, self.hardware.device)
+        except InputError as error:
+            self.problems["FID and KID"] = str(error)
+            return None
+
+    # Scores -----------------------------------------------------------------------------------------------------------
+
+    def evaluate(self) -> None:
+        """Score grey, every system and the ground truth, and print the table."""
+        systems = {"grey": GREY, **self._systems()}
+        scores, features = score(
+            systems, self.photographs, self.hardware, self.config.batch_size, self.networks, self.inception
+        )
+        scores |= {name: with_gain(scores[name], scores["grey"]) for name in systems if name != "grey"}
+        abouts = {
+            name: describe_generator(path, about)
+            for name, path, about in zip(self.generators, self.paths, self.abouts, strict=True)
+        }
+        abouts |= {
+            name: {"pictures": str(self.folders[name]), "sha256": made.contents_digest}
+            for name, made in self.predictions.items()
+        }
+        whole = {
+            name: {"fid": fid(found, features["truth"]), "kid": kid(found, features["truth"])}
+            for name, found in features.items() if name != "truth"
+        }  # fmt: skip
+        results = {
+            name: SystemResult(found, whole.get(name, {}), abouts.get(name, {})) for name, found in scores.items()
+        }
+        described = self.protocol.describe(self.size, self.config.data.val_limit, self.seed)
+        protocol = {"name": self.config.protocol, **described}
+        self.result = make_result(
+            protocol, self.source.name, self.photographs, self.source.classes, results,
+            self._pictures(gallery_indices(self.photographs)), left_out=self.problems,
+            photographs_left_out=self.lacking | self.photographs.skipped,
+        )  # fmt: skip
+        self._print()
+
+    def _systems(self) -> dict[str, System]:
+        def given(made: Photographs) -> System:
+            return lambda _, indices: Colorized(made.take(indices).to(self.hardware.device))
+
+        generators = {name: as_system(generator, self._seen) for name, generator in self.generators.items()}
+        return generators | {name: given(made) for name, made in self.predictions.items()}
+
+    def _seen(self, pictures: Tensor, indices: Tensor) -> Tensor | None:
+        """Return the lightness that systems are given; see `scoring.View`."""
+        names = self.photographs.names
+        return self.protocol.seen(pictures, [names[index] for index in indices.tolist()])
+
+    @torch.inference_mode()
+    def _pictures(self, indices: Tensor) -> dict[str, Tensor]:
+        """Return uint8 pictures of these photographs: grey, each system's, and the ground truth."""
+        truth = self.photographs.take(indices).to(self.hardware.device)
+        systems = {"grey": GREY, **self._systems()}
+        return {**{name: system(truth, indices).pictures for name, system in systems.items()}, "truth": truth}
+
+    def _print(self) -> None:
+        protocol = self.result.protocol
+        print(
+            f"{len(self.photographs)} {self.which} of {self.source.name}; protocol {protocol['name']}: "
+            f"{protocol['resizing']}, {self.size} x {self.size}; mean ± half of the 95 % interval"
+        )
+        if "seen" in protocol:
+            print(f"systems see {protocol['seen']}")
+        if self.photographs.skipped:
+            print(f"{len(self.photographs.skipped)} more can't be decoded: {_some(self.photographs.skipped)}")
+        print(results_table({name: system.means for name, system in self.result.systems.items()}))
+        for line in differences(self.result):
+            print(line)
+        if self.config.by_class and not self.result.classes:
+            print("--by_class: these photographs lie in no subfolders, which classes are")
+        elif self.config.by_class:
+            for table in class_tables(self.result):
+                print(f"\n{table}")
+        if self.inception and len(self.photographs) < FID_LEAST:
+            print(f"FID of fewer than {FID_LEAST} photographs compares with nothing but FID of these: see KID")
+        for what, problem in self.problems.items():
+            print(f"{what} left out: {problem}")
+
+    # Files ------------------------------------------------------------------------------------------------------------
+
+    def write(self) -> None:
+        """Write the requested files."""
+        wanted: list[tuple[str | None, Callable[[Path], None]]] = [
+            (self.config.json, self.result.save),
+            (self.config.csv, partial(write_scores_csv, self.result)),
+            (self.config.grid, self._write_grid),
+        ]
+        for name, write in wanted:
+            if name:
+                write(Path(name))
+                print(f"wrote {name}")
+
+    def _write_grid(self, path: Path) -> None:
+        """Write a grid of sample pictures. If photographs are damaged, the systems' input is at the top."""
+        indices = sample_indices(len(self.photographs), self.config.samples)
+        seen = self._seen(self.photographs.take(indices), indices)
+        rows = {} if seen is None else {"seen by the systems": to_uint8(grey(seen))}
+        save_grid(path, rows | self._pictures(indices))
+
+    @property
+    def status(self) -> int:
+        """Exit status: 1 if an explicitly requested metric was left out, else 0."""
+        asked = {
+            "LPIPS": self.config.lpips.weights != LpipsConfig().weights,
+            "LPIPS (VGG)": self.config.lpips.vgg_weights != LpipsConfig().vgg_weights,
+            "FID and KID": self.config.fid.weights != FidConfig().weights,
+        }
+        return int(any(asked[what] for what in self.problems))
+
+
+def _folders(predictions: Iterable[str]) -> dict[str, Path]:
+    """Parse NAME=DIR arguments, in order."""
+    folders = {}
+    for word in predictions:
+        name, equals, folder = word.partition("=")
+        if not name or not equals or not folder:
+            raise InputError(f"--predictions {word}: write NAME=DIR, such as deoldify=pictures/deoldify")
+        if name in folders:
+            raise InputError(f"--predictions {word}: a second folder of that name")
+        folders[name] = Path(folder)
+    return folders
+
+
+def _names(given: Iterable[str], abouts: Iterable[dict[str, Any]]) -> list[str]:
+    """Return each generator's architecture, or its path as given where the architecture is ambiguous."""
+    given = list(given)
+    arches = [about["generator"]["arch"] for about in abouts]
+    return [arch if arches.count(arch) == 1 else path for arch, path in zip(arches, given, strict=True)]
+
+
+def _check_names(names: list[str]) -> None:
+    twice = next((name for name in names if names.count(name) > 1), None)
+    if twice:
+        raise InputError(f"the same checkpoint is given twice, or two systems are called {twice}")
+    if taken := next((name for name in names if name in BASELINES), None):
+        raise InputError(f"--predictions {taken}=...: that is what a baseline is called; take another name")
+
+
+def _some(skipped: Mapping[str, str]) -> str:
+    listed = [f"{name} ({reason})" for name, reason in list(skipped.items())[:3]]
+    return ", ".join([*listed, "..."] if len(skipped) > 3 else listed)

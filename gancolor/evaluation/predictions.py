@@ -1,0 +1,142 @@
+"""Pictures that another tool made of the photographs, scored like any other system."""
+
+from collections import Counter, defaultdict
+from collections.abc import Sequence
+from dataclasses import dataclass, field
+from pathlib import Path, PurePosixPath
+
+from torch import Tensor
+
+from gancolor.data.catalogue import Item, PhotoFile
+from gancolor.data.decode import Fit, UndecodableError, upright_size
+from gancolor.data.sources.folders import list_photographs
+from gancolor.utils.errors import InputError
+
+NAMELESS = "no picture of its name"
+SAME_SHAPE = 0.02  # tolerance of the aspect ratio; networks round sizes to multiples of 8 or 32
+
+
+@dataclass(frozen=True)
+class ToolPicture:
+    """Another tool's picture of one photograph, under the photograph's name."""
+
+    file: PhotoFile
+    of: Item
+
+    @property
+    def name(self) -> str:
+        return self.of.name
+
+    @property
+    def label(self) -> int:
+        return self.of.label
+
+    @property
+    def version(self) -> str:
+        """Version with the path: two tools' files for a photograph can share name, length and (from archives) time."""
+        return f"{self.file.path.absolute()} {self.file.version}"
+
+    def digest(self) -> str:
+        return self.file.digest()
+
+    def upright_size(self) -> tuple[int, int]:
+        return self.file.upright_size()
+
+    def load(self, size: int, fit: Fit = "crop") -> Tensor:
+        """Load as uint8 sRGB (3, size, size): fitted like the photograph, or whole if the picture is square."""
+        return self.file.load(size, fit)
+
+
+@dataclass
+class ToolPictures:
+    """A folder of another tool's pictures, matched with photographs by file name.
+
+    Args:
+        name: of the system.
+        items: the photographs.
+
+    Attributes:
+        found: one prediction for each photograph with a picture of a suitable shape.
+        missing: photograph -> why it has no prediction.
+        notes: lines about differing sizes.
+
+    Raises:
+        InputError: the folder does not exist, or none of its pictures matches a photograph.
+    """
+
+    name: str
+    folder: Path
+    items: Sequence[Item]
+    found: list[ToolPicture] = field(default_factory=list)
+    missing: dict[str, str] = field(default_factory=dict)
+    notes: list[str] = field(default_factory=list)
+
+    def __post_init__(self) -> None:
+        if not self.folder.is_dir():
+            raise InputError(f"--predictions {self.name}={self.folder}: no such folder")
+        files, sizes = self._match(), Counter[str]()
+        for item in self.items:
+            if item.name not in files:
+                self.missing[item.name] = NAMELESS
+                continue
+            try:
+                kind = _compare(files[item.name], item)
+            except UndecodableError as error:
+                self.missing[item.name] = str(error)
+                continue
+            sizes[kind] += 1
+            self.found.append(ToolPicture(files[item.name], item))
+        if not self.found:
+            name, reason = min(self.missing.items(), key=lambda item: item[1] == NAMELESS)  # prefer other reasons
+            raise InputError(
+                f"--predictions {self.name}={self.folder}: none of its pictures is of one of the photographs "
+                f"({name}: {reason}); they are matched by file name, whatever the suffix"
+            )
+        self.notes = [
+            f"{self.name}: {count} of {len(self.found)} pictures {kind}" for kind, count in sizes.items() if kind
+        ]
+
+    def _match(self) -> dict[str, PhotoFile]:
+        """Match each photograph to the file of the same path without suffix, or else of the same file name if no other
+        photograph has that name."""
+        by_path: defaultdict[str, list[PhotoFile]] = defaultdict(list)
+        by_stem: defaultdict[str, list[PhotoFile]] = defaultdict(list)
+        for file in list_photographs(self.folder):
+            by_path[_without_suffix(file.name)].append(file)
+            by_stem[_stem(file.name)].append(file)
+        paths, stems = (Counter(map(part, (item.name for item in self.items))) for part in (_without_suffix, _stem))
+        files = {}
+        for item in self.items:
+            path, stem = _without_suffix(item.name), _stem(item.name)
+            candidates = by_path[path] or (by_stem[stem] if stems[stem] == 1 else [])
+            if paths[path] > 1:  # photographs x.jpg and x.png: only the suffix tells them apart
+                candidates = [file for file in by_path[path] if file.name == item.name]
+            if len(candidates) > 1:
+                raise InputError(
+                    f"--predictions {self.name}={self.folder}: {candidates[0].name} and {candidates[1].name} are both "
+                    f"of {item.name}; leave one"
+                )
+            if candidates:
+                files[item.name] = candidates[0]
+        return files
+
+
+def _compare(file: PhotoFile, item: Item) -> str:
+    """Describe how a prediction's size differs from its photograph's; empty if it does not. Raises UndecodableError."""
+    height, width = upright_size(file.path)
+    true_height, true_width = item.upright_size()
+    if (height, width) == (true_height, true_width):
+        return ""
+    if abs(width / height * true_height / true_width - 1) <= max(SAME_SHAPE, 1 / min(height, width)):
+        return "" if true_height == true_width == 1 else "of another size than the photograph, resized as it is"
+    if height == width:
+        return "square where the photograph is not, taken for the square that is scored"
+    raise UndecodableError(f"{width} x {height} is not the shape of the photograph, {true_width} x {true_height}")
+
+
+def _without_suffix(name: str) -> str:
+    return str(PurePosixPath(name).with_suffix(""))
+
+
+def _stem(name: str) -> str:
+    return PurePosixPath(name).stem

@@ -1,0 +1,198 @@
+"""Scoring of systems on photographs, beside the grey baseline and the ground truth."""
+
+from collections.abc import Callable, Iterator, Mapping
+from concurrent.futures import ThreadPoolExecutor
+from contextlib import contextmanager
+from dataclasses import dataclass
+
+import torch
+from torch import Tensor, nn
+
+from gancolor.color.colorfulness import both_colorfulnesses
+from gancolor.color.torch_lab import grey, lab_to_rgb, rgb_to_lab, to_float, to_uint8, uint8_to_lab
+from gancolor.config.options import LpipsConfig
+from gancolor.data.cache.photographs import Photographs
+from gancolor.metrics.image import PictureDistance, ciede2000, mse, psnr_of, raw_accuracy, ssim, within_gamut
+from gancolor.metrics.lpips import Trunk, lpips
+from gancolor.metrics.table import METRICS
+from gancolor.utils import distributed
+from gancolor.utils.errors import InputError
+from gancolor.utils.hardware import Hardware
+
+Scores = dict[str, Tensor]  # metric -> one value per photograph, float32 (N,) on the CPU
+# Maps uint8 sRGB photographs (B, 3, S, S) and their indices (B,) to the same photographs in colour. Generators see only
+# the lightness; another tool's pictures are looked up by index.
+System = Callable[[Tensor, Tensor], "Colorized"]
+# Maps the same to the lightness that a generator sees, (B, 1, S, S) in [-1, 1]; None: the photographs' own.
+View = Callable[[Tensor, Tensor], Tensor | None]
+
+OWN = ("colorfulness", "colorfulness_ddcolor")  # of a picture alone, without the ground truth
+PAIRED = ("psnr", "ssim", "mse", "ciede2000", "auc", "colorfulness_difference", *OWN)
+
+
+@dataclass(frozen=True)
+class Colorized:
+    """Pictures as they would be saved.
+
+    Attributes:
+        pictures: uint8 sRGB (B, 3, H, W).
+        in_gamut: share of pixels [%], (B,), whose predicted colour lies within sRGB; None if no colour is predicted.
+    """
+
+    pictures: Tensor
+    in_gamut: Tensor | None = None
+
+
+def colorize(generator: nn.Module, pictures: Tensor, seen: Tensor | None = None) -> Colorized:
+    """Colour uint8 sRGB pictures (B, 3, H, W) with a generator, which sees only their lightness.
+
+    Args:
+        seen: lightness (B, 1, H, W) in [-1, 1] that the generator sees instead of the pictures' own. The predicted
+            colours are still joined with the pictures' own lightness.
+    """
+    lightness, _ = rgb_to_lab(to_float(pictures))
+    made = lab_to_rgb(lightness, generator(lightness if seen is None else seen).chroma, clip=False)
+    return Colorized(to_uint8(made), within_gamut(made))
+
+
+def as_system(generator: nn.Module, view: View = lambda *_: None) -> System:
+    return lambda pictures, indices: colorize(generator, pictures, view(pictures, indices))
+
+
+def greyed(pictures: Tensor) -> Tensor:
+    """Make uint8 sRGB pictures (B, 3, H, W) grey (a = b = 0), uint8."""
+    lightness, _ = rgb_to_lab(to_float(pictures))
+    return to_uint8(grey(lightness))
+
+
+GREY: System = lambda pictures, _: Colorized(greyed(pictures))  # noqa: E731 - a system like others
+
+
+def load_networks(
+    config: LpipsConfig, device: torch.device, size: int, download: bool = True
+) -> tuple[dict[str, PictureDistance], dict[str, str]]:
+    """Load the metrics that are computed by networks. Return those whose weights are available, and why others are not.
+
+    Args:
+        size: side of the pictures [pixels].
+        download: False: use only torchvision's cache.
+    """
+    networks, problems = {}, {}
+    options: list[tuple[str, str, str, Trunk]] = [
+        ("lpips", config.weights, "--lpips.weights", "alex"),
+        ("lpips_vgg", config.vgg_weights, "--lpips.vgg_weights", "vgg"),
+    ]
+    for name, weights, option, trunk in options:
+        if weights == "off":
+            continue
+        try:
+            networks[name] = lpips(weights, device, download, size, option, trunk)
+        except InputError as error:
+            problems[METRICS[name].heading] = str(error)
+    return networks, problems
+
+
+@torch.inference_mode()
+def score(
+    systems: Mapping[str, System],
+    photographs: Photographs,
+    hardware: Hardware,
+    batch_size: int = 32,
+    networks: Mapping[str, PictureDistance] | None = None,
+    embed: Callable[[Tensor], Tensor] | None = None,
+) -> tuple[dict[str, Scores], dict[str, Tensor]]:
+    """Compute every metric of every photograph for each system, and for "truth" the metrics of a picture alone. The
+    ranks share the work.
+
+    Args:
+        networks: metrics that are computed by networks, a batch at a time (LPIPS).
+        embed: maps uint8 pictures (B, 3, H, W) to features (B, F).
+
+    Returns:
+        The scores by system; with `embed`, also each system's features (N, F) on the CPU.
+    """
+    networks = networks or {}
+    mine = torch.arange(len(photographs))[distributed.rank() :: distributed.world_size()]
+    rows: dict[str, list[Tensor]] = {name: [] for name in [*systems, "truth"]}
+    features: dict[str, list[Tensor]] = {name: [] for name in rows}
+    with _single_threads() as pool:
+        for indices in mine.split(batch_size):
+            truth = photographs.take(indices).to(hardware.device)
+            made = {name: system(truth, indices) for name, system in systems.items()}
+            # A CPU's caches hold one photograph's intermediate values, not a batch's: one photograph per thread.
+            parts = truth.split(1 if hardware.device.type == "cpu" else batch_size)
+            pictures = [made[name].pictures.split(len(parts[0])) for name in systems]
+            judged = list(pool.map(_judge, parts, zip(*pictures, strict=True) if systems else [()] * len(parts)))
+            for number, name in enumerate(systems):
+                table = torch.cat([part[number] for part in judged])
+                extra = [metric(to_float(made[name].pictures), to_float(truth)) for metric in networks.values()]
+                inside = made[name].in_gamut
+                extra.append(torch.full_like(table[:, 0], torch.nan) if inside is None else inside)
+                rows[name].append(torch.cat([table, torch.stack(extra, dim=1)], dim=1))
+            rows["truth"].append(torch.cat([part[-1] for part in judged]))
+            if embed:
+                for name in systems:
+                    features[name].append(embed(made[name].pictures))
+                features["truth"].append(embed(truth))
+    names = {name: [*PAIRED, *networks, "in_gamut"] for name in systems} | {"truth": [*OWN]}
+    scores = {name: _gather(rows[name], columns, len(photographs), hardware) for name, columns in names.items()}
+    gathered = {
+        name: distributed.gather_shares(torch.cat(found), len(photographs)).cpu()
+        for name, found in features.items() if found
+    }  # fmt: skip
+    return scores, gathered
+
+
+@contextmanager
+def _single_threads() -> Iterator[ThreadPoolExecutor]:
+    """Create a pool with one thread per core, each limited to torch operations on a single core."""
+    threads = torch.get_num_threads()
+    try:
+        with ThreadPoolExecutor(threads, initializer=torch.set_num_threads, initargs=(1,)) as pool:
+            yield pool
+    finally:
+        torch.set_num_threads(threads)  # also for threads that start later
+
+
+def _judge(truth: Tensor, made: tuple[Tensor, ...]) -> list[Tensor]:
+    """Score pictures of several systems against the ground truth, all uint8 (B, 3, H, W). Return (B, metrics) for each,
+    in the order of PAIRED, and the ground truth's own (B, 2). What depends on the ground truth alone is computed once.
+    """
+    with torch.inference_mode():
+        true, true_lab = to_float(truth), uint8_to_lab(truth)
+        own = both_colorfulnesses(true)
+        tables = []
+        for pictures in made:
+            picture, lab = to_float(pictures), uint8_to_lab(pictures)
+            error, colours = mse(picture, true), both_colorfulnesses(picture)
+            values = [psnr_of(error), ssim(picture, true), error, ciede2000(lab, true_lab), raw_accuracy(lab, true_lab)]
+            values += [colours[:, 0] - own[:, 0], *colours.unbind(dim=1)]
+            tables.append(torch.stack(values, dim=1))
+        return [*tables, own]
+
+
+def _gather(rows: list[Tensor], names: list[str], count: int, hardware: Hardware) -> Scores:
+    share = torch.cat(rows) if rows else torch.empty(0, len(names), device=hardware.device)
+    table = distributed.gather_shares(share, count).cpu()
+    scores = dict(zip(names, table.unbind(dim=1), strict=True))
+    return {name: values for name, values in scores.items() if not values.isnan().all()}
+
+
+def score_generator(
+    generator: nn.Module,
+    photographs: Photographs,
+    hardware: Hardware,
+    batch_size: int = 32,
+    networks: Mapping[str, PictureDistance] | None = None,
+) -> Scores:
+    """Score a generator in float32 (TF32 if the hardware's precision allows it); see `score`."""
+    training = generator.training
+    generator.eval()
+    scores, _ = score({"generator": as_system(generator)}, photographs, hardware, batch_size, networks)
+    generator.train(training)
+    return scores["generator"]
+
+
+def with_gain(scores: Scores, baseline: Scores) -> Scores:
+    """Return the scores with "gain", each photograph's PSNR minus the grey baseline's [dB]."""
+    return {**scores, "gain": scores["psnr"] - baseline["psnr"]}

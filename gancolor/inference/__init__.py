@@ -1,0 +1,1 @@
+"""Colouring of photographs in Python: `colorizer` holds the public class."""

@@ -1,0 +1,152 @@
+"""Inference backends for generators: PyTorch, and ONNX Runtime, which needs no PyTorch."""
+
+import os
+from pathlib import Path
+from typing import Any, Protocol
+
+import numpy as np
+
+from gancolor.color.lab import Array
+from gancolor.utils.errors import InputError
+from gancolor.utils.metadata import KEY, read_header
+
+TRAINING = "pip install 'gancolor[train]'"
+
+
+class Backend(Protocol):
+    """Backend with a loaded generator.
+
+    Attributes:
+        about: metadata of the generator's file: architecture, training data, configuration, metrics.
+    """
+
+    about: dict[str, Any]
+
+    def __call__(self, lightness: Array) -> Array:
+        """Predict chroma (B, 2, H, W) from lightness (B, 1, H, W), both in [-1, 1] and arrays of the same library.
+
+        Raises:
+            MemoryError: the device's memory is full.
+        """
+
+
+class TorchBackend:
+    """PyTorch backend: float32 on a CPU, half precision on CUDA."""
+
+    def __init__(self, path: Path, device: str = "auto") -> None:
+        import torch
+
+        from gancolor.models.checkpoint import describe, find_generator, load_generator
+
+        if device == "auto":
+            device = "cuda" if torch.cuda.is_available() else "mps" if torch.backends.mps.is_available() else "cpu"
+        path = find_generator(path)
+        self.about = describe(path)
+        self.torch = torch
+        try:
+            self.device = torch.device(device)
+            self.network = load_generator(path, self.device)
+        except (RuntimeError, AssertionError) as error:
+            raise InputError(f"device {device}: this machine has none ({str(error).splitlines()[0]})") from None
+
+    def __call__(self, lightness: Array) -> Array:
+        torch = self.torch
+        given = torch.from_numpy(np.ascontiguousarray(lightness)) if isinstance(lightness, np.ndarray) else lightness
+        half = torch.bfloat16 if self.device.type == "cuda" and torch.cuda.is_bf16_supported(False) else torch.float16
+        try:
+            with torch.inference_mode(), torch.autocast(self.device.type, half, enabled=self.device.type == "cuda"):
+                chroma = self.network(given.to(self.device)).chroma.float()
+        except RuntimeError as error:
+            if not memory_is_full(error):
+                raise
+            if self.device.type == "cuda":
+                torch.cuda.empty_cache()
+            raise MemoryError(str(error).splitlines()[0]) from None
+        return chroma.cpu().numpy() if isinstance(lightness, np.ndarray) else chroma.to(given.device)
+
+
+class OnnxBackend:
+    """ONNX Runtime backend, on the CPU or another device that the installation supports."""
+
+    def __init__(self, path: Path, device: str = "auto") -> None:
+        os.environ.setdefault("ORT_DISABLE_TELEMETRY", "1")  # its Linux builds send telemetry by default
+        try:
+            import onnxruntime
+        except ImportError:
+            raise InputError(f"{path}: ONNX Runtime is not installed: pip install 'gancolor[onnx]'") from None
+        onnxruntime.set_default_logger_severity(3)
+        providers = _providers(onnxruntime.get_available_providers(), device)
+        try:
+            self.session = onnxruntime.InferenceSession(str(path), providers=providers)
+        except Exception:  # its exceptions have no common base class
+            raise InputError(f"{path} is no ONNX model, or a truncated one") from None
+        self.about = read_header(path, self.session.get_modelmeta().custom_metadata_map.get(KEY))
+
+    def __call__(self, lightness: Array) -> Array:
+        given = lightness if isinstance(lightness, np.ndarray) else lightness.detach().cpu().numpy()
+        try:
+            (chroma,) = self.session.run(["chroma"], {"lightness": given.astype(np.float32, copy=False)})
+        except Exception as error:
+            if not memory_is_full(error):
+                raise
+            raise MemoryError(str(error).splitlines()[0]) from None
+        if isinstance(lightness, np.ndarray):
+            return chroma
+        import torch
+
+        return torch.from_numpy(chroma).to(lightness.device)
+
+
+def open_backend(path: Path, device: str = "auto") -> Backend:
+    """Open the generator of an exported file (.safetensors, .onnx) or a run's folder.
+
+    Raises:
+        InputError: the file is missing, foreign, pickled (its code is never run) or of a newer version, or its backend
+            is not installed.
+    """
+    if not path.exists():
+        raise InputError(f"{path}: no such checkpoint")
+    if path.suffix.lower() == ".onnx":
+        return OnnxBackend(path, device)
+    if path.is_file() and path.suffix.lower() != ".safetensors":
+        raise InputError(
+            f"{path}: only .safetensors and .onnx are opened, since other kinds can hold code; export the generator "
+            "anew (gancolor export RUN -o generator.safetensors)"
+        )
+    if not has_torch():
+        raise InputError(f"{path} needs PyTorch: {TRAINING}, or export it to ONNX (gancolor export)")
+    return TorchBackend(path, device)
+
+
+def has_torch() -> bool:
+    from importlib.util import find_spec
+
+    return find_spec("torch") is not None
+
+
+def _providers(available: list[str], device: str) -> list[Any]:
+    """Return ONNX Runtime's providers for a device, with their options."""
+    wanted = {"cuda": "CUDAExecutionProvider", "mps": "CoreMLExecutionProvider", "cpu": "CPUExecutionProvider"}
+    if device == "auto":
+        return [name for name in wanted.values() if name in available]
+    kind, _, number = device.partition(":")
+    if wanted.get(kind) not in available:
+        raise InputError(f"device {device}: this ONNX Runtime has none; it has {', '.join(available)}")
+    if kind == "cuda" and number:
+        return [(wanted[kind], {"device_id": number}), wanted["cpu"]]
+    return list(dict.fromkeys([wanted[kind], wanted["cpu"]]))
+
+
+def memory_is_full(error: Exception) -> bool:
+    text = str(error).lower()
+    return type(error).__name__ == "OutOfMemoryError" or any(
+        words in text
+        for words in (
+            "out of memory",
+            "not enough memory",
+            "can't allocate memory",
+            "failed to allocate",
+            "bad_alloc",
+            "bad allocation",
+        )
+    )

@@ -1,0 +1,274 @@
+"""The public inference API: `Colorizer` colours photographs."""
+
+import warnings
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, NamedTuple
+
+import numpy as np
+
+from gancolor.choices import ChromaUpsampling
+from gancolor.color import lab
+from gancolor.color.lab import AB_RANGE, L_HALF_RANGE, Array
+from gancolor.inference.backends import Backend, memory_is_full, open_backend
+from gancolor.inference.bundled import default_generator
+from gancolor.inference.conversions import as_given, as_picture, check_tensor, is_tensor
+from gancolor.inference.image_files import Picture, shrink
+from gancolor.inference.recombine import recombine, recombine_batch
+from gancolor.inference.upsampling import Enlarged, check_upsampling
+from gancolor.utils.blas import one_thread
+from gancolor.utils.errors import InputError
+
+if TYPE_CHECKING:
+    from torch import Tensor
+
+LEAST_SIZE, MOST_SIZE = 16, 4096  # limits of the working size [pixels]
+STEP = 16  # the longer side is a multiple of this [pixels], so that photographs of similar shape share a batch
+LONGEST = 8  # maximum aspect ratio of the generator's input; longer panoramas are squeezed
+BATCH = 16  # photographs of one shape predicted together
+
+
+class ChromaPrediction(NamedTuple):
+    """A generator's input and output for one photograph.
+
+    Attributes:
+        lightness: (1, h, w) in [-1, 1].
+        chroma: (2, h, w) in [-1, 1].
+    """
+
+    lightness: np.ndarray
+    chroma: np.ndarray
+
+
+@dataclass(frozen=True, eq=False)
+class Colorizer:
+    """Colorizer of photographs at full resolution.
+
+    It predicts chroma on a small picture, upsamples it along the photograph's edges, and joins it with the photograph's
+    own lightness. To change options for the same generator: `dataclasses.replace(colorizer, strength=0.5)`.
+
+    Attributes:
+        backend: backend that computes the generator.
+        size: shorter side of the generator's input [pixels], at most the photograph's own: larger for finer detail,
+            smaller for bolder colour.
+        upsampling: `guided` (preserves edges) or `bilinear`.
+        strength: of the colour, 0 (grey) to 1 (as predicted).
+        flips: average the predictions for the picture and its mirror image.
+
+    Raises:
+        InputError: an option is out of range.
+    """
+
+    backend: Backend
+    size: int
+    upsampling: ChromaUpsampling = "guided"
+    strength: float = 1.0
+    flips: bool = False
+
+    def __post_init__(self) -> None:
+        check_upsampling(self.upsampling)
+        if not (isinstance(self.size, int) and LEAST_SIZE <= self.size <= MOST_SIZE):
+            raise InputError(f"a working size of {self.size!r} is no whole number from {LEAST_SIZE} to {MOST_SIZE}")
+        if not (isinstance(self.strength, int | float) and 0 <= self.strength <= 1):
+            raise InputError(f"a strength of {self.strength!r} is outside 0 to 1")
+
+    @classmethod
+    def load(
+        cls, path: str | Path | None = None, *, device: str = "auto", size: int | None = None, **options: Any
+    ) -> "Colorizer":
+        """Load an exported generator (.safetensors, .onnx) or a run's folder.
+
+        Args:
+            path: None: the generator that comes with gancolor.
+            device: auto: cuda, else mps, else cpu.
+            size: None: the size that the generator was trained on.
+            options: the other attributes.
+
+        Raises:
+            InputError: the file is missing, not a generator, pickled (no code in it is run), or from a newer version,
+                or no backend can open it.
+        """
+        backend = open_backend(Path(path) if path is not None else default_generator(), device)
+        trained = (backend.about.get("data") or {}).get("size", 256)
+        return cls(backend, trained if size is None else size, **options)
+
+    @classmethod
+    def from_pretrained(cls, name: str | Path, *, revision: str | None = None, **options: Any) -> "Colorizer":
+        """Load a generator from a path as `load` does, or from a repository OWNER/NAME on the Hugging Face Hub.
+
+        Raises:
+            InputError: as `load`; no such repository, or no network.
+        """
+        if Path(name).exists():
+            return cls.load(name, **options)
+        from gancolor.inference.hub import download_from_hub
+
+        return cls.load(download_from_hub(str(name), revision), **options)
+
+    def __call__(self, picture: Any) -> Any:
+        """Return the photograph in colour, in the type and size of the input.
+
+        Args:
+            picture: a path or a `Picture` (returns a `Picture`, which has `save`); a Pillow image (returns one, in 8
+                bits); an array (H, W), (H, W, C) or (B, H, W, C) or a tensor (C, H, W) or (B, C, H, W) on any device,
+                with 8 or 16 bits or floats in [0, 1] and C = 1 or 3, plus 1 for alpha; or a list of any of them. The
+                photograph's own colours are ignored.
+
+        Raises:
+            InputError: the input can't be read, or is not a picture.
+            MemoryError: memory is full even at the smallest working size.
+        """
+        if isinstance(picture, list | tuple):
+            return self._each(picture)
+        if is_tensor(picture):
+            return self._tensor(picture)
+        if isinstance(picture, np.ndarray) and picture.ndim == 4:
+            return np.stack(self._each(list(picture))) if len(picture) else picture
+        return self._each([picture])[0]
+
+    def _each(self, given: Sequence[Any]) -> list[Any]:
+        if any(is_tensor(one) for one in given):
+            return [self(one) for one in given]
+        pictures = [as_picture(one) for one in given]
+        predictions = self.predict([self.see(picture) for picture in pictures])
+        coloured = [self.colour(*pair) for pair in zip(pictures, predictions, strict=True)]
+        return [as_given(*pair) for pair in zip(given, coloured, strict=True)]
+
+    # The stages of a call, for callers that overlap them: `see` and `colour` can run in any thread.
+
+    def see(self, picture: Picture) -> np.ndarray:
+        """Return the generator's input for a photograph: lightness (1, h, w) in [-1, 1]."""
+        height, width = working_size(picture.size, self.size)
+        return _normalised(_lightness(shrink(picture.pixels, height, width).transpose(2, 0, 1) / _most(picture.pixels)))
+
+    def predict(self, seen: Sequence[np.ndarray]) -> list[ChromaPrediction]:
+        """Predict chroma, in batches of inputs of one shape. If memory is full, split the batch, then halve the working
+        size with a warning."""
+        answers: list[ChromaPrediction | None] = [None] * len(seen)
+        shapes: dict[tuple[int, ...], list[int]] = {}
+        for number, lightness in enumerate(seen):
+            shapes.setdefault(lightness.shape, []).append(number)
+        for numbers in shapes.values():
+            for start in range(0, len(numbers), BATCH):
+                some = numbers[start : start + BATCH]
+                for number, answer in zip(some, self._predict(np.stack([seen[n] for n in some])), strict=True):
+                    answers[number] = answer
+        return answers  # type: ignore[return-value]
+
+    def colour(self, picture: Picture, prediction: ChromaPrediction) -> Picture:
+        """Return the photograph with the predicted colours."""
+        with one_thread:
+            enlarged = self._enlarged(prediction.lightness, prediction.chroma, *picture.size)
+            return picture.with_pixels(recombine(picture.pixels, enlarged))
+
+    def _predict(self, lightness: Array) -> list[ChromaPrediction]:
+        try:
+            return [ChromaPrediction(*pair) for pair in zip(lightness, self._forward(lightness), strict=True)]
+        except MemoryError:
+            if len(lightness) > 1:
+                half = len(lightness) // 2
+                return self._predict(lightness[:half]) + self._predict(lightness[half:])
+            return self._predict(_halved(lightness))
+
+    def _forward(self, lightness: Array) -> Array:
+        chroma = self.backend(lightness)
+        if self.flips:
+            xp = lab.array_namespace(lightness)
+            chroma = (chroma + xp.flip(self.backend(xp.flip(lightness, axis=-1)), axis=-1)) / 2
+        if not lab.array_namespace(chroma).isfinite(chroma).all():
+            raise InputError("the generator's answer is not finite: its weights are damaged")
+        return chroma
+
+    def _enlarged(self, lightness: Array, chroma: Array, height: int, width: int) -> Enlarged:
+        chroma = chroma * (AB_RANGE * self.strength)
+        return Enlarged(chroma, (lightness + 1) * L_HALF_RANGE, height, width, self.upsampling)
+
+    def _tensor(self, given: "Tensor") -> "Tensor":
+        """Colour a tensor on its own device; on the CPU, as an array."""
+        import torch
+
+        check_tensor(given.detach())
+        batch = given.detach() if given.ndim == 4 else given.detach()[None]
+        if not len(batch):
+            return given
+        if given.device.type == "cpu":
+            pixels = (batch.float() if given.is_floating_point() else batch).movedim(1, -1).numpy()
+            coloured = torch.from_numpy(np.stack(self._each(list(pixels)))).movedim(-1, 1).contiguous()
+        else:
+            coloured = torch.cat([self._on_device(some) for some in batch.split(BATCH)])
+        coloured = coloured.to(given.dtype)
+        return coloured if given.ndim == 4 else coloured[0]
+
+    def _on_device(self, batch: "Tensor") -> "Tensor":
+        """Colour a batch (B, C, H, W) without leaving its device. Returns (B, 3 or 4, H, W) of the same type."""
+        import torch
+
+        from gancolor.color.torch_lab import exact
+
+        try:
+            with torch.no_grad(), exact(batch.device):
+                return self._coloured_batch(batch)
+        except (MemoryError, RuntimeError) as error:
+            if len(batch) == 1 or not (isinstance(error, MemoryError) or memory_is_full(error)):
+                raise
+        return torch.cat([self._on_device(some) for some in batch.split(len(batch) // 2)])
+
+    def _coloured_batch(self, batch: "Tensor") -> "Tensor":
+        import torch
+        from torch.nn.functional import interpolate
+
+        most = 1 if batch.is_floating_point() else torch.iinfo(batch.dtype).max
+        pictures = batch.float() / most
+        colours = 3 if batch.shape[1] >= 3 else 1
+        pictures, alpha = pictures[:, :colours], pictures[:, colours:]
+        height, width = pictures.shape[-2:]
+        small = interpolate(pictures, working_size((height, width), self.size), mode="bilinear", antialias=True)
+        seen = _normalised(_lightness(small))
+        try:
+            chroma = self._forward(seen)
+        except MemoryError:
+            if len(batch) > 1:
+                raise
+            seen, chroma = (torch.stack(one) for one in zip(*self._predict(seen), strict=True))
+        coloured = recombine_batch(pictures, self._enlarged(seen, chroma, height, width))
+        coloured = torch.cat([coloured, alpha], dim=1) * most
+        return (coloured if most == 1 else coloured.round()).to(batch.dtype)
+
+
+def working_size(photograph: tuple[int, int], size: int) -> tuple[int, int]:
+    """Return height and width of the generator's input for a photograph of this height and width. Its shorter side is
+    `size`, or the photograph's if that is less, but at least LEAST_SIZE."""
+    short, long = sorted(photograph)
+    small = max(LEAST_SIZE, min(size, short))
+    large = max(small, round(min(small * long / short, small * LONGEST) / STEP) * STEP)
+    return (small, large) if photograph[0] <= photograph[1] else (large, small)
+
+
+def _lightness(rgb: Array) -> Array:
+    """Return L in 0..100, (..., 1, H, W), for sRGB or grey (..., 1 or 3, H, W) in [0, 1]."""
+    linear = lab.decode(rgb)
+    y = lab.luminance(linear)[..., None, :, :] if rgb.shape[-3] == 3 else linear
+    return lab.lightness(lab.f(y))
+
+
+def _normalised(lightness: Array) -> Array:
+    return lightness / L_HALF_RANGE - 1
+
+
+def _most(pixels: np.ndarray) -> int:
+    return int(np.iinfo(pixels.dtype).max) if pixels.dtype.kind == "u" else 1
+
+
+def _halved(lightness: Array) -> Array:
+    """Return lightness (B, 1, h, w) at half the working size, with a warning.
+
+    Raises:
+        MemoryError: half the size would be below the minimum.
+    """
+    height, width = lightness.shape[-2] // 2, lightness.shape[-1] // 2
+    if min(height, width) < LEAST_SIZE:
+        raise MemoryError("the memory is full even at the least working size")
+    warnings.warn(f"the memory is full: predicting colour at {width} x {height}, half the working size", stacklevel=4)
+    even = lightness[..., : 2 * height, : 2 * width]
+    return (even[..., ::2, ::2] + even[..., 1::2, ::2] + even[..., ::2, 1::2] + even[..., 1::2, 1::2]) / 4

@@ -1,0 +1,91 @@
+"""The types in which Python code may pass a photograph: paths, Pillow images, arrays, tensors."""
+
+import os
+import sys
+from collections.abc import Sequence
+from typing import Any, TypeGuard
+
+import numpy as np
+from PIL import Image
+
+from gancolor.color.lab import Array
+from gancolor.inference.image_files import ORIENTATION, Picture, from_pil, read_picture
+from gancolor.utils.errors import InputError
+
+
+def is_tensor(given: Any) -> TypeGuard[Array]:
+    """Return whether this is a PyTorch tensor, without importing PyTorch."""
+    torch = sys.modules.get("torch")
+    return torch is not None and isinstance(given, torch.Tensor)
+
+
+def as_picture(given: Any) -> Picture:
+    """Convert a photograph of any type except tensors to a `Picture`.
+
+    Raises:
+        InputError: it can't be read, or is not a picture.
+    """
+    if isinstance(given, Picture):
+        return given
+    if isinstance(given, str | os.PathLike):
+        return read_picture(os.fsdecode(given))
+    if isinstance(given, Image.Image):
+        return from_pil(given)
+    if not isinstance(given, np.ndarray):
+        raise InputError(f"a {type(given).__name__} is no picture; give a path, a Pillow image, an array or a tensor")
+    pixels = np.asarray(given)
+    pixels = pixels[..., None] if pixels.ndim == 2 else pixels
+    check_shape(pixels.shape, pixels.shape[-1] if pixels.ndim == 3 else 0)
+    if pixels.dtype.kind == "f":
+        check_range(float(pixels.min()), float(pixels.max()))
+        pixels = pixels.astype(np.float32, copy=False)
+    elif pixels.dtype.kind == "u" and pixels.dtype.itemsize <= 2:
+        pixels = pixels.astype(pixels.dtype.newbyteorder("="), copy=False)
+    else:
+        raise InputError(f"an array of {pixels.dtype}; give uint8, uint16, or floats in 0 to 1")
+    colours = 3 if pixels.shape[-1] >= 3 else 1
+    alpha = pixels[..., colours:] if pixels.shape[-1] > colours else None
+    return Picture(pixels[..., :colours], alpha)
+
+
+def as_given(given: Any, coloured: Picture) -> Any:
+    """Return the coloured photograph in the type of the input."""
+    if isinstance(given, Image.Image):
+        image = coloured.pil()
+        image.info = {name: value for name, value in given.info.items() if name == "dpi"}
+        if given.getexif():
+            exif = Image.Exif()  # a copy: changing Pillow's own would change the input
+            exif.load(given.getexif().tobytes())
+            exif[ORIENTATION] = 1  # upright, as the pixels are now
+            image.info["exif"] = exif.tobytes()
+        return image
+    if isinstance(given, np.ndarray):
+        pixels = coloured.pixels
+        if coloured.alpha is not None:
+            pixels = np.concatenate([pixels, coloured.alpha], axis=-1)
+        return pixels.astype(given.dtype, copy=False)
+    return coloured
+
+
+def check_tensor(given: Array) -> None:
+    """Raise InputError unless the tensor is a picture or a batch of pictures."""
+    check_shape(given.shape, given.shape[-3] if given.ndim in (3, 4) else 0)
+    kind = str(given.dtype).removeprefix("torch.")
+    if kind not in ("uint8", "uint16") and not given.is_floating_point():
+        raise InputError(f"a tensor of {kind}; give uint8, uint16, or floats in 0 to 1")
+    if given.is_floating_point() and given.numel():
+        check_range(float(given.min()), float(given.max()))
+
+
+def check_shape(shape: Sequence[int], channels: int) -> None:
+    """Raise InputError unless the shape is that of a picture."""
+    if channels not in (1, 2, 3, 4) or 0 in shape[-3:]:
+        raise InputError(
+            f"the shape {tuple(shape)} is no picture's; arrays are (H, W, C), tensors (C, H, W), with 1 to 4 channels"
+        )
+
+
+def check_range(least: float, most: float) -> None:
+    """Raise InputError unless floats are in [0, 1]."""
+    if not (least >= 0 and most <= 1):
+        raise InputError(f"floats from {least:g} to {most:g}; give values in 0 to 1, or uint8")

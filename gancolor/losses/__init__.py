@@ -1,0 +1,1 @@
+"""Loss terms, and the objectives that they make up."""

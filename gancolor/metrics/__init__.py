@@ -1,0 +1,1 @@
+"""Metrics of pictures and of sets of pictures, and intervals of their means."""

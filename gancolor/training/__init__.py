@@ -1,0 +1,1 @@
+"""Training of a generator against a discriminator: `trainer` is the loop."""

@@ -1,0 +1,53 @@
+"""Detection of common failures of colorization GANs, with advice on what to try."""
+
+from collections.abc import Mapping
+
+COLLAPSED = 0.5  # limits of colourfulness relative to the ground truth's, both measured above grey pictures
+OVERSATURATED = 1.25
+TOO_STRONG, TOO_WEAK = 0.99, 0.55  # limits of the discriminator's accuracy on patches; 0.92 to 0.97 is usual
+LEARNING = 100  # steps in which a new discriminator may still be guessing
+
+
+def check_colourfulness(colorfulness: float, grey: float, truth: float) -> dict[str, str]:
+    """Check the colourfulness of the validation pictures. Returns failure -> one line of advice.
+
+    Args:
+        colorfulness, grey, truth: mean colourfulness of the generator's pictures, of grey ones and of the ground truth.
+    """
+    share = (colorfulness - grey) / (truth - grey) if truth > grey else 1.0
+    if share < COLLAPSED:
+        return {
+            "colour collapse": f"{share:.0%} of the truth's colourfulness. Usual early on; if it stays, give the game "
+            "more weight (lower --loss.l1, more --epochs), or try --loss.colorfulness 0.5, --loss.color_weighted 100, "
+            "or a higher --data.min_colorfulness"
+        }
+    if share > OVERSATURATED:
+        return {
+            "oversaturation": f"{share:.0%} of the truth's colourfulness. Try a higher --loss.l1, a lower "
+            "--optim.lr_d, fewer --epochs, or without --loss.colorfulness"
+        }
+    return {}
+
+
+def check_adversarial_training(terms: Mapping[str, float], steps: int) -> dict[str, str]:
+    """Check the balance between discriminator and generator. Returns failure -> one line of advice.
+
+    Args:
+        terms: means over some steps; "d_accuracy" is the share of patches for which the discriminator finds the ground
+            truth more likely than the prediction. Without it (pretraining) nothing is checked.
+        steps: how many steps the discriminator has been trained for.
+    """
+    accuracy = terms.get("d_accuracy")
+    if accuracy is None or TOO_WEAK <= accuracy <= TOO_STRONG:
+        return {}
+    if accuracy > TOO_STRONG:
+        return {
+            "discriminator too strong": f"it tells {accuracy:.0%} of patches apart, and so teaches little. Try a lower "
+            "--optim.lr_d, --discriminator.spectral_norm, --loss.r1 1, or --loss.gan_mode lsgan or hinge"
+        }
+    if steps < LEARNING:
+        return {}
+    return {
+        "discriminator too weak": f"it tells {accuracy:.0%} of patches apart, hardly more than by guessing. Try a "
+        "higher --optim.lr_d, a larger --discriminator.width, or --critic_epochs 0.5"
+    }

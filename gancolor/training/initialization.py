@@ -1,0 +1,206 @@
+"""Fine-tuning: `--init` starts a run from a finished generator.
+
+The architecture and its options come from the generator's file; parameters are copied by name.
+"""
+
+import inspect
+import re
+from collections.abc import Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import torch
+from torch import Tensor, nn
+
+from gancolor.config.identity import to_dict
+from gancolor.config.networks import GeneratorConfig
+from gancolor.config.options import TrainConfig
+from gancolor.inference.bundled import FOLDER
+from gancolor.models import generator_builder, generator_options
+from gancolor.models.checkpoint import describe, find_generator, read_tensors
+from gancolor.utils.errors import InputError
+from gancolor.utils.files import file_digest
+
+BUNDLED = "bundled"
+# Generator options that may differ from the file's, because they do not change its parameters.
+FREE = {"dropout", "recompute", "freeze_backbone", "global_size", "temperature"}
+CLASSIFIER = "classifier."  # prefix of parameters that depend on the photographs' classes
+
+
+@dataclass(frozen=True)
+class Start:
+    """The generator that a run starts from.
+
+    Attributes:
+        name: as given by the user, for messages.
+        path: the generator's file.
+        about: the file's metadata.
+        state: the state file of the generator's run, whose discriminator is copied too; None: there is none.
+    """
+
+    name: str
+    path: Path
+    about: dict[str, Any]
+    state: Path | None
+
+    @property
+    def arch(self) -> str:
+        return self.about["generator"]["arch"]
+
+    def options(self) -> dict[str, Any]:
+        """Return the generator's options that GeneratorConfig has, with the depth resolved, since it must not depend on
+        --data.size. An option added after the file was written gets its builder's default, which is how the
+        architecture was then."""
+        built = self.about["generator"]["options"]
+        builder = inspect.signature(generator_builder(self.arch)).parameters
+        own = generator_options(self.arch)
+        options = {
+            name: built.get(name, builder[name].default if name in builder else value)
+            for name, value in to_dict(GeneratorConfig()).items()
+        }
+        if "depth" in own and options.get("depth") is None:
+            from gancolor.models.unet import plain_depth
+
+            options["depth"] = plain_depth(built["size"])
+        return {name: value for name, value in options.items() if name in own}
+
+
+def find_start(name: str) -> Start:
+    """Resolve `--init NAME`: "bundled", an exported generator, or a run's folder.
+
+    Raises:
+        InputError: the file is missing, truncated, not a checkpoint, from a newer version, or of an unknown
+            architecture.
+    """
+    given = FOLDER / "generator.safetensors" if name == BUNDLED else Path(name).expanduser()
+    try:
+        path = find_generator(given)
+        about = describe(path)
+        generator_options(about["generator"]["arch"])
+        understood = isinstance(about["generator"]["options"], dict)
+    except InputError as error:
+        raise InputError(f"--init {name}: {error}") from None
+    except (KeyError, TypeError):
+        understood = False
+    if not understood:
+        raise InputError(f"--init {name}: {path} does not say what generator it holds")
+    state = given if about.get("kind") == "state" else given / "last.safetensors"
+    return Start(name, path, about, state if state.is_file() else None)
+
+
+def as_flags(start: Start) -> list[str]:
+    """Return the architecture, its options and the photographs' size as command-line arguments."""
+    words = {"arch": start.arch, **{f"generator.{name}": value for name, value in start.options().items()}}
+    if size := start.about["generator"]["options"].get("size"):
+        words["data.size"] = size
+    return [f"--{name}={'null' if value is None else value}" for name, value in words.items()]
+
+
+def check_against_file(config: TrainConfig, start: Start) -> None:
+    """Raise InputError, naming the option, if the architecture or a generator option contradicts the file."""
+    if config.arch != start.arch:
+        raise InputError(f"--arch {config.arch}: {start.name} holds {start.arch}; leave --arch out")
+    given = to_dict(config.generator)
+    for name, value in start.options().items():
+        if name not in FREE and given[name] != value:
+            raise InputError(f"--generator.{name} {given[name]}: {start.name} has {value}; leave it out")
+
+
+def resolve(config: TrainConfig, start: Start) -> None:
+    """Record the file's absolute path and sha256 in the configuration, which identify what the run starts from.
+
+    Raises:
+        InputError: the file's sha256 is not that of --init_sha256.
+    """
+    digest = file_digest(start.path)
+    if config.init_sha256 not in (None, digest):
+        raise InputError(
+            f"--init {start.name}: {start.path} has changed: its sha256 is {digest}, and --init_sha256 says "
+            f"{config.init_sha256}"
+        )
+    config.init_sha256 = digest
+    if config.init != BUNDLED:
+        config.init = str(Path(str(config.init)).expanduser().resolve())
+
+
+def initialize(start: Start, generator: nn.Module, discriminator: nn.Module) -> list[str]:
+    """Copy the file's parameters into the networks.
+
+    Returns:
+        Messages for the user: what the networks start from, and each layer that is not copied in full.
+
+    Raises:
+        InputError: the file's layers do not match this architecture, or the file is truncated.
+    """
+    try:
+        lines = _copy(generator, read_tensors(start.path, "ema"))
+    except InputError as error:
+        raise InputError(f"--init {start.name}: {error}") from None
+    step, digest = start.about.get("step"), file_digest(start.path)
+    notes = [f"starts from {start.name} ({start.arch}, step {step}, sha256 {digest[:12]})", *lines]
+    if start.state is None:
+        return [*notes, "the discriminator starts fresh: there is none in the file"]
+    # Copy all of the discriminator or nothing: a partly random one is no use.
+    tensors = read_tensors(start.state, "discriminator")
+    own = discriminator.state_dict()
+    if {name: value.shape for name, value in own.items()} != {name: value.shape for name, value in tensors.items()}:
+        return [*notes, f"the discriminator starts fresh: that of {start.name} has other layers"]
+    discriminator.load_state_dict(tensors)
+    return [*notes, f"the discriminator starts from {start.state}"]
+
+
+@torch.no_grad()
+def _copy(network: nn.Module, tensors: Mapping[str, Tensor]) -> list[str]:
+    """Copy tensors of equal names and shapes, and kernels with fewer input channels. Weights of new channels are zero,
+    so that the network starts with exactly the file's output.
+
+    Returns:
+        A line for each layer that is not copied in full, and for layers of the file that are not used.
+
+    Raises:
+        InputError: the file has layers that the network lacks.
+    """
+    own = network.state_dict()
+    unused = tensors.keys() - own.keys()
+    if strange := sorted(name for name in unused if not name.startswith(CLASSIFIER)):
+        raise InputError(f"it has a layer {_layer(strange[0])}, which this version's architecture of that name has not")
+    lines = {CLASSIFIER: "  the file's scene classifier is left out: --loss.scene is 0"} if unused else {}
+    for name, value in own.items():
+        theirs, layer = tensors.get(name), _layer(name)
+        if theirs is not None and theirs.shape == value.shape:
+            value.copy_(theirs)
+        elif theirs is not None and _has_more_inputs(network.get_submodule(layer), name, value, theirs):
+            value.zero_()
+            value[_corner(theirs)] = theirs
+            lines.setdefault(layer, f"  {layer}: its new input channels start at zero")
+        else:
+            why = "not in the file" if theirs is None else f"{_size(theirs)} in the file, {_size(value)} here"
+            lines.setdefault(layer, f"  {layer} starts fresh: {why}")
+    return list(lines.values())
+
+
+def _layer(name: str) -> str:
+    """Return the layer that a tensor belongs to, even if it is parametrized (spectral norm keeps two vectors)."""
+    return re.sub(r"(\.parametrizations\..*|\.[^.]+)$", "", name)
+
+
+def _has_more_inputs(layer: nn.Module, name: str, own: Tensor, theirs: Tensor) -> bool:
+    """Return whether a convolution's tensor differs from the file's only in having more input channels.
+
+    It is a kernel (out, in, height, width), or spectral norm's vector of the inputs (in x height x width).
+    """
+    if not isinstance(layer, nn.Conv2d) or layer.groups > 1 or own.dim() != theirs.dim():
+        return False
+    if name.endswith("._v"):
+        return len(own) > len(theirs)
+    same_otherwise = own.dim() == 4 and own.select(1, 0).shape == theirs.select(1, 0).shape
+    return same_otherwise and own.shape[1] > theirs.shape[1]
+
+
+def _corner(tensor: Tensor) -> tuple[slice, ...]:
+    return tuple(slice(size) for size in tensor.shape)
+
+
+def _size(tensor: Tensor) -> str:
+    return " x ".join(map(str, tensor.shape)) or "a number"

@@ -1,0 +1,116 @@
+"""The folder of a run."""
+
+import json
+import os
+import platform
+import shlex
+import shutil
+import sys
+from pathlib import Path
+from typing import Any
+
+import yaml
+from filelock import FileLock, Timeout
+
+from gancolor.config.identity import fixed_options, flatten, save_yaml
+from gancolor.config.options import TrainConfig
+from gancolor.evaluation.results import versions
+from gancolor.utils.errors import InputError
+from gancolor.utils.files import write_atomically, write_json
+
+
+class RunFolder:
+    """Folder of one run. `runs/NAME` contains
+
+    config.yaml         every option, resolved
+    environment.json    each start: command, versions, hardware
+    photographs.json    how many, which were left out and why, and the split if gancolor made it
+    prior.png           the training set's colours, if the objective weights them by rarity
+    metrics.jsonl       one JSON object per line
+    samples/            grey, predicted and true pictures at every evaluation
+    last.safetensors    everything needed to resume
+    best.safetensors    the best generator of the stage that the run has reached
+    generator.safetensors    the finished generator
+    results.json        its scores, beside those of grey and the ground truth
+    """
+
+    def __init__(self, folder: str | Path) -> None:
+        self.folder = Path(folder)
+        self.config = self.folder / "config.yaml"
+        self.last = self.folder / "last.safetensors"
+        self.best = self.folder / "best.safetensors"
+        self.generator = self.folder / "generator.safetensors"
+        self.photographs = self.folder / "photographs.json"
+        self.prior = self.folder / "prior.png"
+        self.results = self.folder / "results.json"
+        self._lock = FileLock(self.folder / ".lock")
+        self._new = False
+
+    def sample(self, step: int) -> Path:
+        return self.folder / "samples" / f"step_{step:07d}.png"
+
+    def open(self, config: TrainConfig) -> None:
+        """Lock the folder for this process, and check that the options are those that the run was started with.
+
+        Raises:
+            InputError: another process trains in the folder, it holds a run with other options, or it can't be made.
+        """
+        self._new = not self.folder.exists()
+        try:
+            self.folder.mkdir(parents=True, exist_ok=True)
+            self._lock.acquire(timeout=0)
+        except (FileExistsError, NotADirectoryError):
+            raise InputError(f"--out {self.folder}: there is a file of that name") from None
+        except Timeout:
+            raise InputError(f"--out {self.folder}: another process is training in this folder") from None
+        if self.config.is_file() and self.last.is_file():  # without a saved state, any options will do
+            self._check_options(config)
+        # Unfinished files of a killed process.
+        for leaving in (*self.folder.glob("*.part"), *self.folder.glob("samples/*.part")):
+            leaving.unlink()
+        write_atomically(self.config, lambda beside: save_yaml(config, beside))
+
+    def reopen(self) -> None:
+        """Remove a finished run's generator and results, because training continues."""
+        self.generator.unlink(missing_ok=True)
+        self.results.unlink(missing_ok=True)
+
+    def close(self) -> None:
+        self._lock.release()
+
+    def discard(self) -> None:
+        """Close the folder after a refused start; remove it, with what it holds, if `open` created it."""
+        self.close()
+        if self._new:
+            shutil.rmtree(self.folder, ignore_errors=True)
+
+    def _check_options(self, config: TrainConfig) -> None:
+        kept = yaml.safe_load(self.config.read_text(encoding="utf-8"))
+        before, now = flatten(kept), fixed_options(config)
+        differing = [
+            f"--{name} was {before.get(name)}, is {value}" for name, value in now.items() if before.get(name) != value
+        ]
+        if differing:
+            raise InputError(
+                f"--out {self.folder} holds a run of other options ({'; '.join(differing)}). "
+                "Give the same to resume it, or another --out"
+            )
+
+    def note_start(self, step: int, hardware: str, processes: int, effective_batch: int) -> None:
+        """Add this start to environment.json."""
+        path = self.folder / "environment.json"
+        starts: list[dict[str, Any]] = []
+        if path.is_file():
+            starts = json.loads(path.read_text(encoding="utf-8"))
+        start = {
+            "step": step,
+            "command": shlex.join(sys.argv),
+            "hardware": hardware,
+            "processes": processes,
+            "effective_batch": effective_batch,
+            "cpus": os.cpu_count(),
+            "platform": platform.platform(),
+            "python": platform.python_version(),
+            **versions(),
+        }
+        write_json(path, [*starts, start])

@@ -1,0 +1,127 @@
+"""Evaluation during training: scores and sample pictures of the EMA generator, and the choice of the best generator."""
+
+import math
+from dataclasses import asdict
+from pathlib import Path
+from typing import Any
+
+import torch
+from torch import Tensor, nn
+
+from gancolor.config.options import EvalConfig, LpipsConfig
+from gancolor.data.cache.photographs import Photographs
+from gancolor.evaluation.report import results_table, sample_indices, save_grid
+from gancolor.evaluation.scoring import GREY, Scores, colorize, greyed, load_networks, score, score_generator, with_gain
+from gancolor.metrics.bootstrap import Mean, summarize
+from gancolor.metrics.table import METRICS
+from gancolor.training.diagnostics import check_colourfulness
+from gancolor.utils.errors import InputError
+from gancolor.utils.hardware import Hardware
+
+
+class Validation:
+    """Validation photographs, with the scores of the grey baseline and the ground truth on them.
+
+    Attributes:
+        scores: of the last evaluation, by metric; means: their means.
+        best: {"stage", "metric", "value", "step", "colorfulness"} of the best evaluation of the stage that the run has
+            reached; "colorfulness" is a share of the ground truth's. Evaluations are compared only within a stage,
+            because adversarial training deliberately gives up PSNR for colour.
+    """
+
+    def __init__(self, photographs: Photographs, config: EvalConfig, lpips: LpipsConfig, hardware: Hardware) -> None:
+        self.photographs, self.config, self.hardware = photographs, config, hardware
+        self._load_networks(lpips)
+        scores, _ = score({"grey": GREY}, photographs, hardware, config.batch_size, self.networks)
+        self.grey_scores, self.truth_scores = scores["grey"], scores["truth"]
+        self.grey, self.truth = summarize(self.grey_scores), summarize(self.truth_scores)
+        self.scores: Scores = {}
+        self.means: dict[str, Mean] = {}
+        self.best: dict[str, Any] = {}
+
+    def _load_networks(self, config: LpipsConfig) -> None:
+        """Load the metrics that are computed by networks. If weights are not in torchvision's cache, their metric is
+        left out (evaluate.py downloads them); it is an error if they were named or choose the best generator."""
+        best = self.config.best_metric
+        self.networks, problems = load_networks(config, self.hardware.device, self.photographs.size, download=False)
+        named = {"lpips": ("--lpips.weights", config.weights), "lpips_vgg": ("--lpips.vgg_weights", config.vgg_weights)}
+        for name, (option, weights) in named.items():
+            problem = problems.get(METRICS[name].heading)
+            if problem and (weights != "auto" or best == name):
+                raise InputError(problem)
+            if best == name and weights == "off":
+                raise InputError(f"--eval.best_metric {name} needs {option} auto or FILE")
+
+    def state(self) -> dict[str, Any]:
+        return {"means": {name: asdict(mean) for name, mean in self.means.items()}, "best": self.best}
+
+    def load_state(self, state: dict[str, Any]) -> None:
+        self.means = {name: Mean(**mean) for name, mean in state["means"].items()}
+        self.best = state["best"]
+
+    def evaluate(self, generator: nn.Module, stage: str, step: int) -> bool:
+        """Score the generator after `step` steps (ranks share the work); return whether it is the best of its stage."""
+        scores = score_generator(generator, self.photographs, self.hardware, self.config.batch_size, self.networks)
+        self.scores = with_gain(scores, self.grey_scores)
+        self.means = summarize(self.scores)
+        metric = self.config.best_metric
+        found: dict[str, Any] = {
+            "stage": stage, "metric": metric, "value": self.means[metric].mean, "step": step,
+            "colorfulness": self._colorfulness_share(),
+        }  # fmt: skip
+        comparable = (self.best.get("stage"), self.best.get("metric")) == (stage, metric)
+        improved = math.isfinite(found["value"]) and (not comparable or self._rank(found) > self._rank(self.best))
+        if improved:
+            self.best = found
+        return improved
+
+    def _colorfulness_share(self) -> float:
+        """Return the last evaluation's colourfulness as a share of the ground truth's."""
+        truth = self.truth["colorfulness"].mean
+        return self.means["colorfulness"].mean / truth if truth else 1.0
+
+    def _rank(self, found: dict[str, Any]) -> tuple[float, float]:
+        """Return a sort key; greater is better. Evaluations that are colourful enough rank by the metric, above all
+        others, which rank by their colourfulness."""
+        least, sign = self.config.least_colorfulness, -1 if METRICS[found["metric"]].better == "less" else 1
+        if found["colorfulness"] >= least:
+            return least, sign * found["value"]
+        return found["colorfulness"], 0.0
+
+    def verdict(self) -> str:
+        """Describe the last evaluation, provided that it is the best so far."""
+        share, least = self.best["colorfulness"], self.config.least_colorfulness
+        if share >= least:
+            return "best so far"
+        return f"kept for want of a better one: {share:.0%} of the truth's colourfulness, and {least:.0%} is asked"
+
+    @torch.inference_mode()
+    def pictures(self, name: str, generator: nn.Module, indices: Tensor) -> dict[str, Tensor]:
+        """Return grey, predicted and true pictures of these photographs, uint8 (len(indices), 3, S, S) each."""
+        truth = self.photographs.take(indices).to(self.hardware.device)
+        return {"grey": greyed(truth), name: colorize(generator, truth).pictures, "truth": truth}
+
+    def draw_samples(self, path: Path, name: str, generator: nn.Module) -> None:
+        """Save a grid of grey, predicted and true pictures, always of the same photographs."""
+        save_grid(path, self.pictures(name, generator, sample_indices(len(self.photographs), self.config.samples)))
+
+    def troubles(self) -> dict[str, str]:
+        """Return problems with the colours of the last evaluation: name -> a line with advice."""
+        means = (row["colorfulness"].mean for row in (self.means, self.grey, self.truth))
+        return check_colourfulness(*means)
+
+    def line(self) -> str:
+        """Summarize the last evaluation in one line."""
+        said = f"PSNR {self.means['psnr'].mean:.2f} dB ({self.means['gain'].mean:+.2f} over grey)"
+        said += f", SSIM {self.means['ssim'].mean:.4f}"
+        if "lpips" in self.means:
+            said += f", LPIPS {self.means['lpips'].mean:.4f}"
+        colourful, truth = self.means["colorfulness"].mean, self.truth["colorfulness"].mean
+        return f"{said}, colourfulness {colourful:.1f} (truth {truth:.1f})"
+
+    def systems(self, name: str) -> dict[str, dict[str, Mean]]:
+        """Return the rows of the results table."""
+        return {"grey": self.grey, name: self.means, "truth": self.truth}
+
+    def table(self, name: str) -> str:
+        return results_table(self.systems(name))

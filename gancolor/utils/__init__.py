@@ -1,0 +1,1 @@
+"""Errors, files, devices and processes: what every other package builds on."""

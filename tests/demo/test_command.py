@@ -1,0 +1,101 @@
+import socket
+import sys
+from pathlib import Path
+
+import pytest
+from made_onnx import made_onnx
+
+from gancolor import cli
+from gancolor.demo import command
+from gancolor.demo.command import check_address, is_loopback, open_systems
+from gancolor.demo.examples import draw_examples
+from gancolor.inference.image_files import read_picture
+from gancolor.utils.errors import InputError
+
+
+@pytest.fixture
+def refusal(monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]):
+    """The one line that `gancolor demo` with these words ends in."""
+
+    def run(*words: object) -> str:
+        monkeypatch.setattr(sys, "argv", ["gancolor", "demo", *map(str, words)])
+        monkeypatch.setattr(command, "keep_to_ourselves", lambda _: None)  # it would outlive this test
+        with pytest.raises(SystemExit) as end:
+            cli.main()
+        assert end.value.code == 2
+        return capsys.readouterr().err.splitlines()[-1]
+
+    return run
+
+
+def test_gradio_is_asked_for_by_name(refusal, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setitem(sys.modules, "gradio", None)
+    assert refusal().endswith("the page needs Gradio: pip install 'gancolor[demo]'")
+
+
+def test_a_busy_port_is_one_line(refusal) -> None:
+    with socket.create_server(("127.0.0.1", 0)) as busy:
+        port = busy.getsockname()[1]
+        assert f"error: port {port} is busy" in refusal("--port", port)
+
+
+@pytest.mark.parametrize(
+    ("words", "said"),
+    [
+        (["--port", "0"], "0 is no port"),
+        (["--port", "65536"], "65536 is no port"),
+        (["--port", "http"], "http is no port"),
+        (["--max_upload_mb", "0"], "0 is no whole number from 1"),
+        (["--host", "192.0.2.1"], "--host 192.0.2.1"),
+        (["--host", "no such name"], "--host no such name"),
+        (["--colour"], "no option --colour"),
+        (["missing"], "missing: no such checkpoint"),
+    ],
+)
+def test_what_cannot_be_is_one_line(refusal, words: list[str], said: str) -> None:
+    assert said in refusal(*words)
+
+
+def test_a_free_port_is_no_error() -> None:
+    check_address("127.0.0.1", None)
+
+
+@pytest.mark.parametrize(
+    ("host", "expected"),
+    [
+        ("127.0.0.1", True), ("127.1.2.3", True), ("localhost", True), ("::1", True),
+        ("0.0.0.0", False), ("::", False), ("192.168.0.7", False), ("example", False),
+    ],
+)  # fmt: skip
+def test_what_is_this_machine_alone(host: str, expected: bool) -> None:
+    assert is_loopback(host) == expected
+
+
+def test_an_empty_address_is_not_every_address() -> None:
+    with pytest.raises(InputError, match="--host is empty"):
+        command.check_address("", None)
+
+
+def test_several_checkpoints_keep_their_order(tmp_path: Path) -> None:
+    paths = [made_onnx(tmp_path / f"{name}.onnx", (0, 0), (0.1, 0.1)) for name in ("b", "a")]
+    assert list(open_systems(paths, "cpu").colorizers) == ["b", "a"]
+
+
+def test_without_checkpoints_it_is_the_one_in_the_box(monkeypatch: pytest.MonkeyPatch) -> None:
+    asked = []
+    monkeypatch.setattr(command.Colorizer, "load", lambda *path, device: asked.append((path, device)))
+    assert list(open_systems([], "cpu").colorizers) == ["gancolor"]
+    assert asked == [((), "cpu")]
+
+
+def test_a_foreign_checkpoint_is_refused(tmp_path: Path) -> None:
+    (tmp_path / "x.onnx").write_bytes(b"no model")
+    with pytest.raises(InputError, match="no ONNX model"):
+        open_systems([tmp_path / "x.onnx"], "cpu")
+
+
+def test_examples_are_small_photographs_of_several_kinds(tmp_path: Path) -> None:
+    files = draw_examples(tmp_path)
+    assert [file.stem for file in files] == ["house", "sea", "forest", "sunset"]
+    assert all(read_picture(file).size == (480, 640) for file in files)
+    assert sum(file.stat().st_size for file in files) < 500_000

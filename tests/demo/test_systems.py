@@ -1,0 +1,153 @@
+from dataclasses import replace
+from pathlib import Path
+
+import numpy as np
+import pytest
+from made_pictures import colourfulness, scene
+
+from gancolor.demo.systems import PAGE_SIDE, DemoOptions, Systems, download_name, system_names
+from gancolor.inference.colorizer import Colorizer
+from gancolor.inference.image_files import Picture, read_picture
+from gancolor.utils.errors import InputError
+
+
+class Orange:
+    """A network that says one colour, and counts how often it is asked."""
+
+    def __init__(self) -> None:
+        self.about = {"data": {"size": 32}}
+        self.asked = 0
+
+    def __call__(self, lightness: np.ndarray) -> np.ndarray:
+        self.asked += 1
+        return np.concatenate([0.2 + 0 * lightness, 0.4 + 0 * lightness], axis=1)
+
+
+@pytest.fixture
+def network() -> Orange:
+    return Orange()
+
+
+@pytest.fixture
+def systems(network: Orange) -> Systems:
+    return Systems({"orange": Colorizer(network, 32)})
+
+
+@pytest.fixture
+def file(tmp_path: Path) -> Path:
+    Picture(scene()).save(tmp_path / "scene.png")
+    return tmp_path / "scene.png"
+
+
+def test_grey_colour_and_original_have_one_size(systems: Systems, file: Path) -> None:
+    grey, original = systems.before(file)
+    after = systems.after(file, "orange", DemoOptions())
+    assert grey.size == original.size == after.size == (60, 90)
+    assert colourfulness(grey.pixels) < 0.1
+    assert colourfulness(after.pixels) > 20
+    assert np.array_equal(original.pixels, scene())
+
+
+def test_a_large_photograph_is_shown_at_the_pages_size_and_given_at_its_own(systems: Systems, tmp_path: Path) -> None:
+    file = tmp_path / "deep.tif"
+    alpha = np.full((400, 2 * PAGE_SIDE, 1), 65535, np.uint16)
+    Picture(scene(400, 2 * PAGE_SIDE, "uint16"), alpha, profiled=True).save(file)
+    for shown in (systems.before(file)[0], systems.after(file, "orange", DemoOptions())):
+        assert shown.size == (200, PAGE_SIDE) and shown.pixels.dtype == shown.alpha.dtype == np.uint8
+    finished = systems.finished(file, "orange", DemoOptions())
+    assert finished.size == (400, 2 * PAGE_SIDE) and finished.pixels.dtype == np.uint16 and finished.profiled
+
+
+def test_a_download_is_what_a_colorizer_gives(systems: Systems, network: Orange, file: Path) -> None:
+    finished = systems.finished(file, "orange", DemoOptions(48, 0.7, "bilinear", True))
+    expected = Colorizer(network, 48, strength=0.7, upsampling="bilinear", flips=True)(file)
+    assert np.array_equal(finished.pixels, expected.pixels)
+
+
+def test_strength_and_upsampling_do_not_ask_the_network_again(
+    systems: Systems, network: Orange, file: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    full = systems.after(file, "orange", DemoOptions())
+    monkeypatch.delattr("gancolor.demo.systems.read_picture")  # nor is the file read again
+    half = systems.after(file, "orange", DemoOptions(strength=0.5))
+    none = systems.after(file, "orange", DemoOptions(strength=0))
+    systems.after(file, "orange", DemoOptions(upsampling="bilinear"))
+    systems.finished(file, "orange", DemoOptions(strength=0.3))
+    assert network.asked == 1
+    assert colourfulness(full.pixels) > colourfulness(half.pixels) > 5 > 0.1 > colourfulness(none.pixels)
+    assert np.array_equal(none.pixels, systems.before(file)[0].pixels)
+    systems.after(file, "orange", DemoOptions(size=64))
+    systems.after(file, "orange", DemoOptions(flips=True))
+    assert network.asked == 4
+
+
+@pytest.mark.parametrize("kind", ["grey", "grey in three channels"])
+def test_a_grey_photograph_has_no_original_to_show(systems: Systems, tmp_path: Path, kind: str) -> None:
+    pixels = scene()[..., :1]
+    Picture(pixels if kind == "grey" else pixels.repeat(3, -1)).save(tmp_path / "grey.png")
+    grey, original = systems.before(tmp_path / "grey.png")
+    assert original is None
+    assert np.abs(grey.pixels[..., :1].astype(int) - pixels).max() <= 1
+
+
+def test_what_is_no_photograph_is_said_without_its_path(systems: Systems, file: Path) -> None:
+    folder = file.parent
+    whole = file.read_bytes()
+    for name, content in (("cut.png", whole[: len(whole) // 2]), ("notes.jpg", b"notes"), ("empty.png", b"")):
+        (folder / name).write_bytes(content)
+        with pytest.raises(InputError) as caught:
+            systems.before(folder / name)
+        assert str(caught.value).startswith(f"{name}: ") and str(folder) not in str(caught.value)
+        assert "\n" not in str(caught.value)
+    with pytest.raises(InputError, match=r"^gone\.png is no longer kept here; upload it again$"):
+        systems.before(folder / "gone.png")
+
+
+def test_a_refused_photograph_can_be_mended(systems: Systems, file: Path) -> None:
+    bad = file.with_name("bad.png")
+    bad.write_bytes(b"")
+    with pytest.raises(InputError):
+        systems.after(bad, "orange", DemoOptions())
+    bad.write_bytes(file.read_bytes())
+    assert systems.after(bad, "orange", DemoOptions()).size == (60, 90)
+
+
+def test_options_out_of_range_are_refused(systems: Systems, file: Path) -> None:
+    for options in (DemoOptions(strength=1.5), DemoOptions(size=-3), replace(DemoOptions(), upsampling="cubic")):  # type: ignore[arg-type]
+        with pytest.raises(InputError):
+            systems.after(file, "orange", options)
+
+
+def test_names_are_of_runs_and_files_and_all_different(tmp_path: Path) -> None:
+    for name in ("one", "two", "deep/one"):
+        (tmp_path / name).mkdir(parents=True)
+    paths = ["one", "one/generator.safetensors", "two/best.safetensors", "sepia.onnx", "deep/one", "generator.onnx"]
+    names = system_names([tmp_path / path for path in paths])
+    assert names == ["one", "one (2)", "two", "sepia", "one (3)", tmp_path.name]
+
+
+@pytest.mark.parametrize(
+    ("file", "name", "kind", "expected"),
+    [
+        ("scene.PNG", "run", "", "scene_run.png"),
+        ("scene.tif", "run", ".jpg", "scene_run.jpg"),
+        ("scene.gif", "run", "", "scene_run.png"),
+        ("scene", "one (2)", "", "scene_one_2.png"),
+        ("été à Nîmes.webp", "run", "", "été_à_Nîmes_run.webp"),
+        ("..\\..\\x;rm -rf <b>.jpg", "../run", "", "x_rm_-rf_b_run.jpg"),
+        ("...", "...", ".png", "photograph_colour.png"),
+        ("x" * 300 + ".avif", "y" * 300, "", "x" * 80 + "_" + "y" * 40 + ".avif"),
+    ],
+)
+def test_downloads_have_safe_names(file: str, name: str, kind: str, expected: str) -> None:
+    assert download_name(Path(file), name, kind) == expected
+
+
+def test_the_last_photograph_alone_stays_read(systems: Systems, file: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    read = []
+    monkeypatch.setattr("gancolor.demo.systems.read_picture", lambda path: read.append(path) or read_picture(path))
+    other = file.with_name("other.png")
+    other.write_bytes(file.read_bytes())
+    for path in (file, file, other, file):
+        systems.finished(path, "orange", DemoOptions())
+    assert read == [file, other, file]

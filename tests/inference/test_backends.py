@@ -1,0 +1,107 @@
+import json
+import pickle
+from pathlib import Path
+
+import numpy as np
+import pytest
+import torch
+from made_generators import made_generator
+from safetensors.torch import load_file, save_file
+
+from gancolor.inference.backends import TorchBackend, open_backend
+from gancolor.utils.errors import InputError
+
+
+@pytest.fixture(scope="module")
+def generator(tmp_path_factory) -> Path:
+    return made_generator(tmp_path_factory.mktemp("generator") / "generator.safetensors")
+
+
+def test_arrays_and_tensors_give_the_generators_answer(generator: Path) -> None:
+    from gancolor import load_generator
+
+    lightness = torch.rand(2, 1, 40, 56) * 2 - 1
+    backend = open_backend(generator)
+    expected = load_generator(generator)(lightness).chroma.detach()
+    assert isinstance(backend(lightness.numpy()), np.ndarray)
+    assert np.abs(backend(lightness.numpy()) - expected.numpy()).max() < 1e-6
+    assert (backend(lightness) - expected).abs().max() < 1e-6
+    assert backend.about["data"]["size"] == 32
+
+
+def test_a_runs_folder_is_its_finished_generator(tmp_path: Path) -> None:
+    made_generator(tmp_path / "generator.safetensors", size=48)
+    made_generator(tmp_path / "best.safetensors", size=64)
+    assert open_backend(tmp_path).about["data"]["size"] == 48
+
+
+class Trap:
+    def __reduce__(self):
+        return exec, ("open('trap', 'w')",)
+
+
+def test_what_is_not_ours_is_refused_and_not_run(tmp_path: Path, monkeypatch, generator: Path) -> None:
+    monkeypatch.chdir(tmp_path)
+    for name in ("x.pth", "x.pt", "x.pkl", "x.safetensors", "x.onnx"):
+        Path(name).write_bytes(pickle.dumps(Trap()))
+    save_file({"x": torch.zeros(3)}, "foreign.safetensors")
+    newer = load_file(generator)
+    save_file(newer, "newer.safetensors", {"gancolor": json.dumps({"format": 99, "version": "9.0"})})
+    cases = {
+        "x.pth": "can hold code",
+        "x.pt": "can hold code",
+        "x.pkl": "can hold code",
+        "x.safetensors": "no gancolor",
+        "x.onnx": "no ONNX model",
+        "foreign.safetensors": "not one of gancolor's",
+        "none.safetensors": "no such",
+        "newer.safetensors": "gancolor 9.0, which is newer",
+        ".": "no checkpoint in this folder",
+    }
+    for name, words in cases.items():
+        with pytest.raises(InputError, match=words) as caught:
+            open_backend(Path(name))
+        assert "\n" not in str(caught.value)
+    assert not Path("trap").exists()
+
+
+def test_a_device_that_is_not_there(generator: Path) -> None:
+    for device in ("cuda:7", "abacus") if not torch.cuda.is_available() else ("abacus",):
+        with pytest.raises(InputError, match=f"device {device}: this machine has none"):
+            open_backend(generator, device)
+
+
+def test_onnx_runtime_takes_the_gpu_that_is_named() -> None:
+    from gancolor.inference.backends import _providers
+
+    gpu, cpu = "CUDAExecutionProvider", "CPUExecutionProvider"
+    assert _providers([gpu, cpu], "cuda:1") == [(gpu, {"device_id": "1"}), cpu]
+    assert _providers([gpu, cpu], "auto") == _providers([gpu, cpu], "cuda") == [gpu, cpu]
+    assert _providers([gpu, cpu], "cpu") == _providers([cpu], "auto") == [cpu]
+    with pytest.raises(InputError, match="device cuda: this ONNX Runtime has none"):
+        _providers([cpu], "cuda")
+
+
+@pytest.mark.parametrize(
+    "words", ["CUDA out of memory. Tried", "[enforce fail] DefaultCPUAllocator: can't allocate memory"]
+)
+def test_full_memory_has_one_name(generator: Path, monkeypatch, words: str) -> None:
+    backend = TorchBackend(generator)
+
+    def full(_: torch.Tensor) -> None:
+        raise RuntimeError(words)
+
+    monkeypatch.setattr(backend, "network", full)
+    with pytest.raises(MemoryError):
+        backend(np.zeros((1, 1, 32, 32), np.float32))
+
+
+def test_other_errors_of_the_network_are_not_hidden(generator: Path) -> None:
+    with pytest.raises(RuntimeError):
+        open_backend(generator)(np.zeros((1, 2, 32, 32), np.float32))
+
+
+def test_without_torch_a_safetensors_file_says_what_to_do(generator: Path, monkeypatch) -> None:
+    monkeypatch.setattr("gancolor.inference.backends.has_torch", lambda: False)
+    with pytest.raises(InputError, match=r"needs PyTorch: pip install 'gancolor\[train\]', or export it to ONNX"):
+        open_backend(generator)

@@ -1,0 +1,76 @@
+"""The generator that comes with gancolor is what its card says."""
+
+import json
+import re
+from pathlib import Path
+
+import numpy as np
+import pytest
+import yaml
+from made_pictures import colourfulness, scene
+from safetensors import safe_open
+
+from gancolor import Colorizer
+from gancolor.inference import bundled
+from gancolor.inference.backends import OnnxBackend
+from gancolor.utils.files import file_digest
+
+ROOT = Path(__file__).resolve().parents[2]
+FILES = [bundled.FOLDER / f"generator.{suffix}" for suffix in ("safetensors", "onnx")]
+CARD = (bundled.FOLDER / "README.md").read_text(encoding="utf-8")
+
+
+@pytest.fixture(scope="module")
+def about() -> dict:
+    with safe_open(FILES[0], "np") as file:
+        return json.loads(file.metadata()["gancolor"])
+
+
+@pytest.mark.parametrize("path", FILES, ids=lambda path: path.suffix)
+def test_it_is_small_and_the_card_names_it(path: Path) -> None:
+    assert path.stat().st_size <= 12e6
+    assert f"{path.stat().st_size / 1e6:.1f} MB" in CARD
+    assert file_digest(path) in CARD
+
+
+def test_it_is_in_half_precision() -> None:
+    with safe_open(FILES[0], "np") as file:
+        kernels = [tensor for name in file.keys() if (tensor := file.get_tensor(name)).ndim > 1]  # noqa: SIM118
+    assert kernels
+    assert {kernel.dtype for kernel in kernels} == {np.dtype("float16")}
+
+
+def test_the_card_has_the_figures_of_its_training(about: dict) -> None:
+    gain = about["metrics"]["psnr"] - about["grey"]["psnr"]
+    assert gain >= 1.2
+    assert f"{gain:.2f} ± " in CARD
+    assert f"{about['metrics']['psnr']:.2f} ± " in CARD
+    metrics = about["metrics"]
+    assert metrics["colorfulness"] >= 0.6 * (
+        metrics["colorfulness"] - metrics["colorfulness_difference"]
+    )  # the truth's
+    assert "180 photographs of photos" in CARD  # those that it never saw
+
+
+def test_it_says_the_recipe_and_no_path_of_anyones_disk(about: dict) -> None:
+    recipe = yaml.safe_load((ROOT / "configs" / "general.yaml").read_text())
+    assert about["generator"]["arch"] == recipe["arch"]
+    assert {name: about["generator"]["options"][name] for name in recipe["generator"]} == recipe["generator"]
+    assert about["data"]["size"] == recipe["data"]["size"]
+    assert not re.search(r"""["' (]/\w""", json.dumps(about) + CARD)
+
+
+def test_both_files_say_the_same_and_colour_a_sky() -> None:
+    sky = np.repeat(np.linspace(0.35, 0.75, 192, dtype=np.float32)[:, None], 256, axis=1)[..., None]
+    by_torch, by_onnx = (Colorizer.load(path)(sky) for path in FILES)
+    assert np.abs(by_torch - by_onnx).max() < 0.004
+    assert colourfulness(by_torch) > 5
+    assert by_torch[:64, :, 2].mean() > by_torch[:64, :, 0].mean() + 0.02  # blue above red
+    assert isinstance(Colorizer.load(FILES[1]).backend, OnnxBackend)
+
+
+def test_without_torch_it_is_the_onnx_one(monkeypatch) -> None:
+    assert bundled.default_generator() == FILES[0]
+    monkeypatch.setattr("gancolor.inference.bundled.has_torch", lambda: False)
+    assert bundled.default_generator() == FILES[1]
+    assert colourfulness(Colorizer.load()(scene(100, 120))) > 1

@@ -1,0 +1,270 @@
+from dataclasses import fields
+
+import pytest
+import torch
+from torch import Tensor
+from toys import RATES, SIZE, difference, make_batch, make_gan_step, make_generator, some_rarity
+
+from gancolor.color.bins import logits_of
+from gancolor.color.torch_lab import lab_to_rgb
+from gancolor.config.identity import flatten
+from gancolor.config.networks import LossConfig
+from gancolor.losses import terms as losses
+from gancolor.losses.objective import TERMS, Objective
+from gancolor.models import build_discriminator
+from gancolor.models.output import GeneratorOutput
+
+ADVERSARIAL_TERMS = ("gan", "feature_matching")
+PENALTIES = ("r1", "gradient_penalty")
+NONE = dict.fromkeys(TERMS, 0.0)  # of all weights
+# By what a generator says.
+ARCHITECTURES = {"chroma": "polychromify", "scenes too": "ltbc", "bins too": "eccv16"}
+
+# Any loss goes with any of them, but for the scenes' with those that have no classifier.
+cases = pytest.mark.parametrize(
+    ("name", "arch"),
+    [
+        pytest.param(name, arch, id=f"{name}, {kind}")
+        for name in TERMS
+        for kind, arch in ARCHITECTURES.items()
+        if name not in ADVERSARIAL_TERMS and (name != "scene" or arch == "ltbc")
+    ],
+)
+
+
+@pytest.fixture
+def batch():
+    return make_batch()
+
+
+def make_objective(**loss: object) -> Objective:
+    return Objective(LossConfig(**{**NONE, **loss}), some_rarity(), difference)
+
+
+def generator_terms(
+    objective: Objective, arch: str = "polychromify", batch=None
+) -> tuple[dict[str, Tensor], list[Tensor]]:
+    """The terms, and the parameters of the generator that they are of."""
+    torch.manual_seed(0)
+    generator = make_generator(arch)
+    parameters = list(generator.parameters())
+    batch = batch or make_batch()
+    return objective.generator_terms(batch, generator(batch.lightness), parameters), parameters
+
+
+# Names ------------------------------------------------------------------------------------------------------------
+
+
+def test_every_weight_of_the_options_is_a_term_or_a_penalty():
+    made_with = {"smooth_l1_delta", "uniform"}
+    numbers = {field.name for field in fields(LossConfig) if isinstance(field.default, float)}
+    assert numbers == {*TERMS, *PENALTIES, *made_with} and len(set(TERMS)) == len(TERMS)
+
+
+def test_weights_have_the_names_of_the_flags(batch):
+    """A term's name is its weight's flag and its log key, and the objective is their weighted sum."""
+    weights = {name: 0.25 + number for number, name in enumerate(TERMS)}
+    gan_step = make_gan_step(LossConfig(**weights, r1=1.5, gan_mode="wgan_gp", gradient_penalty=2.5), arch="ltbc")
+    assert gan_step.objective.weights == weights
+    flags = {name.removeprefix("loss."): value for name, value in flatten({"loss": vars(LossConfig())}).items()}
+    assert {*TERMS, *PENALTIES} <= flags.keys()
+    terms = gan_step.step(batch, "adversarial", RATES)
+    assert {*TERMS, *PENALTIES} <= terms.keys()
+    of_players = {"generator", "discriminator", "d_accuracy", "grad_norm_g", "grad_norm_d"}
+    assert set(terms) - {*TERMS, *PENALTIES} == of_players
+    expected = sum(weight * terms[name] for name, weight in weights.items())
+    assert torch.allclose(terms["generator"], expected, rtol=1e-5)
+
+
+@pytest.mark.parametrize("name", TERMS)
+def test_each_flag_makes_its_term_and_no_other(name, batch):
+    """l1 besides, which all runs can be compared by. It is logged, and the objective is made of it."""
+    gan_step = make_gan_step(LossConfig(**NONE | {name: 2.0}), arch="ltbc")
+    terms = gan_step.step(batch, "adversarial", RATES)
+    others = {"generator", "grad_norm_g"}
+    if name in ADVERSARIAL_TERMS:
+        others |= {"discriminator", "d_accuracy", "grad_norm_d"}
+    assert set(terms) == {"l1", name} | others
+    assert terms["generator"].item() == pytest.approx(2 * terms[name].item(), rel=1e-5)
+    assert terms["grad_norm_g"] > 0
+
+
+def test_a_weight_of_0_costs_nothing(batch, monkeypatch):
+    """Neither a term nor what it would be worked out with."""
+
+    def unwanted(*_: object) -> None:
+        raise AssertionError("worked out for nothing")
+
+    for name in (*TERMS[1:], *PENALTIES):
+        if hasattr(losses, name):
+            monkeypatch.setattr(losses, name, unwanted)
+    for name in ("logits_of", "lab_to_rgb"):
+        monkeypatch.setattr(f"gancolor.losses.objective.{name}", unwanted)
+    loss = LossConfig(**NONE | {"l1": 1.0}, gan_mode="wgan_gp", gradient_penalty=0.0)
+    gan_step = make_gan_step(loss, arch="ltbc")
+    monkeypatch.setattr(type(gan_step.discriminator), "forward", unwanted)
+    assert set(gan_step.step(batch, "adversarial", RATES)) == {"l1", "generator", "grad_norm_g"}
+
+
+def test_pretraining_has_every_term_but_the_games_and_colourfulness(batch):
+    gan_step = make_gan_step(LossConfig(**dict.fromkeys(TERMS, 1.0)), arch="ltbc")
+    terms = gan_step.step(batch, "pretrain", RATES)
+    assert set(terms) == {*TERMS, "generator", "grad_norm_g"} - {*ADVERSARIAL_TERMS, "colorfulness"}
+
+
+def test_real_saturation_is_of_the_discriminators_real_pictures_alone(batch):
+    """No target of the generator's own terms moves; at 1 the real pictures are the batch's own."""
+    plain, vivid = make_objective(), make_objective()
+    vivid.real_saturation = 1.2
+    assert plain.real(batch) is batch.chroma
+    real = vivid.real(batch)
+    assert torch.allclose(real, (batch.chroma * 1.2).clamp(-1, 1))
+    assert real.abs().max() == 1 and batch.chroma.abs().max() < 1
+    terms = {name: 1.0 for name in TERMS if name not in ADVERSARIAL_TERMS}
+    found = []
+    for saturation in (1.0, 1.2):
+        objective = make_objective(**terms)
+        objective.real_saturation = saturation
+        found.append(generator_terms(objective, "ltbc")[0])
+    assert found[0].keys() == terms.keys()
+    assert all(torch.equal(found[0][name], found[1][name]) for name in terms)
+
+
+# Values -----------------------------------------------------------------------------------------------------------
+
+
+@cases
+def test_every_loss_works_with_every_kind_of_prediction(name, arch):
+    """Alone, with a gradient that is finite and reaches the generator."""
+    terms, parameters = generator_terms(make_objective(**{name: 1.0}), arch)
+    value = terms[name]
+    assert value.shape == () and value.dtype == torch.float32 and value.isfinite()
+    gradients = torch.autograd.grad(value, parameters, allow_unused=True)
+    reached = [gradient for gradient in gradients if gradient is not None]
+    assert all(gradient.isfinite().all() for gradient in reached)
+    assert sum(gradient.abs().sum() for gradient in reached) > 0
+
+
+@cases
+def test_every_loss_takes_half_precision_predictions(name, arch):
+    objective, batch, generator = make_objective(**{name: 1.0}), make_batch(), make_generator(arch)
+    with torch.autocast("cpu", dtype=torch.bfloat16):
+        prediction = generator(batch.lightness)
+    terms = objective.generator_terms(batch, prediction, generator.parameters())
+    assert all(value.dtype == torch.float32 and value.isfinite() for value in terms.values())
+
+
+def test_bins_of_predicted_chroma_are_what_its_soft_encoding_says_at_a_quarter_of_the_size(batch):
+    objective = make_objective(bins=1.0, soft_bins=10)
+    prediction = GeneratorOutput(batch.chroma * 0.5)
+    quarter = torch.nn.functional.avg_pool2d(prediction.chroma, 4)
+    expected = losses.bins(logits_of(quarter), batch.chroma, some_rarity(), 10)
+    assert objective.generator_terms(batch, prediction, [])["bins"] == expected
+
+
+def test_bins_of_predicted_logits_are_the_networks_own(batch):
+    logits = torch.randn(4, 313, 4, 4)
+    terms = make_objective(bins=1.0).generator_terms(batch, GeneratorOutput(batch.chroma, bin_logits=logits), [])
+    assert terms["bins"] == losses.bins(logits, batch.chroma, some_rarity(), 5)
+
+
+def test_scenes_without_labels_leave_the_rest_to_learn(batch):
+    unlabelled = batch._replace(labels=torch.full((4,), -1))
+    terms, parameters = generator_terms(make_objective(scene=1.0, mse=1.0), "ltbc", unlabelled)
+    assert terms["scene"] == 0 and terms["mse"] > 0
+    assert all(g.isfinite().all() for g in torch.autograd.grad(sum(terms.values()), parameters))
+
+
+def test_options_reach_their_losses(batch):
+    prediction = GeneratorOutput(batch.chroma * 0.5)
+    for delta in (0.05, 0.5):
+        terms = make_objective(smooth_l1=1.0, smooth_l1_delta=delta).generator_terms(batch, prediction, [])
+        assert terms["smooth_l1"] == losses.smooth_l1(prediction.chroma, batch.chroma, delta)
+
+
+def test_pictures_are_compared_in_srgb_with_the_true_lightness(batch):
+    seen = []
+
+    def distance(picture: Tensor, truth: Tensor) -> Tensor:
+        seen.append((picture, truth))
+        return difference(picture, truth)
+
+    chroma = (batch.chroma * 0.5).requires_grad_()
+    objective = Objective(LossConfig(**NONE | {"perceptual": 1.0, "colorfulness": 1.0}), None, distance)
+    terms = objective.generator_terms(batch, GeneratorOutput(chroma), [])
+    ((picture, truth),) = seen
+    assert torch.equal(picture, lab_to_rgb(batch.lightness, chroma)) and picture.requires_grad
+    assert torch.equal(truth, lab_to_rgb(batch.lightness, batch.chroma)) and not truth.requires_grad
+    assert terms["perceptual"].item() == pytest.approx((picture - truth).abs().mean().item(), rel=1e-5)
+    assert terms["colorfulness"] == losses.colorfulness(picture)
+
+
+def test_no_term_gives_the_truth_a_gradient(batch):
+    """All of them together, as the trainer has them."""
+    objective = make_objective(
+        **dict.fromkeys([name for name in TERMS if name not in ("scene", *ADVERSARIAL_TERMS)], 1.0)
+    )
+    terms, parameters = generator_terms(objective, "eccv16", batch)
+    torch.autograd.grad(sum(terms.values()), parameters)
+    assert batch.chroma.grad is None and not batch.chroma.requires_grad
+
+
+# The game ---------------------------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize(
+    ("loss", "adversarial"),
+    [({}, False), ({"gan": 0.5}, True), ({"feature_matching": 0.5}, True), ({"r1": 1.0}, False)],
+)
+def test_there_is_a_game_where_the_generator_wants_something_of_it(loss, adversarial):
+    assert make_objective(**loss).is_adversarial == adversarial
+
+
+@pytest.mark.parametrize(
+    ("loss", "names"),
+    [
+        ({}, set()),
+        ({"r1": 0.5}, {"r1"}),
+        ({"gan_mode": "wgan_gp"}, {"gradient_penalty"}),
+        ({"gan_mode": "wgan_gp", "r1": 0.5}, {"r1", "gradient_penalty"}),
+        ({"gan_mode": "wgan_gp", "gradient_penalty": 0.0}, set()),
+        ({"gan_mode": "hinge", "gradient_penalty": 10.0}, set()),
+    ],
+)
+def test_penalties_are_those_of_the_options(batch, loss, names):
+    objective = make_objective(gan=1.0, **loss)
+    discriminator = build_discriminator(SIZE, layers=1, width=4)
+    assert set(objective.penalties(discriminator, batch, -batch.chroma)) == names
+    assert objective.penalizes == bool(names)
+
+
+def test_penalties_are_at_the_real_pictures_that_the_discriminator_sees(batch, monkeypatch):
+    at = []
+    for name in PENALTIES:
+        monkeypatch.setattr(losses, name, lambda _, real, *__: at.append(real) or real.sum())
+    objective = make_objective(gan=1.0, gan_mode="wgan_gp", r1=1.0)
+    objective.real_saturation = 1.2
+    objective.penalties(build_discriminator(SIZE, layers=1, width=4), batch, -batch.chroma)
+    assert len(at) == 2 and all(torch.equal(real, objective.real(batch)) for real in at)
+
+
+def test_discriminator_is_asked_once_for_both_terms_of_the_game(batch, monkeypatch):
+    """Its logits come with its features; the true ones' features without a gradient."""
+    discriminator = build_discriminator(SIZE, layers=1, width=4, norm="none")
+    asked = []
+    features = discriminator.features
+    monkeypatch.setattr(discriminator, "features", lambda *of: asked.append(torch.is_grad_enabled()) or features(*of))
+    chroma = (batch.chroma * 0.5).requires_grad_()
+    terms = make_objective(gan=1.0, feature_matching=1.0).adversarial_terms(discriminator, batch, chroma)
+    assert asked == [True, False]
+    logits = discriminator(batch.lightness, chroma)
+    assert terms["gan"].item() == pytest.approx(losses.gan_generator(logits, "vanilla").item(), rel=1e-5)
+    *found, _ = features(batch.lightness, chroma)
+    *wanted, _ = features(batch.lightness, batch.chroma)
+    expected = sum((a - b).abs().mean() for a, b in zip(found, wanted, strict=True)) / 2
+    assert terms["feature_matching"].item() == pytest.approx(expected.item(), rel=1e-5)
+
+
+def test_rarity_and_distance_are_wanted_only_where_weighed(batch):
+    plain = Objective(LossConfig(**NONE | {"l1": 1.0}))
+    assert set(plain.generator_terms(batch, GeneratorOutput(batch.chroma), [])) == {"l1"}

@@ -1,0 +1,33 @@
+import os
+import signal
+
+import pytest
+
+from gancolor.utils.signals import Interruption
+
+
+@pytest.mark.parametrize("number", Interruption.SIGNALS)
+def test_first_signal_is_kept(number):
+    with Interruption() as interruption:
+        assert interruption.signal is None
+        os.kill(os.getpid(), number)
+        assert interruption.signal == number
+
+
+def test_second_ctrl_c_ends_at_once():
+    """Whoever presses Ctrl-C twice does not wait for a long step."""
+    before = signal.signal(signal.SIGINT, signal.default_int_handler)  # a job in the background is given SIG_IGN
+    try:
+        with Interruption():
+            signal.raise_signal(signal.SIGINT)
+            with pytest.raises(KeyboardInterrupt):
+                signal.raise_signal(signal.SIGINT)
+    finally:
+        signal.signal(signal.SIGINT, before)
+
+
+def test_handlers_are_given_back():
+    before = [signal.getsignal(number) for number in Interruption.SIGNALS]
+    with Interruption():
+        assert [signal.getsignal(number) for number in Interruption.SIGNALS] != before
+    assert [signal.getsignal(number) for number in Interruption.SIGNALS] == before
