@@ -12,6 +12,7 @@ from typing import Any
 
 from gancolor.utils.errors import InputError, near
 
+# Not Optuna's pruners, which apply another rule: docs/comparing.md#why-not-optuna.
 _KEYS = ("type", "min_iter", "max_iter", "s", "eta", "strict")
 
 
