@@ -29,13 +29,13 @@ def check_sweep(sweep: SweepFile, samples: Iterable[tuple[str, Mapping[str, Any]
     Raises:
         InputError: a value is rejected (the message says which, and why), or the program does not exist.
     """
-    there = program_words(sweep.program) == INSTALLED_TRAINER or Path(sweep.program).is_file()
-    if "${program}" in sweep.command and not there:
+    program = program_words(sweep.program)
+    if "${program}" in sweep.command and program != INSTALLED_TRAINER and not Path(sweep.program).is_file():
         raise InputError(f"{sweep.path}: there is no {sweep.program} here; run it from the folder that has it")
     refusals: list[InputError] = []
     taken = 0
     for name, values in samples:
-        words = command_words(sweep.command, sweep.program, {**values, "out": "RUN"}, "python", "RUN/args.json")
+        words = command_words(sweep.command, program, {**values, "out": "RUN"}, "python", "RUN/args.json")
         options = _trainers_options(words)
         if options is None:
             print(f"{sweep.path}: does not run {TRAINER.name} of gancolor, so its options are not checked", flush=True)

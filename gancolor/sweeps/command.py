@@ -51,13 +51,13 @@ def make_command(section: Any) -> tuple[str, ...]:
 
 
 def command_words(
-    command: Sequence[str], program: str, values: Mapping[str, Any], interpreter: str, json_file: str
+    command: Sequence[str], program: Sequence[str], values: Mapping[str, Any], interpreter: str, json_file: str
 ) -> list[str]:
     """Return the words of one run's command.
 
     Args:
         command: from `make_command`.
-        program: for ${program}.
+        program: words for ${program}; see `program_words`.
         values: of the parameters, in the order of the words.
         interpreter: for ${interpreter}; the W&B agent uses "python".
         json_file: for ${args_json_file}.
@@ -67,7 +67,7 @@ def command_words(
         if word in ARGUMENTS:
             words += ARGUMENTS[word](values)
         elif word == "${program}":
-            words += program_words(program)
+            words += program
         else:
             words.append(
                 {"${env}": "/usr/bin/env", "${interpreter}": interpreter, JSON_FILE: json_file}.get(word, word)

@@ -16,7 +16,7 @@ from typing import Any
 
 from gancolor.choices import RANKING_METRICS
 from gancolor.sweeps.check import check_sweep
-from gancolor.sweeps.command import JSON_FILE, command_words
+from gancolor.sweeps.command import JSON_FILE, command_words, program_words
 from gancolor.sweeps.file import SweepFile, read_sweep_file
 from gancolor.sweeps.history import History, logged_names
 from gancolor.sweeps.journal import Journal
@@ -145,7 +145,8 @@ class SweepRunner:
         folder = self.journal.folder_of(trial)
         folder.mkdir(parents=True, exist_ok=True)
         values, json_file = {**trial.values, "out": str(folder)}, folder / "args.json"
-        words = partial(command_words, self.sweep.command, self.sweep.program, values, json_file=str(json_file))
+        program = program_words(self.sweep.program)
+        words = partial(command_words, self.sweep.command, program, values, json_file=str(json_file))
         if JSON_FILE in self.sweep.command:
             json_file.write_text(json.dumps(values), encoding="utf-8")
         slot = self._free.pop(0)

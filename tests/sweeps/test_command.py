@@ -6,7 +6,15 @@ from pathlib import Path
 
 import pytest
 
-from gancolor.sweeps.command import ARGUMENTS, DEFAULT, JSON_FILE, command_words, make_command
+from gancolor.sweeps.command import (
+    ARGUMENTS,
+    DEFAULT,
+    INSTALLED_TRAINER,
+    JSON_FILE,
+    command_words,
+    make_command,
+    program_words,
+)
 from gancolor.training.command import parse_train
 from gancolor.utils.errors import InputError
 
@@ -64,7 +72,7 @@ def test_words_are_the_agents(agent, monkeypatch, name):
     monkeypatch.setenv("FOLDER", "/some where")
     theirs = agent(COMMANDS[name], VALUES)
     json_file = os.path.join("wandb", "sweep-s", "config-r.json")  # noqa: PTH118 - the agent's
-    ours = command_words(make_command(COMMANDS[name]), "train.py", VALUES, "python", json_file)
+    ours = command_words(make_command(COMMANDS[name]), ["train.py"], VALUES, "python", json_file)
     assert ours == theirs
     if JSON_FILE in COMMANDS[name]:
         assert json.loads(Path(json_file).read_text()) == VALUES
@@ -78,7 +86,7 @@ def test_default_command_is_the_agents():
 
 @pytest.mark.parametrize("macro", ["${args}", "${args_no_equals}"])
 def test_the_trainer_takes_every_value_as_the_agent_writes_it(macro):
-    config = parse_train(command_words((macro,), "", VALUES, "", ""))
+    config = parse_train(command_words((macro,), (), VALUES, "", ""))
     assert (config.arch, config.compile, config.data.flip) == ("ugan", True, False)
     assert (config.data.source, config.generator.depth) == ("my photographs", None)
     assert (config.loss.l1, config.optim.lr_g, config.optim.lr_d) == (100, 1e-5, 0.000123457)
@@ -110,3 +118,11 @@ def test_refused(section, named):
         make_command(section)
     for part in named:
         assert part in str(error.value)
+
+
+def test_an_installed_package_trains_without_a_script(tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    assert program_words("train.py") == INSTALLED_TRAINER == ("-m", "gancolor", "train")
+    assert program_words("mine.py") == ("mine.py",)
+    (tmp_path / "train.py").touch()
+    assert program_words("train.py") == ("train.py",)
