@@ -10,11 +10,9 @@ from hypothesis import strategies as st
 
 from gancolor.compare.charts import (
     BOTTOM,
-    COLOURS,
     LETTER,
     LINE,
     NAMED,
-    SHAPES,
     TOP,
     WIDTH,
     Axis,
@@ -25,11 +23,9 @@ from gancolor.compare.charts import (
     _overlap,
     bar_chart,
     line_chart,
-    look,
-    number_text,
     scatter_chart,
-    swatch,
 )
+from gancolor.compare.rendering import COLOURS, SHAPES, look, number_text
 from gancolor.metrics.bootstrap import Mean
 
 NONE = math.nan
@@ -122,6 +118,20 @@ def test_charts_are_well_formed_and_scale_with_the_page():
         assert root.get("role") == "img" and root.get("aria-label")
 
 
+def test_names_are_text_whatever_they_are():
+    name = "</title></svg><script>alert(1)</script>\"'&amp;"
+    mean = Mean(1, NONE, NONE)
+    for chart in (
+        scatter_chart(name, name, [Point(0, name, mean, mean)], (1, name)),
+        line_chart(name, name, [Line(1, name, [(0, 1.0), (10, 2.0)])]),
+        bar_chart(name, [Bar(name, 0.5, name)]),
+    ):
+        root = ET.fromstring(chart)
+        assert name in root.get("aria-label") and root.find(".//script") is None
+        assert any(name in title.text for title in root.iter("title"))
+        assert name in [text.text for text in root.iter("text")]
+
+
 def test_colours_are_classes_and_not_in_the_chart():
     chart = scatter_chart("x", "y", points(20), (30, "truth")) + line_chart("x", "y", [Line(1, "a", [(0, 1), (1, 2)])])
     assert not re.search(r"#[0-9a-f]{3,6}|rgb|(fill|stroke)=", chart)
@@ -199,10 +209,11 @@ def test_zero_is_in_a_chart_that_has_a_line_there():
 
 
 def test_systems_have_a_look_of_their_own_until_these_run_out():
-    looks = [look(number) for number in range(1, COLOURS * SHAPES + 1)]
-    assert len(set(looks)) == COLOURS * SHAPES
-    assert len({re.sub("<svg.*?><g.*?>", "", swatch(n)) for n in (1, COLOURS + 1, 2 * COLOURS + 1)}) == SHAPES
+    count = COLOURS * len(SHAPES)
+    assert len({look(number) for number in range(1, count + 1)}) == count
     assert look(0) == "baseline"
+    marks = ET.fromstring(scatter_chart("x", "y", points(count))).findall("g/*[@class='dot']")
+    assert [mark.tag for mark in marks] == [tag for tag in ("circle", "rect", "path") for _ in range(COLOURS)]
 
 
 def test_bars_are_as_long_as_their_values():

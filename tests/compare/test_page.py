@@ -3,11 +3,13 @@ import json
 import math
 import re
 from html.parser import HTMLParser
+from pathlib import Path
 
 import pytest
 import torch
 from made_results import made_result, made_run
 
+import gancolor.compare
 from gancolor.compare.comparison import Comparison
 from gancolor.compare.page import page, write_page
 
@@ -194,6 +196,13 @@ def test_names_are_text_whatever_they_are():
     assert not [name for element in tree.elements for name in element if name.startswith("on")]
     assert any(HOSTILE in found["text"] for found in tree.all("h4"))
     assert HOSTILE in tree.all("code")[-1]["text"]
+
+
+def test_style_and_script_are_what_their_files_are(text):
+    """None of their characters mean anything to a template."""
+    for name in ("page.css", "page.js"):
+        own = (Path(gancolor.compare.__file__).parent / "templates" / name).read_text(encoding="utf-8")
+        assert own in text
 
 
 def test_nothing_is_fetched(text):
