@@ -12,7 +12,7 @@ import numpy as np
 import pyvips
 
 from gancolor.colorize.inputs import ColorizeJob, Problem, shown
-from gancolor.colorize.overlap import Stages
+from gancolor.colorize.pipeline import Pipeline
 from gancolor.inference.colorizer import ChromaPrediction, Colorizer
 from gancolor.inference.image_files import QUALITY, Picture, read_picture
 from gancolor.utils.errors import InputError
@@ -55,14 +55,14 @@ def colour_photographs(
         InputError: memory is too small for the network.
     """
 
-    def infer(some: Sequence[Seen | Problem]) -> Iterator[ChromaPrediction | None]:
+    def infer(batch: Sequence[Seen | Problem]) -> Iterator[ChromaPrediction | None]:
         try:
-            answers = iter(colorizer.predict([one.lightness for one in some if isinstance(one, Seen)]))
+            predictions = iter(colorizer.predict([one.lightness for one in batch if isinstance(one, Seen)]))
         except MemoryError as error:
             raise InputError(f"{error}; give a lower --size") from None
-        return (next(answers) if isinstance(one, Seen) else None for one in some)
+        return (next(predictions) if isinstance(one, Seen) else None for one in batch)
 
-    def finish(seen: Seen | Problem, prediction: ChromaPrediction | None) -> Problem | None:
+    def write(seen: Seen | Problem, prediction: ChromaPrediction | None) -> Problem | None:
         if isinstance(seen, Problem) or prediction is None:
             return seen if isinstance(seen, Problem) else None
         try:
@@ -80,19 +80,19 @@ def colour_photographs(
     problems = []
     umask()  # reading the umask changes it for a moment, so read it before there are threads
 
-    def take(problem: Problem | None) -> None:
+    def record(problem: Problem | None) -> None:
         if problem:
             problems.append(problem)
         tick()
 
-    stages: Stages[ColorizeJob, Seen | Problem, ChromaPrediction | None, Problem | None] = Stages(
-        partial(look, colorizer), infer, finish, take
+    pipeline: Pipeline[ColorizeJob, Seen | Problem, ChromaPrediction | None, Problem | None] = Pipeline(
+        partial(read, colorizer), infer, write, record
     )
-    stages.run((job, decoded_bytes(job.source)) for job in jobs)
+    pipeline.run((job, decoded_bytes(job.source)) for job in jobs)
     return problems
 
 
-def look(colorizer: Colorizer, job: ColorizeJob) -> Seen | Problem:
+def read(colorizer: Colorizer, job: ColorizeJob) -> Seen | Problem:
     """Read a photograph and compute the network's input."""
     try:
         picture = read_picture(job.source)

@@ -9,8 +9,8 @@ from typing import Any, NamedTuple
 import numpy as np
 
 from gancolor.colorize.inputs import VIDEOS, ColorizeJob
-from gancolor.colorize.overlap import Stages
 from gancolor.colorize.photographs import FATAL
+from gancolor.colorize.pipeline import Pipeline
 from gancolor.colorize.smoothing import STEADINESS, Flicker, Steady
 from gancolor.inference.colorizer import ChromaPrediction, Colorizer
 from gancolor.inference.image_files import QUALITY, Picture
@@ -123,20 +123,20 @@ class Clip:
         grey = replace(colorizer, strength=0.0)
         turned = abs(head[-1][0].rotation) % 180 == 90
 
-        def prepare(item: Any) -> Any:
+        def preprocess(item: Any) -> Any:
             if not isinstance(item, av.VideoFrame):
                 return item
             picture = Picture(upright(rgb(item), item.rotation))
             return Frame((item.pts, item.duration), picture, colorizer.see(picture))
 
-        def infer(some: Sequence[Any]) -> list[ChromaPrediction | None]:
-            predictions = iter(colorizer.predict([one.lightness for one in some if isinstance(one, Frame)]))
-            return [steady(next(predictions)) if isinstance(one, Frame) else None for one in some]
+        def infer(batch: Sequence[Any]) -> list[ChromaPrediction | None]:
+            predictions = iter(colorizer.predict([one.lightness for one in batch if isinstance(one, Frame)]))
+            return [steady(next(predictions)) if isinstance(one, Frame) else None for one in batch]
 
         with av.open(str(part), "w", format=VIDEOS[self.job.target.suffix.lower()]) as result:
             out = VideoResult(result, self, size, turned, quality)
 
-            def finish(item: Any, prediction: ChromaPrediction | None) -> Any:
+            def postprocess(item: Any, prediction: ChromaPrediction | None) -> Any:
                 if prediction is None:
                     return item
                 pixels = colorizer.colour(item.picture, prediction).pixels
@@ -144,12 +144,12 @@ class Clip:
                     pixels = np.concatenate([grey.colour(item.picture, prediction).pixels, pixels], axis=1)
                 return out.encodable(pixels, *item.at)
 
-            def take(item: Any) -> None:
+            def write(item: Any) -> None:
                 out.write(item)
                 if isinstance(item, av.VideoFrame):
                     tick(self.frames)
 
-            Stages(prepare, infer, finish, take).run(chain(head, items))
+            Pipeline(preprocess, infer, postprocess, write).run(chain(head, items))
             out.close()
 
     def _items(self) -> Iterator[tuple[Any, int]]:

@@ -8,7 +8,6 @@ Only this file imports wandb, and only where it is used.
 import importlib.util
 import json
 import math
-import netrc
 import os
 import re
 import secrets
@@ -35,7 +34,7 @@ METRICS_FILE = "metrics.jsonl"
 ID_FILE = "wandb_id"
 # $WANDB_INIT_TIMEOUT and so on override these. wandb's own limits are 90 s for init and none for finish;
 # finish uploads the exported generator, which can take minutes.
-_SETTINGS = {"silent": True, "init_timeout": 8.0, "finish_timeout": 120.0, "finish_timeout_raises": True}
+_SETTINGS = {"init_timeout": 8.0, "finish_timeout": 120.0, "finish_timeout_raises": True}
 _CONNECT_SECONDS = 3.0
 
 
@@ -43,7 +42,8 @@ def wandb_mode(requested: Literal["auto", "online", "offline", "disabled"]) -> t
     """Return the mode to train in, and one line to print (None: nothing to print).
 
     "auto" is $WANDB_MODE if set; otherwise "online" if wandb is installed and the user logged in, else "disabled".
-    Imports and sends nothing. Raises InputError if `requested` or $WANDB_MODE is not a known mode.
+    Imports wandb only to ask it that, and sends nothing. Raises InputError if `requested` or $WANDB_MODE is not a
+    known mode.
     """
     wanted = os.environ.get("WANDB_MODE") or "auto" if requested == "auto" else requested
     if wanted != "auto":
@@ -52,9 +52,15 @@ def wandb_mode(requested: Literal["auto", "online", "offline", "disabled"]) -> t
     spec = importlib.util.find_spec("wandb")
     if spec is None or spec.origin is None:
         return "disabled", "Weights & Biases: off, not installed (to turn on: pip install wandb; wandb login)"
-    if not _logged_in():
-        return "disabled", "Weights & Biases: off, not logged in (to turn on: wandb login)"
-    return "online", None
+    try:
+        wandb = _import_wandb()
+        if _logged_in(wandb):
+            return "online", None
+        if wandb.run is None:
+            wandb.teardown()  # ends its service
+    except Exception as error:
+        return "disabled", f"Weights & Biases: off ({_short(error)})"
+    return "disabled", "Weights & Biases: off, not logged in (to turn on: wandb login)"
 
 
 def open_tracker(config: TrainConfig, run: Path, effective_batch: int, step: int) -> "Tracker":
@@ -166,13 +172,9 @@ class Tracker:
             self._say(f"Weights & Biases: off from here on ({_short(error)}); {self._path} goes on")
 
     def _start(self, mode: Mode, folder: Path, step: int, about: dict[str, Any]) -> None:
-        # wandb's own error reporting hangs for 20 s at exit if the server does not answer.
-        os.environ.setdefault("WANDB_ERROR_REPORTING", "false")
         problem = None
         try:
-            import wandb
-
-            self._wandb = wandb
+            self._wandb = _import_wandb()
             about = about | {"id": _run_id(folder, step)}
             if mode == "online":
                 problem = self._online(about)
@@ -187,13 +189,13 @@ class Tracker:
 
     def _online(self, about: dict[str, Any]) -> str | None:
         """Start an online run; return None, or why it could not be started."""
-        settings = self._wandb.setup(settings=self._settings()).settings
-        # Checked here, because wandb would wait for a key at the terminal.
-        if not (_logged_in() or settings.api_key):
-            return "not logged in (`wandb login`)"
-        if not _answers(settings.base_url):
-            return f"no connection to {urlsplit(settings.base_url).netloc}"
         try:
+            # Checked here, because wandb would wait for a key at the terminal.
+            if not _logged_in(self._wandb):
+                return "not logged in (`wandb login`)"
+            server = self._wandb.setup().settings.base_url
+            if not _answers(server):
+                return f"no connection to {urlsplit(server).netloc}"
             self._init("online", about)
         except Exception as error:
             # The id stays in use until wandb's service ends; ending it would also end a run of the user's own code.
@@ -215,7 +217,7 @@ class Tracker:
 
     def _settings(self) -> Any:
         left = {key: value for key, value in _SETTINGS.items() if f"WANDB_{key.upper()}" not in os.environ}
-        return self._wandb.Settings(**left)
+        return self._wandb.Settings(silent=True, **left)
 
 
 def _checked(mode: str) -> Mode:
@@ -256,22 +258,25 @@ def _short(error: Exception) -> str:
     return (lines[0] if lines else type(error).__name__)[:200]
 
 
-def _logged_in() -> bool:
-    if os.environ.get("WANDB_API_KEY") or os.environ.get("WANDB_IDENTITY_TOKEN_FILE"):
-        return True
-    servers = [os.environ.get("WANDB_BASE_URL", "")]
-    settings = Path(os.environ.get("WANDB_CONFIG_DIR", "~/.config/wandb")).expanduser() / "settings"
-    if not servers[0]:
-        with suppress(OSError):  # `wandb login --host` stores the server there
-            servers = re.findall(r"(?m)^base_url\s*=\s*(\S+)", settings.read_text("utf-8", "replace"))
-    # The public server has two names; which one wandb takes depends on its version.
-    servers = [s for s in servers if s] or ["https://api.wandb.ai", "https://api.forge.coreweave.com"]
-    for path in [os.environ["NETRC"]] if os.environ.get("NETRC") else ["~/.netrc", "~/_netrc"]:
-        with suppress(OSError, ValueError, netrc.NetrcParseError):
-            entries = netrc.netrc(Path(path).expanduser())
-            if any((entries.authenticators(urlsplit(server).netloc) or [""])[-1] for server in servers):
-                return True
-    return False
+def _import_wandb() -> Any:
+    # wandb's own error reporting hangs for 20 s at exit if the server does not answer.
+    os.environ.setdefault("WANDB_ERROR_REPORTING", "false")
+    import wandb
+
+    return wandb
+
+
+def _logged_in(wandb: Any) -> bool:
+    """Load the user's credentials from where wandb finds them; return whether there are any.
+
+    Does not prompt, print or send anything. Raises wandb's errors about credentials that are malformed.
+    """
+    # Unless silent, login() looks up the user's name on the server; in mode offline, it returns False at once.
+    settings = wandb.setup(settings=wandb.Settings(silent=True, mode="online")).settings
+    # While a run of the user's own code is open, login() does nothing, but the settings have that run's credentials.
+    known = settings.api_key or settings.identity_token_file
+    # prompt=False is meant for this question: https://github.com/wandb/wandb/pull/12741
+    return bool(known) or wandb.login(prompt=False, verify=False)
 
 
 def _answers(url: str) -> bool:

@@ -142,6 +142,7 @@ class Commands:
             "TORCH_HOME": str(home / "torch"),
             "FASTAI_HOME": str(home / "fastai"),
             "OMP_NUM_THREADS": "1",
+            "WANDB_MODE": "disabled",  # the default imports wandb, which takes a second or two per training
         }
         self._servers: list[subprocess.Popen[str]] = []
         self._idle: list[subprocess.Popen[str]] = []
@@ -156,18 +157,20 @@ class Commands:
             fresh: in a Python of its own.
             cwd: the current folder.
             file_limit: no file may grow over so many bytes: a disk that is full.
+            env: variables besides this user's; an empty one is removed.
         """
+        env = {name: value for name, value in (self.env | env).items() if value}
         words = [str(ROOT / script if cwd != ROOT else script), *map(str, argv)]
         out, err = (Path(tempfile.mkstemp(dir=self.home, suffix=end)[1]) for end in (".out", ".err"))
         if fresh:
             with out.open("w") as stdout, err.open("w") as stderr:
                 process = subprocess.Popen(
-                    [sys.executable, *words], cwd=cwd, env=self.env | env, stdin=subprocess.DEVNULL,
+                    [sys.executable, *words], cwd=cwd, env=env, stdin=subprocess.DEVNULL,
                     stdout=stdout, stderr=stderr,
                 )  # fmt: skip
             return Started(process.pid, out, err, lambda seconds: process.wait(seconds))
         server = self._idle.pop() if self._idle else self._serve()
-        job = {"argv": words, "cwd": str(cwd), "env": self.env | env, "out": str(out), "err": str(err)}
+        job = {"argv": words, "cwd": str(cwd), "env": env, "out": str(out), "err": str(err)}
         job |= {"file_limit": file_limit}
         server.stdin.write(json.dumps(job) + "\n")
         server.stdin.flush()
@@ -323,7 +326,7 @@ def finished(commands, photographs, tmp_path_factory):
     """A run that is done, of photographs of a folder; read only."""
     run = tmp_path_factory.mktemp("runs") / "finished"
     options = shlex.split("--arch ugan --pretrain_epochs 0.5 --epochs 1.5 --data.val_fraction 0.3 --optim.lr_g 0.002")
-    result = commands.tiny(run, "--data.source", photographs, *options, fresh=True)
+    result = commands.tiny(run, "--data.source", photographs, *options, fresh=True, WANDB_MODE="")
     result.ok()
     return run, result, [*Commands.TINY, "--data.source", photographs, *options]
 

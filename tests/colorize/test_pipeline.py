@@ -4,7 +4,7 @@ from collections.abc import Sequence
 
 import pytest
 
-from gancolor.colorize.overlap import LEAST_COST, Room, Stages
+from gancolor.colorize.pipeline import MIN_ITEM_BYTES, ByteSemaphore, Pipeline
 from gancolor.inference.colorizer import BATCH
 
 
@@ -22,17 +22,17 @@ class Work:
         if (stage, number) == (self.fails, self.at):
             raise OSError(28, f"{stage} {number}")
 
-    def items(self, count: int, cost: int = 0):
+    def items(self, count: int, size: int = 0):
         for number in range(count):
             self.fail("items", number)
             with self.lock:
                 self.flying += 1
                 self.most = max(self.most, self.flying)
-            yield number, cost
+            yield number, size
 
-    def prepare(self, number: int) -> int:
+    def preprocess(self, number: int) -> int:
         time.sleep(0.002 * (number % 3))
-        self.fail("prepare", number)
+        self.fail("preprocess", number)
         return number
 
     def infer(self, numbers: Sequence[int]) -> list[int]:
@@ -42,20 +42,20 @@ class Work:
             self.fail("infer", number)
         return [2 * number for number in numbers]
 
-    def finish(self, number: int, double: int) -> int:
+    def postprocess(self, number: int, double: int) -> int:
         time.sleep(0.002 * (number % 2))
-        self.fail("finish", number)
+        self.fail("postprocess", number)
         assert double == 2 * number
         return double
 
-    def take(self, double: int) -> None:
-        self.fail("take", double // 2)
+    def consume(self, double: int) -> None:
+        self.fail("consume", double // 2)
         self.taken.append(double)
         with self.lock:
             self.flying -= 1
 
-    def run(self, count: int, cost: int = 0) -> None:
-        Stages(self.prepare, self.infer, self.finish, self.take).run(self.items(count, cost))
+    def run(self, count: int, size: int = 0) -> None:
+        Pipeline(self.preprocess, self.infer, self.postprocess, self.consume).run(self.items(count, size))
 
 
 def test_all_come_through_in_their_order() -> None:
@@ -67,20 +67,20 @@ def test_all_come_through_in_their_order() -> None:
 
 
 def test_what_is_in_flight_is_bounded(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("gancolor.colorize.overlap.IN_FLIGHT", 4 * LEAST_COST)
+    monkeypatch.setattr("gancolor.colorize.pipeline.MAX_BYTES_IN_FLIGHT", 4 * MIN_ITEM_BYTES)
     work = Work()
-    work.run(40)  # that cost nothing count for something
+    work.run(40)  # that take nothing count for something
     assert 2 <= work.most <= 5  # four, and one that waits to enter
     work = Work()
-    work.run(10, cost=3 * LEAST_COST)
+    work.run(10, size=3 * MIN_ITEM_BYTES)
     assert work.most <= 2
     work = Work()
-    work.run(5, cost=100 * LEAST_COST)  # more than there is room for: one by one
+    work.run(5, size=100 * MIN_ITEM_BYTES)  # more than there is room for: one by one
     assert work.most <= 2
     assert len(work.taken) == 5
 
 
-@pytest.mark.parametrize("stage", ["items", "prepare", "infer", "finish", "take"])
+@pytest.mark.parametrize("stage", ["items", "preprocess", "infer", "postprocess", "consume"])
 @pytest.mark.parametrize("at", [0, 17])
 def test_a_failure_anywhere_stops_all(stage: str, at: int) -> None:
     before = threading.active_count()
@@ -99,18 +99,19 @@ def test_ctrl_c_stops_all() -> None:
         raise KeyboardInterrupt
 
     with pytest.raises(KeyboardInterrupt):
-        Stages(work.prepare, interrupted, work.finish, work.take).run(work.items(1000))
+        Pipeline(work.preprocess, interrupted, work.postprocess, work.consume).run(work.items(1000))
     assert threading.active_count() == before
 
 
-def test_a_closed_room_lets_nobody_in() -> None:
-    room = Room(10)
-    assert room.enter(8)
-    said: list[bool] = []
-    waiting = threading.Thread(target=lambda: said.append(room.enter(8)))
+def test_closed_semaphore_wakes_who_waits() -> None:
+    semaphore = ByteSemaphore(10)
+    assert semaphore.acquire(8)
+    acquired: list[bool] = []
+    waiting = threading.Thread(target=lambda: acquired.append(semaphore.acquire(8)))
     waiting.start()
     waiting.join(0.05)
-    assert not said
-    room.close()
-    waiting.join(5)
-    assert said == [False]
+    assert not acquired
+    semaphore.close()
+    waiting.join()
+    assert acquired == [False]
+    assert not semaphore.acquire(1)
