@@ -124,7 +124,7 @@ def test_steadiness(tmp_path: Path, colorizer) -> None:
     source = made_video(tmp_path / "in.mp4", clip(16, noise=2, pan=0))
 
     def shown(steadiness: float) -> float:
-        restless = replace(colorizer, runtime=Restless(colorizer.backend))
+        restless = replace(colorizer, backend=Restless(colorizer.backend))
         flicker = colour_video(restless, ColorizeJob(source, tmp_path / "out.mp4"), steadiness=steadiness)
         assert (flicker.steadied < 0.6 * flicker.predicted) == (steadiness > 0)
         frames = watch(tmp_path / "out.mp4").frames
