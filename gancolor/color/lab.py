@@ -77,6 +77,8 @@ def to_linear(roots: Array) -> Array:
     if rgb.min() >= -SPILL and rgb.max() <= 1 + SPILL:
         return rgb
     outside = xp.nonzero(_excess(rgb) > SPILL)[0]
+    if not len(outside):  # the values are not numbers
+        return rgb
     grey = xp.take(roots[1], outside)
     chroma = xp.take(roots, outside, axis=1) - grey
     # Find the largest share of the chroma within the gamut by false position between 0 and 1. The value at an end

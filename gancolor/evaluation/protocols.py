@@ -16,7 +16,10 @@ from gancolor.data.catalogue import Item, names_of, select, shuffled
 from gancolor.data.decode import Fit
 from gancolor.data.tone import Damage, damage_of_names, damaged_lightness
 
-ROUNDING = "predicted colours clipped to sRGB and rounded to 8 bits, the truth as decoded"
+ROUNDING = (
+    "predicted colours outside sRGB reduced in chroma, with lightness and hue kept, and all rounded to 8 bits, "
+    "the truth as decoded"
+)
 DAMAGE = (
     "lightness with damage of tone that follows from each photograph's name (film blind to red, blur, tone curve, "
     "grain, contrast; strength {:g}); the predicted colours are joined with the undamaged lightness"

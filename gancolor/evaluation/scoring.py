@@ -9,9 +9,12 @@ import torch
 from torch import Tensor, nn
 
 from gancolor.color.colorfulness import both_colorfulnesses
-from gancolor.color.torch_lab import grey, lab_to_rgb, rgb_to_lab, to_float, to_uint8, uint8_to_lab
+from gancolor.color.lab import AB_RANGE, L_HALF_RANGE
+from gancolor.color.torch_lab import exact, grey, lab_to_rgb, rgb_to_lab, to_float, to_uint8, uint8_to_lab
 from gancolor.config.options import LpipsConfig
 from gancolor.data.cache.photographs import Photographs
+from gancolor.inference.recombine import recombine_batch
+from gancolor.inference.upsampling import Enlarged
 from gancolor.metrics.image import PictureDistance, ciede2000, mse, psnr_of, raw_accuracy, ssim, within_gamut
 from gancolor.metrics.lpips import Trunk, lpips
 from gancolor.metrics.table import METRICS
@@ -36,7 +39,8 @@ class Colorized:
 
     Attributes:
         pictures: uint8 sRGB (B, 3, H, W).
-        in_gamut: share of pixels [%], (B,), whose predicted colour lies within sRGB; None if no colour is predicted.
+        in_gamut: share of pixels [%], (B,), whose predicted colour lies within sRGB, so that its chroma is not reduced;
+            None if no colour is predicted.
     """
 
     pictures: Tensor
@@ -44,15 +48,20 @@ class Colorized:
 
 
 def colorize(generator: nn.Module, pictures: Tensor, seen: Tensor | None = None) -> Colorized:
-    """Colour uint8 sRGB pictures (B, 3, H, W) with a generator, which sees only their lightness.
+    """Colour uint8 sRGB pictures (B, 3, H, W) with a generator, which sees only their lightness, as `Colorizer` does.
 
     Args:
         seen: lightness (B, 1, H, W) in [-1, 1] that the generator sees instead of the pictures' own. The predicted
             colours are still joined with the pictures' own lightness.
     """
+    height, width = pictures.shape[-2:]
     lightness, _ = rgb_to_lab(to_float(pictures))
-    made = lab_to_rgb(lightness, generator(lightness if seen is None else seen).chroma, clip=False)
-    return Colorized(to_uint8(made), within_gamut(made))
+    chroma = generator(lightness if seen is None else seen).chroma.detach().float()
+    with exact(pictures.device):
+        # The size stays the same, so "guided" would change nothing, except where the generator sees another lightness.
+        ab = Enlarged(chroma * AB_RANGE, (lightness + 1) * L_HALF_RANGE, height, width, "bilinear")
+        coloured = recombine_batch(pictures, ab)
+    return Colorized(coloured, within_gamut(lab_to_rgb(lightness, chroma, clip=False)))
 
 
 def as_system(generator: nn.Module, view: View = lambda *_: None) -> System:

@@ -221,9 +221,9 @@ class Colorizer:
         most = 1 if batch.is_floating_point() else torch.iinfo(batch.dtype).max
         pictures = batch.float() / most
         colours = 3 if batch.shape[1] >= 3 else 1
-        pictures, alpha = pictures[:, :colours], pictures[:, colours:]
         height, width = pictures.shape[-2:]
-        small = interpolate(pictures, working_size((height, width), self.size), mode="bilinear", antialias=True)
+        size = working_size((height, width), self.size)
+        small = interpolate(pictures[:, :colours], size, mode="bilinear", antialias=True)
         seen = _normalised(_lightness(small))
         try:
             chroma = self._forward(seen)
@@ -231,9 +231,12 @@ class Colorizer:
             if len(batch) > 1:
                 raise
             seen, chroma = (torch.stack(one) for one in zip(*self._predict(seen), strict=True))
-        coloured = recombine_batch(pictures, self._enlarged(seen, chroma, height, width))
-        coloured = torch.cat([coloured, alpha], dim=1) * most
-        return (coloured if most == 1 else coloured.round()).to(batch.dtype)
+        pixels = batch if batch.dtype == torch.uint8 else pictures
+        coloured = recombine_batch(pixels[:, :colours], self._enlarged(seen, chroma, height, width))
+        coloured = torch.cat([coloured, pixels[:, colours:]], dim=1)
+        if batch.dtype == torch.uint16:
+            coloured = (coloured * most).round()
+        return coloured.to(batch.dtype)
 
 
 def working_size(photograph: tuple[int, int], size: int) -> tuple[int, int]:

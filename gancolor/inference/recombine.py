@@ -5,9 +5,10 @@ It works on one strip of rows at a time, so that 100 megapixels take little more
 
 from concurrent.futures import ThreadPoolExecutor
 from functools import cache
+from typing import Any
 
 import numpy as np
-from array_api_compat import array_namespace
+from array_api_compat import array_namespace, device
 
 from gancolor.color import lab
 from gancolor.color.lab import Array
@@ -43,34 +44,34 @@ def recombine(pixels: np.ndarray, chroma: Enlarged) -> np.ndarray:
 
 
 def recombine_batch(pictures: Array, chroma: Enlarged) -> Array:
-    """Join a batch as `join` does, on its device, in any array library: (B, 1 or 3, H, W) in [0, 1] to (B, 3, H, W)."""
+    """Join a batch as `recombine` does, on its device, in any array library.
+
+    Args:
+        pictures: (B, 1, H, W) grey or (B, 3, H, W) sRGB; uint8, or float in [0, 1].
+        chroma: ab in Lab's units.
+
+    Returns:
+        sRGB (B, 3, H, W), uint8 or float32.
+    """
     xp = array_namespace(pictures)
     count, channels, height, width = pictures.shape
     rows = max(1, TENSOR_STRIP // (count * width))
     strips = []
     for start in range(0, height, rows):
         stop = min(start + rows, height)
-        linear = lab.decode(xp.astype(pictures[:, :, start:stop], xp.float32))
-        roots = chroma.strip(start, stop, lab.f(lab.luminance(linear) if channels == 3 else linear[:, 0]))
-        linear = lab.to_linear(xp.reshape(xp.moveaxis(roots, 1, 0), (3, -1)))
-        strips.append(lab.encode(xp.reshape(linear, (3, count, stop - start, width))))
+        linear = _decode(pictures[:, :, start:stop])
+        y = lab.luminance(linear) if channels == 3 else linear[:, 0]
+        roots = chroma.strip(start, stop, _root(y, pictures.dtype))
+        codes = _encode(lab.to_linear(xp.reshape(xp.moveaxis(roots, 1, 0), (3, -1))), pictures.dtype)
+        strips.append(xp.reshape(codes, (3, count, stop - start, width)))
     return xp.moveaxis(xp.concat(strips, axis=-2), 0, 1)
 
 
 def _root_of_luminance(pixels: np.ndarray) -> np.ndarray:
     """Return Lab's f(Y), (rows, W), of pixels (rows, W, 1 or 3)."""
-    linear = _levels(pixels.dtype).take(pixels, mode="clip") if pixels.dtype.kind == "u" else lab.decode(pixels)
+    linear = _decode(pixels)
     y = linear @ lab.RGB_TO_XYZ[1].astype(np.float32) if pixels.shape[-1] == 3 else linear[..., 0]
-    return _roots().take((y * 65535).astype(np.uint16), mode="clip") if pixels.dtype == np.uint8 else lab.f(y)
-
-
-def _encode(linear: np.ndarray, dtype: np.dtype) -> np.ndarray:
-    """Convert linear sRGB to a picture's type; integers are rounded."""
-    if dtype == np.uint8:
-        linear *= CODE_STEPS
-        linear += CODE_MARGIN
-        return _codes().take(linear.astype(np.uint16), mode="clip")
-    return (lab.encode(linear) * 65535 + 0.5).astype(dtype) if dtype == np.uint16 else lab.encode(linear)
+    return _root(y, pixels.dtype)
 
 
 @cache
@@ -78,14 +79,48 @@ def _threads() -> ThreadPoolExecutor:
     return ThreadPoolExecutor(len(cores()))
 
 
+# Both functions use the following, in any array library, so that they deliver the same picture.
+
+
+def _decode(pixels: Array) -> Array:
+    """Convert a picture to linear light, float32."""
+    xp = array_namespace(pixels)
+    if xp.isdtype(pixels.dtype, "unsigned integer"):
+        return _look_up(_levels(xp.iinfo(pixels.dtype).max), pixels)
+    return lab.decode(xp.astype(pixels, xp.float32, copy=False))
+
+
+def _root(y: Array, dtype: Any) -> Array:
+    """Return Lab's f of a picture's luminance."""
+    return _look_up(_roots(), y * 65535) if dtype == array_namespace(y).uint8 else lab.f(y)
+
+
+def _encode(linear: Array, dtype: Any) -> Array:
+    """Convert linear sRGB to a picture's type; integers are rounded."""
+    xp = array_namespace(linear)
+    if dtype == xp.uint8:
+        linear *= CODE_STEPS
+        linear += CODE_MARGIN
+        return _look_up(_codes(), linear)
+    return xp.astype(lab.encode(linear) * 65535 + 0.5, dtype) if dtype == xp.uint16 else lab.encode(linear)
+
+
 # Lookup tables take a fifth of the time of powers. 65536 steps of linear light are fine enough: the darkest of the 256
 # levels spans twenty.
 
 
+def _look_up(table: np.ndarray, places: Array) -> Array:
+    """Return the table's values at places of any shape, rounded down and clipped to the table."""
+    if isinstance(places, np.ndarray):
+        return table.take(places if places.dtype.kind == "u" else places.astype(np.uint16), mode="clip")
+    xp = array_namespace(places)
+    flat = xp.clip(xp.astype(xp.reshape(places, (-1,)), xp.int64), 0, len(table) - 1)
+    return xp.reshape(xp.take(xp.asarray(table, device=device(places)), flat), places.shape)
+
+
 @cache
-def _levels(dtype: np.dtype) -> np.ndarray:
-    """Return the linear light of every value of an unsigned type."""
-    most = np.iinfo(dtype).max
+def _levels(most: int) -> np.ndarray:
+    """Return the linear light of every value, 0 to `most`, of an unsigned type."""
     return lab.decode(np.arange(most + 1) / most).astype(np.float32)
 
 

@@ -3,11 +3,14 @@ from functools import partial
 
 import pytest
 import torch
+from made_generators import made_generator
 from scored import Colorist, photographs_of
 
+from gancolor import Colorizer
 from gancolor.color import colorfulness
 from gancolor.color.torch_lab import lab_to_rgb, rgb_to_lab, to_float, to_uint8, uint8_to_lab
 from gancolor.config.options import LpipsConfig
+from gancolor.data.decode import fit_square
 from gancolor.evaluation import scoring
 from gancolor.evaluation.scoring import (
     GREY,
@@ -95,7 +98,30 @@ def test_in_gamut_is_of_what_was_predicted_not_of_what_is_saved(truth):
     made = lab_to_rgb(lightness, Colorist(0.35, 0.35)(lightness).chroma, clip=False)
     colorized = colorize(Colorist(0.35, 0.35), truth)
     assert torch.equal(colorized.in_gamut, metrics.within_gamut(made))
-    assert torch.equal(colorized.pictures, to_uint8(made.clamp(0, 1)))
+    inside = ((made > 0) & (made < 1)).all(dim=1)
+    changed = (colorized.pictures.int() - to_uint8(made).int()).abs().amax(dim=1)
+    assert 0.5 < inside.float().mean() < 0.95
+    assert changed[inside].max() <= 1 and (changed[inside] > 0).float().mean() < 0.01 and changed[~inside].max() > 10
+
+
+@pytest.mark.parametrize("kind", ["array", "tensor"])
+def test_pictures_are_those_that_colorizer_delivers(truth, real_photographs, tmp_path, kind):
+    """At the size of training, for predictions that often lie outside sRGB."""
+    colorizer = Colorizer.load(made_generator(tmp_path / "generator.safetensors", 64), device="cpu")
+    pictures = torch.cat([truth, torch.stack([fit_square(picture, 64) for picture in real_photographs])])
+    scored = colorize(colorizer.backend.network, pictures)
+    delivered = torch.from_numpy(colorizer(pictures.movedim(1, -1).numpy())).movedim(-1, 1)
+    if kind == "tensor":
+        delivered = colorizer._on_device(pictures)  # what accelerators do
+    assert scored.in_gamut.mean() < 80
+    difference = (scored.pictures.int() - delivered.int()).abs()
+    assert difference.max() <= 1 and (difference > 0).float().mean() < 1e-3
+
+
+def test_colours_that_are_not_numbers_are_scored(truth):
+    """Of a training that diverged."""
+    found = score_generator(Colorist(torch.nan, torch.nan), photographs_of(truth), CPU)
+    assert found["psnr"].mean() < 20 and found["in_gamut"].max() == 0
 
 
 def test_generator_sees_the_lightness_alone(truth):
@@ -117,7 +143,9 @@ def test_colours_of_another_view_are_joined_with_the_photographs_own_lightness(t
     made = system(truth[indices], indices)
     lightness, _ = rgb_to_lab(to_float(truth[indices]))
     expected = lab_to_rgb(lightness, generator(view[indices]).chroma, clip=False)
-    assert torch.equal(made.pictures, to_uint8(expected.clamp(0, 1))) and asked == [indices]
+    inside = ((expected > 0) & (expected < 1)).all(dim=1, keepdim=True).expand_as(expected)
+    assert inside.float().mean() > 0.5 and asked == [indices]
+    assert (made.pictures.int() - to_uint8(expected).int())[inside].abs().max() <= 1
     assert not torch.equal(made.pictures, colorize(generator, truth[indices]).pictures)
 
 

@@ -150,9 +150,9 @@ def test_tensors_on_a_device(colorizer: Colorizer) -> None:
     memory = Small(colorizer.backend, 48 * 80)  # for one
     with warnings.catch_warnings():
         warnings.simplefilter("error")
-        assert (replace(colorizer, runtime=memory)._on_device(batch).float() - expected.float()).abs().mean() < 1
+        assert (replace(colorizer, backend=memory)._on_device(batch).float() - expected.float()).abs().mean() < 1
     with pytest.warns(UserWarning, match="half the working size"):
-        replace(colorizer, runtime=Small(colorizer.backend, 24 * 40))._on_device(batch)
+        replace(colorizer, backend=Small(colorizer.backend, 24 * 40))._on_device(batch)
 
 
 def test_tensors_of_other_kinds(colorizer: Colorizer) -> None:
@@ -177,7 +177,7 @@ def test_arrays_of_other_kinds(colorizer: Colorizer, expected: np.ndarray) -> No
 
 
 def test_damaged_weights_are_said(colorizer: Colorizer) -> None:
-    broken = replace(colorizer, runtime=lambda lightness: np.full((len(lightness), 2, *lightness.shape[2:]), np.nan))
+    broken = replace(colorizer, backend=lambda lightness: np.full((len(lightness), 2, *lightness.shape[2:]), np.nan))
     with pytest.raises(InputError, match="its weights are damaged"):
         broken(scene())
 
@@ -229,14 +229,14 @@ def test_full_memory_first_takes_fewer_then_smaller_and_says_so(colorizer: Color
     plain = colorizer([scene()] * 3)
     with warnings.catch_warnings():
         warnings.simplefilter("error")
-        fewer = replace(colorizer, runtime=Small(colorizer.backend, 48 * 80))([scene()] * 3)
+        fewer = replace(colorizer, backend=Small(colorizer.backend, 48 * 80))([scene()] * 3)
     assert all(np.abs(one.astype(int) - two).max() <= 1 for one, two in zip(plain, fewer, strict=True))
-    small = replace(colorizer, runtime=Small(colorizer.backend, 24 * 40))
+    small = replace(colorizer, backend=Small(colorizer.backend, 24 * 40))
     for picture in (scene(), torch.from_numpy(scene()).permute(2, 0, 1)):
         with pytest.warns(UserWarning, match="memory is full: predicting colour at 32 x 24, half the working size"):
             result = small(picture)
         assert colourfulness(np.asarray(result) if result.shape[-1] == 3 else result.permute(1, 2, 0).numpy()) > 10
-    none = replace(colorizer, runtime=Small(colorizer.backend, 0))
+    none = replace(colorizer, backend=Small(colorizer.backend, 0))
     with pytest.warns(UserWarning, match="half"), pytest.raises(MemoryError, match="even at the least working size"):
         none(scene())
 
