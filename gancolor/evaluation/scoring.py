@@ -10,7 +10,7 @@ from torch import Tensor, nn
 
 from gancolor.color.colorfulness import both_colorfulnesses
 from gancolor.color.lab import AB_RANGE, L_HALF_RANGE
-from gancolor.color.torch_lab import exact, grey, lab_to_rgb, rgb_to_lab, to_float, to_uint8, uint8_to_lab
+from gancolor.color.torch_lab import exact, lab_to_rgb, rgb_to_lab, to_float, uint8_to_lab
 from gancolor.config.options import LpipsConfig
 from gancolor.data.cache.photographs import Photographs
 from gancolor.inference.recombine import recombine_batch
@@ -54,14 +54,18 @@ def colorize(generator: nn.Module, pictures: Tensor, seen: Tensor | None = None)
         seen: lightness (B, 1, H, W) in [-1, 1] that the generator sees instead of the pictures' own. The predicted
             colours are still joined with the pictures' own lightness.
     """
-    height, width = pictures.shape[-2:]
     lightness, _ = rgb_to_lab(to_float(pictures))
     chroma = generator(lightness if seen is None else seen).chroma.detach().float()
+    return Colorized(_recombined(pictures, lightness, chroma), within_gamut(lab_to_rgb(lightness, chroma, clip=False)))
+
+
+def _recombined(pictures: Tensor, lightness: Tensor, chroma: Tensor) -> Tensor:
+    """Join uint8 sRGB pictures' lightness with chroma (B, 2, H, W) in [-1, 1], as `Colorizer` does."""
+    height, width = pictures.shape[-2:]
     with exact(pictures.device):
         # The size stays the same, so "guided" would change nothing, except where the generator sees another lightness.
         ab = Enlarged(chroma * AB_RANGE, (lightness + 1) * L_HALF_RANGE, height, width, "bilinear")
-        coloured = recombine_batch(pictures, ab)
-    return Colorized(coloured, within_gamut(lab_to_rgb(lightness, chroma, clip=False)))
+        return recombine_batch(pictures, ab)
 
 
 def as_system(generator: nn.Module, view: View = lambda *_: None) -> System:
@@ -71,7 +75,7 @@ def as_system(generator: nn.Module, view: View = lambda *_: None) -> System:
 def greyed(pictures: Tensor) -> Tensor:
     """Make uint8 sRGB pictures (B, 3, H, W) grey (a = b = 0), uint8."""
     lightness, _ = rgb_to_lab(to_float(pictures))
-    return to_uint8(grey(lightness))
+    return _recombined(pictures, lightness, torch.zeros_like(lightness).repeat_interleave(2, dim=1))
 
 
 GREY: System = lambda pictures, _: Colorized(greyed(pictures))  # noqa: E731 - a system like others

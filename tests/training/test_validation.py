@@ -14,7 +14,7 @@ from gancolor.config.options import EvalConfig, LpipsConfig
 from gancolor.data.cache.index import Columns
 from gancolor.data.cache.photographs import Photographs
 from gancolor.evaluation.scoring import colorize
-from gancolor.metrics.bootstrap import mean_of
+from gancolor.metrics.bootstrap import Mean, mean_of
 from gancolor.metrics.image import psnr, ssim
 from gancolor.models.output import GeneratorOutput
 from gancolor.training import validation
@@ -69,7 +69,8 @@ def figures(monkeypatch, validation_: Validation, metric: str, values: list[floa
 def test_grey_baseline_and_truth_are_there_from_the_start(validate, scenes):
     found = validate()
     truth, baseline = to_float(scenes), to_float(to_uint8(grey(rgb_to_lab(to_float(scenes))[0])))
-    assert found.grey["psnr"].mean == pytest.approx(psnr(baseline, truth).mean().item(), rel=1e-6)
+    expected = psnr(baseline, truth).mean().item()
+    assert found.grey["psnr"].mean == pytest.approx(expected, abs=1e-3)  # but for the rounding of some values
     assert found.grey["ssim"].mean == pytest.approx(ssim(baseline, truth).mean().item(), rel=1e-5)
     assert found.grey["colorfulness"].mean < 0.5
     assert found.truth["colorfulness"].mean == pytest.approx(colorfulness(truth).mean().item(), rel=1e-6)
@@ -79,8 +80,8 @@ def test_a_generator_that_predicts_no_colour_is_the_grey_baseline(validate):
     found = validate()
     found.evaluate(Colorist(), "pretrain", 10)
     for name, mean in found.grey.items():
-        assert found.means[name].mean == pytest.approx(mean.mean, rel=1e-4, abs=0.03)  # but for some values' rounding
-    assert found.means["gain"].mean == pytest.approx(0, abs=1e-3)
+        assert found.means[name] == mean
+    assert found.means["gain"] == Mean(0.0, 0.0, 0.0)
 
 
 def test_gain_is_over_grey_photograph_by_photograph(validate, scenes):
@@ -222,8 +223,7 @@ def test_lpips_is_measured_where_its_weights_are_given(photographs, alexnet):
     found = Validation(photographs, EvalConfig(best_metric="lpips"), LpipsConfig(alexnet), CPU)
     assert found.grey["lpips"].mean > 0
     assert found.evaluate(Colorist(), "pretrain", 1)
-    assert found.best["metric"] == "lpips" and found.best["value"] == found.means["lpips"].mean
-    assert found.best["value"] == pytest.approx(found.grey["lpips"].mean, rel=1e-3)
+    assert found.best["metric"] == "lpips" and found.best["value"] == found.grey["lpips"].mean
     assert "LPIPS" in found.line() and "LPIPS" in found.table("ugan")
 
 
