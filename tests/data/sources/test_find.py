@@ -8,7 +8,7 @@ from PIL import Image
 
 from gancolor.data.catalogue import PhotoFile, shuffled
 from gancolor.data.sources.demo import CLASSES, draw_scene
-from gancolor.data.sources.find import PUBLIC, find_source
+from gancolor.data.sources.find import PUBLIC_DATA_SETS, find_source
 from gancolor.data.sources.folders import list_photographs
 from gancolor.utils.errors import InputError
 
@@ -284,7 +284,7 @@ def public(monkeypatch):
     from fastai.data import external
 
     external.fastai_cfg.cache_clear()
-    yield lambda name, url: monkeypatch.setattr(external.URLs, PUBLIC[name][0], url)
+    yield lambda name, url: monkeypatch.setattr(external.URLs, PUBLIC_DATA_SETS[name][0], url)
     external.fastai_cfg.cache_clear()
 
 
@@ -348,5 +348,5 @@ def test_damaged_download_is_one_line(public, serve, tmp_path):
 def test_every_public_name_has_an_address():
     from fastai.data.external import URLs
 
-    for attribute, _ in PUBLIC.values():
+    for attribute, _ in PUBLIC_DATA_SETS.values():
         assert getattr(URLs, attribute).startswith("https://")

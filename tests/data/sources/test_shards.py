@@ -261,9 +261,9 @@ def test_remote_shards_are_those_that_local_ones_are(tmp_path, memory):
 
 def test_remote_shards_are_copied_some_at_a_time(tmp_path, memory, monkeypatch):
     """The batches are those of local ones; no more than two windows lie on the disk; at the end nothing does."""
-    from gancolor.data import order
+    from gancolor.data import sampler
 
-    monkeypatch.setattr(order.ShardShuffle.__init__, "__defaults__", (2,))
+    monkeypatch.setattr(sampler.ShardShuffle.__init__, "__defaults__", (2,))
     local = write_shards(tmp_path / "set", 8, 6)
     for path in local.iterdir():
         memory(path.name, path.read_bytes())
