@@ -5,12 +5,12 @@ from abc import ABC, abstractmethod
 from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, Generic, Protocol, TypeVar, overload
+from typing import Generic, Protocol, TypeVar, overload
 
 import numpy as np
 from torch import Tensor
 
-from gancolor.data.cache.index import AT_ONCE, Names
+from gancolor.data.cache.index import AT_ONCE, Index, Names
 from gancolor.data.decode import Fit, decode, fit_square, upright_size
 from gancolor.utils.files import file_digest
 
@@ -76,11 +76,11 @@ class Catalogue(ABC, Generic[Made]):
 
     Attributes:
         names: of the photographs.
-        decoded: the `Photographs` of all rows, if they are open already.
+        index: of all rows, if the photographs are known from one (shards); else None.
     """
 
     names: Names
-    decoded: Any = None
+    index: Index | None = None
 
     def __len__(self) -> int:
         return len(self.names)
@@ -186,7 +186,7 @@ def shuffled(items: Sequence[Item], seed: int) -> Sequence[Item]:
     return select(items, np.argsort(keys, kind="stable"))
 
 
-@dataclass
+@dataclass(frozen=True)
 class Source:
     """Photographs for training and validation.
 

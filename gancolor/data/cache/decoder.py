@@ -16,7 +16,7 @@ from gancolor.utils.cores import cores
 from gancolor.utils.errors import InputError
 
 
-@dataclass
+@dataclass(frozen=True, eq=False)
 class Decoder:
     """Pictures that are decoded on every access, with one thread per core.
 

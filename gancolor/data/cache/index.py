@@ -9,6 +9,7 @@ from pathlib import Path
 from typing import Any, overload
 
 import numpy as np
+from torch import Tensor
 
 AT_ONCE = 8192  # rows processed at a time
 DIGEST = 32  # bytes of a sha256
@@ -91,7 +92,7 @@ class Names(Sequence[str]):
         return Names(self.text, self.ends, rows if self.rows is None else self.rows[rows])
 
 
-@dataclass
+@dataclass(frozen=True, eq=False)
 class Columns:
     """Metadata of M photographs.
 
@@ -153,6 +154,21 @@ class Columns:
         """Return which of these items were skipped: name -> reason."""
         chosen = np.isin(self.skipped_numbers, numbers).tolist()
         return {name: why for (name, why), mine in zip(self.skipped.items(), chosen, strict=True) if mine}
+
+
+@dataclass(frozen=True, eq=False)
+class Index:
+    """An index on the disk, opened.
+
+    Attributes:
+        columns: metadata of the M photographs.
+        digest: of names, versions of the files and size; valid on this machine only.
+        pictures: uint8 sRGB (M, 3, S, S), memory-mapped; None: not kept.
+    """
+
+    columns: Columns
+    digest: str
+    pictures: Tensor | None
 
 
 class IndexWriter:

@@ -14,7 +14,7 @@ from torch import Tensor
 
 from gancolor.data.cache.build import PICTURES, IndexJob, build
 from gancolor.data.cache.decoder import Decoder
-from gancolor.data.cache.index import Columns, Names, combined, in_order
+from gancolor.data.cache.index import Columns, Index, Names, combined, in_order
 from gancolor.data.catalogue import Item, Selection, Source, facts_of
 from gancolor.data.decode import Fit
 from gancolor.utils import distributed
@@ -24,7 +24,7 @@ DEVICE_SHARE = 0.25  # share of an accelerator's free memory that photographs ma
 Decode = Literal["once", "always"]
 
 
-@dataclass
+@dataclass(frozen=True, eq=False)
 class Photographs:
     """Photographs of one size: all or some of those in an index.
 
@@ -124,8 +124,9 @@ class Photographs:
         return (self.colorfulness >= least).nonzero().flatten()
 
     def to(self, device: torch.device, where: str = "auto") -> "Photographs":
-        """Move the pictures into an accelerator's memory: "always", "never", or with "auto" if they take less than a
-        quarter of its free memory. On a CPU, pictures stay memory-mapped. A decoder is left as it is."""
+        """Return these photographs with their pictures in an accelerator's memory: "always", "never", or with "auto" if
+        they take less than a quarter of its free memory. On a CPU, pictures stay memory-mapped. A decoder is left as it
+        is."""
         if device.type == "cpu" or where == "never" or isinstance(self.pictures, Decoder):
             return self
         if where == "auto" and device.type == "cuda":
@@ -137,10 +138,8 @@ class Photographs:
         moved = torch.empty(len(self), *self.pictures.shape[1:], dtype=torch.uint8, device=device)
         for indices in torch.arange(len(self)).split(4096):  # in chunks: else all would be copied in RAM first
             moved[indices[0] : indices[-1] + 1] = self.take(indices).to(device)
-        if self._rows is not None:
-            self.columns = self.columns.select(self._rows)
-        self.pictures, self.rows = moved, None
-        return self
+        columns = self.columns if self._rows is None else self.columns.select(self._rows)
+        return replace(self, pictures=moved, columns=columns, rows=None)
 
 
 def default_cache() -> Path:
@@ -163,39 +162,37 @@ def load_photographs(
         what: what to call the photographs on the terminal; if empty, no message is printed.
         decode: "once": keep the decoded pictures, memory-mapped; "always": decode them on every access.
     """
-    if isinstance(items, Selection) and items.catalogue.decoded is not None:
-        whole: Photographs = items.catalogue.decoded
-        if decode != "once" or not isinstance(whole.pictures, Decoder):
-            return whole if items.rows is None else replace(whole.choose(items.rows), skipped=whole.skipped)
+    known = items.catalogue.index if isinstance(items, Selection) else None
+    if isinstance(items, Selection) and known and (decode != "once" or known.pictures is not None):
+        # The catalogue has the rows of the index, and none for skipped photographs.
+        whole = _photographs(known, Decoder(Selection(items.catalogue), None, size, fit), None)
+        return whole if items.rows is None else replace(whole.choose(items.rows), skipped=whole.skipped)
     key = hashlib.sha256(f"{CACHE_VERSION} {size} {fit}".encode())
     facts = iter(facts_of(items))
     while some := "".join([f"{name} {version} {label}\n" for name, version, label in islice(facts, 1024)]):
         key.update(some.encode())
-    job = IndexJob(items, len(items), size, fit, Path(), what, decode == "once")
-    return open_or_build(job, key.hexdigest()[:16], cache, items)
+    index = open_or_build(IndexJob(items, len(items), size, fit, what, decode == "once"), key.hexdigest()[:16], cache)
+    numbers = index.columns.numbers if index.columns.skipped else None
+    return _photographs(index, Decoder(items, numbers, size, fit), numbers)
 
 
-def open_or_build(job: IndexJob, digest: str, cache: str | Path | None, items: Sequence[Item] = ()) -> Photographs:
-    """Open the photographs of a job; if there is no index of that digest yet, build it.
+def _photographs(index: Index, decoder: Decoder, numbers: np.ndarray | None) -> Photographs:
+    """Return all photographs of an index, with a decoder for pictures that are not kept."""
+    pictures = decoder if index.pictures is None else index.pictures
+    return Photographs(pictures, index.columns, index.digest, None, dict(index.columns.skipped), numbers)
 
-    Args:
-        job: its folder is set here.
-        items: decoded on every access if pictures are not kept.
-    """
+
+def open_or_build(job: IndexJob, digest: str, cache: str | Path | None) -> Index:
+    """Open the index of a job; if there is none of that digest yet, build it."""
     folder = Path(cache or default_cache()).expanduser() / f"{digest}-{job.size}"
     if not job.keep and not folder.is_dir():  # else use the index of a cache with pictures
         folder = folder.with_name(f"{folder.name}-index")
-    job.folder = folder
     if not folder.is_dir():  # checked before locking: a shared cache may be read-only
         with distributed.one_at_a_time(folder):
             if not folder.is_dir():
-                build(job)
+                build(job, folder)
     columns = Columns.open(folder)
-    numbers = columns.numbers if columns.skipped else None
-    pictures: Tensor | Decoder = Decoder(items, numbers, job.size, job.fit)
-    if job.keep:
-        pictures = _map(folder / PICTURES, len(columns), job.size)
-    return Photographs(pictures, columns, digest, None, dict(columns.skipped), numbers)
+    return Index(columns, digest, _map(folder / PICTURES, len(columns), job.size) if job.keep else None)
 
 
 def _map(path: Path, count: int, size: int) -> Tensor:
@@ -237,6 +234,6 @@ def load_parts(
         assert isinstance(part, Selection)
         chosen = photographs.choose(whole.places(part))
         if photographs.numbers is None and part is source.train:  # shards: skipped photographs are in no part
-            chosen.skipped = photographs.skipped
+            chosen = replace(chosen, skipped=photographs.skipped)
         found.append(chosen)
     return found

@@ -4,7 +4,7 @@ import hashlib
 import sys
 import warnings
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import cache, partial
 from pathlib import Path
 from tarfile import TarError
@@ -17,10 +17,10 @@ from gancolor.data.catalogue import Item, Selection, Source, shuffled
 from gancolor.data.decode import PICTURE_SUFFIXES, Fit
 from gancolor.data.sources.demo import CLASSES as DEMO_CLASSES
 from gancolor.data.sources.demo import draw_scene, scene_label
-from gancolor.data.sources.folders import Folder
+from gancolor.data.sources.folders import Folder, list_folder
 from gancolor.data.sources.public import PUBLIC_DATA_SETS
 from gancolor.data.sources.reading import Store
-from gancolor.data.sources.shards import ShardCatalogue, common_classes, find_store, is_pattern, open_shards
+from gancolor.data.sources.shards import ShardCatalogue, find_store, is_pattern, open_shards, with_common_classes
 from gancolor.utils import distributed
 from gancolor.utils.errors import InputError, near
 
@@ -63,7 +63,7 @@ def find_source(
     limit: int | None = None,
     val_limit: int | None = None,
     demo_photos: int = 2000,
-    opened: Callable[[Store], Selection[Any]] | None = None,
+    opened: Callable[[Store], ShardCatalogue] | None = None,
     val_only: bool = False,
 ) -> Source:
     """Find the photographs of `--data.source`.
@@ -97,9 +97,9 @@ def find_source(
             f"Give a folder of photographs, shards (*.tar), demo, or one of {', '.join(PUBLIC_DATA_SETS)}"
         )
     if limit is not None:
-        found.train = _first(found.train, limit, seed)
+        found = replace(found, train=_first(found.train, limit, seed))
     if val_limit is not None:
-        found.val = _first(found.val, val_limit, seed)
+        found = replace(found, val=_first(found.val, val_limit, seed))
     return found
 
 
@@ -124,46 +124,45 @@ def _divided(whole: Selection[Any], seed: int, val_fraction: float) -> tuple[Sel
 def _folder_source(folder: Path, seed: int, val_fraction: float) -> Source:
     val_folder = next((folder / name for name in VAL_FOLDERS if (folder / name).is_dir()), None)
     if (folder / "train").is_dir() and val_folder:
-        train, val = Folder(folder / "train"), Folder(val_folder)
-        for part in (train, val):
+        parts = [list_folder(folder / "train"), list_folder(val_folder)]
+        for part in parts:
             if not len(part):
                 raise InputError(f"{part.root}: no photographs in it ({_suffixes()})")
-        return Source(str(folder), Selection(train), Selection(val), _classify(train, val))
-    whole = Folder(folder / "train" if (folder / "train").is_dir() else folder)
+        train, val = _classified(parts)
+        return Source(str(folder), Selection(train), Selection(val), tuple(train.classes))
+    whole = list_folder(folder / "train" if (folder / "train").is_dir() else folder)
     if len(whole) < 2:
         count = len(whole) or "no"
         raise InputError(f"{whole.root}: {count} photographs in it ({_suffixes()}); training takes two or more")
-    classes = _classify(whole)
-    return Source(str(folder), *_divided(Selection(whole), seed, val_fraction), classes, held_out=True)
+    (whole,) = _classified([whole])
+    return Source(str(folder), *_divided(Selection(whole), seed, val_fraction), tuple(whole.classes), held_out=True)
 
 
-def _classify(*parts: Folder) -> tuple[str, ...]:
+def _classified(parts: Sequence[Folder]) -> list[Folder]:
     """Make the first subfolders classes, if every photograph is in one and there are at least two."""
-    names = sorted(set().union(*(part.subfolders for part in parts)))
-    if len(names) < 2 or "" in names:
-        return ()
-    for part in parts:
-        part.classes = {name: number for number, name in enumerate(names)}
-    return tuple(names)
+    names = sorted(frozenset().union(*(part.subfolders for part in parts)))
+    labels = {name: number for number, name in enumerate(names)} if len(names) >= 2 and "" not in names else {}
+    return [replace(part, classes=labels) for part in parts]
 
 
 def _holds_shards(folder: Path) -> bool:
     """Return whether a folder holds tar files and no photographs, which take precedence."""
     tars = any(next(place.glob("*.tar"), None) for place in (folder, folder / "train"))
-    return tars and not len(Folder(folder))
+    return tars and not len(list_folder(folder))
 
 
 def _shard_source(
-    source: str, seed: int, val_fraction: float, opened: Callable[[Store], Selection[Any]], val_only: bool
+    source: str, seed: int, val_fraction: float, opened: Callable[[Store], ShardCatalogue], val_only: bool
 ) -> Source:
     train_store, val_store = find_store(source, VAL_FOLDERS)
     if val_store:
-        parts = [opened(store) for store in ((val_store,) if val_only else (train_store, val_store))]
-        return Source(source, parts[0] if parts[1:] else (), parts[-1], common_classes(parts))
+        stores = [val_store] if val_only else [train_store, val_store]
+        *train, val = with_common_classes([opened(store) for store in stores])
+        return Source(source, Selection(train[0]) if train else (), Selection(val), val.columns.classes)
     whole = opened(train_store)
     if len(whole) < 2:
         raise InputError(f"--data.source {source}: a single photograph in it; training takes two or more")
-    return Source(source, *_divided(whole, seed, val_fraction), common_classes([whole]), held_out=True)
+    return Source(source, *_divided(Selection(whole), seed, val_fraction), whole.columns.classes, held_out=True)
 
 
 def _download(name: str) -> Path:
