@@ -84,14 +84,14 @@ def _fill(job: IndexJob, scratch: Path) -> None:
     writer = IndexWriter(scratch)
     bar = tqdm(total=job.count, desc=f"reading {job.what}", unit="photo", disable=not sys.stderr.isatty(), leave=False)
     with bar, (scratch / PICTURES).open("wb") as pictures:
-        for number, (item, made) in enumerate(_decoded(job)):
+        for index, (item, made) in enumerate(_decoded(job)):
             bar.update()
             if isinstance(made, str):
-                writer.skip(number, item.name, made)
+                writer.skip(index, item.name, made)
                 continue
             if job.keep:
                 pictures.write(made.picture.numpy().data)
-            writer.append(number, item.name, item.label, made.colorfulness, made.content, job.place(item))
+            writer.append(index, item.name, item.label, made.colorfulness, made.content, job.place(item))
     writer.close(*job.labelling())
     if not job.keep:
         (scratch / PICTURES).unlink()

@@ -15,7 +15,7 @@ from torch import Tensor
 from gancolor.data.cache.build import PICTURES, IndexJob, build
 from gancolor.data.cache.decoder import Decoder
 from gancolor.data.cache.index import Columns, Index, Names, combined, in_order
-from gancolor.data.catalogue import Item, Selection, Source, facts_of
+from gancolor.data.catalogue import Item, Selection, Source, facts_of, select
 from gancolor.data.decode import Fit
 from gancolor.utils import distributed
 
@@ -26,15 +26,14 @@ Decode = Literal["once", "always"]
 
 @dataclass(frozen=True, eq=False)
 class Photographs:
-    """Photographs of one size: all or some of those in an index.
+    """Photographs of one size: all or some of those in an index on the disk. Their indices are 0 to N - 1.
 
     Attributes:
         pictures: uint8 sRGB (M, 3, S, S), memory-mapped or on a device; or their decoder.
         columns: metadata of the M photographs.
         digest: of names, versions of the files and size; valid on this machine only.
-        rows: int64 (N,), the selected rows of the M; None: all.
+        rows: int64 (N,), of these photographs among the M; None: all.
         skipped: name -> why it could not be decoded.
-        numbers: int64 (N,), increasing: index of each photograph's item; None: photograph i is item i.
     """
 
     pictures: Tensor | Decoder
@@ -42,7 +41,6 @@ class Photographs:
     digest: str = ""
     rows: Tensor | None = None
     skipped: dict[str, str] = field(default_factory=dict)
-    numbers: np.ndarray | None = None
 
     def __len__(self) -> int:
         return len(self.columns if self.rows is None else self.rows)
@@ -103,21 +101,14 @@ class Photographs:
         """Return the photographs of these names that could be decoded, in this order. Pictures are not copied."""
         indices = {name: index for index, name in enumerate(self.names)}
         chosen = np.array([indices[name] for name in names if name in indices], np.int64)
-        return self._some(chosen, {name: self.skipped[name] for name in names if name in self.skipped})
+        return self.select(chosen, {name: self.skipped[name] for name in names if name in self.skipped})
 
-    def choose(self, items: np.ndarray) -> "Photographs":
-        """Return the photographs of these loaded items (int64 indices), in this order, without skipped ones."""
-        if self.numbers is None:
-            return self._some(items, {})
-        indices = np.searchsorted(self.numbers, items)
-        known = self.numbers[np.minimum(indices, len(self) - 1)] == items if len(self) else np.zeros(len(items), bool)
-        return self._some(indices[known], self.columns.skipped_among(items), np.flatnonzero(known))
-
-    def _some(self, indices: np.ndarray, skipped: dict[str, str], numbers: np.ndarray | None = None) -> "Photographs":
+    def select(self, indices: np.ndarray, skipped: dict[str, str]) -> "Photographs":
+        """Return the photographs of these indices (int64), in this order. Pictures are not copied."""
         rows = self._at(torch.from_numpy(indices))
         digest = hashlib.sha256(self.digest.encode())
         digest.update(np.ascontiguousarray(rows.numpy()).data)
-        return Photographs(self.pictures, self.columns, digest.hexdigest()[:16], rows, skipped, numbers)
+        return Photographs(self.pictures, self.columns, digest.hexdigest()[:16], rows, skipped)
 
     def colourful(self, least: float) -> Tensor:
         """Return the indices (int64) of photographs of at least this colourfulness. Others teach not to colour."""
@@ -164,22 +155,21 @@ def load_photographs(
     """
     known = items.catalogue.index if isinstance(items, Selection) else None
     if isinstance(items, Selection) and known and (decode != "once" or known.pictures is not None):
-        # The catalogue has the rows of the index, and none for skipped photographs.
-        whole = _photographs(known, Decoder(Selection(items.catalogue), None, size, fit), None)
-        return whole if items.rows is None else replace(whole.choose(items.rows), skipped=whole.skipped)
+        whole = _photographs(known, Decoder(Selection(items.catalogue), size, fit))
+        return whole if items.rows is None else whole.select(items.rows, whole.skipped)
     key = hashlib.sha256(f"{CACHE_VERSION} {size} {fit}".encode())
     facts = iter(facts_of(items))
     while some := "".join([f"{name} {version} {label}\n" for name, version, label in islice(facts, 1024)]):
         key.update(some.encode())
     index = open_or_build(IndexJob(items, len(items), size, fit, what, decode == "once"), key.hexdigest()[:16], cache)
-    numbers = index.columns.numbers if index.columns.skipped else None
-    return _photographs(index, Decoder(items, numbers, size, fit), numbers)
+    decodable = select(items, index.columns.items) if index.columns.skipped else items
+    return _photographs(index, Decoder(decodable, size, fit))
 
 
-def _photographs(index: Index, decoder: Decoder, numbers: np.ndarray | None) -> Photographs:
+def _photographs(index: Index, decoder: Decoder) -> Photographs:
     """Return all photographs of an index, with a decoder for pictures that are not kept."""
     pictures = decoder if index.pictures is None else index.pictures
-    return Photographs(pictures, index.columns, index.digest, None, dict(index.columns.skipped), numbers)
+    return Photographs(pictures, index.columns, index.digest, None, index.columns.skipped)
 
 
 def open_or_build(job: IndexJob, digest: str, cache: str | Path | None) -> Index:
@@ -229,11 +219,12 @@ def load_parts(
     assert isinstance(source.train, Selection) and isinstance(source.val, Selection)
     whole = source.train.union(source.val)
     photographs = load_photographs(whole, size, cache, "photographs", fit, decode)
-    found = []
+    columns, known, found = photographs.columns, whole.catalogue.index, []
     for part in parts:
         assert isinstance(part, Selection)
-        chosen = photographs.choose(whole.places(part))
-        if photographs.numbers is None and part is source.train:  # shards: skipped photographs are in no part
-            chosen = replace(chosen, skipped=photographs.skipped)
-        found.append(chosen)
+        items = whole.indices_of(part)
+        if known and known.columns is columns:  # shards: skipped photographs are in no part
+            found.append(photographs.select(items, photographs.skipped if part is source.train else {}))
+        else:
+            found.append(photographs.select(columns.rows_of(items), columns.skipped_among(items)))
     return found
