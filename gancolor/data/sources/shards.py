@@ -169,7 +169,7 @@ def is_pattern(source: str) -> bool:
     return "://" in source or source.endswith(".tar")
 
 
-def find_store(source: str, val_folders: Sequence[str]) -> tuple[Store, Store | None]:
+def find_stores(source: str, val_folders: Sequence[str]) -> tuple[Store, Store | None]:
     """Find the training shards and, if they have a folder of their own, the validation shards.
 
     Args:
