@@ -17,9 +17,10 @@ from typing import Any
 import torch
 from torch import Tensor
 
+from gancolor.choices import PICTURE_SUFFIXES
 from gancolor.data.cache.photographs import Decode
 from gancolor.data.catalogue import Catalogue, Item, Selection, Source, shuffled
-from gancolor.data.decode import PICTURE_SUFFIXES, Fit
+from gancolor.data.decode import Fit
 from gancolor.data.sources.demo import CLASSES as DEMO_CLASSES
 from gancolor.data.sources.demo import draw_scene, scene_label
 from gancolor.data.sources.folders import Folder, list_folder

@@ -10,9 +10,9 @@ from typing import IO
 
 import numpy as np
 
+from gancolor.choices import PICTURE_SUFFIXES
 from gancolor.data.cache.index import AT_ONCE, Names, mapped
 from gancolor.data.catalogue import Catalogue, Facts, PhotoFile, Selection
-from gancolor.data.decode import PICTURE_SUFFIXES
 
 
 @dataclass(frozen=True, eq=False)
