@@ -37,6 +37,14 @@ ProtocolName = Literal["native", "val5k-crop256", "squash256", "scenes128", "tin
 RankingMetric = Literal["psnr", "ssim", "lpips", "lpips_vgg", "ciede2000", "auc", "mse", "fid", "kid"]
 CheckpointMetric = Literal["psnr", "ssim", "lpips", "lpips_vgg", "ciede2000", "auc", "mse"]  # of single photographs
 
+# Suffixes of the picture files that are taken from folders and shards, for training and for colouring. A folder's split
+# into training and validation photographs depends on them: with one more, some folders would be split differently.
+PICTURE_SUFFIXES = frozenset(
+    [".jpg", ".jpeg", ".jfif", ".png", ".webp", ".gif", ".bmp", ".tif", ".tiff", ".avif", ".ppm", ".pgm"]
+)
+# Colouring takes more, of formats that training can't decode (HEIC, JPEG 2000, TGA) or other names of those it can.
+COLORABLE_SUFFIXES = PICTURE_SUFFIXES | {".jpe", ".heic", ".heif", ".dib", ".pbm", ".pnm", ".jp2", ".tga"}
+
 ChromaUpsampling = Literal["guided", "bilinear"]
 PictureFormat = Literal["jpg", "png", "webp", "tiff", "avif"]
 ExportFormat = Literal["safetensors", "onnx", "torch_export"]

@@ -9,17 +9,10 @@ from itertools import takewhile
 from pathlib import Path
 from typing import NamedTuple
 
+from gancolor.choices import COLORABLE_SUFFIXES
 from gancolor.inference.image_files import SAVERS, check_format
 from gancolor.utils.errors import InputError
 
-# Suffixes that are taken from folders. A file given by name may have any suffix: its contents decide.
-PICTURES = frozenset(
-    f".{name}"
-    for name in (
-        *("jpg", "jpeg", "jpe", "jfif", "png", "tif", "tiff", "webp", "avif", "heic", "heif", "gif"),
-        *("bmp", "dib", "ppm", "pgm", "pbm", "pnm", "jp2", "tga"),
-    )
-)
 VIDEOS = {".mp4": "mp4", ".m4v": "mp4", ".mov": "mov", ".mkv": "matroska", ".webm": "webm"}  # as written by FFmpeg
 OTHER_VIDEOS = frozenset(
     f".{name}"
@@ -129,7 +122,7 @@ def renamed(name: Path, suffix: str | None) -> Path:
     if own in SAVERS and (suffix is None or SAVERS[suffix] == SAVERS[own]):
         return name
     wanted = suffix or SYNONYMS.get(own, PLAIN)
-    return name.with_suffix(wanted) if own in PICTURES else name.with_name(name.name + wanted)
+    return name.with_suffix(wanted) if own in COLORABLE_SUFFIXES else name.with_name(name.name + wanted)
 
 
 def shown(path: object) -> str:
@@ -181,7 +174,7 @@ class _Search:
             below = name / Path(place).relative_to(folder)
             for file in sorted(files):
                 path = Path(place, file)
-                if file.startswith(".") or not (path.suffix.lower() in PICTURES or is_video(path)):
+                if file.startswith(".") or not (path.suffix.lower() in COLORABLE_SUFFIXES or is_video(path)):
                     self.found.passed_over += 1
                 elif path.is_file():
                     yield path, below / file
@@ -209,7 +202,7 @@ class _Search:
 
 def _names_a_file(out: str) -> bool:
     path, suffix = Path(out), Path(out).suffix.lower()
-    return not (out.endswith(("/", os.sep)) or path.is_dir()) and (suffix in PICTURES or is_video(path))
+    return not (out.endswith(("/", os.sep)) or path.is_dir()) and (suffix in COLORABLE_SUFFIXES or is_video(path))
 
 
 def _check_kind(source: Path, target: Path, suffix: str | None) -> Path:

@@ -1,16 +1,23 @@
-"""Photographs that can be loaded, and collections of them that create each item on access."""
+"""Photographs that can be loaded, and collections of them that create each item on access.
+
+In this package, photographs have rows and indices. A row is a place in what is stored: in a catalogue (every photograph
+in a folder or in shards), or in an index on the disk (those that could be decoded). An index is a position in what is
+at hand: in `items`, a `Selection`, `Names` or `Photographs`. A `Selection` maps indices to the rows of its catalogue,
+`Photographs` to those of their index on the disk. `load_parts` goes from one to the other; what comes after loading
+(sampling, training, evaluation) knows only indices of `Photographs`.
+"""
 
 import hashlib
 from abc import ABC, abstractmethod
 from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, Generic, Protocol, TypeVar, overload
+from typing import Generic, Protocol, TypeVar, overload
 
 import numpy as np
 from torch import Tensor
 
-from gancolor.data.cache.index import AT_ONCE, Names
+from gancolor.data.cache.index import AT_ONCE, Index, Names
 from gancolor.data.decode import Fit, decode, fit_square, upright_size
 from gancolor.utils.files import file_digest
 
@@ -76,11 +83,11 @@ class Catalogue(ABC, Generic[Made]):
 
     Attributes:
         names: of the photographs.
-        decoded: the `Photographs` of all rows, if they are open already.
+        index: the index on the disk that the photographs are known from, with the same rows (shards); else None.
     """
 
     names: Names
-    decoded: Any = None
+    index: Index | None = None
 
     def __len__(self) -> int:
         return len(self.names)
@@ -107,24 +114,24 @@ class Selection(Sequence[AnyItem]):
         return len(self.catalogue if self.rows is None else self.rows)
 
     @overload
-    def __getitem__(self, number: int) -> AnyItem: ...
+    def __getitem__(self, index: int) -> AnyItem: ...
     @overload
-    def __getitem__(self, number: slice) -> "Selection[AnyItem]": ...
-    def __getitem__(self, number: int | slice) -> "AnyItem | Selection[AnyItem]":
-        if isinstance(number, slice):
+    def __getitem__(self, index: slice) -> "Selection[AnyItem]": ...
+    def __getitem__(self, index: int | slice) -> "AnyItem | Selection[AnyItem]":
+        if isinstance(index, slice):
             rows = np.arange(len(self.catalogue)) if self.rows is None else self.rows
-            return Selection(self.catalogue, rows[number])
-        if not -len(self) <= number < len(self):
-            raise IndexError(number)
-        return self.catalogue.item(number % len(self) if self.rows is None else int(self.rows[number]))
+            return Selection(self.catalogue, rows[index])
+        if not -len(self) <= index < len(self):
+            raise IndexError(index)
+        return self.catalogue.item(index % len(self) if self.rows is None else int(self.rows[index]))
 
     @property
     def names(self) -> Names:
         return self.catalogue.names if self.rows is None else self.catalogue.names.select(self.rows)
 
-    def select(self, numbers: np.ndarray) -> "Selection[AnyItem]":
-        """Return the photographs at these positions (int64), in this order."""
-        return Selection(self.catalogue, numbers if self.rows is None else self.rows[numbers])
+    def select(self, indices: np.ndarray) -> "Selection[AnyItem]":
+        """Return the photographs of these indices (int64), in this order."""
+        return Selection(self.catalogue, indices if self.rows is None else self.rows[indices])
 
     def in_order(self) -> "Selection[AnyItem]":
         """Return these photographs in the catalogue's order."""
@@ -142,15 +149,15 @@ class Selection(Sequence[AnyItem]):
         parts = [part.rows for part in (self, other) if part.rows is not None]
         return Selection(self.catalogue, np.sort(np.concatenate(parts)))
 
-    def places(self, some: "Selection[AnyItem]") -> np.ndarray:
-        """Return the positions (int64) of some photographs in this selection, which is in the catalogue's order."""
+    def indices_of(self, some: "Selection[AnyItem]") -> np.ndarray:
+        """Return the indices (int64) of some of these photographs, which must be in the catalogue's order."""
         rows = np.arange(len(some)) if some.rows is None else some.rows
         return rows if self.rows is None else np.searchsorted(self.rows, rows)
 
     def facts(self) -> Iterator[Facts]:
         for start in range(0, len(self), AT_ONCE):
-            rows = np.arange(start, min(start + AT_ONCE, len(self)))
-            yield from self.catalogue.facts(rows if self.rows is None else self.rows[rows])
+            indices = np.arange(start, min(start + AT_ONCE, len(self)))
+            yield from self.catalogue.facts(indices if self.rows is None else self.rows[indices])
 
 
 def names_of(items: Sequence[Item]) -> Iterable[str]:
@@ -163,9 +170,9 @@ def facts_of(items: Sequence[Item]) -> Iterable[Facts]:
     return ((item.name, item.version, item.label) for item in items)
 
 
-def select(items: Sequence[Item], numbers: np.ndarray) -> Sequence[Item]:
-    """Return the items at these positions (int64), in this order."""
-    return items.select(numbers) if isinstance(items, Selection) else [items[number] for number in numbers]
+def select(items: Sequence[Item], indices: np.ndarray) -> Sequence[Item]:
+    """Return the items of these indices (int64), in this order."""
+    return items.select(indices) if isinstance(items, Selection) else [items[index] for index in indices]
 
 
 def shuffled(items: Sequence[Item], seed: int) -> Sequence[Item]:
@@ -186,7 +193,7 @@ def shuffled(items: Sequence[Item], seed: int) -> Sequence[Item]:
     return select(items, np.argsort(keys, kind="stable"))
 
 
-@dataclass
+@dataclass(frozen=True)
 class Source:
     """Photographs for training and validation.
 

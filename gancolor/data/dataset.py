@@ -1,6 +1,5 @@
 """A run's photographs: training set, validation set, and the order of training batches."""
 
-from functools import partial
 from typing import Any
 
 import torch
@@ -8,8 +7,7 @@ import torch
 from gancolor.config.options import DataConfig
 from gancolor.data.cache.photographs import load_source
 from gancolor.data.loader import Batches
-from gancolor.data.sources.find import find_source
-from gancolor.data.sources.shards import open_shards
+from gancolor.data.sources.find import find_source, open_source
 from gancolor.utils.errors import InputError
 
 
@@ -29,10 +27,10 @@ class Dataset:
         self.config = config
         if (config.decode, config.on_device) == ("always", "always"):
             raise InputError("--data.decode always keeps no photographs that --data.on_device always could hold")
-        opened = partial(open_shards, size=config.size, cache=config.cache, decode=config.decode)
-        self.source = find_source(
-            config.source, seed, config.val_fraction, config.limit, config.val_limit, config.demo_photos, opened
+        found = find_source(
+            config.source, seed, config.val_fraction, config.limit, config.val_limit, config.demo_photos
         )
+        self.source = open_source(found, config.size, config.cache, decode=config.decode)
         train, self.val = load_source(self.source, config.size, config.cache, config.decode)
         for part, photographs in (("training", train), ("validation", self.val)):
             if not len(photographs):

@@ -18,7 +18,7 @@ class Order(Protocol):
 
     steps_per_epoch: int
 
-    def indices(self, epoch: int, position: int) -> Tensor:
+    def indices(self, epoch: int, step: int) -> Tensor:
         """Return the indices of this rank's photographs at a step of an epoch, int64 (batch_size,)."""
         ...
 
@@ -42,11 +42,11 @@ class Shuffle:
         self.steps_per_epoch = len(kept) // self.effective_batch
         self._epoch, self._order = -1, kept
 
-    def indices(self, epoch: int, position: int) -> Tensor:
+    def indices(self, epoch: int, step: int) -> Tensor:
         if epoch != self._epoch:
             self._order = self._order[:0]  # freed before the next is created
             self._epoch, self._order = epoch, torch.randperm(len(self.kept), generator=_generator(self.seed, epoch))
-        start = position * self.effective_batch
+        start = step * self.effective_batch
         mine = self._order[start : start + self.effective_batch][distributed.rank() :: distributed.world_size()]
         return self.kept[mine]
 
@@ -81,9 +81,9 @@ class ShardShuffle:
         self._plans: dict[int, tuple[list[list[int]], list[int]]] = {}
         self._drawn: dict[tuple[int, int], Tensor] = {}
 
-    def indices(self, epoch: int, position: int) -> Tensor:
-        first, (windows, edges) = position * self.batch_size, self._plan(epoch)
-        touched = self._touched(epoch, position)
+    def indices(self, epoch: int, step: int) -> Tensor:
+        first, (windows, edges) = step * self.batch_size, self._plan(epoch)
+        touched = self._touched(epoch, step)
         self._drawn = {key: drawn for key, drawn in self._drawn.items() if key[0] == epoch and key[1] in touched}
         found = []
         for number in touched:
@@ -93,9 +93,9 @@ class ShardShuffle:
             found.append(self._drawn[epoch, number][begin : first + self.batch_size - edges[number]])
         return torch.cat(found)
 
-    def held(self, epoch: int, position: int) -> list[int]:
+    def held(self, epoch: int, step: int) -> list[int]:
         """Return the shards that a step draws from, and those of the next window."""
-        (windows, edges), touched = self._plan(epoch), self._touched(epoch, position)
+        (windows, edges), touched = self._plan(epoch), self._touched(epoch, step)
         after = touched[-1] + 1
         goes_on = after < len(windows) and edges[after] < self.steps_per_epoch * self.batch_size
         wanted = [windows[number] for number in touched]
@@ -113,14 +113,14 @@ class ShardShuffle:
             self._plans = near | {epoch: (windows, list(edges))}
         return self._plans[epoch]
 
-    def _touched(self, epoch: int, position: int) -> list[int]:
+    def _touched(self, epoch: int, step: int) -> list[int]:
         """Return the windows that a step draws from."""
-        first, (_, edges) = position * self.batch_size, self._plan(epoch)
+        first, (_, edges) = step * self.batch_size, self._plan(epoch)
         return list(range(bisect_right(edges, first) - 1, bisect_left(edges, first + self.batch_size)))
 
     def _draw(self, epoch: int, number: int, members: list[int]) -> Tensor:
-        """Return the photographs of a window, shuffled."""
+        """Return the indices of the photographs of a window, shuffled."""
         generator = _generator(self.seed, epoch)
         generator.manual_seed((generator.initial_seed() * 1_000_003 + distributed.rank() * 65_537 + number) % 2**63)
-        indices = torch.cat([torch.arange(self.starts[m], self.starts[m] + self.counts[m]) for m in members])
-        return self.kept[indices[torch.randperm(len(indices), generator=generator)]]
+        kept = torch.cat([self.kept[self.starts[m] : self.starts[m] + self.counts[m]] for m in members])
+        return kept[torch.randperm(len(kept), generator=generator)]

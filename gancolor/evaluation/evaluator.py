@@ -14,8 +14,7 @@ from gancolor.config.evaluate import EvaluateConfig, FidConfig
 from gancolor.config.options import LpipsConfig
 from gancolor.data.cache.photographs import Photographs, load_parts, load_photographs
 from gancolor.data.catalogue import Item, Selection, Source, shuffled
-from gancolor.data.sources.find import find_source
-from gancolor.data.sources.shards import open_shards
+from gancolor.data.sources.find import find_source, open_source
 from gancolor.evaluation.predictions import ToolPictures
 from gancolor.evaluation.protocols import PROTOCOLS
 from gancolor.evaluation.report import results_table, sample_indices, save_grid
@@ -88,8 +87,8 @@ class Evaluator:
         splits = {(config["seed"], config["data"]["val_fraction"]) for config in seen}
         seed, val_fraction = min(splits, default=(0, 0.5))
         demo_photos = max((config["data"]["demo_photos"] for config in seen), default=2000)
-        opened = partial(open_shards, size=self.size, cache=self.config.data.cache, fit=self.protocol.fit)
-        source = find_source(name, seed, val_fraction, demo_photos=demo_photos, opened=opened, val_only=True)
+        found = find_source(name, seed, val_fraction, demo_photos=demo_photos)
+        source = open_source(found, self.size, self.config.data.cache, self.protocol.fit, val_only=True)
         if source.held_out and len(splits) > 1:
             raise InputError(
                 f"the checkpoints held different photographs of {name} out of training (other --seed or "

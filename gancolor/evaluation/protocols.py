@@ -51,7 +51,7 @@ class Protocol:
         if self.order == "shuffle":
             return shuffled(items, 0)[: self.limit]
         names = list(names_of(items))
-        order = sorted(range(len(names)), key=lambda number: (names[number].rsplit("/", 1)[-1], names[number]))
+        order = sorted(range(len(names)), key=lambda index: (names[index].rsplit("/", 1)[-1], names[index]))
         return select(items, np.array(order[: self.limit], np.int64))
 
     def seen(self, pictures: Tensor, names: Sequence[str]) -> Tensor | None:

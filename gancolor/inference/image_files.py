@@ -2,6 +2,7 @@
 with their metadata. libvips reads and writes (16 bits, profiles, metadata). Nothing here depends on networks."""
 
 import io
+import re
 from collections.abc import Mapping
 from dataclasses import dataclass, field, replace
 from functools import lru_cache
@@ -155,7 +156,7 @@ def read_picture(source: str | Path | bytes) -> Picture:
     except pyvips.Error as error:
         if not isinstance(source, bytes) and not Path(source).is_file():
             raise InputError(f"{name}: {'a folder' if Path(source).is_dir() else 'no such file'}") from None
-        if "is not a known" in str(error):
+        if re.search(r"not (a|in a) known", str(error)):  # libvips's words for files, and for bytes
             return _by_pillow(source, name)
         raise InputError(f"{name}: no picture that can be read ({_line(error)})") from None
 

@@ -11,8 +11,9 @@ import torch
 from PIL import Image, ImageCms
 from torchvision.io import decode_image
 
+from gancolor.choices import PICTURE_SUFFIXES
 from gancolor.data import decode as module
-from gancolor.data.decode import PICTURE_SUFFIXES, UndecodableError, decode, fit_square
+from gancolor.data.decode import UndecodableError, decode, fit_square
 
 WIDTH, HEIGHT = 48, 32
 FORMATS = {

@@ -27,7 +27,7 @@ PICTURES = "pictures.u8"
 PART = 16  # photographs per decoding task
 
 
-@dataclass
+@dataclass(frozen=True)
 class IndexJob:
     """An index to build.
 
@@ -35,7 +35,6 @@ class IndexJob:
         items: the photographs, in the order of the index.
         count: number of items, if known.
         size, fit: side of the squares [pixels], and how photographs are made square.
-        folder: of the index; it exists only once the index is complete.
         what: what to call the photographs on the terminal; if empty, no message is printed.
         keep: whether to keep the decoded pictures.
         place: returns an item's location in its shards, for the index.
@@ -46,24 +45,22 @@ class IndexJob:
     count: int | None
     size: int
     fit: Fit
-    folder: Path
     what: str
     keep: bool
     place: Callable[[Any], tuple[int, ...]] = lambda _: ()
     labelling: Callable[[], tuple[np.ndarray | None, tuple[str, ...]]] = lambda: (None, ())
 
 
-def build(job: IndexJob) -> None:
+def build(job: IndexJob, folder: Path) -> None:
     """Build an index in a temporary folder and rename that when it is complete: a killed build leaves no index.
 
     Raises:
         OSError: the disk is full, or has too little space left.
     """
-    folder = job.folder
     for leaving in folder.parent.glob(f"{folder.name}.*/"):  # left by a killed build
         shutil.rmtree(leaving, ignore_errors=True)
     if job.keep and job.count is not None:
-        _check_space(job)
+        _check_space(job.count * 3 * job.size**2, job.count, folder.parent)
     scratch = Path(tempfile.mkdtemp(dir=folder.parent, prefix=f"{folder.name}."))
     if job.what:
         count = "" if job.count is None else f"{job.count} "
@@ -77,7 +74,7 @@ def build(job: IndexJob) -> None:
         scratch.rename(folder)
     except OSError as error:
         if error.errno == errno.ENOSPC:
-            raise _full(job, "the cache of the decoded photographs does not fit") from None
+            raise _full(folder.parent, "the cache of the decoded photographs does not fit") from None
         raise
     finally:
         shutil.rmtree(scratch, ignore_errors=True)
@@ -87,14 +84,14 @@ def _fill(job: IndexJob, scratch: Path) -> None:
     writer = IndexWriter(scratch)
     bar = tqdm(total=job.count, desc=f"reading {job.what}", unit="photo", disable=not sys.stderr.isatty(), leave=False)
     with bar, (scratch / PICTURES).open("wb") as pictures:
-        for number, (item, made) in enumerate(_decoded(job)):
+        for index, (item, made) in enumerate(_decoded(job)):
             bar.update()
             if isinstance(made, str):
-                writer.skip(number, item.name, made)
+                writer.skip(index, item.name, made)
                 continue
             if job.keep:
                 pictures.write(made.picture.numpy().data)
-            writer.append(number, item.name, item.label, made.colorfulness, made.content, job.place(item))
+            writer.append(index, item.name, item.label, made.colorfulness, made.content, job.place(item))
     writer.close(*job.labelling())
     if not job.keep:
         (scratch / PICTURES).unlink()
@@ -133,13 +130,11 @@ def _decoded(job: IndexJob) -> Iterator[tuple[Item, _Made | str]]:
             pool.shutdown(wait=True, cancel_futures=True)
 
 
-def _check_space(job: IndexJob) -> None:
-    assert job.count is not None
-    needed = job.count * 3 * job.size * job.size
-    if needed > shutil.disk_usage(job.folder.parent).free:
-        raise _full(job, f"the cache of {job.count} photographs takes {needed / 1e9:.1f} GB")
+def _check_space(needed: int, count: int, cache: Path) -> None:
+    if needed > shutil.disk_usage(cache).free:
+        raise _full(cache, f"the cache of {count} photographs takes {needed / 1e9:.1f} GB")
 
 
-def _full(job: IndexJob, problem: str) -> OSError:
+def _full(cache: Path, problem: str) -> OSError:
     advice = "--data.decode always keeps none, and decodes in every epoch"
-    return OSError(errno.ENOSPC, f"{problem}; give --data.cache on a larger disk, or {advice}", str(job.folder.parent))
+    return OSError(errno.ENOSPC, f"{problem}; give --data.cache on a larger disk, or {advice}", str(cache))

@@ -6,7 +6,6 @@ from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from functools import cached_property
 
-import numpy as np
 import torch
 from torch import Tensor
 
@@ -16,18 +15,16 @@ from gancolor.utils.cores import cores
 from gancolor.utils.errors import InputError
 
 
-@dataclass
+@dataclass(frozen=True, eq=False)
 class Decoder:
     """Pictures that are decoded on every access, with one thread per core.
 
     Args:
-        items: the photographs.
-        numbers: int64 (M,), the item of each row of the index; None: row i is item i.
+        items: the photographs, one for each row of the index on the disk.
         size: side of the squares [pixels].
     """
 
     items: Sequence[Item]
-    numbers: np.ndarray | None
     size: int
     fit: Fit
 
@@ -37,7 +34,7 @@ class Decoder:
         return ThreadPoolExecutor(max(min(len(cores()), (os.cpu_count() or 1) // ranks), 1))
 
     def take(self, rows: Tensor) -> Tensor:
-        """Decode the pictures of these rows of the index: uint8 (len(rows), 3, S, S).
+        """Decode the pictures of these rows: uint8 (len(rows), 3, S, S).
 
         Raises:
             InputError: a photograph can no longer be decoded.
@@ -45,7 +42,7 @@ class Decoder:
         pictures = torch.empty(len(rows), 3, self.size, self.size, dtype=torch.uint8)
 
         def load(place: int, row: int) -> None:
-            item = self.items[row if self.numbers is None else int(self.numbers[row])]
+            item = self.items[row]
             try:
                 pictures[place] = item.load(self.size, self.fit)
             except UndecodableError as error:

@@ -9,6 +9,7 @@ from pathlib import Path
 from typing import Any, overload
 
 import numpy as np
+from torch import Tensor
 
 AT_ONCE = 8192  # rows processed at a time
 DIGEST = 32  # bytes of a sha256
@@ -18,7 +19,7 @@ _COLUMNS: dict[str, tuple[str, type, tuple[int, ...]]] = {  # column -> file, ty
     "labels": ("labels.i64", np.int64, ()),
     "colorfulness": ("colorfulness.f32", np.float32, ()),
     "contents": ("contents.u8", np.uint8, (DIGEST,)),
-    "numbers": ("numbers.i64", np.int64, ()),
+    "items": ("numbers.i64", np.int64, ()),
     "places": ("places.i64", np.int64, (3,)),
 }
 
@@ -37,7 +38,7 @@ class Names(Sequence[str]):
     Args:
         text: uint8, the bytes of all names.
         ends: int64 (M,), where each name ends.
-        rows: int64 (N,), the selected names, in order; None: all.
+        rows: int64 (N,), of the selected names, in order; None: all.
     """
 
     def __init__(self, text: np.ndarray, ends: np.ndarray, rows: np.ndarray | None = None) -> None:
@@ -53,25 +54,25 @@ class Names(Sequence[str]):
     def __len__(self) -> int:
         return len(self.ends if self.rows is None else self.rows)
 
-    def raw(self, number: int) -> bytes:
-        row = number if self.rows is None else int(self.rows[number])
+    def raw(self, index: int) -> bytes:
+        row = index if self.rows is None else int(self.rows[index])
         return bytes(self._view[int(self.ends[row - 1]) if row else 0 : int(self.ends[row])])
 
     @overload
-    def __getitem__(self, number: int) -> str: ...
+    def __getitem__(self, index: int) -> str: ...
     @overload
-    def __getitem__(self, number: slice) -> "Names": ...
-    def __getitem__(self, number: int | slice) -> "str | Names":
-        if isinstance(number, slice):
-            return self.select(np.arange(len(self))[number])
-        if not -len(self) <= number < len(self):
-            raise IndexError(number)
-        return self.raw(number % len(self)).decode("utf-8", "backslashreplace")
+    def __getitem__(self, index: slice) -> "Names": ...
+    def __getitem__(self, index: int | slice) -> "str | Names":
+        if isinstance(index, slice):
+            return self.select(np.arange(len(self))[index])
+        if not -len(self) <= index < len(self):
+            raise IndexError(index)
+        return self.raw(index % len(self)).decode("utf-8", "backslashreplace")
 
     def __iter__(self) -> Iterator[str]:
         for start in range(0, len(self), AT_ONCE):
-            rows = np.arange(start, min(start + AT_ONCE, len(self)))
-            rows = rows if self.rows is None else self.rows[rows]
+            indices = np.arange(start, min(start + AT_ONCE, len(self)))
+            rows = indices if self.rows is None else self.rows[indices]
             starts = np.where(rows > 0, self.ends[rows - 1], 0)
             for first, last in zip(starts.tolist(), self.ends[rows].tolist(), strict=True):
                 yield str(self._view[first:last], "utf-8", "backslashreplace")
@@ -86,35 +87,36 @@ class Names(Sequence[str]):
     def __repr__(self) -> str:
         return f"Names of {len(self)}: {', '.join([*self[:5], '...'] if len(self) > 5 else self)}"
 
-    def select(self, rows: np.ndarray) -> "Names":
-        """Return the names at these positions (int64), in this order. The text is shared, not copied."""
-        return Names(self.text, self.ends, rows if self.rows is None else self.rows[rows])
+    def select(self, indices: np.ndarray) -> "Names":
+        """Return the names of these indices (int64), in this order. The text is shared, not copied."""
+        return Names(self.text, self.ends, indices if self.rows is None else self.rows[indices])
 
 
-@dataclass
+@dataclass(frozen=True, eq=False)
 class Columns:
-    """Metadata of M photographs.
+    """Metadata of M photographs, one row each.
 
     Attributes:
         names: of the M photographs.
         labels: int64 (M,), -1 where there is no class.
         colorfulness: float32 (M,).
         contents: uint8 (M, 32), sha256 of name and contents, the same on every machine.
-        numbers: int64 (M,), increasing: index of each photograph's item; missing indices were skipped.
+        items: int64 (M,), increasing: index of each photograph among the items that were read, of which some could not
+            be decoded and were skipped.
         places: int64 (M, 3), of photographs in shards: shard, first byte, number of bytes; else (0, 3).
         classes: class names, if the photographs themselves state them (shards).
-        skipped: name -> why it could not be decoded; skipped_numbers: int64, indices of these items.
+        skipped: name -> why it could not be decoded; skipped_items: int64, indices of these items.
     """
 
     names: Names
     labels: np.ndarray
     colorfulness: np.ndarray
     contents: np.ndarray
-    numbers: np.ndarray
+    items: np.ndarray
     places: np.ndarray = field(default_factory=lambda: np.empty((0, 3), np.int64))
     classes: tuple[str, ...] = ()
     skipped: dict[str, str] = field(default_factory=dict)
-    skipped_numbers: np.ndarray = field(default_factory=lambda: np.empty(0, np.int64))
+    skipped_items: np.ndarray = field(default_factory=lambda: np.empty(0, np.int64))
 
     def __len__(self) -> int:
         return len(self.names)
@@ -138,9 +140,9 @@ class Columns:
         with (folder / _SKIPPED).open(encoding="utf-8") as file:
             skipped = [json.loads(line) for line in file]
         classes = json.loads((folder / _CLASSES).read_text(encoding="utf-8"))
-        numbers = np.array([number for number, _, _ in skipped], np.int64)
+        indices = np.array([index for index, _, _ in skipped], np.int64)
         reasons = {name: reason for _, name, reason in skipped}
-        return cls(names, **columns, classes=tuple(classes), skipped=reasons, skipped_numbers=numbers)
+        return cls(names, **columns, classes=tuple(classes), skipped=reasons, skipped_items=indices)
 
     def select(self, rows: np.ndarray) -> "Columns":
         """Return these rows. All columns but the names are copied."""
@@ -149,10 +151,32 @@ class Columns:
             np.arange(len(rows)), self.places[rows] if len(self.places) else self.places, self.classes,
         )  # fmt: skip
 
-    def skipped_among(self, numbers: np.ndarray) -> dict[str, str]:
-        """Return which of these items were skipped: name -> reason."""
-        chosen = np.isin(self.skipped_numbers, numbers).tolist()
+    def rows_of(self, items: np.ndarray) -> np.ndarray:
+        """Return the rows of these items (int64 indices), in their order; skipped items have none."""
+        if not self.skipped:
+            return items
+        rows = np.searchsorted(self.items, items)
+        return rows[np.append(self.items, -1)[rows] == items]
+
+    def skipped_among(self, items: np.ndarray) -> dict[str, str]:
+        """Return which of these items (int64 indices) were skipped: name -> reason."""
+        chosen = np.isin(self.skipped_items, items).tolist()
         return {name: why for (name, why), mine in zip(self.skipped.items(), chosen, strict=True) if mine}
+
+
+@dataclass(frozen=True, eq=False)
+class Index:
+    """An index on the disk, opened.
+
+    Attributes:
+        columns: metadata of the M photographs.
+        digest: of names, versions of the files and size; valid on this machine only.
+        pictures: uint8 sRGB (M, 3, S, S), memory-mapped; None: not kept.
+    """
+
+    columns: Columns
+    digest: str
+    pictures: Tensor | None
 
 
 class IndexWriter:
@@ -164,11 +188,12 @@ class IndexWriter:
         self._files = {name: self._open.enter_context((folder / name).open("wb")) for name in wanted}
 
     def append(
-        self, number: int, name: str, label: int, colorfulness: float, content: str, place: tuple[int, ...] = ()
+        self, item: int, name: str, label: int, colorfulness: float, content: str, place: tuple[int, ...] = ()
     ) -> None:
         """Append a photograph.
 
         Args:
+            item: its index among the items that are read.
             content: digest of the file's contents.
             place: shard, first byte and number of bytes, of photographs in shards.
         """
@@ -176,14 +201,14 @@ class IndexWriter:
         self._end += len(encoded)
         self._files[_NAMES].write(encoded)
         self._files[_ENDS].write(np.int64(self._end).tobytes())
-        values = (label, colorfulness, number, place)
-        for column, value in zip(("labels", "colorfulness", "numbers", "places"), values, strict=True):
+        values = (label, colorfulness, item, place)
+        for column, value in zip(("labels", "colorfulness", "items", "places"), values, strict=True):
             file, dtype, _ = _COLUMNS[column]
             self._files[file].write(np.asarray(value, dtype).tobytes())
         self._files[_COLUMNS["contents"][0]].write(row_digest(name, content))
 
-    def skip(self, number: int, name: str, reason: str) -> None:
-        self._files[_SKIPPED].write(json.dumps([number, name, reason]).encode() + b"\n")
+    def skip(self, item: int, name: str, reason: str) -> None:
+        self._files[_SKIPPED].write(json.dumps([item, name, reason]).encode() + b"\n")
 
     def close(self, relabel: np.ndarray | None = None, classes: Sequence[str] = ()) -> None:
         """Write the class names, close the files and replace the labels.

@@ -14,8 +14,8 @@ from torch import Tensor
 
 from gancolor.data.cache.build import PICTURES, IndexJob, build
 from gancolor.data.cache.decoder import Decoder
-from gancolor.data.cache.index import Columns, Names, combined, in_order
-from gancolor.data.catalogue import Item, Selection, Source, facts_of
+from gancolor.data.cache.index import Columns, Index, Names, combined, in_order
+from gancolor.data.catalogue import Item, Selection, Source, facts_of, select
 from gancolor.data.decode import Fit
 from gancolor.utils import distributed
 
@@ -24,17 +24,16 @@ DEVICE_SHARE = 0.25  # share of an accelerator's free memory that photographs ma
 Decode = Literal["once", "always"]
 
 
-@dataclass
+@dataclass(frozen=True, eq=False)
 class Photographs:
-    """Photographs of one size: all or some of those in an index.
+    """Photographs of one size: all or some of those in an index on the disk. Their indices are 0 to N - 1.
 
     Attributes:
         pictures: uint8 sRGB (M, 3, S, S), memory-mapped or on a device; or their decoder.
         columns: metadata of the M photographs.
         digest: of names, versions of the files and size; valid on this machine only.
-        rows: int64 (N,), the selected rows of the M; None: all.
+        rows: int64 (N,), of these photographs among the M; None: all.
         skipped: name -> why it could not be decoded.
-        numbers: int64 (N,), increasing: index of each photograph's item; None: photograph i is item i.
     """
 
     pictures: Tensor | Decoder
@@ -42,7 +41,6 @@ class Photographs:
     digest: str = ""
     rows: Tensor | None = None
     skipped: dict[str, str] = field(default_factory=dict)
-    numbers: np.ndarray | None = None
 
     def __len__(self) -> int:
         return len(self.columns if self.rows is None else self.rows)
@@ -103,29 +101,23 @@ class Photographs:
         """Return the photographs of these names that could be decoded, in this order. Pictures are not copied."""
         indices = {name: index for index, name in enumerate(self.names)}
         chosen = np.array([indices[name] for name in names if name in indices], np.int64)
-        return self._some(chosen, {name: self.skipped[name] for name in names if name in self.skipped})
+        return self.select(chosen, {name: self.skipped[name] for name in names if name in self.skipped})
 
-    def choose(self, items: np.ndarray) -> "Photographs":
-        """Return the photographs of these loaded items (int64 indices), in this order, without skipped ones."""
-        if self.numbers is None:
-            return self._some(items, {})
-        indices = np.searchsorted(self.numbers, items)
-        known = self.numbers[np.minimum(indices, len(self) - 1)] == items if len(self) else np.zeros(len(items), bool)
-        return self._some(indices[known], self.columns.skipped_among(items), np.flatnonzero(known))
-
-    def _some(self, indices: np.ndarray, skipped: dict[str, str], numbers: np.ndarray | None = None) -> "Photographs":
+    def select(self, indices: np.ndarray, skipped: dict[str, str]) -> "Photographs":
+        """Return the photographs of these indices (int64), in this order. Pictures are not copied."""
         rows = self._at(torch.from_numpy(indices))
         digest = hashlib.sha256(self.digest.encode())
         digest.update(np.ascontiguousarray(rows.numpy()).data)
-        return Photographs(self.pictures, self.columns, digest.hexdigest()[:16], rows, skipped, numbers)
+        return Photographs(self.pictures, self.columns, digest.hexdigest()[:16], rows, skipped)
 
     def colourful(self, least: float) -> Tensor:
         """Return the indices (int64) of photographs of at least this colourfulness. Others teach not to colour."""
         return (self.colorfulness >= least).nonzero().flatten()
 
     def to(self, device: torch.device, where: str = "auto") -> "Photographs":
-        """Move the pictures into an accelerator's memory: "always", "never", or with "auto" if they take less than a
-        quarter of its free memory. On a CPU, pictures stay memory-mapped. A decoder is left as it is."""
+        """Return these photographs with their pictures in an accelerator's memory: "always", "never", or with "auto" if
+        they take less than a quarter of its free memory. On a CPU, pictures stay memory-mapped. A decoder is left as it
+        is."""
         if device.type == "cpu" or where == "never" or isinstance(self.pictures, Decoder):
             return self
         if where == "auto" and device.type == "cuda":
@@ -137,10 +129,8 @@ class Photographs:
         moved = torch.empty(len(self), *self.pictures.shape[1:], dtype=torch.uint8, device=device)
         for indices in torch.arange(len(self)).split(4096):  # in chunks: else all would be copied in RAM first
             moved[indices[0] : indices[-1] + 1] = self.take(indices).to(device)
-        if self._rows is not None:
-            self.columns = self.columns.select(self._rows)
-        self.pictures, self.rows = moved, None
-        return self
+        columns = self.columns if self._rows is None else self.columns.select(self._rows)
+        return replace(self, pictures=moved, columns=columns, rows=None)
 
 
 def default_cache() -> Path:
@@ -163,39 +153,36 @@ def load_photographs(
         what: what to call the photographs on the terminal; if empty, no message is printed.
         decode: "once": keep the decoded pictures, memory-mapped; "always": decode them on every access.
     """
-    if isinstance(items, Selection) and items.catalogue.decoded is not None:
-        whole: Photographs = items.catalogue.decoded
-        if decode != "once" or not isinstance(whole.pictures, Decoder):
-            return whole if items.rows is None else replace(whole.choose(items.rows), skipped=whole.skipped)
+    known = items.catalogue.index if isinstance(items, Selection) else None
+    if isinstance(items, Selection) and known and (decode != "once" or known.pictures is not None):
+        whole = _photographs(known, Decoder(Selection(items.catalogue), size, fit))
+        return whole if items.rows is None else whole.select(items.rows, whole.skipped)
     key = hashlib.sha256(f"{CACHE_VERSION} {size} {fit}".encode())
     facts = iter(facts_of(items))
     while some := "".join([f"{name} {version} {label}\n" for name, version, label in islice(facts, 1024)]):
         key.update(some.encode())
-    job = IndexJob(items, len(items), size, fit, Path(), what, decode == "once")
-    return open_or_build(job, key.hexdigest()[:16], cache, items)
+    index = open_or_build(IndexJob(items, len(items), size, fit, what, decode == "once"), key.hexdigest()[:16], cache)
+    decodable = select(items, index.columns.items) if index.columns.skipped else items
+    return _photographs(index, Decoder(decodable, size, fit))
 
 
-def open_or_build(job: IndexJob, digest: str, cache: str | Path | None, items: Sequence[Item] = ()) -> Photographs:
-    """Open the photographs of a job; if there is no index of that digest yet, build it.
+def _photographs(index: Index, decoder: Decoder) -> Photographs:
+    """Return all photographs of an index, with a decoder for pictures that are not kept."""
+    pictures = decoder if index.pictures is None else index.pictures
+    return Photographs(pictures, index.columns, index.digest, None, index.columns.skipped)
 
-    Args:
-        job: its folder is set here.
-        items: decoded on every access if pictures are not kept.
-    """
+
+def open_or_build(job: IndexJob, digest: str, cache: str | Path | None) -> Index:
+    """Open the index of a job; if there is none of that digest yet, build it."""
     folder = Path(cache or default_cache()).expanduser() / f"{digest}-{job.size}"
     if not job.keep and not folder.is_dir():  # else use the index of a cache with pictures
         folder = folder.with_name(f"{folder.name}-index")
-    job.folder = folder
     if not folder.is_dir():  # checked before locking: a shared cache may be read-only
         with distributed.one_at_a_time(folder):
             if not folder.is_dir():
-                build(job)
+                build(job, folder)
     columns = Columns.open(folder)
-    numbers = columns.numbers if columns.skipped else None
-    pictures: Tensor | Decoder = Decoder(items, numbers, job.size, job.fit)
-    if job.keep:
-        pictures = _map(folder / PICTURES, len(columns), job.size)
-    return Photographs(pictures, columns, digest, None, dict(columns.skipped), numbers)
+    return Index(columns, digest, _map(folder / PICTURES, len(columns), job.size) if job.keep else None)
 
 
 def _map(path: Path, count: int, size: int) -> Tensor:
@@ -232,11 +219,12 @@ def load_parts(
     assert isinstance(source.train, Selection) and isinstance(source.val, Selection)
     whole = source.train.union(source.val)
     photographs = load_photographs(whole, size, cache, "photographs", fit, decode)
-    found = []
+    columns, known, found = photographs.columns, whole.catalogue.index, []
     for part in parts:
         assert isinstance(part, Selection)
-        chosen = photographs.choose(whole.places(part))
-        if photographs.numbers is None and part is source.train:  # shards: skipped photographs are in no part
-            chosen.skipped = photographs.skipped
-        found.append(chosen)
+        items = whole.indices_of(part)
+        if known and known.columns is columns:  # shards: skipped photographs are in no part
+            found.append(photographs.select(items, photographs.skipped if part is source.train else {}))
+        else:
+            found.append(photographs.select(columns.rows_of(items), columns.skipped_among(items)))
     return found

@@ -1,11 +1,15 @@
-"""Sources of photographs: the demo drawn by code, a folder, shards, or a public data set."""
+"""Sources of photographs: the demo drawn by code, a folder, shards, or a public data set.
+
+`find_source` finds a source and `open_source` opens it: which photographs are in shards is only known once these have
+been read through, and that decodes them.
+"""
 
 import hashlib
 import sys
 import warnings
-from collections.abc import Callable, Sequence
-from dataclasses import dataclass
-from functools import cache, partial
+from collections.abc import Sequence
+from dataclasses import dataclass, replace
+from functools import cache
 from pathlib import Path
 from tarfile import TarError
 from typing import Any
@@ -13,14 +17,16 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from gancolor.data.catalogue import Item, Selection, Source, shuffled
-from gancolor.data.decode import PICTURE_SUFFIXES, Fit
+from gancolor.choices import PICTURE_SUFFIXES
+from gancolor.data.cache.photographs import Decode
+from gancolor.data.catalogue import Catalogue, Item, Selection, Source, shuffled
+from gancolor.data.decode import Fit
 from gancolor.data.sources.demo import CLASSES as DEMO_CLASSES
 from gancolor.data.sources.demo import draw_scene, scene_label
-from gancolor.data.sources.folders import Folder
+from gancolor.data.sources.folders import Folder, list_folder
 from gancolor.data.sources.public import PUBLIC_DATA_SETS
 from gancolor.data.sources.reading import Store
-from gancolor.data.sources.shards import ShardCatalogue, common_classes, find_store, is_pattern, open_shards
+from gancolor.data.sources.shards import ShardCatalogue, find_stores, is_pattern, open_shards, with_common_classes
 from gancolor.utils import distributed
 from gancolor.utils.errors import InputError, near
 
@@ -56,6 +62,53 @@ class DemoScene:
         return torch.from_numpy(draw_scene(self.seed, self.index, size)).permute(2, 0, 1).contiguous()
 
 
+@dataclass(frozen=True)
+class Split:
+    """Choice of the training and validation photographs, by seeded shuffles.
+
+    Attributes:
+        val_fraction: share to hold out of a source without validation photographs of its own.
+        limit, val_limit: most photographs for training and for validation; None: all.
+    """
+
+    seed: int
+    val_fraction: float
+    limit: int | None
+    val_limit: int | None
+
+    def held_out(self, name: str, whole: Catalogue[Any], classes: tuple[str, ...]) -> Source:
+        """Return the source of this name with a share of its photographs held out: at least one, and not all."""
+        order = shuffled(Selection(whole), self.seed)
+        assert isinstance(order, Selection)
+        count = min(max(round(len(order) * self.val_fraction), 1), len(order) - 1)
+        return Source(name, _by_shard(order[count:]), _by_shard(order[:count]), classes, held_out=True)
+
+    def limited(self, source: Source) -> Source:
+        """Return a source with no more photographs than the limits."""
+        return replace(source, train=self._first(source.train, self.limit), val=self._first(source.val, self.val_limit))
+
+    def _first(self, items: Sequence[Item], limit: int | None) -> Sequence[Item]:
+        if limit is None:
+            return items
+        first = shuffled(items, self.seed)[:limit]
+        return _by_shard(first) if isinstance(first, Selection) else first
+
+
+@dataclass(frozen=True)
+class ShardSource:
+    """Shards that are found and not yet opened.
+
+    Attributes:
+        name: of the source, as shown to users.
+        val: the validation shards; None: validation photographs are split off the training shards.
+    """
+
+    name: str
+    train: Store
+    val: Store | None
+    split: Split
+
+
 def find_source(
     source: str,
     seed: int = 0,
@@ -63,49 +116,64 @@ def find_source(
     limit: int | None = None,
     val_limit: int | None = None,
     demo_photos: int = 2000,
-    opened: Callable[[Store], Selection[Any]] | None = None,
-    val_only: bool = False,
-) -> Source:
+) -> Source | ShardSource:
     """Find the photographs of `--data.source`.
 
     A folder DIR is split as DIR/train and DIR/val (or valid, validation, test) if both exist; otherwise a seeded
     shuffle holds out a share `val_fraction`. If all photographs are in subfolders, and there are at least two, those
     are the classes. Shards work in the same way: a folder of them, a pattern, or an fsspec URL.
 
-    Args:
-        opened: opens the photographs in shards; None: as squares of 256 pixels.
-        val_only: don't read shards that are only for training; `train` is then empty.
-
     Raises:
         InputError: no such folder or data set, no photographs in it, or no network.
     """
+    split = Split(seed, val_fraction, limit, val_limit)
     if source == "demo":
         train = [DemoScene(0, index) for index in range(demo_photos)]
         val = [DemoScene(1, index) for index in range(max(demo_photos // 10, 10))]
         found = Source(f"the demo ({', '.join(DEMO_CLASSES)}, drawn by code)", train, val, DEMO_CLASSES)
     elif source in PUBLIC_DATA_SETS:
-        found = _folder_source(_download(source), seed, val_fraction)
+        found = _folder_source(_download(source), split)
     elif is_pattern(source) or (source and _holds_shards(Path(source))):
-        opened = opened or partial(open_shards, size=256)
-        found = _shard_source(source, seed, val_fraction, opened, val_only)
+        return ShardSource(source, *find_stores(source, VAL_FOLDERS), split)
     elif source and Path(source).is_dir():
-        found = _folder_source(Path(source), seed, val_fraction)
+        found = _folder_source(Path(source), split)
     else:
         hint = near(source, ["demo", *PUBLIC_DATA_SETS]) or "."
         raise InputError(
             f"--data.source {source}: no such folder, and no data set of that name{hint} "
             f"Give a folder of photographs, shards (*.tar), demo, or one of {', '.join(PUBLIC_DATA_SETS)}"
         )
-    if limit is not None:
-        found.train = _first(found.train, limit, seed)
-    if val_limit is not None:
-        found.val = _first(found.val, val_limit, seed)
-    return found
+    return split.limited(found)
 
 
-def _first(items: Sequence[Item], limit: int, seed: int) -> Sequence[Item]:
-    first = shuffled(items, seed)[:limit]
-    return _by_shard(first) if isinstance(first, Selection) else first
+def open_source(
+    found: Source | ShardSource,
+    size: int,
+    cache: str | Path | None = None,
+    fit: Fit = "crop",
+    decode: Decode = "once",
+    val_only: bool = False,
+) -> Source:
+    """Open a source: read shards through, if that has not been done yet, to know the photographs in them.
+
+    Args:
+        size, cache, fit, decode: as for `load_source`.
+        val_only: don't read shards that are only for training; `train` is then empty.
+
+    Raises:
+        InputError: a shard can't be read, or there are no photographs in the shards.
+    """
+    if isinstance(found, Source):
+        return found
+    if found.val is None:
+        whole = open_shards(found.train, size, cache, fit, decode)
+        if len(whole) < 2:
+            raise InputError(f"--data.source {found.name}: a single photograph in it; training takes two or more")
+        return found.split.limited(found.split.held_out(found.name, whole, whole.columns.classes))
+    stores = [found.val] if val_only else [found.train, found.val]
+    *train, val = with_common_classes([open_shards(store, size, cache, fit, decode) for store in stores])
+    source = Source(found.name, Selection(train[0]) if train else (), Selection(val), val.columns.classes)
+    return found.split.limited(source)
 
 
 def _by_shard(items: Selection) -> Selection:
@@ -113,57 +181,34 @@ def _by_shard(items: Selection) -> Selection:
     return items.in_order() if isinstance(items.catalogue, ShardCatalogue) else items
 
 
-def _divided(whole: Selection[Any], seed: int, val_fraction: float) -> tuple[Selection[Any], Selection[Any]]:
-    """Split into (training, validation) by a seeded shuffle, with at least one photograph in each."""
-    order = shuffled(whole, seed)
-    assert isinstance(order, Selection)
-    held_out = min(max(round(len(order) * val_fraction), 1), len(order) - 1)
-    return _by_shard(order[held_out:]), _by_shard(order[:held_out])
-
-
-def _folder_source(folder: Path, seed: int, val_fraction: float) -> Source:
+def _folder_source(folder: Path, split: Split) -> Source:
     val_folder = next((folder / name for name in VAL_FOLDERS if (folder / name).is_dir()), None)
     if (folder / "train").is_dir() and val_folder:
-        train, val = Folder(folder / "train"), Folder(val_folder)
-        for part in (train, val):
+        parts = [list_folder(folder / "train"), list_folder(val_folder)]
+        for part in parts:
             if not len(part):
                 raise InputError(f"{part.root}: no photographs in it ({_suffixes()})")
-        return Source(str(folder), Selection(train), Selection(val), _classify(train, val))
-    whole = Folder(folder / "train" if (folder / "train").is_dir() else folder)
+        train, val = _classified(parts)
+        return Source(str(folder), Selection(train), Selection(val), tuple(train.classes))
+    whole = list_folder(folder / "train" if (folder / "train").is_dir() else folder)
     if len(whole) < 2:
         count = len(whole) or "no"
         raise InputError(f"{whole.root}: {count} photographs in it ({_suffixes()}); training takes two or more")
-    classes = _classify(whole)
-    return Source(str(folder), *_divided(Selection(whole), seed, val_fraction), classes, held_out=True)
+    (whole,) = _classified([whole])
+    return split.held_out(str(folder), whole, tuple(whole.classes))
 
 
-def _classify(*parts: Folder) -> tuple[str, ...]:
+def _classified(parts: Sequence[Folder]) -> list[Folder]:
     """Make the first subfolders classes, if every photograph is in one and there are at least two."""
-    names = sorted(set().union(*(part.subfolders for part in parts)))
-    if len(names) < 2 or "" in names:
-        return ()
-    for part in parts:
-        part.classes = {name: number for number, name in enumerate(names)}
-    return tuple(names)
+    names = sorted(frozenset().union(*(part.subfolders for part in parts)))
+    labels = {name: number for number, name in enumerate(names)} if len(names) >= 2 and "" not in names else {}
+    return [replace(part, classes=labels) for part in parts]
 
 
 def _holds_shards(folder: Path) -> bool:
     """Return whether a folder holds tar files and no photographs, which take precedence."""
     tars = any(next(place.glob("*.tar"), None) for place in (folder, folder / "train"))
-    return tars and not len(Folder(folder))
-
-
-def _shard_source(
-    source: str, seed: int, val_fraction: float, opened: Callable[[Store], Selection[Any]], val_only: bool
-) -> Source:
-    train_store, val_store = find_store(source, VAL_FOLDERS)
-    if val_store:
-        parts = [opened(store) for store in ((val_store,) if val_only else (train_store, val_store))]
-        return Source(source, parts[0] if parts[1:] else (), parts[-1], common_classes(parts))
-    whole = opened(train_store)
-    if len(whole) < 2:
-        raise InputError(f"--data.source {source}: a single photograph in it; training takes two or more")
-    return Source(source, *_divided(whole, seed, val_fraction), common_classes([whole]), held_out=True)
+    return tars and not len(list_folder(folder))
 
 
 def _download(name: str) -> Path:

@@ -3,61 +3,40 @@
 import os
 import tempfile
 from array import array
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Mapping
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import IO
 
 import numpy as np
 
+from gancolor.choices import PICTURE_SUFFIXES
 from gancolor.data.cache.index import AT_ONCE, Names, mapped
 from gancolor.data.catalogue import Catalogue, Facts, PhotoFile, Selection
-from gancolor.data.decode import PICTURE_SUFFIXES
 
 
+@dataclass(frozen=True, eq=False)
 class Folder(Catalogue[PhotoFile]):
-    """All picture files below a folder, in the order of their names. Links are followed; hidden files are left out.
-
-    Names, lengths and modification times go to temporary files, which are memory-mapped.
+    """All picture files below a folder, in the order of their names.
 
     Attributes:
-        classes: first subfolder -> label; set once it is known which subfolders are classes.
+        stats: int64 (N, 2), length [bytes] and modification time [ns] of each file.
         subfolders: the first subfolders of all photographs; "" for photographs in none.
+        classes: first subfolder -> label.
     """
 
-    def __init__(self, root: Path) -> None:
-        self.root, self.classes, self.subfolders = root, dict[str, int](), set[str]()
-        with tempfile.TemporaryFile() as text, tempfile.TemporaryFile() as ends, tempfile.TemporaryFile() as stats:
-            self._list(text, ends, stats)
-            self.names = Names(mapped(text, np.uint8), mapped(ends, np.int64))
-            self._stats = mapped(stats, np.int64, (2,))
-
-    def _list(self, text: IO[bytes], ends: IO[bytes], stats: IO[bytes]) -> None:
-        end, some_ends, some_stats, first = 0, array("q"), array("q"), None
-        for name, stat in _pictures(os.fspath(self.root), "", frozenset()):
-            subfolder, slash, _ = name.partition("/")
-            if subfolder != first or not slash:
-                first = subfolder if slash else None
-                self.subfolders.add(printable(subfolder) if slash else "")
-            encoded = os.fsencode(name)
-            end += len(encoded)
-            text.write(encoded)
-            some_ends.append(end)
-            some_stats.extend((stat.st_size, stat.st_mtime_ns))
-            if len(some_ends) == AT_ONCE:
-                some_ends.tofile(ends)
-                some_stats.tofile(stats)
-                some_ends, some_stats = array("q"), array("q")
-        some_ends.tofile(ends)
-        some_stats.tofile(stats)
-        for file in (text, ends, stats):
-            file.flush()
+    root: Path
+    names: Names
+    stats: np.ndarray
+    subfolders: frozenset[str]
+    classes: Mapping[str, int] = field(default_factory=dict)
 
     def item(self, row: int) -> PhotoFile:
         name = self.names[row]
         return PhotoFile(self.root / os.fsdecode(self.names.raw(row)), name, self._label(name))
 
     def facts(self, rows: np.ndarray) -> Iterable[Facts]:
-        names, stats = list(self.names.select(rows)), self._stats[rows].tolist()
+        names, stats = list(self.names.select(rows)), self.stats[rows].tolist()
         labels = [self._label(name) for name in names] if self.classes else [-1] * len(names)
         versions = [f"{length} {changed}" for length, changed in stats]
         return zip(names, versions, labels, strict=True)
@@ -69,7 +48,41 @@ class Folder(Catalogue[PhotoFile]):
 def list_photographs(folder: Path) -> Selection[PhotoFile]:
     """List all picture files below a folder, in the order of their names. Links are followed; hidden files are left
     out."""
-    return Selection(Folder(folder))
+    return Selection(list_folder(folder))
+
+
+def list_folder(root: Path) -> Folder:
+    """List a folder as `list_photographs` does. Names, lengths and modification times go to temporary files, which are
+    memory-mapped."""
+    with tempfile.TemporaryFile() as text, tempfile.TemporaryFile() as ends, tempfile.TemporaryFile() as stats:
+        subfolders = _list(root, text, ends, stats)
+        names = Names(mapped(text, np.uint8), mapped(ends, np.int64))
+        return Folder(root, names, mapped(stats, np.int64, (2,)), subfolders)
+
+
+def _list(root: Path, text: IO[bytes], ends: IO[bytes], stats: IO[bytes]) -> frozenset[str]:
+    """Write the names and stats of a folder's pictures to files, and return the pictures' first subfolders."""
+    subfolders = set[str]()
+    end, some_ends, some_stats, first = 0, array("q"), array("q"), None
+    for name, stat in _pictures(os.fspath(root), "", frozenset()):
+        subfolder, slash, _ = name.partition("/")
+        if subfolder != first or not slash:
+            first = subfolder if slash else None
+            subfolders.add(printable(subfolder) if slash else "")
+        encoded = os.fsencode(name)
+        end += len(encoded)
+        text.write(encoded)
+        some_ends.append(end)
+        some_stats.extend((stat.st_size, stat.st_mtime_ns))
+        if len(some_ends) == AT_ONCE:
+            some_ends.tofile(ends)
+            some_stats.tofile(stats)
+            some_ends, some_stats = array("q"), array("q")
+    some_ends.tofile(ends)
+    some_stats.tofile(stats)
+    for file in (text, ends, stats):
+        file.flush()
+    return frozenset(subfolders)
 
 
 def printable(name: str) -> str:

@@ -24,19 +24,23 @@ class Store:
         paths: of the shards, in the file system's notation.
         names: of the shards, short.
         versions: strings that change when the shards do.
-
-    Attributes:
         scratch: folder for the copies; None: the system's folder for temporary files.
     """
 
-    def __init__(self, fs: Any, paths: Sequence[str], names: Sequence[str], versions: Sequence[str]) -> None:
+    def __init__(
+        self, fs: Any, paths: Sequence[str], names: Sequence[str], versions: Sequence[str], scratch: Path | None = None
+    ) -> None:
         self.fs, self.paths, self.names, self.versions = fs, paths, names, versions
         self.local = "file" in ([fs.protocol] if isinstance(fs.protocol, str) else fs.protocol)
-        self.scratch: Path | None = None
+        self.scratch = scratch
         self._copies: dict[int, Future[IO[bytes]]] = {}
         self._unwanted: dict[int, threading.Event] = {}
         self._pool: ThreadPoolExecutor | None = None
         self._turn = threading.Lock()  # a copy has a single read position
+
+    def copying_to(self, scratch: Path | None) -> "Store":
+        """Return the same shards with another folder for the copies."""
+        return Store(self.fs, self.paths, self.names, self.versions, scratch)
 
     @contextmanager
     def open(self, shard: int) -> Iterator[IO[bytes]]:

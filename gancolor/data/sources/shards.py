@@ -5,7 +5,7 @@ import os
 import re
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from io import BytesIO
 from pathlib import Path, PurePosixPath
 from typing import Any, TypeVar
@@ -15,10 +15,9 @@ import numpy as np
 from torch import Tensor
 
 from gancolor.data.cache.build import IndexJob
-from gancolor.data.cache.decoder import Decoder
-from gancolor.data.cache.index import Columns
+from gancolor.data.cache.index import Index
 from gancolor.data.cache.photographs import CACHE_VERSION, Decode, default_cache, open_or_build
-from gancolor.data.catalogue import Catalogue, Facts, Selection
+from gancolor.data.catalogue import Catalogue, Facts
 from gancolor.data.decode import Fit, decode_bytes, fit_square, upright_size
 from gancolor.data.sources.reading import Store
 from gancolor.data.sources.tars import read_samples
@@ -68,10 +67,12 @@ class _Read(ShardPhoto):
 
 
 class ShardCatalogue(Catalogue[ShardPhoto]):
-    """The photographs in shards, shard by shard."""
+    """The photographs in shards, shard by shard: those of an index, row by row."""
 
-    def __init__(self, store: Store, columns: Columns) -> None:
-        self.store, self.columns, self.names = store, columns, columns.names
+    index: Index
+
+    def __init__(self, store: Store, index: Index) -> None:
+        self.store, self.index, self.columns, self.names = store, index, index.columns, index.columns.names
 
     def item(self, row: int) -> ShardPhoto:
         shard, offset, length = self.columns.places[row].tolist()
@@ -83,10 +84,15 @@ class ShardCatalogue(Catalogue[ShardPhoto]):
         for name, (shard, offset, _), label in zip(self.names.select(rows), places, labels, strict=True):
             yield name, f"{versions[shard]} {offset}", label
 
+    def labelled(self, labels: np.ndarray, classes: tuple[str, ...]) -> "ShardCatalogue":
+        """Return these photographs with other labels (int64) and class names."""
+        columns = replace(self.columns, labels=labels, classes=classes)
+        return ShardCatalogue(self.store, replace(self.index, columns=columns))
+
 
 def open_shards(
     store: Store, size: int, cache: str | Path | None = None, fit: Fit = "crop", decode: Decode = "once"
-) -> Selection:
+) -> ShardCatalogue:
     """Open the photographs in shards. The first call reads all shards; later calls only check their versions.
 
     Raises:
@@ -96,21 +102,15 @@ def open_shards(
     digest = hashlib.sha256(f"{CACHE_VERSION} shards {size} {fit} {versions}".encode()).hexdigest()[:16]
     words: dict[str, int] = {}
     job = IndexJob(
-        _read_through(store, words), None, size, fit, Path(), f"photographs in {len(store.names)} shards",
+        _read_through(store, words), None, size, fit, f"photographs in {len(store.names)} shards",
         decode == "once", lambda photo: photo.place, lambda: _labelling(words),
     )  # fmt: skip
-    photographs = open_or_build(job, digest, cache)
+    index = open_or_build(job, digest, cache)
     scratch = Path(cache or default_cache()).expanduser()
-    store.scratch = scratch if os.access(scratch, os.W_OK) else None
-    if not len(photographs):
-        name, why = next(iter(photographs.skipped.items()), (store.paths[0], "no picture in it"))
+    if not len(index.columns):
+        name, why = next(iter(index.columns.skipped.items()), (store.paths[0], "no picture in it"))
         raise InputError(f"no photographs in the shards that can be decoded ({name}: {why})")
-    catalogue = ShardCatalogue(store, photographs.columns)
-    found, photographs.numbers = Selection(catalogue), None  # the catalogue has no rows for skipped ones
-    if decode != "once":
-        photographs.pictures = Decoder(found, None, size, fit)
-    catalogue.decoded = photographs
-    return found
+    return ShardCatalogue(store.copying_to(scratch if os.access(scratch, os.W_OK) else None), index)
 
 
 def _read_through(store: Store, words: dict[str, int]) -> Iterator[_Read]:
@@ -134,19 +134,21 @@ def _labelling(words: dict[str, int]) -> tuple[np.ndarray | None, tuple[str, ...
     return _relabel(list(words), classes), classes
 
 
-def common_classes(parts: Sequence[Selection]) -> tuple[str, ...]:
+def with_common_classes(parts: Sequence[ShardCatalogue]) -> list[ShardCatalogue]:
     """Give training and validation photographs the same class numbers, for the union of their classes. If one of the
     two has no classes, neither gets any."""
-    columns = [part.catalogue.columns for part in parts if isinstance(part.catalogue, ShardCatalogue)]
-    if any(not column.classes for column in columns):
-        for column in columns:
-            column.labels = np.broadcast_to(np.int64(-1), len(column)).copy() if column.classes else column.labels
-        return ()
-    classes = _sorted({name for column in columns for name in column.classes})
-    for column in columns:
-        if column.classes != classes:
-            column.labels, column.classes = _relabel(column.classes, classes)[column.labels], classes
-    return classes
+    before = [part.columns.classes for part in parts]
+    classes = _sorted({name for names in before for name in names}) if all(before) else ()
+    return [
+        part if names == classes else part.labelled(_labels(part, classes), classes)
+        for part, names in zip(parts, before, strict=True)
+    ]
+
+
+def _labels(part: ShardCatalogue, classes: tuple[str, ...]) -> np.ndarray:
+    if not classes:
+        return np.full(len(part), -1)
+    return _relabel(part.columns.classes, classes)[part.columns.labels]
 
 
 def _sorted(words: Iterable[str]) -> tuple[str, ...]:
@@ -167,7 +169,7 @@ def is_pattern(source: str) -> bool:
     return "://" in source or source.endswith(".tar")
 
 
-def find_store(source: str, val_folders: Sequence[str]) -> tuple[Store, Store | None]:
+def find_stores(source: str, val_folders: Sequence[str]) -> tuple[Store, Store | None]:
     """Find the training shards and, if they have a folder of their own, the validation shards.
 
     Args:

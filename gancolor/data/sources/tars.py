@@ -9,7 +9,7 @@ from itertools import groupby
 from pathlib import PurePosixPath
 from typing import IO, cast
 
-from gancolor.data.decode import PICTURE_SUFFIXES
+from gancolor.choices import PICTURE_SUFFIXES
 from gancolor.utils.errors import InputError
 
 CHUNK = 1 << 20  # bytes read at a time

@@ -1,5 +1,7 @@
 """Columns on the disk, and names that are made when they are asked for."""
 
+from dataclasses import replace
+
 import numpy as np
 import pytest
 from hypothesis import given
@@ -43,18 +45,20 @@ def written(tmp_path):
 
 
 def test_columns_are_read_as_they_were_written(written):
-    assert written.names == list("abde") and written.numbers.tolist() == [0, 1, 3, 4]
+    assert written.names == list("abde") and written.items.tolist() == [0, 1, 3, 4]
     assert written.labels.tolist() == [5, 3, 3, 5] and written.colorfulness.tolist() == [0.5, 1.5, 3.5, 4.5]
     assert written.places.tolist() == [[0, number, 7] for number in (0, 1, 3, 4)]
     assert written.skipped == {"c": "truncated\n"} and written.classes == ("x", "y")
     assert written.skipped_among(np.array([1, 2])) == {"c": "truncated\n"}
     assert written.skipped_among(np.array([1, 3])) == {}
+    assert written.rows_of(np.array([4, 2, 0, 3])).tolist() == [3, 0, 2]
 
 
 def test_columns_of_nothing(tmp_path):
     IndexWriter(tmp_path).close()
     columns = Columns.open(tmp_path)
     assert len(columns) == 0 and list(columns.names) == [] and columns.contents.shape == (0, 32)
+    assert replace(columns, skipped={"a": "empty"}).rows_of(np.arange(1)).tolist() == []
 
 
 def test_digest_is_of_what_is_there_in_whatever_order(monkeypatch):

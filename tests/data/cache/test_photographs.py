@@ -2,7 +2,7 @@ import os
 import shutil
 import time
 from collections import namedtuple
-from dataclasses import replace
+from dataclasses import FrozenInstanceError, replace
 from pathlib import Path
 
 import numpy as np
@@ -294,6 +294,17 @@ def test_on_a_cpu_photographs_stay_where_they_are(folder, cache, where):
     photographs = load_photographs(list_photographs(folder), 16, cache)
     pointer = photographs.pictures.data_ptr()
     assert photographs.to(torch.device("cpu"), where).pictures.data_ptr() == pointer
+
+
+def test_moved_photographs_are_new_ones(folder, cache):
+    some = load_photographs(list_photographs(folder), 16, cache).subset(["05.jpg", "01.jpg"])
+    moved = some.to(torch.device("meta"), "always")
+    assert moved.pictures.device.type == "meta" and moved.pictures.shape == (2, 3, 16, 16) and moved.rows is None
+    assert some.pictures.device.type == "cpu" and len(some.pictures) == 12 and some.rows.tolist() == [5, 1]
+    assert moved.names == some.names == ["05.jpg", "01.jpg"] and torch.equal(moved.colorfulness, some.colorfulness)
+    assert moved.contents_digest == some.contents_digest
+    with pytest.raises(FrozenInstanceError):
+        some.rows = None
 
 
 # Batches ----------------------------------------------------------------------------------------------------------

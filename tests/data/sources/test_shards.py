@@ -6,7 +6,6 @@ import json
 import os
 import shutil
 import sys
-from functools import partial
 
 import fsspec
 import pytest
@@ -17,8 +16,8 @@ from PIL import Image, ImageColor
 from gancolor.data.cache.photographs import load_source
 from gancolor.data.decode import decode_bytes, fit_square
 from gancolor.data.loader import Batches
-from gancolor.data.sources.find import find_source
-from gancolor.data.sources.shards import expand, open_shards
+from gancolor.data.sources.find import find_source, open_source
+from gancolor.data.sources.shards import expand
 from gancolor.data.sources.tars import read_samples
 from gancolor.utils.errors import InputError
 
@@ -40,8 +39,8 @@ def memory():
 
 def load(source, cache, decode="once", size=24, **options):
     """(training, validation) photographs of shards."""
-    opened = partial(open_shards, size=size, cache=cache, decode=decode)
-    return load_source(find_source(str(source), opened=opened, **options), size, cache, decode)
+    found = open_source(find_source(str(source), **options), size, cache, decode=decode)
+    return load_source(found, size, cache, decode)
 
 
 def same(one, other) -> bool:
@@ -139,13 +138,13 @@ def test_train_and_val_folders_are_the_split_and_number_classes_alike(tmp_path):
     write_shards(folder / "train", 2, 6, classes=3)
     (folder / "val").mkdir()
     (folder / "val" / "0.tar").write_bytes(tar({"x.jpg": jpeg(50), "x.cls": b"2", "y.jpg": jpeg(51), "y.cls": b"10"}))
-    opened = partial(open_shards, size=24, cache=tmp_path / "cache")
-    source = find_source(str(folder), opened=opened)
+    found = find_source(str(folder))
+    source = open_source(found, 24, tmp_path / "cache")
     assert source.classes == ("0", "1", "2", "10") and not source.held_out
     train, val = load_source(source, 24, tmp_path / "cache")
     assert train.labels.tolist() == [0, 1, 2] * 4 and val.labels.tolist() == [2, 3]
     assert [item.label for item in source.val] == [2, 3]
-    alone = find_source(str(folder), opened=opened, val_only=True)
+    alone = open_source(found, 24, tmp_path / "cache", val_only=True)
     assert len(alone.train) == 0 and len(alone.val) == 2
 
 
@@ -153,14 +152,13 @@ def test_folders_in_shards_are_classes_and_one_without_takes_all(tmp_path):
     folder = tmp_path / "set"
     folder.mkdir()
     (folder / "a.tar").write_bytes(tar({"sea/1.jpg": jpeg(1), "forest/2.jpg": jpeg(2), "sea/3.jpg": jpeg(3)}))
-    opened = partial(open_shards, size=24, cache=tmp_path / "cache")
-    source = find_source(str(folder), opened=opened)
+    source = open_source(find_source(str(folder)), 24, tmp_path / "cache")
     assert source.classes == ("forest", "sea")
     assert {item.name: item.label for item in [*source.train, *source.val]} == {
         "a/sea/1.jpg": 1, "a/forest/2.jpg": 0, "a/sea/3.jpg": 1,
     }  # fmt: skip
     (folder / "b.tar").write_bytes(tar({"4.jpg": jpeg(4)}))
-    source = find_source(str(folder), opened=opened)
+    source = open_source(find_source(str(folder)), 24, tmp_path / "cache")
     assert source.classes == () and {item.label for item in [*source.train, *source.val]} == {-1}
 
 

@@ -12,8 +12,7 @@ from made_shards import write_shards
 
 from gancolor.data.cache.photographs import load_source
 from gancolor.data.sources import reading
-from gancolor.data.sources.find import find_source
-from gancolor.data.sources.shards import open_shards
+from gancolor.data.sources.find import find_source, open_source
 from gancolor.utils.errors import InputError
 
 
@@ -60,8 +59,8 @@ def serve(tmp_path):
 
 
 def load(source, cache, decode):
-    opened = partial(open_shards, size=24, cache=cache, decode=decode)
-    return load_source(find_source(str(source), opened=opened, val_fraction=0.25), 24, cache, decode)
+    found = open_source(find_source(str(source), val_fraction=0.25), 24, cache, decode=decode)
+    return load_source(found, 24, cache, decode)
 
 
 @pytest.mark.parametrize("decode", ["once", "always"])
