@@ -98,7 +98,7 @@ def _add_colorize(commands: Any) -> None:
         help="colour photographs and videos: files, folders, patterns",
         usage="gancolor colorize IN... [-o OUT] [--checkpoint PATH] [--size N] [--strength X] [--format NAME] [...]",
         description="Colours photographs and videos. A folder's tree is kept below OUT. What is there already is "
-        "skipped, so the same command again goes on where it was stopped; files that can't be read are listed at the "
+        "skipped, so the same command resumes an interrupted one; files that can't be read are listed at the "
         "end, and the exit status is 1. More in docs/colorizing.md.",
         allow_abbrev=False,
         argument_default=argparse.SUPPRESS,
@@ -179,7 +179,7 @@ def _add_sweep(commands: Any) -> None:
         help="run a sweep file here, and put the runs into one table",
         usage="gancolor sweep FILE [--out DIR] [--jobs N] [--trials N] [--draw N] [--NAME=VALUE ...]",
         description="Runs a Weights & Biases sweep file (grid, random or bayes; hyperband) with no account, server or "
-        "network, and writes DIR/table.md. The same command again goes on where it was stopped.",
+        "network, and writes DIR/table.md. The same command resumes an interrupted sweep.",
         epilog="--NAME=VALUE: options of train.py for all runs, above the file's",
         allow_abbrev=False,
     )

@@ -11,7 +11,7 @@ from gancolor.config.types import Decay, Neighbours, NonNegative, Positive, Shar
 
 @dataclass
 class GeneratorConfig:
-    """Generator; an architecture takes the options that it has, and says which it passes over
+    """Generator; an architecture uses the options that it has, and names those that it ignores
 
     Args:
         width: channels of the first level (ugan, attention_ugan) or layer (ltbc, eccv16); the others' follow

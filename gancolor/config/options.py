@@ -168,7 +168,7 @@ class TrainConfig:
         pretrain_epochs: of generator pretraining without the adversarial terms, before (may be a fraction)
         critic_epochs: of training the discriminator alone, on the pretrained generator's pictures, between the two
             (NoGAN; may be a fraction)
-        seed: of everything random
+        seed: of all random numbers
         device: auto: cuda, else mps, else cpu
         precision: auto: bf16 where card or CPU (AMX) has units for it, else fp16 with a loss scaler on CUDA; elsewhere
             fp32

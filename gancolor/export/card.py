@@ -163,7 +163,7 @@ def _figures(arch: str, about: Mapping[str, Any], scores: Sequence[Scored]) -> s
     if not scores:
         systems = {name: _means(_part(about, key)) for name, key in (("grey", "grey"), (arch, "metrics"))}
         if not systems[arch]:
-            return "None: it says nothing of its validation.\n"
+            return "None: the file holds no validation scores.\n"
         held_out = _photographs(_part(about, "data"), "val")
         scores = [Scored(f"{held_out} that it was not trained on; means, without intervals", systems)]
     parts = ["Grey is the photograph left as it was: PSNR and SSIM reward doing nothing. Read gain over grey and "
@@ -189,7 +189,7 @@ def _recipe(about: Mapping[str, Any]) -> str:
     """Describe how to repeat the run: the options that differ from the defaults or from the architecture's recipe."""
     config, defaults = flatten(dict(_part(about, "config"))), flatten(TrainConfig())
     if not config:
-        return "It does not say how it was trained.\n"
+        return "The file does not say how it was trained.\n"
     arch = config.get("arch") or about["generator"]["arch"]
     recipe_file = RECIPES / f"{arch}.yaml"
     recipe = flatten(yaml.safe_load(recipe_file.read_text(encoding="utf-8"))) if recipe_file.is_file() else {}

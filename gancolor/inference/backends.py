@@ -111,7 +111,7 @@ def open_backend(path: Path, device: str = "auto") -> Backend:
     if path.is_file() and path.suffix.lower() != ".safetensors":
         raise InputError(
             f"{path}: only .safetensors and .onnx are opened, since other kinds can hold code; export the generator "
-            "anew (gancolor export RUN -o generator.safetensors)"
+            "again (gancolor export RUN -o generator.safetensors)"
         )
     if not has_torch():
         raise InputError(f"{path} needs PyTorch: {TRAINING}, or export it to ONNX (gancolor export)")

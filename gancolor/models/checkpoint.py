@@ -132,7 +132,7 @@ def load_generator(path: str | Path, device: str | torch.device = "cpu") -> nn.M
     except InputError as error:
         raise InputError(f"{path}: {error}") from None
     except (KeyError, TypeError, AttributeError, ValueError, RuntimeError):
-        raise InputError(f"{path}: what it says of itself does not fit the weights in it") from None
+        raise InputError(f"{path}: its metadata do not fit its weights") from None
     return Hardware(torch.device(device), "fp32").place_network(generator.eval())
 
 

@@ -185,7 +185,7 @@ class SweepRunner:
             said = f"stopped early after {len(history)} values{figure}"
         elif self._signal:
             trial.status = "interrupted"
-            said = "interrupted; the same command goes on"
+            said = "interrupted; the same command resumes it"
         else:
             trial.status = "failed"
             said = f"failed (status {status})"

@@ -17,8 +17,8 @@ def check_colourfulness(colorfulness: float, grey: float, truth: float) -> dict[
     share = (colorfulness - grey) / (truth - grey) if truth > grey else 1.0
     if share < COLLAPSED:
         return {
-            "colour collapse": f"{share:.0%} of the truth's colourfulness. Usual early on; if it stays, give the game "
-            "more weight (lower --loss.l1, more --epochs), or try --loss.colorfulness 0.5, --loss.color_weighted 100, "
+            "colour collapse": f"{share:.0%} of the truth's colourfulness. Usual early on; if it stays, give the adversarial "
+            "loss more weight (lower --loss.l1, more --epochs), or try --loss.colorfulness 0.5, --loss.color_weighted 100, "
             "or a higher --data.min_colorfulness"
         }
     if share > OVERSATURATED:

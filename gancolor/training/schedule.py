@@ -108,5 +108,5 @@ def rates(optim: OptimConfig, timeline: Timeline, step: int, effective_batch: in
 
 
 def step_seed(seed: int, step: int, rank: int) -> int:
-    """Return the seed of everything random in one rank's step."""
+    """Return the seed of all random numbers in one rank's step."""
     return int.from_bytes(hashlib.sha256(f"{seed} {step} {rank}".encode()).digest()[:8])

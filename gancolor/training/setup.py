@@ -85,16 +85,18 @@ def check_options(config: TrainConfig) -> None:
             "many equal parts; give a divisor of --data.batch_size"
         )
     if config.compile and config.generator.recompute:
-        raise InputError("--compile can't see through --generator.recompute: leave one out")
+        raise InputError("--compile does not work with --generator.recompute: leave one out")
     if config.cuda_graphs and not config.compile:
         raise InputError("--cuda_graphs records compiled networks: give --compile too")
     adversarial = Objective(config.loss).is_adversarial
     if config.critic_epochs and not adversarial:
-        raise InputError("--critic_epochs trains a discriminator that --loss.gan 0 has no use for: leave one out")
+        raise InputError("--critic_epochs trains a discriminator, which --loss.gan 0 does not use: leave one out")
     loss = to_dict(config.loss)
     learns = any(loss[name] for name in TERMS if name not in (*PENALTIES, *ADVERSARIAL_TERMS))
     if config.pretrain_epochs and not learns:
-        raise InputError("nothing to learn in pretraining: besides the game, give a loss a weight, such as --loss.l1")
+        raise InputError(
+            "nothing to learn in pretraining: give a loss that is not adversarial a weight, such as --loss.l1 100"
+        )
     if config.epochs and not learns and not adversarial:
         raise InputError("nothing to learn: all losses have weight 0; give one a weight, such as --loss.l1 100")
     if config.critic_epochs and not config.epochs:
@@ -179,7 +181,7 @@ def _notes(config: TrainConfig) -> list[str]:
         for field in fields(GeneratorConfig)
         if field.name not in own and getattr(config.generator, field.name) != field.default
     ]
-    notes = [f"passed over, since {config.arch} has no such option: {', '.join(given)}"] if given else []
+    notes = [f"ignored, because {config.arch} has no such option: {', '.join(given)}"] if given else []
     frozen = "freeze_backbone" in own and config.generator.freeze_backbone
     if frozen and config.generator.backbone_weights == "random" and not config.init:
         notes.append("the backbone is random and frozen, so it never learns: --generator.freeze_backbone false")

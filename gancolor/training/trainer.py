@@ -70,7 +70,7 @@ class Trainer:
             config.eval.early,
         )
         if not self.timeline.total_steps:
-            raise InputError("nothing to train: --epochs and --pretrain_epochs come to no step")
+            raise InputError("nothing to train: --epochs and --pretrain_epochs are 0, or less than a step")
         self.prepare = Preprocess(config.data, self.hardware, config.compile)
         self.setup = set_up(config, self.data, self.hardware)
         self.gan_step = self.setup.gan_step
@@ -99,8 +99,8 @@ class Trainer:
             )
         if about["step"] > self.timeline.total_steps:
             raise InputError(
-                f"{self.run.folder} has {about['step']} steps behind it, and --epochs {self.config.epochs:g} comes to "
-                f"{self.timeline.total_steps}; give more, or another --out"
+                f"{self.run.folder} has already been trained for {about['step']} steps, and --epochs "
+                f"{self.config.epochs:g} makes {self.timeline.total_steps}; give more, or another --out"
             )
         if about["data"]["digest"] != self.data.digest:
             raise InputError(
@@ -164,7 +164,7 @@ class Trainer:
                 self._save(wait=stops or self.done == total)
             if stops and self.done < total:
                 progress.close()
-                say(f"stopped at step {self.done} of {total}, and saved; the same command goes on from there")
+                say(f"stopped at step {self.done} of {total}, and saved; the same command resumes it")
                 return interruption.signal or 15  # the signal came to another rank: torchrun sends SIGTERM
         progress.close()
         return None
@@ -200,7 +200,7 @@ class Trainer:
             return
         bad = [name for name, value in terms.items() if not value.isfinite()]
         raise TrainingError(
-            f"{' and '.join(bad) or 'the gradient'} of step {self.done} is no number, {self._last_good()}"
+            f"{' and '.join(bad) or 'the gradient'} of step {self.done} is not finite, {self._last_good()}"
         )
 
     def _last_good(self) -> str:
@@ -265,7 +265,7 @@ class Trainer:
             if wait:
                 self.saver.wait()
         except FloatingPointError as error:
-            raise TrainingError(f"{error} is no number, {self._last_good()}") from None
+            raise TrainingError(f"{error} is not finite, {self._last_good()}") from None
 
     def _finish(self) -> None:
         """Export the finished generator and print its scores."""

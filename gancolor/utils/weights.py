@@ -46,7 +46,7 @@ def load_published(url: str, option: str, download: bool = True) -> StateDict:
             if not path.is_file():
                 _download(url, path, instead)
     if not file_digest(path).startswith(_hash_in_name(path)):
-        raise InputError(f"{path} is not what its name says (its sha256 is another): delete it, then {instead}")
+        raise InputError(f"{path} is not the published file (its sha256 differs): delete it, then {instead}")
     return load_file(path)
 
 

@@ -116,7 +116,7 @@ def test_nearest_bin_of_a_bin_is_itself():
 
 @pytest.mark.parametrize("value", [1.0, -1.0, 3.0, float("inf"), float("nan")])
 def test_any_chroma_has_a_bin(value):
-    """What is no number too: a step on it is left out, and must not fail."""
+    """What is not finite too: a step on it is left out, and must not fail."""
     found = nearest_bin(torch.full((1, 2, 3, 3), value))
     assert ((found >= 0) & (found < BINS)).all()
 

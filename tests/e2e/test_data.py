@@ -90,7 +90,7 @@ def test_names_with_blanks_and_accents(commands, draw, tmp_path):
 )
 def test_loss_that_is_no_number_stops_the_run(commands, read, tmp_path, options):
     result = commands.tiny(tmp_path, *options, "--checkpoint_every", "1")
-    line = result.refusal("is no number", "last good checkpoint", "--optim.clip", status=1)
+    line = result.refusal("is not finite", "last good checkpoint", "--optim.clip", status=1)
     assert any(f"{name} " in line or f"{name}." in line for name in ("l1", "gan", "discriminator", "gradient"))
     assert " of step " in line
     if (tmp_path / "last.safetensors").exists():
@@ -101,4 +101,4 @@ def test_loss_that_is_no_number_stops_the_run(commands, read, tmp_path, options)
 
 def test_loss_that_is_no_number_stops_even_the_shortest_run(commands, tmp_path):
     result = commands.tiny(tmp_path, "--optim.lr_g", "1e30", "--epochs", "0.16")
-    result.refusal("is no number", status=1)
+    result.refusal("is not finite", status=1)

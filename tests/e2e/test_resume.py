@@ -52,7 +52,7 @@ def test_interrupted_run_resumes_bit_for_bit(start, straight, read, tmp_path, nu
     assert result.status == status and result.err == ""
     about = describe(tmp_path / "last.safetensors")
     assert about["stage"] == stage and about["step"] % EPOCH
-    stopped = f"stopped at step {about['step']} of {TOTAL}, and saved; the same command goes on from there"
+    stopped = f"stopped at step {about['step']} of {TOTAL}, and saved; the same command resumes it"
     assert result.out.splitlines()[-1] == stopped
     assert not (tmp_path / "generator.safetensors").exists()
 
@@ -165,7 +165,7 @@ def test_more_epochs_go_on_from_the_end(commands, read, copied):
 def test_fewer_epochs_are_refused_and_keep_what_there_is(commands, read, copied, finished):
     run, options = copied
     refused = commands.train(*options, "--epochs", "1")
-    refused.refusal("14 steps behind it", "--epochs 1 comes to 11")
+    refused.refusal("been trained for 14 steps", "--epochs 1 makes 11")
     read.same_tensors(run / "last.safetensors", finished[0] / "last.safetensors")
 
 

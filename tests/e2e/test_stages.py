@@ -85,7 +85,7 @@ def test_classifier_learns_the_folders_classes(commands, draw, read, tmp_path):
 
 def test_options_of_other_architectures_are_named(commands, tmp_path):
     result = commands.tiny(tmp_path, "--arch", "ugan", "--epochs", "0.1", "--generator.neurons", "low").ok()
-    assert "passed over, since ugan has no such option: --generator.neurons low" in result.out
+    assert "ignored, because ugan has no such option: --generator.neurons low" in result.out
 
 
 @pytest.mark.parametrize(

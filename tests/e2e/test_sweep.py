@@ -100,7 +100,7 @@ def test_interrupted_sweep_goes_on(gancolor, tmp_path, read):
     os.killpg(process.pid, signal.SIGINT)  # as Ctrl-C does
     out, _ = process.communicate(timeout=60)
     assert process.returncode == 130
-    assert "the same command goes on from there" in out and "[1/2] ugan: interrupted" in out and "[2/2]" not in out
+    assert "the same command resumes it" in out and "[1/2] ugan: interrupted" in out and "[2/2]" not in out
     assert not (tmp_path / "runs/polychromify_v1").exists()
 
 

@@ -179,7 +179,7 @@ def test_full_size_starts_within_a_minute_and_stops(commands, tmp_path):
     assert result.status == 143 and result.err == ""
     last = tmp_path / "last.safetensors"
     if last.exists():
-        assert "the same command goes on from there" in result.out
+        assert "the same command resumes it" in result.out
         assert gancolor.load_generator(last)
 
 

@@ -124,7 +124,7 @@ def test_cached_weights_are_taken_and_checked(weights, published, inception, sce
     published.write_bytes(weights.read_bytes())
     assert torch.equal(Inception("auto", CPU)(scenes[:1]), inception(scenes[:1]))
     published.write_bytes(weights.read_bytes()[:-1] + b"!")
-    with pytest.raises(InputError, match="is not what its name says") as refusal:
+    with pytest.raises(InputError, match="is not the published file") as refusal:
         Inception("auto", CPU)
     assert str(published) in str(refusal.value)
 

@@ -393,7 +393,7 @@ def test_lpips_refuses_pictures_that_are_too_small(alexnet):
 
 def test_lpips_refuses_cached_weights_of_other_contents(cached):
     cached.write_bytes(cached.read_bytes()[:-1] + b"!")
-    with pytest.raises(InputError, match="is not what its name says") as refusal:
+    with pytest.raises(InputError, match="is not the published file") as refusal:
         lpips.lpips("auto", CPU)
     assert str(cached) in str(refusal.value) and "--lpips.weights FILE" in str(refusal.value)
 

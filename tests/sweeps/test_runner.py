@@ -337,4 +337,4 @@ def test_signal_reaches_every_run_and_they_are_waited_for(write, tmp_path, numbe
     assert (process.returncode, err) == (128 + number, "")
     assert len([*tmp_path.glob("runs/*/saved")]) == 2 and "[3/3]" not in out
     assert [trial["status"] for trial in trials(tmp_path / "runs")] == ["interrupted", "interrupted"]
-    assert out.count(": interrupted; the same command goes on") == 2
+    assert out.count(": interrupted; the same command resumes it") == 2

@@ -146,7 +146,7 @@ def test_weights_of_the_perceptual_distance_that_cannot_be_had_are_refused(confi
 def test_options_of_other_architectures_are_passed_over_and_said(configure):
     found = built(configure("polychromify", generator={"width": 32, "neurons": "low", "backbone": "resnet50"}))
     (note,) = found.notes
-    assert note.startswith("passed over, since polychromify has no such option: --generator.width 32, ")
+    assert note.startswith("ignored, because polychromify has no such option: --generator.width 32, ")
     assert "--generator.backbone resnet50" in note and "neurons" not in note
 
 
