@@ -142,7 +142,7 @@ def load_result(path: Path) -> EvaluationResult:
     try:
         content = json.loads(path.read_text(encoding="utf-8"))
         if isinstance(content, dict) and isinstance(content.get("format"), int) and content["format"] > FORMAT:
-            raise InputError(f"{path} was written by a newer gancolor: upgrade this one ({__version__})")
+            raise InputError(f"{path} was written by a newer gancolor than this one ({__version__}): upgrade gancolor")
         systems = {
             name: SystemResult(
                 {k: torch.tensor([_NAN if v is None else v for v in values]) for k, values in scores.items()},

@@ -219,10 +219,10 @@ def choose_format(out: Path, name: str | None) -> str:
     if name is None and found is None:
         known = ", ".join(f"{suffix} ({format})" for suffix, format in of_suffix.items())
         raise InputError(
-            f"-o {out}: no format has the suffix {out.suffix!r}; take {known}{near(out.suffix, of_suffix)}"
+            f"-o {out}: no format has the suffix {out.suffix!r}; choose from {known}{near(out.suffix, of_suffix)}"
         )
     if name is not None and found != name:
-        raise InputError(f"-o {out} is no name for --format {name}: end it in {' or '.join(EXPORTERS[name].suffixes)}")
+        raise InputError(f"-o {out} is not a --format {name} file: end it in {' or '.join(EXPORTERS[name].suffixes)}")
     chosen = name or found or ""
     if missing := [package for package in EXPORTERS[chosen].packages if find_spec(package) is None]:
         raise InputError(f"--format {chosen} needs {' and '.join(missing)}: pip install 'gancolor[export]'")

@@ -76,7 +76,7 @@ class Journal:
         if differing:
             raise InputError(
                 f"--out {self.folder} holds another sweep ({'; '.join(differing)}). "
-                "Give the same to resume it, or another --out"
+                "Give the same options to resume it, or another --out"
             )
 
 

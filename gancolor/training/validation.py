@@ -93,7 +93,7 @@ class Validation:
         share, least = self.best["colorfulness"], self.config.least_colorfulness
         if share >= least:
             return "best so far"
-        return f"best so far, but its colourfulness is {share:.0%} of the truth's: under --eval.least_colorfulness {least:g}"
+        return f"best so far, but with {share:.0%} of the truth's colourfulness (--eval.least_colorfulness {least:g})"
 
     @torch.inference_mode()
     def pictures(self, name: str, generator: nn.Module, indices: Tensor) -> dict[str, Tensor]:

@@ -36,16 +36,16 @@ def test_gradio_is_asked_for_by_name(refusal, monkeypatch: pytest.MonkeyPatch) -
 def test_a_busy_port_is_one_line(refusal) -> None:
     with socket.create_server(("127.0.0.1", 0)) as busy:
         port = busy.getsockname()[1]
-        assert f"error: port {port} is busy" in refusal("--port", port)
+        assert f"error: port {port} is in use" in refusal("--port", port)
 
 
 @pytest.mark.parametrize(
     ("words", "said"),
     [
-        (["--port", "0"], "0 is no port"),
-        (["--port", "65536"], "65536 is no port"),
-        (["--port", "http"], "http is no port"),
-        (["--max_upload_mb", "0"], "0 is no whole number from 1"),
+        (["--port", "0"], "0 is not a port"),
+        (["--port", "65536"], "65536 is not a port"),
+        (["--port", "http"], "http is not a port"),
+        (["--max_upload_mb", "0"], "0 is not a whole number >= 1"),
         (["--host", "192.0.2.1"], "--host 192.0.2.1"),
         (["--host", "no such name"], "--host no such name"),
         (["--colour"], "no option --colour"),
@@ -90,7 +90,7 @@ def test_without_checkpoints_it_is_the_one_in_the_box(monkeypatch: pytest.Monkey
 
 def test_a_foreign_checkpoint_is_refused(tmp_path: Path) -> None:
     (tmp_path / "x.onnx").write_bytes(b"no model")
-    with pytest.raises(InputError, match="no ONNX model"):
+    with pytest.raises(InputError, match="not an ONNX model"):
         open_systems([tmp_path / "x.onnx"], "cpu")
 
 

@@ -203,7 +203,7 @@ def test_what_is_no_photograph_is_said_and_the_page_goes_on(page, photograph, tm
     bad.write_bytes(b"not a photograph")
     page.choose_file(UPLOAD, bad)
     said = page.until("document.querySelector('#message [role=alert]')?.textContent")
-    assert "no picture that can be read" in said and "/" not in said and "<" not in said
+    assert "not a readable picture" in said and "/" not in said and "<" not in said
     page.js("document.querySelector('[aria-label=Clear]').click()")
     page.until("document.querySelector('#message').textContent.includes('Drop a photograph')")
     bad.write_bytes(bytes(9 << 20))

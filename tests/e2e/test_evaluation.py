@@ -144,12 +144,12 @@ def test_other_photographs_other_size_other_state(commands, finished, draw, read
     unseen = draw(tmp_path / "unseen", 5, seed=9)
     options = "--data.size", 24, "--lpips.weights", "off", "--csv", tmp_path / "rows.csv"
     result = commands.evaluate(finished[0] / "last.safetensors", "--data.source", unseen, *options).ok()
-    (protocol,) = [line for line in result.out.splitlines() if line.startswith("5 photographs, all, of ")]
+    (protocol,) = [line for line in result.out.splitlines() if line.startswith("5 photographs (all) of ")]
     assert "protocol native" in protocol and "24 x 24" in protocol
     assert "LPIPS" not in result.out
     assert len(read.rows(tmp_path / "rows.csv")) == 5 * 3
     limited = commands.evaluate(finished[0], "--data.source", unseen, *options, "--data.val_limit", 2).ok()
-    assert "2 photographs, all, of " in limited.out
+    assert "2 photographs (all) of " in limited.out
 
 
 def test_unfinished_run_is_scored_by_its_best(commands, finished, read, tmp_path):
@@ -216,7 +216,7 @@ def test_training_with_lpips_records_and_chooses_by_it(commands, alexnet, finish
 
 def test_lpips_of_pictures_too_small_or_weights_that_are_not_there_is_left_out(commands, alexnet, finished):
     """The rest is scored all the same; that it was asked for by name and is missing shows in the exit status."""
-    small = "LPIPS takes pictures of 31 pixels or more"
+    small = "LPIPS needs pictures of 31 pixels or more"
     for size, weights, reason, status in (
         (30, "auto", small, 0), (30, alexnet, small, 1), (32, "no/such.pth", "no/such.pth: no such file", 1),
         (31, alexnet, "", 0),

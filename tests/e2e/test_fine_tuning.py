@@ -67,7 +67,7 @@ def test_refusals_leave_nothing_behind(commands, finished, photographs, tmp_path
     cases = [
         ([tmp_path / "nothing.safetensors"], ["nothing.safetensors", "no such checkpoint"]),
         ([tmp_path], [str(tmp_path), "no checkpoint in this folder"]),
-        ([onnx], ["generator.onnx", "no gancolor checkpoint"]),
+        ([onnx], ["generator.onnx", "not a gancolor checkpoint"]),
         ([source, "--arch", "ltbc"], ["--arch ltbc", "ugan"]),
         ([source, "--generator.width", 8], ["--generator.width 8", "has 4"]),
     ]

@@ -77,8 +77,8 @@ def test_two_ranks_in_parts_train_as_one(commands, torchrun, joint, read, tmp_pa
 def test_two_ranks_say_and_write_everything_once(joint, read):
     one, two, out_one, out_two = joint
     assert out_two.count("run folder") == out_two.count("generator  ") == 1
-    assert "effective batch 8 (4 x 2), 6 steps an epoch" in out_two
-    assert "effective batch 8 (8 x 1), 6 steps an epoch" in out_one
+    assert "effective batch 8 (4 x 2), 6 steps per epoch" in out_two
+    assert "effective batch 8 (8 x 1), 6 steps per epoch" in out_one
     assert [line["step"] for line in read.losses(two)] == list(range(1, 7))
     assert [line["step"] for line in read.validations(two)] == [3, 6]
     files = [sorted(path.relative_to(run).as_posix() for path in run.rglob("*")) for run in (one, two)]

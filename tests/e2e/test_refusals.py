@@ -186,11 +186,11 @@ def edited(source, path, **changes):
     [
         ("missing", ["no such checkpoint"]),
         ("empty folder", ["no checkpoint in this folder"]),
-        ("pickle", ["no gancolor checkpoint"]),
+        ("pickle", ["not a gancolor checkpoint"]),
         ("truncated", ["truncated"]),
         ("foreign", ["not one of gancolor's"]),
         ("newer", ["9.9", "upgrade"]),
-        ("other weights", ["does not fit"]),
+        ("other weights", ["do not fit"]),
         ("unknown architecture", ["transformer"]),
     ],
 )

@@ -125,7 +125,7 @@ def test_missing_file_and_words_that_are_no_options(gancolor, tmp_path):
     status, _, err = gancolor("sweep", sweep_file(tmp_path / "s.yaml"), "--seed", "3")
     assert status == 2 and "--NAME=VALUE" in err
     status, _, err = gancolor("sweep", tmp_path / "s.yaml", "--draw", "3", "--jobs", "0")
-    assert status == 2 and "argument --jobs: 0 is no whole number from 1" in err
+    assert status == 2 and "argument --jobs: 0 is not a whole number >= 1" in err
 
 
 def test_help_is_quick_and_says_what_it_does(gancolor):

@@ -55,7 +55,7 @@ def test_two_processes_train_on_shards_of_their_own(commands, shards, read, tmp_
         cwd=commands.root, env=commands.env, capture_output=True, text=True, timeout=120,
     )  # fmt: skip
     assert result.returncode == 0, result.stderr
-    assert "effective batch 4 (2 x 2), 8 steps an epoch" in result.stdout and len(read.losses(tmp_path)) == 16
+    assert "effective batch 4 (2 x 2), 8 steps per epoch" in result.stdout and len(read.losses(tmp_path)) == 16
 
 
 @pytest.mark.parametrize(

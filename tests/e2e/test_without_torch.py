@@ -87,7 +87,4 @@ def test_what_needs_torch_says_so_in_a_line(environment: Path, tmp_path: Path, c
 def test_training_says_so_too(environment: Path, tmp_path: Path) -> None:
     done = run(environment / "python", ROOT / "train.py", cwd=tmp_path)
     assert done.returncode == 2
-    assert (
-        done.stderr
-        == "train.py: error: jsonargparse is not installed, which this needs: pip install 'gancolor[train]'\n"
-    )
+    assert done.stderr == "train.py: error: jsonargparse is needed and not installed: pip install 'gancolor[train]'\n"

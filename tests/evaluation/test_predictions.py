@@ -69,7 +69,7 @@ def test_one_name_in_two_folders_is_matched_by_path_alone(tmp_path, photographs,
     items = list_photographs(folder)
     predictions = predict("cats/a.png", "a.png", "b.png", "c.png", items=items)
     assert found(predictions) == {"c.jpg": "c.png", "cats/a.jpg": "cats/a.png", "dogs/b.jpeg": "b.png"}
-    assert predictions.missing == {"dogs/a.jpg": "no picture of its name"}
+    assert predictions.missing == {"dogs/a.jpg": "no picture with its name"}
 
 
 @pytest.mark.parametrize(
@@ -77,7 +77,7 @@ def test_one_name_in_two_folders_is_matched_by_path_alone(tmp_path, photographs,
     [(["x/a.png", "y/a.png"], ["x/a.png", "y/a.png"]), (["cats/a.png", "cats/a.jpg"], ["cats/a.jpg", "cats/a.png"])],
 )
 def test_two_pictures_of_one_photograph_are_refused(predict, names, both):
-    with pytest.raises(InputError, match=f"{both[0]} and {both[1]} are both of cats/a.jpg; leave one"):
+    with pytest.raises(InputError, match=f"{both[0]} and {both[1]} both match cats/a.jpg; remove one"):
         predict(*names)
 
 
@@ -86,7 +86,7 @@ def test_missing_and_damaged_ones_are_named_with_the_reason(tmp_path, predict):
     (tmp_path / "made" / "a.png").write_bytes(b"not a picture")
     predictions = predict("c.png")
     assert list(found(predictions)) == ["c.jpg"]
-    assert predictions.missing["dogs/b.jpeg"] == "no picture of its name"
+    assert predictions.missing["dogs/b.jpeg"] == "no picture with its name"
     assert predictions.missing["cats/a.jpg"].startswith("damaged")
 
 
@@ -94,9 +94,9 @@ def test_missing_and_damaged_ones_are_named_with_the_reason(tmp_path, predict):
     ("size", "kind"),
     [
         ((60, 40), ""),
-        ((120, 80), "of another size than the photograph, resized as it is"),
-        ((256, 168), "of another size than the photograph, resized as it is"),  # rounded to a multiple of 8
-        ((32, 32), "square where the photograph is not, taken for the square that is scored"),
+        ((120, 80), "of another size than the photographs, resized like them"),
+        ((256, 168), "of another size than the photographs, resized like them"),  # rounded to a multiple of 8
+        ((32, 32), "square although the photographs are not, compared with their scored squares"),
         ((40, 60), None),
         ((60, 38), None),
     ],
@@ -156,8 +156,8 @@ def test_prediction_bears_the_photographs_name_and_class_and_its_own_contents(tm
     ("names", "match"),
     [
         (None, r"--predictions tool=.*made: no such folder"),
-        ([], r"none of its pictures is of one of the photographs \(c\.jpg: no picture of its name\); they are matched"),
-        (["x.png"], "none of its pictures is of one of the photographs"),
+        ([], r"none of its pictures matches a photograph \(c\.jpg: no picture with its name\); they are matched"),
+        (["x.png"], "none of its pictures matches a photograph"),
     ],
 )
 def test_folder_without_a_single_picture_of_them_is_refused(tmp_path, predict, names, match):

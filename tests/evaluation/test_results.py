@@ -108,7 +108,7 @@ def test_means_are_those_of_the_scores_and_of_some_photographs():
         (lambda text: text.replace('"psnr": [', '"psnr": [1.0, '), "damaged one"),
         (lambda text: text.replace('"psnr": [', '"psnr": ["x", '), "damaged one"),
         (lambda text: text.replace('"names"', '"Names"'), "damaged one"),
-        (lambda text: text.replace(f'"format": {FORMAT}', f'"format": {FORMAT + 1}'), "newer gancolor: upgrade this"),
+        (lambda text: text.replace(f'"format": {FORMAT}', f'"format": {FORMAT + 1}'), "newer gancolor than this"),
     ],
 )  # fmt: skip
 def test_damaged_foreign_and_newer_files_are_refused_in_one_line(tmp_path, damage, match):

@@ -89,7 +89,7 @@ def test_what_is_below_grey_is_said(exports, checkpoint, tmp_path):
     made.save(tmp_path / "result.json")
     text = model_card(exports("onnx"), "g.onnx", load_scores([tmp_path / "result.json"], checkpoint[0]))
     below = -made.systems["mine"].scores["gain"].mean().item()
-    assert f"it is {below:.2f} dB below leaving them grey" in text
+    assert f"it scores {below:.2f} dB below grey" in text
 
 
 def test_result_of_another_generator_is_refused(checkpoint, tmp_path):
@@ -104,7 +104,7 @@ def test_card_of_a_generator_that_says_little(exports):
     exported = exports("safetensors")
     little = {name: exported.about[name] for name in ("generator", "weights", "parity")}
     text = model_card(dataclasses.replace(exported, about=little), "g.safetensors")
-    assert "that it does not name" in text and "It does not say how it was trained" in text
+    assert "that the file does not name" in text and "The file does not say how it was trained" in text
 
 
 def without(about, path):
@@ -117,8 +117,8 @@ def without(about, path):
     [(("data", "size"), "6,399 photographs of scenes (forest, sea), and"), (("effective_batch",), "399 steps with"),
      (("step",), "Training with gancolor"), (("trained_with",), "399 steps of 16 photographs, by"),
      (("data", "train"), "trained on photographs of scenes at"), (("data", "val"), "photographs of scenes that it was"),
-     (("data", "source"), "photographs that it does not name"), (("data", "classes"), "scenes at 32 x 32, and"),
-     (("config", "arch"), "arch: attention_ugan"), (("grey",), "25.65"), (("metrics",), "nothing of its validation")],
+     (("data", "source"), "photographs that the file does not name"), (("data", "classes"), "scenes at 32 x 32, and"),
+     (("config", "arch"), "arch: attention_ugan"), (("grey",), "25.65"), (("metrics",), "no validation scores")],
 )  # fmt: skip
 def test_what_is_not_known_is_left_out(exports, path, left):
     exported = exports("safetensors")

@@ -81,19 +81,19 @@ def test_without_a_card_there_is_no_file(run_folder, tmp_path, monkeypatch):
 
 def test_card_that_can_not_be_written_leaves_no_file(command, run_folder, tmp_path):
     (tmp_path / "a.safetensors.md").mkdir()
-    refused(command(run_folder, "-o", tmp_path / "a.safetensors", "--overwrite"), "a.safetensors.md: a folder")
+    refused(command(run_folder, "-o", tmp_path / "a.safetensors", "--overwrite"), "a.safetensors.md: it is a folder")
     assert not (tmp_path / "a.safetensors").exists()
 
 
 def test_nothing_is_written_over(command, run_folder, tmp_path):
     out = tmp_path / "a.safetensors"
     out.write_bytes(b"mine")
-    refused(command(run_folder, "-o", out), "is there already; give another name, or --overwrite")
+    refused(command(run_folder, "-o", out), "exists already; give another name, or --overwrite")
     assert out.read_bytes() == b"mine"
     assert command(run_folder, "-o", out, "--overwrite")[0] == 0
     assert describe(out)["weights"] == "float32"
     out.unlink()
-    refused(command(run_folder, "-o", out), "a.safetensors.md is there already")
+    refused(command(run_folder, "-o", out), "a.safetensors.md exists already")
     assert not out.exists()
 
 
@@ -111,7 +111,7 @@ def test_checkpoint_is_not_written_over_by_whatever_name(command, run_folder, tm
     [
         ((), "nothing to write: give -o FILE, or --push_to_hub OWNER/NAME"),
         (("-o", "a.bin"), "no format has the suffix '.bin'"),
-        (("-o", "a.onnx", "--format", "torch_export"), "no name for --format torch_export"),
+        (("-o", "a.onnx", "--format", "torch_export"), "not a --format torch_export file"),
         (("-o", "a.onnx", "--colour"), "no option --colour"),
         (("-o", "a.pt2", "--result", "none.json"), "none.json: can't be read"),
     ],
@@ -128,7 +128,7 @@ def test_what_is_no_checkpoint_of_ours_is_one_line(command, checkpoint, tmp_path
     (tmp_path / "empty").mkdir()
     refused(command(tmp_path / "empty", "-o", out), "no checkpoint in this folder")
     torch.save({"weight": torch.zeros(1)}, tmp_path / "foreign.pth")
-    refused(command(tmp_path / "foreign.pth", "-o", out), "no gancolor checkpoint")
+    refused(command(tmp_path / "foreign.pth", "-o", out), "not a gancolor checkpoint")
     save_file({"weight": torch.zeros(1)}, tmp_path / "foreign.safetensors")
     refused(command(tmp_path / "foreign.safetensors", "-o", out), "not one of gancolor's")
     newer = json.dumps(describe(checkpoint[0]) | {"format": FORMAT + 1, "version": "9.8"})
@@ -147,5 +147,5 @@ class Bomb:
 
 def test_pickle_is_not_run(command, tmp_path):
     (tmp_path / "model.pt").write_bytes(pickle.dumps(Bomb(tmp_path / "boom")))
-    refused(command(tmp_path / "model.pt", "-o", tmp_path / "a.onnx"), "no gancolor checkpoint")
+    refused(command(tmp_path / "model.pt", "-o", tmp_path / "a.onnx"), "not a gancolor checkpoint")
     assert not (tmp_path / "boom").exists()

@@ -214,8 +214,8 @@ def test_format_follows_from_the_suffix(tmp_path, file, expected):
     [
         ("a.pth", None, r"no format has the suffix '\.pth'; take \.safetensors .*did you mean .*\.pt"),
         ("a", None, "no format has the suffix ''"),
-        ("a.onnx", "torch_export", r"no name for --format torch_export: end it in \.pt2"),
-        ("a", "onnx", r"no name for --format onnx: end it in \.onnx"),
+        ("a.onnx", "torch_export", r"not a --format torch_export file: end it in \.pt2"),
+        ("a", "onnx", r"not a --format onnx file: end it in \.onnx"),
     ],
 )
 def test_other_names_are_refused(tmp_path, file, name, match):

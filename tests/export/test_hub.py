@@ -82,7 +82,7 @@ def test_private_repository_of_others_is_not_there(checkpoint, hub, monkeypatch)
     monkeypatch.setenv("HF_TOKEN", "hf_another")
     with pytest.raises(InputError) as refusal:
         download_from_hub(REPO)
-    one_line(refusal, "nor such a repository on the Hub (if it is private: run `hf auth login`")
+    one_line(refusal, "and no such repository on the Hub (if it is private: run `hf auth login`")
 
 
 def test_without_torch_the_onnx_file_is_taken(hub, monkeypatch):
@@ -93,7 +93,7 @@ def test_without_torch_the_onnx_file_is_taken(hub, monkeypatch):
 
 def test_without_torch_and_onnx_what_to_do_is_said(hub, monkeypatch):
     monkeypatch.setattr(hub_module, "has_torch", lambda: False)
-    uploads = f"its owner uploads one by gancolor export RUN --push_to_hub {REPO} --format onnx"
+    uploads = f"its owner can upload one with gancolor export RUN --push_to_hub {REPO} --format onnx"
     for files, advice in (
         (
             {"generator.safetensors": b""},
@@ -110,12 +110,12 @@ def test_without_torch_and_onnx_what_to_do_is_said(hub, monkeypatch):
 def test_missing_repository_and_missing_generator_are_one_line(hub):
     with pytest.raises(InputError) as refusal:
         download_from_hub("nobody/nothing")
-    one_line(refusal, "nobody/nothing: no such file or folder here, nor such a repository")
+    one_line(refusal, "nobody/nothing: no such file or folder here, and no such repository")
     hub.files[REPO] = {"model.bin": b""}
     with pytest.raises(InputError) as refusal:
         download_from_hub(REPO)
     one_line(
-        refusal, f"has no generator.safetensors: its owner uploads one by gancolor export RUN --push_to_hub {REPO}"
+        refusal, f"has no generator.safetensors: its owner can upload one with gancolor export RUN --push_to_hub {REPO}"
     )
 
 
@@ -150,7 +150,7 @@ def test_offline_is_one_line_at_once_and_what_was_downloaded_serves(checkpoint, 
     assert download_from_hub(REPO) == before
     with pytest.raises(InputError) as refusal:
         download_from_hub("someone/else")
-    one_line(refusal, "nor in the Hub's cache, and the Hugging Face Hub can't be reached")
+    one_line(refusal, "or in the Hub's cache, and the Hugging Face Hub can't be reached")
     with pytest.raises(InputError) as refusal:
         push_to_hub(checkpoint[0], REPO, token="hf_x")
     one_line(refusal, "can't be reached")

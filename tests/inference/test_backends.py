@@ -51,8 +51,8 @@ def test_what_is_not_ours_is_refused_and_not_run(tmp_path: Path, monkeypatch, ge
         "x.pth": "can hold code",
         "x.pt": "can hold code",
         "x.pkl": "can hold code",
-        "x.safetensors": "no gancolor",
-        "x.onnx": "no ONNX model",
+        "x.safetensors": "not a gancolor",
+        "x.onnx": "not an ONNX model",
         "foreign.safetensors": "not one of gancolor's",
         "none.safetensors": "no such",
         "newer.safetensors": "gancolor 9.0, which is newer",
@@ -67,7 +67,7 @@ def test_what_is_not_ours_is_refused_and_not_run(tmp_path: Path, monkeypatch, ge
 
 def test_a_device_that_is_not_there(generator: Path) -> None:
     for device in ("cuda:7", "abacus") if not torch.cuda.is_available() else ("abacus",):
-        with pytest.raises(InputError, match=f"device {device}: this machine has none"):
+        with pytest.raises(InputError, match=f"device {device}: not available here"):
             open_backend(generator, device)
 
 
@@ -78,7 +78,7 @@ def test_onnx_runtime_takes_the_gpu_that_is_named() -> None:
     assert _providers([gpu, cpu], "cuda:1") == [(gpu, {"device_id": "1"}), cpu]
     assert _providers([gpu, cpu], "auto") == _providers([gpu, cpu], "cuda") == [gpu, cpu]
     assert _providers([gpu, cpu], "cpu") == _providers([cpu], "auto") == [cpu]
-    with pytest.raises(InputError, match="device cuda: this ONNX Runtime has none"):
+    with pytest.raises(InputError, match="device cuda: not available in this ONNX Runtime"):
         _providers([cpu], "cuda")
 
 

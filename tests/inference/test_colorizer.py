@@ -237,7 +237,7 @@ def test_full_memory_first_takes_fewer_then_smaller_and_says_so(colorizer: Color
             result = small(picture)
         assert colourfulness(np.asarray(result) if result.shape[-1] == 3 else result.permute(1, 2, 0).numpy()) > 10
     none = replace(colorizer, runtime=Small(colorizer.backend, 0))
-    with pytest.warns(UserWarning, match="half"), pytest.raises(MemoryError, match="even at the least working size"):
+    with pytest.warns(UserWarning, match="half"), pytest.raises(MemoryError, match="even at the smallest working size"):
         none(scene())
 
 

@@ -154,7 +154,7 @@ def test_descending_the_distance_brings_chroma_nearer_to_the_truth(distances, ki
 
 
 def test_lpips_refuses_pictures_that_are_too_small_and_vgg_does_not(vgg):
-    with pytest.raises(InputError, match=r"LPIPS takes pictures of 31 pixels or more.*--data\.size"):
+    with pytest.raises(InputError, match=r"LPIPS needs pictures of 31 pixels or more.*--data\.size"):
         perceptual_distance("lpips", "random", CPU, 16)
     smallest = torch.rand(2, 1, 3, 16, 16)
     assert perceptual_distance("vgg16", str(vgg), CPU, 16)(*smallest).isfinite().all()

@@ -340,7 +340,7 @@ def test_lpips_of_vgg_is_the_packages_own(alexnet, scenes, tmp_path):
     assert torch.allclose(distance, expected, rtol=1e-6) and distance.min() > 1e-4
     with pytest.raises(InputError, match="not a VGG-16's weights"):
         lpips.lpips(str(alexnet), CPU, **option)
-    with pytest.raises(InputError, match=r"--lpips\.vgg_weights random: such a distance measures nothing"):
+    with pytest.raises(InputError, match=r"--lpips\.vgg_weights random: random features measure nothing"):
         lpips.lpips("random", CPU, **option)
     with pytest.raises(InputError, match=r"vgg16-397923af\.pth is not in .*--lpips\.vgg_weights FILE"):
         lpips.lpips("auto", CPU, download=False, **option)
@@ -387,7 +387,7 @@ def test_lpips_takes_pictures_of_its_least_size(alexnet):
 
 
 def test_lpips_refuses_pictures_that_are_too_small(alexnet):
-    with pytest.raises(InputError, match=r"LPIPS takes pictures of 31 pixels or more.*--data\.size"):
+    with pytest.raises(InputError, match=r"LPIPS needs pictures of 31 pixels or more.*--data\.size"):
         lpips.lpips(str(alexnet), CPU, size=30)
 
 

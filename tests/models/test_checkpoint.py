@@ -364,11 +364,11 @@ def test_saver_writes_the_new_state_though_the_old_one_failed(tmp_path, monkeypa
     with monkeypatch.context() as full:
         full.setattr(checkpoint.shutil, "disk_usage", lambda _: namedtuple("usage", "free")(0))
         saver.save(path, parts, about())
-        with pytest.raises(OSError, match="takes"):
+        with pytest.raises(OSError, match="needs"):
             saver.wait()
         saver.save(path, parts, about())
         saver._writer.submit(lambda: None).result()  # it has failed by now, and has not been asked
-    with pytest.raises(OSError, match="takes"):
+    with pytest.raises(OSError, match="needs"):
         saver.save(path, parts, about())
     saver.close()
     assert describe(path)["kind"] == "state"
@@ -414,9 +414,9 @@ def test_pickle_is_refused_and_not_run(tmp_path):
     made = tmp_path / "made by the pickle"
     for name in ("model.pth", "model.safetensors"):
         torch.save({"net": Bomb(made)}, tmp_path / name)
-        refused(tmp_path / name, "no gancolor checkpoint")
+        refused(tmp_path / name, "not a gancolor checkpoint")
         (tmp_path / name).write_bytes(pickle.dumps(Bomb(made)))
-        refused(tmp_path / name, "no gancolor checkpoint")
+        refused(tmp_path / name, "not a gancolor checkpoint")
     assert not made.exists()
 
 

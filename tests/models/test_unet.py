@@ -202,7 +202,7 @@ def test_depth_brings_the_size_down_to_1(size, levels):
 @pytest.mark.parametrize("depth", [1, 6, 99])
 @pytest.mark.parametrize("arch", PLAIN)
 def test_depth_that_the_size_does_not_take_is_refused(arch, depth):
-    with pytest.raises(InputError, match=rf"--generator.depth {depth}: 32 pixels take 2 to 5"):
+    with pytest.raises(InputError, match=rf"--generator.depth {depth}: 32 pixels allow 2 to 5"):
         build_generator(arch, depth=depth, size=32)
 
 

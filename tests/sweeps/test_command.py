@@ -100,7 +100,7 @@ def test_variable_that_is_not_set_leaves_its_name(monkeypatch):
     [
         ("python train.py ${args}", ["a list"]),
         ([], ["a list"]),
-        (["python", "train.py"], ["${args}", "no parameter would reach"]),
+        (["python", "train.py"], ["${args}", "no parameter reaches"]),
         (["python", "train.py", "${arg}"], ["${arg}", "did you mean", "${args}"]),
         (["python", "${args_no_hyphen}"], ["${args_no_hyphens}"]),
     ],

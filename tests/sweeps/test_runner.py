@@ -108,7 +108,7 @@ def test_each_run_has_its_command_and_folder(sweep, tmp_path):
 def test_another_program_is_run_unchecked_and_that_is_said(sweep, tmp_path):
     _, out, _ = sweep({"no.such.option": {"value": 1}})
     assert out.splitlines()[0] == (
-        f"{tmp_path}/sweep.yaml: does not run train.py of gancolor, so its options are not checked"
+        f"{tmp_path}/sweep.yaml does not run gancolor's train.py, so its options are not checked"
     )
 
 

@@ -45,7 +45,7 @@ def test_a_generator_begins_where_the_file_ended(exported):
     digest = file_digest(exported)[:12]
     assert notes == [
         f"starts from {exported} (attention_ugan, step None, sha256 {digest})",
-        "the discriminator starts fresh: there is none in the file",
+        "the discriminator starts from random weights: the file contains none",
     ]
 
 
@@ -67,7 +67,7 @@ def test_new_input_channels_start_at_zero(exported):
     lines = initialize(find_start(str(exported)), network, build_discriminator(32, layers=1, width=4))
     kernel = load_file(exported)["encoder.levels.0.1.weight"]
     assert torch.equal(wider.weight[:, :1], kernel) and not wider.weight[:, 1:].any()
-    assert lines[1] == "  encoder.levels.0.1: its new input channels start at zero"
+    assert lines[1] == "  encoder.levels.0.1: the weights of its new input channels start at zero"
 
 
 def test_layers_of_another_shape_start_fresh_and_are_named_once(tmp_path):
@@ -81,7 +81,7 @@ def test_layers_of_another_shape_start_fresh_and_are_named_once(tmp_path):
     for name, value in network.state_dict().items():
         expected = before[name] if name in fresh else load_file(path)[name]
         assert torch.equal(value, expected), name
-    (line,) = [line for line in lines if "starts fresh: 3" in line]
+    (line,) = [line for line in lines if "starts from random weights: 3" in line]
     assert line.endswith("3 x 8 in the file, 5 x 8 here")
 
 
@@ -93,7 +93,7 @@ def test_kernels_under_spectral_norm_get_new_inputs_too(exported, tmp_path):
     wider = build_generator("attention_ugan", **OPTIONS, size=32).eval()
     wider.encoder.levels[0][1] = spectral(nn.Conv2d(4, 4, 4, stride=2, padding=1, bias=False)).eval()
     lines = initialize(find_start(str(tmp_path / "g.safetensors")), wider, build_discriminator(32, layers=1, width=4))
-    assert lines[1:-1] == ["  encoder.levels.0.1: its new input channels start at zero"]
+    assert lines[1:-1] == ["  encoder.levels.0.1: the weights of its new input channels start at zero"]
     old, new = network.eval().encoder.levels[0][1].weight, wider.encoder.levels[0][1].weight
     assert torch.allclose(new[:, :1], old) and not new[:, 1:].any()
 
@@ -210,8 +210,8 @@ def of_no_known_architecture(path):
 @pytest.mark.parametrize(
     ("damage", "said"),
     [
-        (foreign, "no gancolor checkpoint"), (truncated, "truncated"), (newer, "upgrade gancolor"),
-        (silent, "does not say what generator"), (without_options, "does not say what generator"),
+        (foreign, "not a gancolor checkpoint"), (truncated, "truncated"), (newer, "upgrade gancolor"),
+        (silent, "does not describe the generator"), (without_options, "does not describe the generator"),
         (of_no_known_architecture, "no architecture 'unet3000'"),
     ],
 )  # fmt: skip

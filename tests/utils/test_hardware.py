@@ -60,7 +60,7 @@ def test_auto_takes_the_best_there_is(machine, has, device, precision):
 @pytest.mark.parametrize("device", ["cuda", "mps"])
 def test_device_that_is_not_there_is_refused_with_those_that_are(machine, device):
     machine()
-    with pytest.raises(InputError, match=f"--device {device}: this machine has none; it has cpu$"):
+    with pytest.raises(InputError, match=f"--device {device}: not available here; available are cpu$"):
         choose_hardware(device, "auto")
 
 
@@ -68,13 +68,13 @@ def test_device_that_is_not_there_is_refused_with_those_that_are(machine, device
 @pytest.mark.parametrize("device", ["cpu", "mps"])
 def test_precision_of_cuda_alone_is_refused_elsewhere(machine, device, precision):
     machine(mps=True)
-    with pytest.raises(InputError, match=f"--precision {precision} needs CUDA; on {device} take fp32 or bf16"):
+    with pytest.raises(InputError, match=f"--precision {precision} needs CUDA; on {device} use fp32 or bf16"):
         choose_hardware(device, precision)
 
 
 def test_bf16_is_refused_on_a_card_without(machine):
     machine(cuda=True, bf16=False)
-    with pytest.raises(InputError, match="--precision bf16: this card has none; take fp16"):
+    with pytest.raises(InputError, match="--precision bf16: this GPU does not support it; use fp16"):
         choose_hardware("cuda", "bf16")
 
 
@@ -92,7 +92,7 @@ def test_each_rank_has_its_own_card(machine, monkeypatch):
 def test_more_ranks_than_cards_are_refused(machine, monkeypatch):
     machine(cuda=True)
     monkeypatch.setenv("LOCAL_RANK", "4")
-    with pytest.raises(InputError, match=r"4 GPU\(s\): start no more processes"):
+    with pytest.raises(InputError, match=r"4 GPU\(s\): start at most that many processes"):
         choose_hardware("cuda", "fp32")
 
 
