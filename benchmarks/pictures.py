@@ -141,7 +141,7 @@ def measure_data(files: list[PhotoFile], base: StepSpec) -> list[Row]:
         count = len(pipeline.files)
         table = Table(
             f"Data pipeline, {base.size} x {base.size}, batch {base.batch_size}",
-            f"{count} picture files, read before and so held in memory by the system, to batches of Lab on the device.",
+            f"{count} picture files in the system's file cache, to batches of Lab on the device.",
             ["epoch", "photos/s", "s", "× reference (range)"],
         )
         if not count:
