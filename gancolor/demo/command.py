@@ -95,7 +95,8 @@ def is_loopback(host: str) -> bool:
 
 
 def keep_to_ourselves(folder: Path) -> None:
-    """Keep files in `folder`, disable telemetry, and bypass proxies for Gradio's requests to its own server.
+    """Keep files in `folder`, disable telemetry, and bypass proxies for Gradio's requests to its own server
+    (https://github.com/gradio-app/gradio/issues/4046).
 
     Call it before Gradio and ONNX Runtime are imported.
     """

@@ -2,9 +2,13 @@
 
 from collections.abc import Mapping
 
+# All of these are rules of thumb, and only trigger warnings.
 COLLAPSED = 0.5  # limits of colourfulness relative to the ground truth's, both measured above grey pictures
 OVERSATURATED = 1.25
-TOO_STRONG, TOO_WEAK = 0.99, 0.55  # limits of the discriminator's accuracy on patches; 0.92 to 0.97 is usual
+TOO_STRONG, TOO_WEAK = (
+    0.99,
+    0.55,
+)  # limits of the discriminator's accuracy on patches; guessing: 0.5; usual: 0.92 to 0.97
 LEARNING = 100  # steps in which a new discriminator may still be guessing
 
 

@@ -141,7 +141,8 @@ def _try_one_photograph(generator: nn.Module, size: int) -> None:
 def _check_single_pixels(generator: nn.Module, size: int) -> None:
     """Raise InputError if a strided 3 x 3 convolution sees a single pixel.
 
-    In bf16 on a CPU, oneDNN (torch 2.15) leaves the gradient of such a kernel (stride 2) unwritten.
+    In bf16 on a CPU, oneDNN (torch 2.15) leaves the gradient of such a kernel (stride 2) unwritten. A similar bug of
+    convolutions with an output of width 1: https://github.com/pytorch/pytorch/issues/169688
     """
     bad = []
 

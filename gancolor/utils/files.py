@@ -11,7 +11,7 @@ from typing import Any
 
 from gancolor.utils.errors import InputError
 
-LONGEST_NAME = 240  # bytes; leaves room for the added prefix and suffix
+LONGEST_NAME = 240  # bytes; file systems allow 255, and the prefix and suffix are added
 
 
 def write_atomically(path: Path, write: Callable[[Path], object]) -> None:
