@@ -35,8 +35,8 @@ def wide(draw, tmp_path_factory):
 # Pictures of other tools ------------------------------------------------------------------------------------------
 
 
-def test_perfect_pictures_alone_score_100_db(commands, photographs, read, tmp_path):
-    """The truth itself, under other names of folders."""
+def test_perfect_pictures_score_100_db(commands, photographs, read, tmp_path):
+    """The predictions are the ground truth, in folders with other names."""
     made = shutil.copytree(photographs, tmp_path / "made" / "by a=tool")
     options = ["--data.source", photographs, "--data.size", 32, *OFF, "--json", tmp_path / "result.json"]
     result = commands.evaluate("--predictions", f"the tool={made}", *options).ok()
@@ -50,7 +50,7 @@ def test_perfect_pictures_alone_score_100_db(commands, photographs, read, tmp_pa
     assert means["colorfulness"] == content["means"]["truth"]["colorfulness"]["mean"]
 
 
-def test_generators_own_pictures_score_what_the_generator_scores(commands, finished, photographs, read, tmp_path):
+def test_saved_predictions_score_like_the_generator(commands, finished, photographs, read, tmp_path):
     """Saved as PNG, at the size of training, under the photographs' names."""
     run, _, _ = finished
     generator = gancolor.load_generator(run / "generator.safetensors")
@@ -70,7 +70,7 @@ def test_generators_own_pictures_score_what_the_generator_scores(commands, finis
     same_scores(scores["ugan"], scores["saved"])
 
 
-def test_what_a_tool_lacks_is_left_out_for_all_and_named(commands, finished, photographs, read, tmp_path):
+def test_photographs_missing_from_a_tool_are_left_out_for_all(commands, finished, photographs, read, tmp_path):
     run, _, _ = finished
     held_out = read.json(run / "photographs.json")["split"]["val"]
     for name, lacking in (("one", held_out[:1]), ("two", held_out[1:3])):
@@ -107,7 +107,7 @@ def test_what_a_tool_lacks_is_left_out_for_all_and_named(commands, finished, pho
         ("--protocol imagenet RUN", ["--protocol", "imagenet", "val5k-crop256"]),
     ],
 )
-def test_what_cannot_be_scored_is_refused_in_one_line(commands, finished, photographs, options, named):
+def test_invalid_predictions_give_a_one_line_error(commands, finished, photographs, options, named):
     words = options.replace("RUN", str(finished[0])).replace("PHOTOS", str(photographs))
     commands.evaluate(*shlex.split(words)).refusal(*named)
 
@@ -173,7 +173,7 @@ def test_photographs_in_no_folders_have_no_classes(commands, finished):
     ("weights", "named", "status"),
     [("auto", "weights-inception-2015-12-05-6726825d.pth", 1), ("no/such.pth", "no/such.pth: no such file", 1)],
 )
-def test_fid_that_cannot_be_had_is_left_out(commands, finished, weights, named, status):
+def test_fid_is_left_out_without_its_weights(commands, finished, weights, named, status):
     result = commands.evaluate(finished[0], "--fid.weights", weights, *OFF, https_proxy="http://127.0.0.1:9")
     assert (result.status, result.err) == (status, "")
     assert "FID" not in next(line for line in result.out.splitlines() if "PSNR" in line)
