@@ -116,8 +116,8 @@ def describe(path: str | Path) -> dict[str, Any]:
 def load_generator(path: str | Path, device: str | torch.device = "cpu") -> nn.Module:
     """Load the generator of an exported file or a run's folder, or the EMA generator of a run's state, in eval mode.
 
-    It maps lightness (B, 1, H, W) in [-1, 1] to a `Prediction` with chroma (B, 2, H, W) in [-1, 1]. Loading executes no
-    code from the file.
+    It maps lightness (B, 1, H, W) in [-1, 1] to a `GeneratorOutput` with chroma (B, 2, H, W) in [-1, 1]. Code in the
+    file is never executed.
 
     Raises:
         InputError: the file is missing, truncated, not a checkpoint, from a newer version, or of an unknown
