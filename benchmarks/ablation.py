@@ -72,10 +72,10 @@ def train(name: str, seed: int, photos: Path, out: Path, more: list[str]) -> Pat
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--photos", type=Path, required=True, help="a folder with train/ and val/")
-    parser.add_argument("--out", type=Path, default=Path("runs/ablation"), help="the runs' folder")
+    parser.add_argument("--out", type=Path, default=Path("runs/ablation"), help="folder for the runs")
     parser.add_argument("--lpips", type=Path, help="AlexNet's weights")
     parser.add_argument("--start", type=Path, help="a pretrained generator: vary the adversarial stage")
-    parser.add_argument("--only", nargs="+", metavar="VARIANT", help="some of the variants")
+    parser.add_argument("--only", nargs="+", metavar="VARIANT", help="only these variants")
     parser.add_argument("--seeds", nargs="+", type=int, default=[0])
     chosen, more = parser.parse_known_args()
     out = chosen.out.resolve()

@@ -117,20 +117,20 @@ def parse(argv: Sequence[str] | None = None) -> argparse.Namespace:
     )
     names = list(ARCHITECTURES)
     parser.add_argument("--only", type=_choice(PARTS), default=list(USUAL),
-                        help=f"of {', '.join(PARTS)}, with commas ({','.join(USUAL)})")  # fmt: skip
+                        help=f"parts to run, of {', '.join(PARTS)} (default: {','.join(USUAL)})")  # fmt: skip
     parser.add_argument("--arch", type=_choice(names, "all"),
-                        help=f"of {', '.join(names)}, with commas, or all (the first four; floor: all)")  # fmt: skip
+                        help=f"of {', '.join(names)}, or all (default: four GANs; for floor, all)")  # fmt: skip
     parser.add_argument("--stage", type=_choice(STAGES), default=list(STAGES),
-                        help=f"of {', '.join(STAGES)}, of steps and counts (both)")  # fmt: skip
+                        help=f"stages of steps and counts, of {', '.join(STAGES)} (default: both)")  # fmt: skip
     parser.add_argument(
         "--compile",
         action="store_true",
-        help="measure compiled networks too, on CUDA as graphs as well; minutes each on a CPU",
+        help="measure compiled networks too (on CUDA, also with CUDA graphs); takes minutes per network on a CPU",
     )
-    parser.add_argument("--epochs", type=int, default=3, help="that count, of epochs and of equality's trainings (3)")
-    parser.add_argument("--steps", type=int, default=100, help="of equality's curves (100)")
-    parser.add_argument("--seeds", type=int, default=3, help="of equality's trainings (3)")
-    parser.add_argument("--minutes", type=float, default=10.0, help="for quality, each contender (10)")
+    parser.add_argument("--epochs", type=int, default=3, help="measured epochs of epochs and equality (3)")
+    parser.add_argument("--steps", type=int, default=100, help="steps of equality's loss curves (100)")
+    parser.add_argument("--seeds", type=int, default=3, help="seeds of equality's training runs (3)")
+    parser.add_argument("--minutes", type=float, default=10.0, help="time limit of each contender of quality (10)")
     add_common(parser)
     options = parser.parse_args(argv)
     options.arch = options.arch or (names if options.only == ["floor"] else GANS)
@@ -140,21 +140,21 @@ def parse(argv: Sequence[str] | None = None) -> argparse.Namespace:
 def add_common(parser: argparse.ArgumentParser) -> None:
     """Add the options that all training benchmarks share."""
     parser.add_argument("--device", choices=("auto", "cpu", "cuda"), default="auto", help="auto: cuda, else cpu")
-    parser.add_argument("--size", type=int, help="side of the photographs [pixels] (256; on a CPU 64)")
-    parser.add_argument("--batch_size", type=int, help="photographs a step (16; on a CPU 8)")
+    parser.add_argument("--size", type=int, help="side of the photographs [pixels] (default: 256; on a CPU 64)")
+    parser.add_argument("--batch_size", type=int, help="photographs per step (default: 16; on a CPU 8)")
     parser.add_argument("--precision", type=_choice(PRECISIONS), default=list(PRECISIONS),
-                        help=f"of {', '.join(PRECISIONS)}, with commas (those that the device has)")  # fmt: skip
-    parser.add_argument("--seconds", type=float, default=3.0, help="to measure each contender of a row for (3)")
+                        help=f"precisions, of {', '.join(PRECISIONS)} (default: the device's)")  # fmt: skip
+    parser.add_argument("--seconds", type=float, default=3.0, help="measuring time of each contender (default: 3)")
     parser.add_argument(
-        "--threads", type=int, help="torch's threads (its own choice); take 1 where other work shares the cores"
+        "--threads", type=int, help="torch's threads (default: torch's choice); use 1 if other work shares the cores"
     )
-    parser.add_argument("--photos", metavar="DIR", help="folder of photographs (scenes drawn by code)")
+    parser.add_argument("--photos", metavar="DIR", help="folder of photographs (default: scenes drawn by code)")
     parser.add_argument(
-        "--limit", type=int, help="use this many photographs (all; where only loading is measured 1024)"
+        "--limit", type=int, help="maximum number of photographs (default: all; for loading alone, 1024)"
     )
     parser.add_argument("--options", default="", metavar="WORDS",
-                        help="options of train.py over the recipes', as one word: '--generator.width 16'")  # fmt: skip
-    parser.add_argument("--json", metavar="FILE", help="write the figures to this file too")
+                        help="options of train.py over the recipes', such as '--generator.width 16'")  # fmt: skip
+    parser.add_argument("--json", metavar="FILE", help="also write the figures to this file")
 
 
 def _choice(known: Sequence[str], everything: str = "") -> Any:
@@ -179,7 +179,7 @@ def header(device: str, argv: Sequence[str]) -> dict[str, Any]:
     about = {
         "hardware": f"{torch.cuda.get_device_name()}; {processor()}" if device == "cuda" else processor(),
         "threads": torch.get_num_threads(),
-        "load at the start": f"{load} (other work on the machine, over the last minute)",
+        "load at the start": f"{load} (average of the last minute, including other work)",
         "torch": torch.__version__,
         "gancolor": __version__,
         "date": date.today().isoformat(),

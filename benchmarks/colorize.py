@@ -68,14 +68,14 @@ def parse(argv: Sequence[str] | None = None) -> argparse.Namespace:
     parser = argparse.ArgumentParser(
         prog="colorize.py", description="Measures gancolor colorize on this machine.", allow_abbrev=False
     )
-    parser.add_argument("--checkpoint", metavar="FILE", type=Path, help="(the generator that comes with gancolor)")
-    parser.add_argument("--device", choices=("cpu", "cuda"), default="cpu", help="(cpu)")
-    parser.add_argument("--photos", metavar="DIR", help="folder of photographs, taken round and round (drawn scenes)")
-    parser.add_argument("--count", type=int, default=500, help="photographs in the folder (500)")
-    parser.add_argument("--starts", type=int, default=10, help="processes of one photograph that are measured (10)")
-    parser.add_argument("--rounds", type=int, default=3, help="turns of each contender (3)")
-    parser.add_argument("--only", type=_choice(PARTS), default=list(PARTS), help=f"of {', '.join(PARTS)} (all)")
-    parser.add_argument("--json", metavar="FILE", help="write the figures to this file too")
+    parser.add_argument("--checkpoint", metavar="FILE", type=Path, help="(default: the bundled generator)")
+    parser.add_argument("--device", choices=("cpu", "cuda"), default="cpu", help="(default: cpu)")
+    parser.add_argument("--photos", metavar="DIR", help="folder of photographs (default: drawn scenes)")
+    parser.add_argument("--count", type=int, default=500, help="photographs in the folder (default: 500)")
+    parser.add_argument("--starts", type=int, default=10, help="measured single-photograph processes (default: 10)")
+    parser.add_argument("--rounds", type=int, default=3, help="turns of each contender (default: 3)")
+    parser.add_argument("--only", type=_choice(PARTS), default=list(PARTS), help=f"parts, of {', '.join(PARTS)}")
+    parser.add_argument("--json", metavar="FILE", help="also write the figures to this file")
     return parser.parse_args(argv)
 
 
@@ -116,13 +116,13 @@ def measure_folder(folder: Path, checkpoint: Path, options: argparse.Namespace) 
         for path in files[: options.starts]:
             colorize(path, out, checkpoint, options.device)
 
-    names = ("gancolor colorize FOLDER", "a loop over Colorizer", "a process each")
+    names = ("gancolor colorize FOLDER", "a loop over Colorizer", "one process per photograph")
     shares = (1.0, 1.0, len(files) / options.starts)
     turns = turn_about([command, loop, a_process_each], options.rounds, out)
     seconds = [[one * share for one in turn] for turn, share in zip(turns, shares, strict=True)]
     table = Table(
         f"A folder of {len(files)} photographs",
-        f"Whole processes, their start included; a process each by {options.starts} of them.",
+        f"Whole processes, including their start; one process per photograph is estimated from {options.starts}.",
         ["what", "photos/s", "s", "x as long (range)"],
     )
     for name, mine in zip(names, seconds, strict=True):
@@ -221,7 +221,7 @@ def measure_upsampling(folder: Path, options: argparse.Namespace) -> list[dict[s
     from gancolor.inference.image_files import read_picture, shrink
     from gancolor.inference.upsampling import Enlarged
 
-    table = Table("Chroma brought up again", "Mean distance from the truth, ab units.", ["side", "bilinear", "guided"])
+    table = Table("Upsampling of chroma", "Mean distance from the truth, ab units.", ["side", "bilinear", "guided"])
     files = sorted(folder.iterdir())[:: max(1, options.count // CHROMA)][:CHROMA]
     for side in (64, 128):
         distances: dict[str, list[float]] = {"bilinear": [], "guided": []}

@@ -116,7 +116,7 @@ def _take(
     generator: nn.Module, discriminator: PatchGAN, objective: Objective, batch: Batch,
     autocast: Callable[[], AbstractContextManager[object]], adversarial: bool,
 ) -> None:  # fmt: skip
-    """Compute what a step needs, up to the gradients, in the order of `Players.step`."""
+    """Compute what a step needs, up to the gradients, in the order of `GANStep.step`."""
     with autocast():
         prediction = generator(batch.lightness)
     if adversarial:

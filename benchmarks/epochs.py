@@ -68,9 +68,9 @@ def measure_epochs(
     """Print the table of whole epochs and return its rows."""
     table = Table(
         f"Whole epochs, {base.size} x {base.size}, batch {base.batch_size}",
-        f"{epochs} epochs of gancolor's adversarial training (its trainer, with logs and saves) from the second on, in "
-        "turns with the plain loop's epochs and with as many of gancolor's steps on batches that are there already: "
-        f'"{SHARE.removesuffix(" (range)")}" is what the photographs and the loop leave of them.',
+        f"{epochs} epochs of gancolor's adversarial training (its trainer, with logs and saves) without the first, in "
+        "turns with the plain loop's epochs and with as many of gancolor's steps on batches that are already loaded. "
+        f'"{SHARE.removesuffix(" (range)")}": speed relative to these steps.',
         ["architecture", "precision", "evaluations", "photos/s", "s an epoch", RATIO, SHARE],
     )
     for arch in architectures:
@@ -136,9 +136,8 @@ def measure_decoding(base: StepSpec, photos: Path, limit: int | None) -> list[Ro
     """Print the table of the first epoch's decoding on one core and return its rows."""
     table = Table(
         f"First epoch's decoding on one core, {base.size} x {base.size}, batch {base.batch_size}",
-        "From picture files, held in memory by the system, in a process that has one core: the textbook's loader "
-        "without workers, which ends with batches of Lab; gancolor's, which builds its cache, up to the uint8 batches "
-        "that its step takes, and up to Lab.",
+        "From picture files in the system's file cache, in a process that has one core: the textbook's loader without "
+        "workers, up to batches of Lab; gancolor's, which builds its cache, up to uint8 batches and up to Lab.",
         ["loader", "photos/s", "ms a photo", RATIO],
     )
     found = attempt(partial(in_fresh_process, decode_on_one_core, base, str(photos), limit))

@@ -134,8 +134,8 @@ def measure_curves(architectures: list[str], base: StepSpec, steps: int) -> list
     table = Table(
         f"Equal results in float32, {steps} adversarial steps, {base.size} x {base.size}, batch {base.batch_size}",
         "Largest relative difference of any loss from the plain loop's with one generator pass, dropout 0, after the "
-        f"first step, half of them and all. Equal: never over {ALLOWED:g} times what the plain loop's other orders of "
-        "arithmetic explain.",
+        f"first step, half of the steps and all. Equal: never more than {ALLOWED:g} times the difference that rounding "
+        "makes in the plain loop.",
         ["architecture", "path", "first", "half", "all", "× rounding", "equal"],
     )
     for arch in architectures:
@@ -173,8 +173,8 @@ def measure_bf16(
     """Print the table of the cost of 16 bits, by trainings that differ only in precision, and return its rows."""
     table = Table(
         f"bf16 beside float32, {base.size} x {base.size}, batch {base.batch_size}",
-        f"{epochs} epochs of adversarial training; PSNR on the validation photographs, mean over {seeds} seeds, and "
-        f"bf16's less float32's with its standard deviation over seeds. Equal: within {LIMIT_DB} dB.",
+        f"{epochs} epochs of adversarial training; PSNR on the validation photographs, mean over {seeds} seeds; "
+        f"difference of bf16 from float32, and its standard deviation over seeds. Equal: within {LIMIT_DB} dB.",
         ["architecture", "grey [dB]", "float32 [dB]", "bf16 [dB]", "difference [dB]", "± [dB]", "equal"],
     )
     for arch in architectures:

@@ -69,7 +69,7 @@ def main() -> None:
     parser.add_argument("--photos", type=Path, required=True)
     parser.add_argument("--group", default="food")
     parser.add_argument("--count", type=int, default=300, help="photographs of the group to train on")
-    parser.add_argument("--start_epochs", type=float, default=2, help="of the start, over the other groups")
+    parser.add_argument("--start_epochs", type=float, default=2, help="of initial training")
     parser.add_argument("--out", type=Path, default=Path("runs/fine_tuning"))
     chosen, more = parser.parse_known_args()
     out = chosen.out.resolve()

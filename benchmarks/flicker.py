@@ -30,7 +30,7 @@ def measure_video(folder: Path, checkpoint: Path, options: argparse.Namespace) -
     ]
     table = Table(
         f"{len(clips)} videos, 640 x 360, {FRAMES} frames each",
-        "Flicker in ab units a frame: of the prediction, of what is written, and as read back from the written file.",
+        "Flicker in ab units per frame: of the predictions, of what is written, and in the decoded file.",
         ["steadiness", "predicted", "written", "in the file", "frames/s"],
     )
     for steadiness in STEADINESSES:

@@ -110,10 +110,10 @@ def measure_floors(architectures: list[str], base: StepSpec) -> list[Row]:
     columns = ["architecture", "size", "stage", "GMACs forward", "GMACs", "GB fp32", "GB half"]
     floors = [f"ms {precision}" for precision in shown]
     table = Table(
-        "What a training step has to do",
-        f"Of one photograph in a batch of {base.batch_size}, counted: multiply-accumulates of the generator's forward "
-        "pass and of the whole step, and the least bytes, in float32 and with autocast to 16 bits. Then the least time "
-        "of the whole batch on this device, by precision, and what bounds it.",
+        "Minimum work of a training step",
+        f"Per photograph in a batch of {base.batch_size}: multiply-accumulates of the generator's forward pass and of "
+        "the whole step, and the minimum of moved bytes, in float32 and with autocast to 16 bits. Then the minimum "
+        "time for the whole batch on this device, by precision, and what determines it.",
         [*columns, *floors],
     )
     for arch in architectures:

@@ -142,7 +142,7 @@ def attempt(measure: Callable[[], Result]) -> Result | str:
     except torch.OutOfMemoryError:
         failure = "out of memory"
     except BrokenProcessPool:
-        failure = "its process was killed, most likely for want of memory"
+        failure = "its process was killed, most likely because memory was full"
     except Exception as error:  # no failure of one row may stop the others
         lines = str(error).strip().splitlines() or [""]
         failure = f"{type(error).__name__}: {lines[0][:120]}".replace("|", "/")

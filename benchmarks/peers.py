@@ -109,7 +109,7 @@ def load_peer(name: str, checkout: Path, photos: Path, spec: "StepSpec") -> Peer
         photos: a folder that contains the photographs and nothing else.
 
     Raises:
-        InputError: the folder is no checkout of that peer, or a module that it needs is not installed.
+        InputError: the folder is not a checkout of that peer, or a module that it needs is not installed.
     """
     adapter, needed = PEERS[name]
     if not checkout.is_dir():
@@ -193,9 +193,9 @@ def measure_loaders(name: str, peer: Peer, files: Sequence[Any], spec: "StepSpec
 
 def main() -> None:
     parser = argparse.ArgumentParser(prog="peers.py", description=str(__doc__).split(":")[0], allow_abbrev=False)
-    parser.add_argument("--checkout", metavar="PATH", required=True, help="folder of the peer's code")
-    parser.add_argument("--peer", choices=list(PEERS), required=True, help="whose it is")
-    parser.add_argument("--arch", default="ugan", help="gancolor's architecture beside it (ugan: pix2pix's)")
+    parser.add_argument("--checkout", metavar="PATH", required=True, help="folder with the peer's code")
+    parser.add_argument("--peer", choices=list(PEERS), required=True, help="project of that code")
+    parser.add_argument("--arch", default="ugan", help="gancolor's architecture to compare with (ugan: pix2pix's)")
     add_common(parser)
     options = parser.parse_args()
 

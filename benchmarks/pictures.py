@@ -111,9 +111,9 @@ class Pipeline:
         photographs = photographs.to(self.hardware.device, on_device)
         return Batches(photographs, torch.arange(len(photographs)), self.batch_size, seed=0)
 
-    def decoded_anew(self) -> Contender:
+    def decoded_every_epoch(self) -> Contender:
         """Return a contender that decodes all photographs again in every epoch."""
-        photographs = load_photographs(self.files, self.size, Path(self.scratch) / "anew", decode="always")
+        photographs = load_photographs(self.files, self.size, Path(self.scratch) / "again", decode="always")
         batches, epochs = Batches(photographs, torch.arange(len(photographs)), self.batch_size, 0), itertools.count()
         return Contender(lambda: self.stream(batches, next(epochs)))
 
@@ -141,7 +141,7 @@ def measure_data(files: list[PhotoFile], base: StepSpec) -> list[Row]:
         count = len(pipeline.files)
         table = Table(
             f"Data pipeline, {base.size} x {base.size}, batch {base.batch_size}",
-            f"{count} picture files, read before and so held in memory by the system, to batches of Lab on the device.",
+            f"{count} picture files in the system's file cache, to batches of Lab on the device.",
             ["epoch", "photos/s", "s", "× reference (range)"],
         )
         if not count:
@@ -163,7 +163,7 @@ def _epochs(pipeline: Pipeline) -> Iterator[tuple[str, partial[Contender]]]:
         yield "gancolor, later, photographs on the host", partial(pipeline.later_epochs, "later", "never")
     else:
         yield "gancolor, later", partial(pipeline.later_epochs, "later", "auto")
-    yield "gancolor, --data.decode always", partial(pipeline.decoded_anew)
+    yield "gancolor, --data.decode always", partial(pipeline.decoded_every_epoch)
 
 
 def _epoch_row(pipeline: Pipeline, make: partial[Contender], seconds: float) -> Row:

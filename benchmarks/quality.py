@@ -124,9 +124,9 @@ def measure_quality(
     """Print the table of seconds to each gain over grey and return its rows."""
     table = Table(
         f"Time to a given PSNR, {base.size} x {base.size}, batch {base.batch_size}",
-        f"Seconds of training, decoding included and looks at the PSNR of {VALIDATED} photographs not, up to "
-        f"{minutes:g} minutes each, until the photographs come out so many dB over grey. gancolor pretrains first (and "
-        "is looked at by its moving average); the plain loop is adversarial from the start.",
+        f"Seconds of training until a given gain over grey, up to {minutes:g} minutes each; decoding is included, "
+        f"measuring the PSNR of {VALIDATED} photographs is not. gancolor pretrains first, and its EMA generator is "
+        "measured; the plain loop trains adversarially from the start.",
         ["architecture", "precision", "gain [dB]", "gancolor s", "reference s", "× sooner"],
     )
     for arch in architectures:

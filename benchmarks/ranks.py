@@ -55,7 +55,7 @@ def main() -> None:
 def report(rounds: dict[str, list[float]], options: argparse.Namespace, hardware: str) -> None:
     ranks = distributed.world_size()
     table = Table(
-        f"Adversarial step of {options.arch}, {options.size} x {options.size}, batch {options.batch_size} a rank",
+        f"Adversarial step of {options.arch}, {options.size} x {options.size}, batch {options.batch_size} per rank",
         f"{ranks} ranks on {hardware}, {options.threads} threads each; medians of {options.rounds} steps in turns.",
         ["gradients", "ms", "photos/s of all ranks", "of not averaged"],
     )
@@ -74,8 +74,8 @@ def parse() -> argparse.Namespace:
     parser.add_argument("--device", choices=("cpu", "cuda"), default="cpu")
     parser.add_argument("--precision", default="auto")
     parser.add_argument("--size", type=int, default=128)
-    parser.add_argument("--batch_size", type=int, default=16, help="photographs a rank and step (16)")
-    parser.add_argument("--threads", type=int, default=1, help="of each rank (1)")
+    parser.add_argument("--batch_size", type=int, default=16, help="photographs per rank and step (default: 16)")
+    parser.add_argument("--threads", type=int, default=1, help="threads of each rank (default: 1)")
     parser.add_argument("--rounds", type=int, default=5)
     return parser.parse_args()
 

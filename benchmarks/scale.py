@@ -36,18 +36,18 @@ PARTS = 100  # memory growth is measured from a hundredth of the photographs to 
 
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("--folder", required=True, help="for the photographs and their caches")
+    parser.add_argument("--folder", required=True, help="folder for the photographs and their caches")
     parser.add_argument("--photos", type=int, default=1_000_000)
     parser.add_argument("--form", choices=["files", "shards", "both"], default="both")
     parser.add_argument("--decode", choices=["once", "always"], default="once")
-    parser.add_argument("--size", type=int, default=32, help="that they are decoded to [pixels]")
+    parser.add_argument("--size", type=int, default=32, help="side of the decoded photographs [pixels]")
     args = parser.parse_args()
     table = Table(
         f"{args.photos:,} photographs, --data.decode {args.decode}, {args.size} x {args.size}",
-        f"JPEG files of {SIDE} x {SIDE}. first: reading all through, once; start: of any later process, without its "
-        "imports, and of that the processor's time; first batch: after that. Memory grows from before the start to the "
-        "end of sampling: own (anonymous) and with what is mapped of files, which the system takes back when it needs "
-        "it.",
+        f"JPEG files of {SIDE} x {SIDE}. first: time to read all of them once. start: time that any later process "
+        "takes to start, without imports, and its CPU time. first batch: time after that. Memory: growth until the end "
+        "of sampling, of the process's own (anonymous) memory and together with mapped files, which the system can "
+        "reclaim.",
         ["form", "photos", "first [s]", "photos/s", "start [s]", "start, CPU [s]", "first batch [s]", "sampled/s",
          "own [MB]", "with mapped [MB]", "own, bytes a photo"],
     )  # fmt: skip

@@ -117,7 +117,7 @@ class LaidOut(Hardware):
 
 
 class Unfused(torch.optim.AdamW):
-    """AdamW in torch's default implementation. It ignores Players' flag for non-finite gradients (`found_inf`)."""
+    """AdamW in torch's default implementation. It ignores GANStep's flag for non-finite gradients (`found_inf`)."""
 
     def step(self, closure: Any = None) -> Any:
         self.found_inf = None
@@ -125,7 +125,7 @@ class Unfused(torch.optim.AdamW):
 
 
 class GancolorSteps:
-    """gancolor's steps as the trainer takes them: seed, augment, convert to Lab, Players.step, check for bad steps."""
+    """gancolor's steps as the trainer takes them: seed, augment, convert to Lab, GANStep.step, check for bad steps."""
 
     def __init__(self, spec: StepSpec) -> None:
         self.spec, self.config = spec, spec.config()

@@ -70,8 +70,8 @@ def measure_steps(architectures: list[str], base: StepSpec, shown: list[str], co
     table = Table(
         f"Training step, {base.size} x {base.size}, batch {base.batch_size}",
         "gancolor's step (augmentation and rgb to Lab included) and the plain reference's (Lab done by its loader), "
-        "on the same networks; gancolor with the recipe's objective, the reference with L1 and the vanilla game. "
-        f"{TURNS} turns each, in processes of their own, one after another. The floor is the least time that the "
+        "on the same networks; gancolor with the recipe's objective, the reference with L1 and the vanilla GAN loss. "
+        f"{TURNS} turns each, every turn in a new process. The floor is the least time that the "
         "step's counted arithmetic and bytes take at the rates above.",
         ["architecture", "stage", "precision", "compiled", SPEED, "ms", RATIO, FLOOR, OVER_FLOOR, MEMORY, MEMORY_SHARE],
     )
@@ -142,8 +142,8 @@ def measure_choices(architectures: list[str], base: StepSpec) -> list[Row]:
     rows."""
     table = Table(
         f"Choices, {base.size} x {base.size}, batch {base.batch_size}",
-        f"Two ways to take the adversarial step, {TURNS} turns each, in processes of their own; over 1 means that the "
-        "first is the faster. Memory is the first's peak, of the second's.",
+        f"Two ways to compute the adversarial step, {TURNS} turns each, every turn in a new process; a ratio over 1 "
+        "means that the first is faster. Memory: peak of the first, relative to the second.",
         ["architecture", "choice", "against", "ms", "ms against", "× (range)", "memory"],
     )
     for arch in architectures:
@@ -164,11 +164,11 @@ def _choices(base: StepSpec) -> Iterator[tuple[str, str, StepSpec, StepSpec]]:
         yield f"channels_last, {spec.precision}", f"contiguous, {spec.precision}", last, first
     usual = choose_hardware(base.device, "auto").precision
     fused = replace(base, precision=usual)
-    yield f"fused AdamW, {usual}", f"AdamW as it comes, {usual}", fused, replace(fused, fused=False)
+    yield f"fused AdamW, {usual}", f"default AdamW, {usual}", fused, replace(fused, fused=False)
     usual_step = replace(base, precision=usual)
-    yield f"gradients of joined maps dense, {usual}", "with gaps", usual_step, replace(usual_step, joins=False)
+    yield f"dense gradients of concatenated maps, {usual}", "with gaps", usual_step, replace(usual_step, joins=False)
     if base.device == "cpu":
-        yield f"freed memory kept, {usual}", "given back", usual_step, replace(usual_step, keeps_memory=False)
+        yield f"freed memory kept, {usual}", "returned", usual_step, replace(usual_step, keeps_memory=False)
         yield f"{base.threads} threads, {usual}", "1 thread", usual_step, replace(usual_step, threads=1)
     for words in (("--generator.recompute", "true"), ("--optim.accumulate", "2")):
         yield " ".join(words), f"without, {usual}", replace(usual_step, words=(*base.words, *words)), usual_step
@@ -178,7 +178,7 @@ def _choices(base: StepSpec) -> Iterator[tuple[str, str, StepSpec, StepSpec]]:
 
 def _compared(first: StepSpec, second: StepSpec) -> Row:
     if "adversarial" not in first.stages():
-        return {"error": "the recipe has no game"}
+        return {"error": "the recipe has no adversarial training"}
     mine, theirs = _all_turns([replace(spec, only=("adversarial",)) for spec in (first, second)])
     if isinstance(mine, str) or isinstance(theirs, str):
         return {"error": mine if isinstance(mine, str) else theirs}

@@ -14,7 +14,7 @@ _PLACES = {"Colorizer": "gancolor.inference.colorizer", "load_generator": "ganco
 
 
 def __getattr__(name: str) -> object:
-    """Brings in what is wanted when it is wanted: `train.py --help` answers at once, and colouring needs no torch."""
+    """Import an attribute when it is first used, so that `train.py --help` is fast and colouring needs no PyTorch."""
     if name in _PLACES:
         return getattr(import_module(_PLACES[name]), name)
     raise AttributeError(f"module 'gancolor' has no attribute {name!r}")

@@ -33,7 +33,7 @@ GanMode = Literal["vanilla", "lsgan", "hinge", "wgan_gp"]
 
 Precision = Literal["fp32", "tf32", "bf16", "fp16"]
 ProtocolName = Literal["native", "val5k-crop256", "squash256", "scenes128", "tiny64", "old128"]
-# Metrics that rank systems: those that say more of a system than of the photographs. gain ranks as psnr does.
+# Metrics that can rank systems. gain is not among them, because it gives the same order as psnr.
 RankingMetric = Literal["psnr", "ssim", "lpips", "lpips_vgg", "ciede2000", "auc", "mse", "fid", "kid"]
 CheckpointMetric = Literal["psnr", "ssim", "lpips", "lpips_vgg", "ciede2000", "auc", "mse"]  # of single photographs
 

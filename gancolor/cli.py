@@ -27,7 +27,7 @@ def run(main: Callable[[], int | None]) -> None:
     except ModuleNotFoundError as error:
         if str(error.name).startswith("gancolor"):
             raise
-        status = fail(name, f"{error.name} is not installed, which this needs: pip install 'gancolor[train]'", 2)
+        status = fail(name, f"{error.name} is needed and not installed: pip install 'gancolor[train]'", 2)
     except OSError as error:
         if error.errno is None:
             raise
@@ -58,7 +58,7 @@ def main() -> None:
 def _gancolor(argv: Sequence[str]) -> int:
     parser = argparse.ArgumentParser(
         prog="gancolor",
-        description="Trains generators that colour photographs, scores and compares them, and colours with them.",
+        description="Trains, scores, compares and uses generators that colour photographs.",
     )
     commands = parser.add_subparsers(required=True, metavar="COMMAND")
     _add_train(commands)
@@ -97,34 +97,41 @@ def _add_colorize(commands: Any) -> None:
         "colorize",
         help="colour photographs and videos: files, folders, patterns",
         usage="gancolor colorize IN... [-o OUT] [--checkpoint PATH] [--size N] [--strength X] [--format NAME] [...]",
-        description="Colours photographs and videos. A folder's tree is kept below OUT. What is there already is "
-        "skipped, so the same command again goes on where it was stopped; files that can't be read are listed at the "
-        "end, and the exit status is 1. More in docs/colorizing.md.",
+        description="Colours photographs and videos. OUT gets the same subfolders as the input. Existing results are "
+        "skipped, so the same command resumes an interrupted one. Files that can't be read are listed at the end, and "
+        "make the exit status 1. More in docs/colorizing.md.",
         allow_abbrev=False,
         argument_default=argparse.SUPPRESS,
     )
     colorize.add_argument(
         "inputs", metavar="IN", nargs="*", default=[], help="files, folders, or quoted patterns ('scans/**/*.tif')"
     )
-    add = colorize.add_argument_group("what is written").add_argument
-    add("-o", "--out", metavar="OUT", help="a folder; for one file, its result's name too (default: colorized)")
+    add = colorize.add_argument_group("output").add_argument
+    add("-o", "--out", metavar="OUT", help="output folder; for a single input, an output file too (default: colorized)")
     add("--format", metavar="NAME", dest="picture_format", choices=("keep", *PICTURE_FORMATS),
-        help=f"{', '.join(PICTURE_FORMATS)}, or keep: the photograph's own (default)")  # fmt: skip
-    add("--quality", metavar="N", type=_count, help="1 to 100, of jpg, webp, avif and videos (default: 95)")
-    add("--side_by_side", action="store_true", help="write grey, coloured, and the original if it had colour, in one")
-    add("--overwrite", action="store_true", help="colour again what is there already")
-    add("--in_place", action="store_true", help="write over the inputs themselves")
-    add = colorize.add_argument_group("how it is coloured").add_argument
+        help=f"{', '.join(PICTURE_FORMATS)}, or keep: the photograph's own format (default: keep)")  # fmt: skip
+    add("--quality", metavar="N", type=_count, help="quality of jpg, webp, avif and videos, 1 to 100 (default: 95)")
+    add("--side_by_side", action="store_true",
+        help="write one picture of the grey, the coloured and (if it had colour) the original photograph")  # fmt: skip
+    add("--overwrite", action="store_true", help="overwrite existing results")
+    add("--in_place", action="store_true", help="overwrite the input files")
+    add = colorize.add_argument_group("colouring").add_argument
     add("--checkpoint", metavar="PATH", type=Path,
-        help="a run's folder, .safetensors or .onnx (default: the one that comes with gancolor)")  # fmt: skip
+        help="run folder, .safetensors or .onnx file (default: the bundled generator)")  # fmt: skip
     add("--size", metavar="N", type=_count,
-        help="shorter side of what the network sees, in pixels: more is finer, less bolder (default: as trained)"
+        help="shorter side of the network's input in pixels; larger for finer detail, smaller for bolder colour "
+        "(default: as in training)")  # fmt: skip
+    add("--strength", metavar="X", type=float, help="strength of the colour, 0 to 1 (default: 1)")
+    add("--upsampling", metavar="NAME",
+        help="how colour is enlarged: guided (follows the photograph's edges) or bilinear (default: guided)"
         )  # fmt: skip
-    add("--strength", metavar="X", type=float, help="of the colour, 0 to 1 (default: 1)")
-    add("--upsampling", metavar="NAME", help="guided (colour ends at edges) or bilinear (default: guided)")
-    add("--flips", action="store_true", help="predict the mirrored picture too, and take the mean: twice the time")
+    add(
+        "--flips",
+        action="store_true",
+        help="average the predictions of the photograph and its mirror image (half the speed)",
+    )
     add("--steadiness", metavar="X", type=float,
-        help="of a video's colour from frame to frame, 0 (none) to 1 (default: 0.8)")  # fmt: skip
+        help="smoothing of a video's colour from frame to frame, 0 (none) to 1 (default: 0.8)")  # fmt: skip
     add("--device", metavar="NAME", help="auto, cpu, cuda, cuda:1, mps (default: auto)")
     colorize.set_defaults(command=_colorize)
 
@@ -133,7 +140,7 @@ def _colorize(chosen: argparse.Namespace, others: Sequence[str]) -> int:
     options = {name: value for name, value in vars(chosen).items() if name not in ("command", "inputs")}
     if unknown := [word for word in others if word.startswith("-")]:
         file = unknown[0]
-        raise InputError(f"no option {file}; gancolor colorize --help lists them (a file of that name: ./{file})")
+        raise InputError(f"no option {file}; gancolor colorize --help lists them (for a file of that name: ./{file})")
     # Photographs are processed in parallel here. PyTorch's threads spin while they wait for one another, and so take
     # cores from threads that work. This must be set before PyTorch is imported.
     os.environ.setdefault("OMP_WAIT_POLICY", "PASSIVE")
@@ -145,23 +152,22 @@ def _colorize(chosen: argparse.Namespace, others: Sequence[str]) -> int:
 def _add_compare(commands: Any) -> None:
     compare = commands.add_parser(
         "compare",
-        help="rank runs, sweeps and results, with intervals; CSV and an HTML report",
+        help="rank runs, sweeps and evaluation results, with confidence intervals; write CSV or an HTML report",
         usage="gancolor compare RUN... [--metric NAME] [--csv FILE] [--html FILE]",
-        description="Ranks the systems of runs' folders, sweeps' folders and the results of evaluate.py --json, as far "
-        "as they were judged on the same photographs by the same protocol. Runs that differ in their seeds alone are "
-        "one system.",
+        description="Ranks the systems of run folders, sweep folders and results of evaluate.py --json, if they "
+        "were scored on the same photographs by the same protocol. Runs that differ only in their seed are one system.",
         allow_abbrev=False,
     )
-    compare.add_argument("paths", metavar="RUN", type=Path, nargs="+", help="a run's or sweep's folder, or a result")
+    compare.add_argument("paths", metavar="RUN", type=Path, nargs="+", help="run folder, sweep folder or result file")
     compare.add_argument(
         "--metric",
         metavar="NAME",
         choices=RANKING_METRICS,
         default="psnr",
-        help=f"to rank by: {', '.join(RANKING_METRICS)}",
+        help=f"metric to rank by: {', '.join(RANKING_METRICS)} (default: psnr)",
     )  # fmt: skip
-    compare.add_argument("--csv", metavar="FILE", type=Path, help="write a line a system to this file")
-    compare.add_argument("--html", metavar="FILE", type=Path, help="write a report to look at, in one file")
+    compare.add_argument("--csv", metavar="FILE", type=Path, help="write one row per system to this file")
+    compare.add_argument("--html", metavar="FILE", type=Path, help="write a report to this HTML file")
     compare.set_defaults(command=_compare)
 
 
@@ -176,19 +182,19 @@ def _compare(chosen: argparse.Namespace, others: Sequence[str]) -> int:
 def _add_sweep(commands: Any) -> None:
     sweep = commands.add_parser(
         "sweep",
-        help="run a sweep file here, and put the runs into one table",
+        help="run a sweep file on this machine, and write one table of its runs",
         usage="gancolor sweep FILE [--out DIR] [--jobs N] [--trials N] [--draw N] [--NAME=VALUE ...]",
         description="Runs a Weights & Biases sweep file (grid, random or bayes; hyperband) with no account, server or "
-        "network, and writes DIR/table.md. The same command again goes on where it was stopped.",
-        epilog="--NAME=VALUE: options of train.py for all runs, above the file's",
+        "network, and writes DIR/table.md. The same command resumes an interrupted sweep.",
+        epilog="--NAME=VALUE: options of train.py for all runs, which override the file's",
         allow_abbrev=False,
     )
     sweep.add_argument("file", metavar="FILE", type=Path, help="such as configs/sweeps/architectures.yaml")
-    sweep.add_argument("--out", metavar="DIR", type=Path, help="the runs' folder (default: runs/FILE's name)")
-    sweep.add_argument("--jobs", metavar="N", type=_count, help="runs at a time (default: one a GPU, or one)")
-    sweep.add_argument("--trials", metavar="N", type=_count, help="runs at most (default: the file's run_cap)")
+    sweep.add_argument("--out", metavar="DIR", type=Path, help="folder for the runs (default: runs/ and FILE's name)")
+    sweep.add_argument("--jobs", metavar="N", type=_count, help="concurrent runs (default: one per GPU, or one)")
+    sweep.add_argument("--trials", metavar="N", type=_count, help="maximum number of runs (default: run_cap in FILE)")
     sweep.add_argument(
-        "--draw", metavar="N", type=_seed, default=0, help="seed of what random and bayes draw (default: 0)"
+        "--draw", metavar="N", type=_seed, default=0, help="seed of the values that random and bayes draw (default: 0)"
     )
     sweep.set_defaults(command=_sweep)
 
@@ -204,29 +210,31 @@ def _sweep(chosen: argparse.Namespace, others: Sequence[str]) -> int:
 def _add_export(commands: Any) -> None:
     export = commands.add_parser(
         "export",
-        help="write a generator to one file of another format, or to the Hugging Face Hub, with a model card",
+        help="write a generator to a file of another format, or to the Hugging Face Hub, with a model card",
         usage="gancolor export RUN -o FILE [--format NAME] [--half] [--result FILE] [--push_to_hub OWNER/NAME]",
-        description="Writes a run's generator to one file, compares it with the original on several sizes by the "
-        "format's own runtime, and puts a model card beside it. What differs is not written.",
+        description="Writes a run's generator to one file, with a model card beside it. The file is first run by the "
+        "format's own backend on several sizes; it is not written if its output differs from the original's.",
         allow_abbrev=False,
     )
-    export.add_argument("path", metavar="RUN", type=Path, help="a run's folder, or a checkpoint")
-    export.add_argument("-o", "--out", metavar="FILE", type=Path, help=".safetensors, .onnx or .pt2")
+    export.add_argument("path", metavar="RUN", type=Path, help="run folder or checkpoint")
+    export.add_argument("-o", "--out", metavar="FILE", type=Path, help="output file: .safetensors, .onnx or .pt2")
     export.add_argument(
         "--format", metavar="NAME", choices=EXPORT_FORMATS,
         help=f"{', '.join(EXPORT_FORMATS)} (default: by FILE's suffix)",
     )  # fmt: skip
     export.add_argument("--half", action="store_true", help="store the weights as float16: half the size")
-    export.add_argument("--overwrite", action="store_true", help="write over FILE and its card")
+    export.add_argument("--overwrite", action="store_true", help="overwrite FILE and its card")
     export.add_argument(
         "--result", metavar="FILE", type=Path, action="append", default=[],
-        help="of evaluate.py --json, for the card's figures; may be repeated",
+        help="result of evaluate.py --json, for the card's scores; may be repeated",
     )  # fmt: skip
-    export.add_argument("--license", metavar="ID", help="of the weights, for the card, such as apache-2.0")
+    export.add_argument("--license", metavar="ID", help="licence of the weights, for the card, such as apache-2.0")
     export.add_argument(
-        "--push_to_hub", metavar="OWNER/NAME", help="upload generator.safetensors, generator.onnx and the card there"
+        "--push_to_hub",
+        metavar="OWNER/NAME",
+        help="upload generator.safetensors, generator.onnx and the card to the Hub",
     )
-    export.add_argument("--private", action="store_true", help="make that repository for its owner alone")
+    export.add_argument("--private", action="store_true", help="if the repository is created, make it private")
     export.set_defaults(command=_export)
 
 
@@ -244,24 +252,24 @@ def _export(chosen: argparse.Namespace, others: Sequence[str]) -> int:
 def _add_demo(commands: Any) -> None:
     demo = commands.add_parser(
         "demo",
-        help="a page in the browser that colours photographs, served by this machine",
+        help="serve a web page that colours photographs, on this machine",
         usage="gancolor demo [CHECKPOINT...] [--host ADDRESS] [--port N] [--device NAME] [--open]",
-        description="Serves a page on which photographs are dropped, coloured by one or several checkpoints side by "
-        "side, and downloaded at full size. Nothing leaves this machine.",
+        description="Serves a web page that colours photographs by one or several checkpoints, side by side, and "
+        "offers the results for download at full size. Nothing leaves this machine.",
         allow_abbrev=False,
     )
     demo.add_argument(
         "paths", metavar="CHECKPOINT", type=Path, nargs="*",
-        help="a run's folder, or an exported generator (default: the one that comes with gancolor)",
+        help="run folder or exported generator (default: the bundled generator)",
     )  # fmt: skip
     demo.add_argument(
         "--host", metavar="ADDRESS", default="127.0.0.1",
-        help="to listen at; 0.0.0.0 lets the whole network in (default: 127.0.0.1, this machine alone)",
+        help="address to listen on; 0.0.0.0: open to the whole network (default: 127.0.0.1: this machine only)",
     )  # fmt: skip
-    demo.add_argument("--port", metavar="N", type=_port, help="(default: 7860, or the next that is free)")
+    demo.add_argument("--port", metavar="N", type=_port, help="port (default: 7860, or the next free one)")
     demo.add_argument("--device", metavar="NAME", default="auto", help="auto, cpu, cuda, cuda:1, mps (default: auto)")
     demo.add_argument(
-        "--max_upload_mb", metavar="N", type=_count, default=50, help="a photograph's file at most (default: 50)"
+        "--max_upload_mb", metavar="N", type=_count, default=50, help="maximum size of an uploaded file (default: 50)"
     )
     demo.add_argument("--open", action="store_true", help="open the page in the browser")
     demo.set_defaults(command=_demo)
@@ -301,11 +309,11 @@ def _seed(text: str) -> int:
 
 def _port(text: str) -> int:
     if not text.isdecimal() or not 0 < int(text) < 65536:
-        raise argparse.ArgumentTypeError(f"{text} is no port; they go from 1 to 65535")
+        raise argparse.ArgumentTypeError(f"{text} is not a port from 1 to 65535")
     return int(text)
 
 
 def _whole(text: str, least: int) -> int:
     if not text.isdecimal() or int(text) < least:
-        raise argparse.ArgumentTypeError(f"{text} is no whole number from {least}")
+        raise argparse.ArgumentTypeError(f"{text} is not a whole number >= {least}")
     return int(text)

@@ -1,4 +1,4 @@
-"""What all tests share: a home of their own, seeds, and photographs drawn by code."""
+"""Fixtures of all tests: a home folder of their own, seeds, and photographs drawn by code."""
 
 import http.server
 import os
@@ -20,12 +20,12 @@ from gancolor.data.sources.demo import draw_scene
 hypothesis.configuration.set_hypothesis_home_dir(Path(tempfile.gettempdir()) / "gancolor-hypothesis")
 hypothesis.settings.register_profile("gancolor", deadline=None, derandomize=True, database=None, max_examples=40)
 hypothesis.settings.load_profile("gancolor")
-torch.set_num_threads(1)  # the networks of tests are so small that threads only wait for each other
+torch.set_num_threads(1)  # networks in tests are so small that threads would only wait for each other
 
 
 @pytest.fixture(autouse=True)
 def home(tmp_path_factory, monkeypatch):
-    """A user with empty caches, no account and no proxy, whatever the machine has."""
+    """Simulate a user with empty caches, no account and no proxy."""
     folder = tmp_path_factory.mktemp("home")
     for name in list(os.environ):
         if name.startswith("WANDB_") or name.lower().endswith("_proxy"):
@@ -41,7 +41,7 @@ def home(tmp_path_factory, monkeypatch):
 
 @pytest.fixture(autouse=True)
 def seeded():
-    """No test depends on the chance of those before it."""
+    """Seed all random numbers, so that tests do not depend on earlier ones."""
     torch.manual_seed(0)
     np.random.seed(0)
 
@@ -72,7 +72,7 @@ def real_photographs():
 
 @pytest.fixture
 def serve():
-    """Serves a folder over HTTP on this machine: a function of the folder to its address."""
+    """Return a function that serves a folder over HTTP on this machine and returns its address."""
     servers = []
 
     class Handler(http.server.SimpleHTTPRequestHandler):

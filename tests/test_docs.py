@@ -1,4 +1,4 @@
-"""What the documents list is what there is."""
+"""Lists and links in the documents match the code and files."""
 
 import re
 from pathlib import Path
@@ -24,18 +24,18 @@ def test_every_metric_and_protocol_is_in_the_documents_in_order():
     assert rows("evaluation.md", "Protocols") == list(PROTOCOLS)
 
 
-def test_ranks_are_by_every_metric_that_says_more_of_a_system_than_of_the_photographs():
+def test_ranking_metrics_are_those_with_a_direction_except_gain_and_gamut():
     told = {name for name, kind in METRICS.items() if kind.better != "neither"}
-    assert set(RANKING_METRICS) == told - {"gain", "in_gamut"}  # gain ranks as psnr does; all of grey is in gamut
+    assert set(RANKING_METRICS) == told - {"gain", "in_gamut"}  # gain gives psnr's order; grey is always in gamut
 
 
 @pytest.mark.parametrize("metrics", [RANKING_METRICS, EvalConfig.__annotations__["best_metric"].__args__])
-def test_what_can_be_ranked_by_has_a_better_end(metrics):
+def test_ranking_metrics_have_a_direction(metrics):
     for metric in metrics:
         assert METRICS[metric].better in ("more", "less")
 
 
-def test_links_between_documents_lead_somewhere():
+def test_links_between_documents_exist():
     for document in [*DOCS.glob("*.md"), DOCS.parent / "README.md", DOCS.parent / "CONTRIBUTING.md"]:
         for link in re.findall(r"\]\((?!https?:)([^)#]+)", document.read_text(encoding="utf-8")):
             assert (document.parent / link).exists(), f"{document.name}: {link}"

@@ -47,7 +47,7 @@ ARROWS = {
 
 
 def circle(arrows: dict[str, set[str]]) -> list[str]:
-    """A path that ends where it begins, or an empty list."""
+    """Return a circular path, or an empty list."""
     done: set[str] = set()
 
     def search(node: str, path: list[str]) -> list[str]:
@@ -64,7 +64,7 @@ def circle(arrows: dict[str, set[str]]) -> list[str]:
     return next((found for node in sorted(arrows) if (found := search(node, []))), [])
 
 
-def test_every_room_has_a_level():
+def test_every_folder_has_a_level():
     assert {room(module) for module in ARROWS} == LEVEL.keys()
 
 
@@ -74,7 +74,7 @@ def test_imports_point_down(module):
     assert not upward
 
 
-def test_no_module_or_room_imports_itself_by_way_of_others():
+def test_no_circular_imports_of_modules_or_folders():
     assert circle(ARROWS) == []
     rooms: dict[str, set[str]] = {}
     for module, others in ARROWS.items():
@@ -82,7 +82,7 @@ def test_no_module_or_room_imports_itself_by_way_of_others():
     assert circle(rooms) == []
 
 
-def test_a_circle_is_found():
+def test_circular_import_is_detected():
     assert circle({"a": {"b"}, "b": {"c"}, "c": {"b"}}) == ["b", "c", "b"]
 
 

@@ -9,14 +9,14 @@ from gancolor.color.lab import AB_RANGE, L_HALF_RANGE
 from gancolor.inference.colorizer import ChromaPrediction
 from gancolor.utils.errors import InputError
 
-STEADINESS = 0.8
+STEADINESS = 0.8  # half of the old colour is gone after three frames; docs/colorizing.md has measurements of others
 REACH = 2  # radius of the search in the previous frame, in pixels of the network's input
 PLACES = [(down, right) for down in range(2 * REACH + 1) for right in range(2 * REACH + 1)]
 WINDOW = 2  # radius of the compared windows, in pixels
 TOLERANCE = 6.0  # difference in L at which the certainty of a match is one half
-MOVE = 0.4  # difference in L that is added per pixel of displacement
-FOUND = 0.4  # mean certainty of the matches below which the scene has changed
-SAME = 2.0  # change of L below which flicker is measured
+MOVE = 0.4  # difference in L that is added per pixel of displacement, so that equal matches prefer no motion
+FOUND = 0.4  # mean certainty of the matches below which the frame counts as a new scene
+SAME = 2.0  # change of L below which a pixel counts as unchanged, where flicker is measured
 
 
 @dataclass

@@ -15,11 +15,11 @@ class EvaluateDataConfig:
     """Photographs
 
     Args:
-        source: folder, public data set or demo; its val folder where it has one; null: what the first checkpoint was
-            trained on
-        size: side of the square [pixels], of protocol native; null: the first checkpoint's
-        val_limit: the first of a seeded shuffle; null: all
-        cache: folder of the decoded photographs; null: $XDG_CACHE_HOME/gancolor or ~/.cache/gancolor
+        source: folder, public data set or demo; only its val folder if it has one; null: the first checkpoint's
+            training source
+        size: side of the square for protocol native [pixels]; null: the first checkpoint's
+        val_limit: maximum number of photographs (the first of a seeded shuffle); null: all
+        cache: folder for decoded photographs; null: $XDG_CACHE_HOME/gancolor or ~/.cache/gancolor
     """
 
     source: str | None = None
@@ -33,7 +33,7 @@ class FidConfig:
     """FID and KID
 
     Args:
-        weights: Inception-v3's: off, auto (torch's cache, or download), or a file
+        weights: Inception-v3's weights: off, auto (torch's cache, or download), or a file
     """
 
     weights: str = "off"
@@ -44,16 +44,17 @@ class EvaluateConfig:
     """Evaluation
 
     Args:
-        protocol: which photographs, resized how, damaged or not (docs/evaluation.md)
+        protocol: which photographs are scored, how they are resized, and whether they are damaged (docs/evaluation.md)
         predictions: NAME=DIR: score a folder of another tool's pictures, matched by file name; may be repeated
-        by_class: the figures of each class of photographs, too
+        by_class: print the metrics of each class of photographs too
         json: write the result to this file, for gancolor compare
-        csv: write one line a photograph and system to this file
+        csv: write one row per photograph and system to this file
         grid: write a picture of samples (grey, each system, truth) to this file
         samples: photographs in the grid
-        batch_size: photographs at a time
+        batch_size: photographs per batch
         device: auto: cuda, else mps, else cpu
-        keep_freed_memory: on a CPU, keep freed memory for later allocations (glibc's mallopt): faster, with more memory
+        keep_freed_memory: on a CPU, keep freed memory for later allocations (glibc's mallopt): faster, but takes more
+            memory
     """
 
     protocol: ProtocolName = "native"

@@ -11,31 +11,31 @@ from gancolor.config.types import Decay, Neighbours, NonNegative, Positive, Shar
 
 @dataclass
 class GeneratorConfig:
-    """Generator; an architecture takes the options that it has, and says which it passes over
+    """Generator (options that an architecture does not have are ignored; training lists them)
 
     Args:
-        width: channels of the first level (ugan, attention_ugan) or layer (ltbc, eccv16); the others' follow
-        depth: levels of the plain encoder; null: down to 1 x 1, at most 8
-        dropout: probability in the three decoder blocks of a U-Net next to the innermost
-        norm: normalisation of the parts that are not pretrained
-        upsampling: of a U-Net's decoder
-        decoder_convs: 3 x 3 convolutions after each of a U-Net's joins (pix2pix: 0)
-        decoder_widths: channels of a U-Net's decoder blocks, from the innermost outwards; null: the encoder's
-        skip_norm: BatchNorm on a U-Net's skips
-        chroma_stride: 2: a U-Net predicts chroma at half the size, and enlarges it; 1: at full size
-        recompute: of a U-Net: keep only the blocks' inputs for the backward pass and compute the rest again (activation
-            checkpointing): less memory, more time
+        width: channels of the first level (ugan, attention_ugan) or layer (ltbc, eccv16); other widths scale with it
+        depth: levels of the plain encoder; null: as many as reduce the photograph to 1 x 1, at most 8
+        dropout: dropout probability in the three decoder blocks of a U-Net after the innermost one
+        norm: normalisation, except in pretrained encoders
+        upsampling: upsampling layers of a U-Net's decoder
+        decoder_convs: 3 x 3 convolutions after each concatenation in a U-Net's decoder (pix2pix: 0)
+        decoder_widths: channels of a U-Net's decoder blocks, from the innermost outwards; null: those of the encoder
+        skip_norm: BatchNorm on a U-Net's skip connections
+        chroma_stride: 2: a U-Net predicts chroma at half the size and upsamples it; 1: at full size
+        recompute: activation checkpointing in a U-Net: keep only the blocks' inputs for the backward pass and recompute
+            the rest; takes less memory and more time
         backbone: encoder of pretrained_*, deoldify and the autoencoders: a timm model with a feature pyramid (resnet50,
             tf_efficientnet_lite0, convnext_tiny, ...)
         backbone_weights: imagenet (timm's, from its cache or the Hugging Face Hub; those of tf_efficientnet_lite0 are
             installed), random, or a file (.safetensors, .pth; with or without the classifier)
-        freeze_backbone: leave the pretrained encoder as it is
-        global_size: side that ltbc scales the photograph to for its global features [pixels]
+        freeze_backbone: do not train the pretrained encoder
+        global_size: side to which ltbc resizes the photograph for its global features [pixels]
         classifier_width: hidden layer of ltbc's scene classifier
-        temperature: of eccv16's annealed mean: towards 0 the likeliest colour, at 1 the mean
+        temperature: temperature of eccv16's annealed mean: near 0 the likeliest colour, 1 the mean colour
         neurons: widths of polychromify's fully connected layers
         filters: widths of polychromify's convolutions
-        strides: polychromify halves the size in its convolutions, and doubles it again
+        strides: halve the size in polychromify's convolutions, and upsample it again afterwards
     """
 
     width: PositiveInt = 64
@@ -64,10 +64,10 @@ class DiscriminatorConfig:
     """Discriminator (PatchGAN)
 
     Args:
-        layers: convolutions of stride 2; 3 sees patches of 70 x 70; 0: single pixels
+        layers: convolutions of stride 2; 3: patches of 70 x 70 pixels; 0: single pixels
         width: channels of the first layer
         norm: normalisation
-        spectral_norm: spectral normalisation of every convolution
+        spectral_norm: spectral normalisation of all convolutions
     """
 
     layers: NonNegativeInt = 3
@@ -78,31 +78,32 @@ class DiscriminatorConfig:
 
 @dataclass
 class LossConfig:
-    """Objective: the weight of each term (docs/losses.md has the formulas), then what some of them are made with
+    """Losses: the weight of each term (docs/losses.md has the formulas), then options of single terms
 
     Args:
-        l1: mean absolute error of the chroma (ab / 110): pix2pix's lambda
+        l1: mean absolute error of the chroma (ab / 110); the weight is pix2pix's lambda
         mse: mean squared error of the chroma
-        log_mse: logarithm of each photograph's mean squared error: PSNR as a loss
-        smooth_l1: as l1, but smooth under smooth_l1_delta
+        log_mse: logarithm of each photograph's mean squared error, which is PSNR as a loss
+        smooth_l1: like l1, but smooth for errors below smooth_l1_delta
         tv: total variation of the predicted chroma
-        perceptual: distance of the pictures' features in a network trained on ImageNet
-        color_weighted: mse, each pixel weighted by its true colour's rarity in the training set
-        bins: cross-entropy of the pixels' colour bins, weighted by their rarity (eccv16)
+        perceptual: distance between the pictures' features in a network trained on ImageNet
+        color_weighted: mse with each pixel weighted by the rarity of its true colour in the training set
+        bins: cross-entropy of the pixels' colour bins, weighted by the bins' rarity (eccv16)
         scene: cross-entropy of the scene's class (ltbc); the photographs' subfolders are the classes
-        colorfulness: 1 - colourfulness / 100 of the picture (DDColor); leaves pretraining alone
+        colorfulness: 1 - colourfulness / 100 of the picture (DDColor); not used in pretraining
         weight_l1: sum of the absolute weights of the generator's trainable layers
-        weight_l2: sum of their squares
-        gan: adversarial term; leaves pretraining alone
-        feature_matching: distance of the discriminator's features of predicted and true (pix2pixHD)
-        gan_mode: the adversarial game
-        gradient_penalty: wgan_gp's, in the discriminator's objective
-        r1: gradient penalty on true pictures, in the discriminator's objective
-        smooth_l1_delta: errors under it count by their square [ab / 110]
+        weight_l2: sum of the squared weights of the generator's trainable layers
+        gan: adversarial loss; not used in pretraining
+        feature_matching: distance between the discriminator's features of predicted and real pictures (pix2pixHD)
+        gan_mode: form of the adversarial loss
+        gradient_penalty: gradient penalty of wgan_gp, in the discriminator's loss
+        r1: gradient penalty on real pictures, in the discriminator's loss
+        smooth_l1_delta: below it, smooth_l1 is quadratic in the error [ab / 110]
         perceptual_network: vgg16 (four layers) or lpips
-        perceptual_weights: that network's: imagenet (published, from a cache or downloaded), random, or a file
-        uniform: share of the uniform distribution in the prior that rarity is measured by; 0: inverse frequency
-        soft_bins: nearest bins that a true colour is spread over for `bins`
+        perceptual_weights: weights of that network: imagenet (published, from a cache or downloaded), random, or a file
+        uniform: share of a uniform distribution that is mixed with the colours' frequencies before rarity is computed;
+            0: rarity is the inverse frequency
+        soft_bins: number of nearest bins over which `bins` spreads a true colour
     """
 
     l1: NonNegative = 100.0

@@ -1,5 +1,5 @@
-"""Typed configuration of a training: a YAML file (`--config`), an architecture's recipe (configs/ARCH.yaml) and a flag
-are the same options. Later ones win: defaults below, recipe, `--config`, flags."""
+"""Options of a training run. They can be set in an architecture's recipe (configs/ARCH.yaml), in a YAML file
+(`--config`) and by flags. Each of these overrides the ones before it; the recipe overrides the defaults below."""
 
 from dataclasses import dataclass, field
 from typing import Literal
@@ -19,21 +19,23 @@ class DataConfig:
         source: demo (scenes drawn by code), a folder of photographs, shards (tar files: a folder of
             them, DIR/train-{000..127}.tar, s3://...; docs/large_data.md), or a public data set (imagenette, pets, ...)
         size: side of the square that photographs are resized and cropped to [pixels]
-        batch_size: photographs a step and process
-        limit: train on this many photographs, the first of a seeded shuffle; null: all
-        val_limit: validate on this many photographs, the first of a seeded shuffle; null: all
-        val_fraction: share held out for validation where the source has no val folder
-        min_colorfulness: leave training photographs less colourful than this out as grey (Hasler and Suesstrunk 2003)
+        batch_size: photographs per step and process
+        limit: maximum number of training photographs (the first of a seeded shuffle); null: all
+        val_limit: maximum number of validation photographs (the first of a seeded shuffle); null: all
+        val_fraction: share of the photographs that is held out for validation if the source has no val folder
+        min_colorfulness: leave out training photographs that are less colourful than this (Hasler and Suesstrunk 2003)
         flip: mirror half of the training photographs
-        crop_scale: random resized crop: the least share of the area that is kept; 1: no crop
-        tone: show the networks some training photographs in the greys of old ones (film blind to red, blur, other
-            exposure and contrast, grain), with the true colours to learn; 0: off, up to 1: full strength
-        real_saturation: multiply the chroma of the real pictures that the discriminator sees (DDColor: 1.2)
-        demo_photos: number of training scenes of the demo; validation has a tenth of it
-        cache: folder of the decoded photographs; null: $XDG_CACHE_HOME/gancolor or ~/.cache/gancolor
-        decode: once: into the cache; always: in every epoch, for photographs that fit no disk decoded
+        crop_scale: random resized crop: smallest share of the area to keep; 1: no crop
+        tone: simulate old photographs: show the networks some training photographs in the greys of old film (blind to
+            red, blur, other exposure and contrast, grain); their true colours remain the target; 0: off, 1: full
+            strength
+        real_saturation: factor on the chroma of the real pictures that the discriminator sees (DDColor: 1.2)
+        demo_photos: training scenes of the demo; a tenth as many are for validation
+        cache: folder for decoded photographs; null: $XDG_CACHE_HOME/gancolor or ~/.cache/gancolor
+        decode: once: decode each photograph once, into the cache; always: decode in every epoch, for data sets whose
+            cache would not fit on the disk
         on_device: keep the decoded photographs in the accelerator's memory; auto: on CUDA, if they
-            take under a quarter of what is free
+            take less than a quarter of the free memory
     """
 
     source: str = "demo"
@@ -58,23 +60,23 @@ class OptimConfig:
     """Optimisation (AdamW; with weight decay 0 it is Adam)
 
     Args:
-        lr_pretrain: the generator's learning rate in pretraining
-        lr_g: the generator's learning rate in adversarial training
-        lr_d: the discriminator's learning rate
-        backbone_lr: factor on the generator's rates for its pretrained backbone, which has less to learn
-        betas: Adam's
+        lr_pretrain: learning rate of the generator in pretraining
+        lr_g: learning rate of the generator in adversarial training
+        lr_d: learning rate of the discriminator
+        backbone_lr: factor on the generator's learning rates for its pretrained backbone
+        betas: Adam's betas
         weight_decay: decoupled weight decay
-        schedule: of the learning rates, over each stage
-        decay_from: constant_linear: share of the stage after which the rate falls linearly to zero
-        warmup_steps: steps over which the rates rise from zero at the start of each stage
-        clip: greatest norm of each network's gradient; 0: unlimited
-        scale_lr: scale the rates with the effective batch over lr_batch
-        lr_batch: the batch that the learning rates are meant for [photographs]
-        accumulate: gradient accumulation: split each batch into so many micro-batches, which saves memory. BatchNorm's
-            statistics are the micro-batches'; adversarial training costs one more forward pass of the generator
-        ema: decay of the generator's moving average, which evaluation and export use; 0: none
+        schedule: schedule of the learning rates within each stage
+        decay_from: constant_linear: share of the stage after which the learning rates fall linearly to zero
+        warmup_steps: steps over which the learning rates rise from zero at the start of each stage
+        clip: maximum norm of each network's gradient; 0: no limit
+        scale_lr: how to scale the learning rates by the ratio of the effective batch to lr_batch
+        lr_batch: batch size that the learning rates are meant for [photographs]
+        accumulate: gradient accumulation: number of micro-batches per batch; more take less memory. BatchNorm computes
+            its statistics per micro-batch; adversarial training costs one more forward pass of the generator
+        ema: decay of the exponential moving average (EMA) of the generator, which evaluation and export use; 0: none
         frozen_norm: when the generator's BatchNorm layers keep their running statistics and normalise by them, as in
-            evaluation: never, in adversarial training (which then starts from the moving average), or always
+            evaluation: never, in adversarial training (which then starts from the EMA generator), or always
     """
 
     lr_pretrain: Positive = 2e-4
@@ -96,17 +98,17 @@ class OptimConfig:
 
 @dataclass
 class EvalConfig:
-    """Evaluation while training
+    """Evaluation during training
 
     Args:
-        every: epochs between evaluations, besides the end of each stage
-        early: additional evaluations early in adversarial training, at 1/2, 1/4, 1/8, ... of `every`: the best
-            checkpoint is often within its first few percent (NoGAN)
-        batch_size: photographs at a time
-        best_metric: what chooses best.safetensors, within the stage that the run has reached
-        least_colorfulness: best.safetensors is chosen among evaluations whose colourfulness is at least this share of
-            the truth's, if there are any; PSNR, and LPIPS at first, prefer pale pictures
-        samples: fixed validation photographs in the sample grids
+        every: epochs between evaluations; each stage also ends with one
+        early: number of additional evaluations early in adversarial training, at 1/2, 1/4, 1/8, ... of `every`: the
+            best checkpoint is often within its first few percent (NoGAN)
+        batch_size: photographs per batch
+        best_metric: metric that chooses best.safetensors among the evaluations of the current stage
+        least_colorfulness: choose best.safetensors among evaluations whose colourfulness is at least this share of the
+            truth's, if there are any; PSNR, and LPIPS early in training, prefer pale pictures
+        samples: number of validation photographs in the sample grids, always the same ones
     """
 
     every: Positive = 1.0
@@ -122,8 +124,8 @@ class LpipsConfig:
     """LPIPS
 
     Args:
-        weights: AlexNet's: auto (torchvision's cache, and evaluate.py downloads them into it), off, or a file
-        vgg_weights: VGG-16's, for LPIPS (VGG) besides: the same
+        weights: AlexNet's weights: auto (torchvision's cache; evaluate.py downloads missing ones), off, or a file
+        vgg_weights: VGG-16's weights, for an additional LPIPS (VGG): auto, off, or a file
     """
 
     weights: str = "auto"
@@ -132,15 +134,15 @@ class LpipsConfig:
 
 @dataclass
 class TrackingConfig:
-    """Tracking: metrics.jsonl always, Weights & Biases besides
+    """Logging: always to metrics.jsonl, optionally to Weights & Biases too
 
     Args:
-        wandb: auto: online where you are logged in, otherwise disabled
-        project: of Weights & Biases
-        entity: of Weights & Biases; null: your default
-        name: of the run; null: the run folder's
-        group: of the run
-        tags: of the run
+        wandb: auto: online if you are logged in, otherwise disabled
+        project: project on Weights & Biases
+        entity: entity on Weights & Biases; null: your default
+        name: name of the run; null: the run folder's
+        group: group of the run
+        tags: tags of the run
         log_every: steps between two lines of metrics.jsonl
     """
 
@@ -161,23 +163,24 @@ class TrainConfig:
         arch: architecture; its recipe is configs/ARCH.yaml
         init: fine-tune: start from an exported generator, a run's folder (with its discriminator), or bundled (the
             generator that comes with gancolor). Architecture, generator options and size are read from it, and the
-            other defaults are those of configs/fine_tuning.yaml
-        init_sha256: sha256 that the file of --init must have; the run always records it
-        out: the run's folder; null: runs/ARCH-SOURCE-SIZE-HASH, the hash telling runs of other options apart
-        epochs: of adversarial training (may be a fraction)
-        pretrain_epochs: of generator pretraining without the adversarial terms, before (may be a fraction)
-        critic_epochs: of training the discriminator alone, on the pretrained generator's pictures, between the two
-            (NoGAN; may be a fraction)
-        seed: of everything random
+            other defaults from configs/fine_tuning.yaml
+        init_sha256: expected sha256 of the file of --init; the run always records it
+        out: run folder; null: runs/ARCH-SOURCE-SIZE-HASH, where the hash distinguishes runs with different options
+        epochs: epochs of adversarial training (may be a fraction)
+        pretrain_epochs: epochs of generator pretraining without adversarial losses, before adversarial training (may be
+            a fraction)
+        critic_epochs: epochs of training the discriminator alone, on the pretrained generator's pictures, between these
+            two stages (NoGAN; may be a fraction)
+        seed: seed of all random numbers
         device: auto: cuda, else mps, else cpu
-        precision: auto: bf16 where card or CPU (AMX) has units for it, else fp16 with a loss scaler on CUDA; elsewhere
-            fp32
+        precision: auto: bf16 if the GPU or CPU (AMX) has units for it, else fp16 with a loss scaler on CUDA and fp32
+            elsewhere
         compile: compile both networks (torch.compile)
-        cuda_graphs: record the compiled networks as CUDA graphs, which spares launching their kernels one by one
-        deterministic: deterministic CUDA kernels; a CPU is always deterministic
+        cuda_graphs: record the compiled networks as CUDA graphs, which saves launching their kernels one by one
+        deterministic: use deterministic CUDA kernels; a CPU is always deterministic
         keep_freed_memory: on a CPU, keep freed memory for later allocations (glibc's mallopt, for the whole process):
             large batches train up to a third faster, and take up to a fifth more memory
-        checkpoint_every: steps between saves of the run's state; an evaluation saves too
+        checkpoint_every: steps between saves of the run's state, which is also saved after each evaluation
     """
 
     arch: Architecture = "attention_ugan"

@@ -66,11 +66,11 @@ class _HelpFormatter(DefaultHelpFormatter):
 
 
 def find_config(path: Path, folder: Path) -> Path:
-    """Return the file for a name: itself, or if there is none, a file of that name that comes with gancolor.
+    """Return `path` if it exists, else the file of that name that comes with gancolor, if there is one.
 
     Args:
         path: a file, or a name with or without the suffix .yaml.
-        folder: where the files that come with gancolor lie.
+        folder: the folder of the files that come with gancolor.
     """
     ours = folder / f"{path.name.removesuffix('.yaml')}.yaml"
     return ours if not path.exists() and path == Path(path.name) and ours.is_file() else path
@@ -107,7 +107,7 @@ def make_parser(prog: str, config_class: type, description: str, recipe: Path | 
         default_config_files=[str(recipe)] if recipe else [],
         formatter_class=_HelpFormatter,
     )
-    parser.add_argument("--config", action="config", help="a YAML file of options; later flags win")
+    parser.add_argument("--config", action="config", help="YAML file of options; flags after it override them")
     parser.add_class_arguments(config_class, skip={"checkpoints", "predictions"})
     return parser
 
@@ -121,6 +121,6 @@ def instantiate(parser: ArgumentParser, words: Sequence[str], config_class: type
     fields = dataclasses.fields(config_class)
     for field in fields:
         if dataclasses.is_dataclass(field.default_factory) and not isinstance(parsed[field.name], Namespace):
-            parser.error(f"--{field.name}: a group of options, not {parsed[field.name]}")
+            parser.error(f"--{field.name} is a group of options and can't be {parsed[field.name]}")
     values = parser.instantiate(parsed).as_dict()
     return config_class(**{field.name: values[field.name] for field in fields})

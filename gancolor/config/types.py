@@ -14,12 +14,12 @@ if TYPE_CHECKING:
     Side: TypeAlias = int
     Seed: TypeAlias = int
 else:
-    Share = restricted_number_type("Share", float, [(">", 0), ("<=", 1)], docstring="a share over 0, up to 1")
-    Decay = restricted_number_type("Decay", float, [(">=", 0), ("<", 1)], docstring="from 0 to under 1")
+    Share = restricted_number_type("Share", float, [(">", 0), ("<=", 1)], docstring="above 0, at most 1")
+    Decay = restricted_number_type("Decay", float, [(">=", 0), ("<", 1)], docstring="at least 0, below 1")
     NonNegative = restricted_number_type(
         "NonNegative", float, [(">=", 0), ("<", math.inf)], docstring="finite, 0 or more"
     )
-    Positive = restricted_number_type("Positive", float, [(">", 0), ("<", math.inf)], docstring="finite, over 0")
+    Positive = restricted_number_type("Positive", float, [(">", 0), ("<", math.inf)], docstring="finite, above 0")
     Neighbours = restricted_number_type("Neighbours", int, [(">=", 1), ("<=", 313)], docstring="bins, 1 to 313")
     Side = restricted_number_type("Side", int, [(">=", 16), ("<=", 4096)], docstring="pixels, 16 to 4096")
     Seed = restricted_number_type("Seed", int, [(">=", 0), ("<", 2**31)], docstring="0 to 2147483647")

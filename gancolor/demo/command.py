@@ -54,7 +54,7 @@ def run_demo(
         address = serve(page, f"[{host}]" if ":" in host else host, port, most_mb, names)
         if not is_loopback(host):
             print(f"gancolor: warning: at {host}, anyone in the network can use this page", file=sys.stderr, flush=True)
-        print(f"{address} colours photographs; Ctrl-C ends it", flush=True)
+        print(f"serving the page at {address}; Ctrl-C stops it", flush=True)
         if show:
             webbrowser.open(address)
         while interruption.signal is None:
@@ -83,7 +83,7 @@ def check_address(host: str, port: int | None) -> None:
             probe.bind((host, port or 0))
         except OSError as error:
             if error.errno == errno.EADDRINUSE:
-                raise InputError(f"port {port} is busy; give another, or none for the next that is free") from None
+                raise InputError(f"port {port} is in use; give another, or leave it out") from None
             raise InputError(f"--host {host}, --port {port or 'free'}: {error.strerror}") from None
 
 
@@ -95,7 +95,8 @@ def is_loopback(host: str) -> bool:
 
 
 def keep_to_ourselves(folder: Path) -> None:
-    """Keep files in `folder`, disable telemetry, and bypass proxies for Gradio's requests to its own server.
+    """Keep files in `folder`, disable telemetry, and bypass proxies for Gradio's requests to its own server
+    (https://github.com/gradio-app/gradio/issues/4046).
 
     Call it before Gradio and ONNX Runtime are imported.
     """

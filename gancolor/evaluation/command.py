@@ -27,7 +27,7 @@ def parse_evaluate(argv: Sequence[str] | None = None, prog: str = "evaluate.py")
         prog: the command's name, for help and errors.
     """
     description = (
-        "Scores generators, and other tools' pictures, on photographs, beside the grey baseline and the truth."
+        "Scores generators and other tools' pictures on photographs, with the grey baseline and the ground truth."
     )
     parser = make_parser(prog, EvaluateConfig, description)
     parser.add_argument(
@@ -35,12 +35,12 @@ def parse_evaluate(argv: Sequence[str] | None = None, prog: str = "evaluate.py")
     )
     parser.add_argument(
         "--predictions", action="append", default=[], metavar="NAME=DIR",
-        help="a folder of another tool's pictures of the photographs, matched by file name; may be repeated",
+        help="score a folder of another tool's pictures, matched by file name; may be repeated",
     )  # fmt: skip
     words = normalized_words(sys.argv[1:] if argv is None else list(argv), EvaluateConfig)
     config: EvaluateConfig = instantiate(parser, words, EvaluateConfig)
     if not config.checkpoints and not config.predictions:
-        parser.error("nothing to score: name run folders or checkpoints, or --predictions NAME=DIR")
+        parser.error("nothing to score: give run folders or checkpoints, or --predictions NAME=DIR")
     if config.data.source:
         config.data.source = absolute_source(config.data.source)
     return config

@@ -68,11 +68,11 @@ class Evaluator:
         if self.protocol.size:
             if wanted not in (None, self.protocol.size):
                 raise InputError(
-                    f"--protocol {self.config.protocol} is of {self.protocol.size} pixels: leave --data.size"
+                    f"--protocol {self.config.protocol} has {self.protocol.size} pixels: leave out --data.size"
                 )
             return self.protocol.size
         if not wanted and not self.abouts:
-            raise InputError("--data.size: which? Without a checkpoint there is no training size to take it from")
+            raise InputError("without a checkpoint, give --data.size")
         return wanted or self.abouts[0]["data"]["size"]
 
     def _choose_photographs(self) -> tuple[Source, Sequence[Item]]:
@@ -80,9 +80,7 @@ class Evaluator:
         no checkpoint was trained on it."""
         name = self.config.data.source or (self.abouts[0]["data"]["source"] if self.abouts else None)
         if name is None:
-            raise InputError(
-                "--data.source: which photographs? Without a checkpoint there is nothing to take them from"
-            )
+            raise InputError("without a checkpoint, give --data.source")
         seen = [about["config"] for about in self.abouts if about["data"]["source"] == name]
         splits = {(config["seed"], config["data"]["val_fraction"]) for config in seen}
         seed, val_fraction = min(splits, default=(0, 0.5))
@@ -91,13 +89,13 @@ class Evaluator:
         source = open_source(found, self.size, self.config.data.cache, self.protocol.fit, val_only=True)
         if source.held_out and len(splits) > 1:
             raise InputError(
-                f"the checkpoints held different photographs of {name} out of training (other --seed or "
-                "--data.val_fraction), so each has seen the others'; give --data.source DIR with photographs new to all"
+                f"the checkpoints held out different photographs of {name} (other --seed or --data.val_fraction), so "
+                "each was trained on some of the others'; give --data.source DIR with photographs that are new to all"
             )
         items, self.which = source.val, "validation photographs"
         if source.held_out and not splits:
             assert isinstance(source.val, Selection) and isinstance(source.train, Selection)
-            items, self.which = source.val.followed_by(source.train), "photographs, all,"
+            items, self.which = source.val.followed_by(source.train), "photographs (all)"
         items = self.protocol.choose(items)
         if self.config.data.val_limit is not None:
             items = shuffled(items, seed)[: self.config.data.val_limit]
@@ -106,7 +104,7 @@ class Evaluator:
         if source.held_out and elsewhere and not splits:
             print(
                 f"note: a checkpoint was trained on a part of {elsewhere[0]}; if these are the same photographs in "
-                "another place, it has seen most of them"
+                "another folder, it has seen most of them"
             )
         return source, items
 
@@ -139,7 +137,7 @@ class Evaluator:
                 print(f"{name} lacks {len(lacks)} of {len(items)}, left out for all systems: {_some(lacks)}")
             common = common & set(loaded[name].names)
         if not common:
-            raise InputError(f"no photograph has a picture of each of {', '.join(self.folders)}: score them one by one")
+            raise InputError(f"no photograph has a picture in each of {', '.join(self.folders)}: score them one by one")
         if len(common) < len(self.photographs):
             self.photographs = self.photographs.subset([name for name in self.photographs.names if name in common])
         return {name: made.subset(self.photographs.names) for name, made in loaded.items()}
@@ -147,7 +145,7 @@ class Evaluator:
     def _load_inception(self) -> Inception | None:
         weights = self.config.fid.weights
         if weights != "off" and len(self.photographs) < 2:
-            self.problems["FID and KID"] = "a single photograph has no spread"
+            self.problems["FID and KID"] = "they need two or more photographs"
         if weights == "off" or len(self.photographs) < 2:
             return None
         try:
@@ -222,12 +220,12 @@ class Evaluator:
         for line in differences(self.result):
             print(line)
         if self.config.by_class and not self.result.classes:
-            print("--by_class: these photographs lie in no subfolders, which classes are")
+            print("--by_class: these photographs have no classes, because they are not in subfolders")
         elif self.config.by_class:
             for table in class_tables(self.result):
                 print(f"\n{table}")
         if self.inception and len(self.photographs) < FID_LEAST:
-            print(f"FID of fewer than {FID_LEAST} photographs compares with nothing but FID of these: see KID")
+            print(f"FID of fewer than {FID_LEAST} photographs is comparable only on the same photographs: see KID")
         for what, problem in self.problems.items():
             print(f"{what} left out: {problem}")
 
@@ -271,7 +269,7 @@ def _folders(predictions: Iterable[str]) -> dict[str, Path]:
         if not name or not equals or not folder:
             raise InputError(f"--predictions {word}: write NAME=DIR, such as deoldify=pictures/deoldify")
         if name in folders:
-            raise InputError(f"--predictions {word}: a second folder of that name")
+            raise InputError(f"--predictions {word}: this name is given twice")
         folders[name] = Path(folder)
     return folders
 
@@ -286,9 +284,9 @@ def _names(given: Iterable[str], abouts: Iterable[dict[str, Any]]) -> list[str]:
 def _check_names(names: list[str]) -> None:
     twice = next((name for name in names if names.count(name) > 1), None)
     if twice:
-        raise InputError(f"the same checkpoint is given twice, or two systems are called {twice}")
+        raise InputError(f"the same checkpoint is given twice, or two systems have the name {twice}")
     if taken := next((name for name in names if name in BASELINES), None):
-        raise InputError(f"--predictions {taken}=...: that is what a baseline is called; take another name")
+        raise InputError(f"--predictions {taken}=...: a baseline has this name; choose another")
 
 
 def _some(skipped: Mapping[str, str]) -> str:

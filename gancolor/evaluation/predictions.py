@@ -12,7 +12,7 @@ from gancolor.data.decode import Fit, UndecodableError, upright_size
 from gancolor.data.sources.folders import list_photographs
 from gancolor.utils.errors import InputError
 
-NAMELESS = "no picture of its name"
+NAMELESS = "no picture with its name"
 SAME_SHAPE = 0.02  # tolerance of the aspect ratio; networks round sizes to multiples of 8 or 32
 
 
@@ -89,8 +89,8 @@ class ToolPictures:
         if not self.found:
             name, reason = min(self.missing.items(), key=lambda item: item[1] == NAMELESS)  # prefer other reasons
             raise InputError(
-                f"--predictions {self.name}={self.folder}: none of its pictures is of one of the photographs "
-                f"({name}: {reason}); they are matched by file name, whatever the suffix"
+                f"--predictions {self.name}={self.folder}: none of its pictures matches a photograph "
+                f"({name}: {reason}); they are matched by file name without suffix"
             )
         self.notes = [
             f"{self.name}: {count} of {len(self.found)} pictures {kind}" for kind, count in sizes.items() if kind
@@ -113,8 +113,8 @@ class ToolPictures:
                 candidates = [file for file in by_path[path] if file.name == item.name]
             if len(candidates) > 1:
                 raise InputError(
-                    f"--predictions {self.name}={self.folder}: {candidates[0].name} and {candidates[1].name} are both "
-                    f"of {item.name}; leave one"
+                    f"--predictions {self.name}={self.folder}: {candidates[0].name} and {candidates[1].name} both "
+                    f"match {item.name}; remove one"
                 )
             if candidates:
                 files[item.name] = candidates[0]
@@ -128,9 +128,9 @@ def _compare(file: PhotoFile, item: Item) -> str:
     if (height, width) == (true_height, true_width):
         return ""
     if abs(width / height * true_height / true_width - 1) <= max(SAME_SHAPE, 1 / min(height, width)):
-        return "" if true_height == true_width == 1 else "of another size than the photograph, resized as it is"
+        return "" if true_height == true_width == 1 else "of another size than the photographs, resized like them"
     if height == width:
-        return "square where the photograph is not, taken for the square that is scored"
+        return "square although the photographs are not, compared with their scored squares"
     raise UndecodableError(f"{width} x {height} is not the shape of the photograph, {true_width} x {true_height}")
 
 

@@ -142,7 +142,7 @@ def load_result(path: Path) -> EvaluationResult:
     try:
         content = json.loads(path.read_text(encoding="utf-8"))
         if isinstance(content, dict) and isinstance(content.get("format"), int) and content["format"] > FORMAT:
-            raise InputError(f"{path} was written by a newer gancolor: upgrade this one ({__version__})")
+            raise InputError(f"{path} was written by a newer gancolor than this one ({__version__}): upgrade gancolor")
         systems = {
             name: SystemResult(
                 {k: torch.tensor([_NAN if v is None else v for v in values]) for k, values in scores.items()},
@@ -238,11 +238,11 @@ def _without_effect(options: Mapping[str, Any], built: Mapping[str, Any]) -> lis
     Args:
         built: the options that the generator was built with.
     """
-    game = options["loss.gan"] or options["loss.feature_matching"]
+    adversarial = options["loss.gan"] or options["loss.feature_matching"]
     idle = [name for name in options if name.startswith("generator.") and name.removeprefix("generator.") not in built]
     if not options["loss.perceptual"]:
         idle += ["loss.perceptual_network", "loss.perceptual_weights"]
-    if not game:
+    if not adversarial:
         idle += [name for name in options if name.startswith("discriminator.")]
         idle += ["data.real_saturation", "loss.gan_mode", "loss.gradient_penalty", "loss.r1", "optim.lr_d"]
     if "backbone" not in built or built.get("freeze_backbone"):

@@ -24,12 +24,12 @@ _NAN = float("nan")
 LIMITS = """\
 It is meant for photographs: for looking at old ones in colour, for drafts, and for research on colorization.
 
-- **Its colours are guesses, not history.** Lightness does not say whether a dress was red or green. It gives what such
-  things most often were in its training set, and nothing of what comes out is evidence of what was there.
-- It knows what it was trained on, above, and no more. Photographs unlike those (other subjects, times, films, damage)
-  can come out worse than left grey. Look at some of yours beside grey before you trust it with the rest.
-- Clothes, signs and whatever else people made can have any colour, and nothing tells it which. The biases of the
-  training set, in people and places too, are its own.
+- **Its colours are guesses, not history.** Lightness does not say whether a dress was red or green. The generator
+  predicts the colours that such things usually had in its training set; its pictures are no evidence of the true ones.
+- It only knows photographs like those that it was trained on (see above). Others (other subjects, times, films, damage)
+  can come out worse than left grey. Compare some of yours with grey before you colour the rest.
+- Clothes, signs and other things that people made can have any colour, and the photograph does not show which. The
+  generator repeats the biases of its training set, also about people and places.
 """
 RUN_WITH_TORCH = """\
 ```python
@@ -122,7 +122,7 @@ def model_card(exported: Exported, name: str, scores: Sequence[Scored] = (), lic
 def _training(about: Mapping[str, Any]) -> str:
     data = _part(about, "data")
     if not data.get("source"):
-        return "trained on photographs that it does not name"
+        return "trained on photographs that the file does not name"
     size, classes = data.get("size"), data.get("classes")
     at = f" at {size} x {size}" if size else ""
     named = ", ".join(map(str, classes[:12])) if isinstance(classes, list) else ""
@@ -163,11 +163,11 @@ def _figures(arch: str, about: Mapping[str, Any], scores: Sequence[Scored]) -> s
     if not scores:
         systems = {name: _means(_part(about, key)) for name, key in (("grey", "grey"), (arch, "metrics"))}
         if not systems[arch]:
-            return "None: it says nothing of its validation.\n"
+            return "None: the file holds no validation scores.\n"
         held_out = _photographs(_part(about, "data"), "val")
         scores = [Scored(f"{held_out} that it was not trained on; means, without intervals", systems)]
-    parts = ["Grey is the photograph left as it was: PSNR and SSIM reward doing nothing. Read gain over grey and "
-             "colourfulness together.\n"]  # fmt: skip
+    parts = ["Grey is the photograph without colour, which already scores well in PSNR and SSIM: read gain over "
+             "grey and colourfulness together.\n"]  # fmt: skip
     for scored in scores:
         metrics = [m for m, kind in METRICS.items() if kind.brief and any(m in row for row in scored.systems.values())]
         rows = [["", *(METRICS[metric].heading for metric in metrics)]]
@@ -175,7 +175,7 @@ def _figures(arch: str, about: Mapping[str, Any], scores: Sequence[Scored]) -> s
         parts += [f"{scored.photographs}:\n", f"{markdown_table(rows)}\n"]
         gain = list(scored.systems.values())[1].get("gain")
         if gain is not None and gain.mean < 0:
-            parts.append(f"**On these it is {-gain.mean:.2f} dB below leaving them grey.**\n")
+            parts.append(f"**On these photographs it scores {-gain.mean:.2f} dB below grey.**\n")
     return "\n".join(parts)
 
 
@@ -189,7 +189,7 @@ def _recipe(about: Mapping[str, Any]) -> str:
     """Describe how to repeat the run: the options that differ from the defaults or from the architecture's recipe."""
     config, defaults = flatten(dict(_part(about, "config"))), flatten(TrainConfig())
     if not config:
-        return "It does not say how it was trained.\n"
+        return "The file does not say how it was trained.\n"
     arch = config.get("arch") or about["generator"]["arch"]
     recipe_file = RECIPES / f"{arch}.yaml"
     recipe = flatten(yaml.safe_load(recipe_file.read_text(encoding="utf-8"))) if recipe_file.is_file() else {}
@@ -218,7 +218,7 @@ def _file(exported: Exported) -> str:
     made_with = ", ".join(f"{name} {text}" for name, text in _part(parity, "made_with").items())
     return (
         f"{exported.format}, {exported.size / 1e6:.1f} MB, weights {about.get('weights')}, sha256 "
-        f"`{exported.sha256}`. Lightness (B, 1, H, W), L / 50 - 1, goes in, chroma (B, 2, H, W), ab / 110, comes "
-        f"out, both float32, any B, H and W. Compared with the checkpoint that it was made of ({made_with}), where "
+        f"`{exported.sha256}`. Input: lightness (B, 1, H, W), L / 50 - 1. Output: chroma (B, 2, H, W), "
+        f"ab / 110. Both are float32, with any B, H and W. Compared with the original checkpoint ({made_with}), where "
         f"{parity.get('tolerance_ab', _NAN):g} is allowed:\n\n{markdown_table(rows)}\n"
     )

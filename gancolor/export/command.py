@@ -59,7 +59,7 @@ def _check_free(out: Path, checkpoint: Path, overwrite: bool) -> None:
         raise InputError(f"-o {out} is the checkpoint itself; give another name")
     for path in (out, card_of(out)):
         if path.exists() and not overwrite:
-            raise InputError(f"-o {out}: {path} is there already; give another name, or --overwrite")
+            raise InputError(f"-o {out}: {path} exists already; give another name, or --overwrite")
 
 
 def _say(exported: Exported) -> None:

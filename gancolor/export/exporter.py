@@ -61,7 +61,7 @@ def export(
     original = load_generator(checkpoint)
     if damaged := next((name for name, tensor in original.state_dict().items() if not tensor.isfinite().all()), None):
         raise InputError(
-            f"{checkpoint} itself is not finite: its weights ({damaged}) are damaged; nothing is written: take another "
+            f"{checkpoint} itself is not finite: its weights ({damaged}) are damaged; nothing is written: use another "
             "checkpoint"
         )
     weights = "float16" if half else "float32"
@@ -104,7 +104,8 @@ def _convert(checkpoint: Path, format_name: str, half: bool) -> FileWriter:
     except Exception as error:  # the exporters' exceptions have no common base class
         reason = " ".join(str(error).split())[:120] or type(error).__name__
         raise InputError(
-            f"{arch} can't be exported to {format_name} by torch {torch.__version__} ({reason}); take another --format"
+            f"{arch} can't be exported to {format_name} by torch {torch.__version__} ({reason}); "
+            "choose another --format"
         ) from None
 
 

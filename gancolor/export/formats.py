@@ -118,7 +118,8 @@ def _program(generator: nn.Module, half: bool) -> torch.export.ExportedProgram:
     from torch.fx.experimental import _config as symbolic_shapes
 
     dynamic = dict.fromkeys((0, 2, 3), torch.export.Dim.DYNAMIC)
-    # Otherwise feature maps of size 1, which small photographs have, would need another program.
+    # Otherwise feature maps of size 1, which small photographs have, would need another program:
+    # https://github.com/pytorch/pytorch/issues/151582
     oblivious = symbolic_shapes.patch(backed_size_oblivious=True)  # type: ignore[attr-defined]
     with torch.no_grad(), oblivious:
         program = torch.export.export(_prepare(generator, half), (torch.zeros(EXAMPLE),), dynamic_shapes=(dynamic,))
@@ -184,7 +185,8 @@ def _attention(
     query: Any, key: Any, value: Any, attn_mask: Any = None, dropout_p: float = 0.0, is_causal: bool = False,
     scale: float | None = None, enable_gqa: bool = False,
 ) -> Any:  # fmt: skip
-    """Translate deoldify's self-attention, (B, positions, C): torch's own translation requires a dimension of heads."""
+    """Translate deoldify's self-attention, (B, positions, C), because torch's own translation requires a dimension of
+    heads (https://github.com/pytorch/pytorch/pull/157130)."""
     from onnxscript import opset20 as op
 
     assert attn_mask is None and not is_causal and scale == 1.0
@@ -219,10 +221,10 @@ def choose_format(out: Path, name: str | None) -> str:
     if name is None and found is None:
         known = ", ".join(f"{suffix} ({format})" for suffix, format in of_suffix.items())
         raise InputError(
-            f"-o {out}: no format has the suffix {out.suffix!r}; take {known}{near(out.suffix, of_suffix)}"
+            f"-o {out}: no format has the suffix {out.suffix!r}; choose from {known}{near(out.suffix, of_suffix)}"
         )
     if name is not None and found != name:
-        raise InputError(f"-o {out} is no name for --format {name}: end it in {' or '.join(EXPORTERS[name].suffixes)}")
+        raise InputError(f"-o {out} is not a --format {name} file: end it in {' or '.join(EXPORTERS[name].suffixes)}")
     chosen = name or found or ""
     if missing := [package for package in EXPORTERS[chosen].packages if find_spec(package) is None]:
         raise InputError(f"--format {chosen} needs {' and '.join(missing)}: pip install 'gancolor[export]'")

@@ -62,7 +62,7 @@ def push_to_hub(
                 write(choose_format(files["onnx"], "onnx"))
             except InputError as error:
                 print(
-                    f"gancolor: warning: {repo_id} gets no {files['onnx']}, so that it needs PyTorch: {error}",
+                    f"gancolor: warning: {repo_id} gets no {files['onnx']}, so using it needs PyTorch: {error}",
                     file=sys.stderr,
                     flush=True,
                 )

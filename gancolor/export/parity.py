@@ -52,7 +52,7 @@ def compare_outputs(original: nn.Module, exported: Inference) -> list[Difference
         if not expected.isfinite().all():
             raise InputError(
                 f"the checkpoint itself is not finite at {batch} x {height} x {width}: its weights are damaged; "
-                "nothing is written: take another checkpoint"
+                "nothing is written: use another checkpoint"
             )
         chroma = exported(lightness)
         if chroma.shape != expected.shape or chroma.dtype != expected.dtype:
@@ -67,7 +67,7 @@ def check_parity(differences: list[Difference], weights: str) -> None:
     tolerance = TOLERANCES[weights]
     for difference in differences:
         if not difference.largest <= tolerance:  # true for NaN too
-            advice = "leave out --half" if weights == "float16" else "take another --format"
+            advice = "leave out --half" if weights == "float16" else "choose another --format"
             raise InputError(
                 f"the exported file differs from the generator by {difference.largest:.3g} units of ab at "
                 f"{difference}, where {tolerance:g} is allowed; nothing is written: {advice}"

@@ -47,7 +47,7 @@ class TorchBackend:
             self.device = torch.device(device)
             self.network = load_generator(path, self.device)
         except (RuntimeError, AssertionError) as error:
-            raise InputError(f"device {device}: this machine has none ({str(error).splitlines()[0]})") from None
+            raise InputError(f"device {device}: not available here ({str(error).splitlines()[0]})") from None
 
     def __call__(self, lightness: Array) -> Array:
         torch = self.torch
@@ -69,7 +69,7 @@ class OnnxBackend:
     """ONNX Runtime backend, on the CPU or another device that the installation supports."""
 
     def __init__(self, path: Path, device: str = "auto") -> None:
-        os.environ.setdefault("ORT_DISABLE_TELEMETRY", "1")  # its Linux builds send telemetry by default
+        os.environ.setdefault("ORT_DISABLE_TELEMETRY", "1")  # on by default in Linux builds, too: onnxruntime PR 27379
         try:
             import onnxruntime
         except ImportError:
@@ -79,7 +79,7 @@ class OnnxBackend:
         try:
             self.session = onnxruntime.InferenceSession(str(path), providers=providers)
         except Exception:  # its exceptions have no common base class
-            raise InputError(f"{path} is no ONNX model, or a truncated one") from None
+            raise InputError(f"{path} is not an ONNX model, or is truncated") from None
         self.about = read_header(path, self.session.get_modelmeta().custom_metadata_map.get(KEY))
 
     def __call__(self, lightness: Array) -> Array:
@@ -111,7 +111,7 @@ def open_backend(path: Path, device: str = "auto") -> Backend:
     if path.is_file() and path.suffix.lower() != ".safetensors":
         raise InputError(
             f"{path}: only .safetensors and .onnx are opened, since other kinds can hold code; export the generator "
-            "anew (gancolor export RUN -o generator.safetensors)"
+            "again (gancolor export RUN -o generator.safetensors)"
         )
     if not has_torch():
         raise InputError(f"{path} needs PyTorch: {TRAINING}, or export it to ONNX (gancolor export)")
@@ -131,7 +131,7 @@ def _providers(available: list[str], device: str) -> list[Any]:
         return [name for name in wanted.values() if name in available]
     kind, _, number = device.partition(":")
     if wanted.get(kind) not in available:
-        raise InputError(f"device {device}: this ONNX Runtime has none; it has {', '.join(available)}")
+        raise InputError(f"device {device}: not available in this ONNX Runtime; available are {', '.join(available)}")
     if kind == "cuda" and number:
         return [(wanted[kind], {"device_id": number}), wanted["cpu"]]
     return list(dict.fromkeys([wanted[kind], wanted["cpu"]]))

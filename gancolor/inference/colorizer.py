@@ -69,7 +69,7 @@ class Colorizer:
     def __post_init__(self) -> None:
         check_upsampling(self.upsampling)
         if not (isinstance(self.size, int) and LEAST_SIZE <= self.size <= MOST_SIZE):
-            raise InputError(f"a working size of {self.size!r} is no whole number from {LEAST_SIZE} to {MOST_SIZE}")
+            raise InputError(f"a working size of {self.size!r} is not a whole number from {LEAST_SIZE} to {MOST_SIZE}")
         if not (isinstance(self.strength, int | float) and 0 <= self.strength <= 1):
             raise InputError(f"a strength of {self.strength!r} is outside 0 to 1")
 
@@ -177,7 +177,7 @@ class Colorizer:
             xp = lab.array_namespace(lightness)
             chroma = (chroma + xp.flip(self.backend(xp.flip(lightness, axis=-1)), axis=-1)) / 2
         if not lab.array_namespace(chroma).isfinite(chroma).all():
-            raise InputError("the generator's answer is not finite: its weights are damaged")
+            raise InputError("the generator's output is not finite: its weights are damaged")
         return chroma
 
     def _enlarged(self, lightness: Array, chroma: Array, height: int, width: int) -> Enlarged:
@@ -271,7 +271,7 @@ def _halved(lightness: Array) -> Array:
     """
     height, width = lightness.shape[-2] // 2, lightness.shape[-1] // 2
     if min(height, width) < LEAST_SIZE:
-        raise MemoryError("the memory is full even at the least working size")
+        raise MemoryError("the memory is full even at the smallest working size")
     warnings.warn(f"the memory is full: predicting colour at {width} x {height}, half the working size", stacklevel=4)
     even = lightness[..., : 2 * height, : 2 * width]
     return (even[..., ::2, ::2] + even[..., 1::2, ::2] + even[..., ::2, 1::2] + even[..., 1::2, 1::2]) / 4

@@ -32,7 +32,7 @@ def as_picture(given: Any) -> Picture:
     if isinstance(given, Image.Image):
         return from_pil(given)
     if not isinstance(given, np.ndarray):
-        raise InputError(f"a {type(given).__name__} is no picture; give a path, a Pillow image, an array or a tensor")
+        raise InputError(f"a {type(given).__name__} is not a picture; give a path, Pillow image, array or tensor")
     pixels = np.asarray(given)
     pixels = pixels[..., None] if pixels.ndim == 2 else pixels
     check_shape(pixels.shape, pixels.shape[-1] if pixels.ndim == 3 else 0)
@@ -42,7 +42,7 @@ def as_picture(given: Any) -> Picture:
     elif pixels.dtype.kind == "u" and pixels.dtype.itemsize <= 2:
         pixels = pixels.astype(pixels.dtype.newbyteorder("="), copy=False)
     else:
-        raise InputError(f"an array of {pixels.dtype}; give uint8, uint16, or floats in 0 to 1")
+        raise InputError(f"an array of {pixels.dtype} is not supported; give uint8, uint16, or floats in 0 to 1")
     colours = 3 if pixels.shape[-1] >= 3 else 1
     alpha = pixels[..., colours:] if pixels.shape[-1] > colours else None
     return Picture(pixels[..., :colours], alpha)
@@ -72,7 +72,7 @@ def check_tensor(given: Array) -> None:
     check_shape(given.shape, given.shape[-3] if given.ndim in (3, 4) else 0)
     kind = str(given.dtype).removeprefix("torch.")
     if kind not in ("uint8", "uint16") and not given.is_floating_point():
-        raise InputError(f"a tensor of {kind}; give uint8, uint16, or floats in 0 to 1")
+        raise InputError(f"a tensor of {kind} is not supported; give uint8, uint16, or floats in 0 to 1")
     if given.is_floating_point() and given.numel():
         check_range(float(given.min()), float(given.max()))
 
@@ -81,11 +81,12 @@ def check_shape(shape: Sequence[int], channels: int) -> None:
     """Raise InputError unless the shape is that of a picture."""
     if channels not in (1, 2, 3, 4) or 0 in shape[-3:]:
         raise InputError(
-            f"the shape {tuple(shape)} is no picture's; arrays are (H, W, C), tensors (C, H, W), with 1 to 4 channels"
+            f"the shape {tuple(shape)} is not that of a picture; arrays are (H, W, C), tensors (C, H, W), with 1 to 4 "
+            "channels"
         )
 
 
 def check_range(least: float, most: float) -> None:
     """Raise InputError unless floats are in [0, 1]."""
     if not (least >= 0 and most <= 1):
-        raise InputError(f"floats from {least:g} to {most:g}; give values in 0 to 1, or uint8")
+        raise InputError(f"floats from {least:g} to {most:g} are out of range; give values in 0 to 1, or uint8")

@@ -37,7 +37,7 @@ def download_from_hub(repo_id: str, revision: str | None = None, *, token: str |
         cached = hub.try_to_load_from_cache(repo_id, file, revision=revision)
         if not isinstance(cached, str):
             raise InputError(
-                f"{repo_id}: there is no such file or folder here, nor in the Hub's cache, and {UNREACHABLE}"
+                f"{repo_id}: no such file or folder here or in the Hub's cache, and {UNREACHABLE}"
             ) from None
         return Path(cached)
     except ValueError:
@@ -46,7 +46,7 @@ def download_from_hub(repo_id: str, revision: str | None = None, *, token: str |
         with one_line_errors(repo_id, revision):
             return Path(hub.hf_hub_download(repo_id, file, revision=revision, token=token))
     except hub.errors.EntryNotFoundError:
-        advice = f"its owner uploads one by gancolor export RUN --push_to_hub {repo_id}"
+        advice = f"its owner can upload one with gancolor export RUN --push_to_hub {repo_id}"
         if not has_torch():
             advice += " --format onnx"
             if any(sibling.rfilename == f"{GENERATOR}.safetensors" for sibling in found.siblings or ()):
@@ -91,13 +91,13 @@ def _reason(repo_id: str, error: Any, revision: str | None) -> str:
     if name == "RevisionNotFoundError":
         return f"{repo_id} on the Hub has no revision {revision}"
     if name == "GatedRepoError":
-        return f"{repo_id} on the Hub asks you to accept its conditions first, on its page"
+        return f"{repo_id} on the Hub requires that you accept its conditions first, on its page"
     if name == "RepositoryNotFoundError":
-        return f"{repo_id}: no such file or folder here, nor such a repository on the Hub (if it is private: {LOGIN})"
+        return f"{repo_id}: no such file or folder here, and no such repository on the Hub (if it is private: {LOGIN})"
     if status in (401, 403):
         return f"{repo_id}: the Hub does not let this account do that ({status}): {LOGIN}, with a token that may write"
     return f"{repo_id}: the Hub answers {status}; try again later"
 
 
 def _invalid(repo_id: str) -> str:
-    return f"{repo_id} is no repository's name on the Hub: it is OWNER/NAME"
+    return f"{repo_id} is not the name of a repository on the Hub: write OWNER/NAME"

@@ -149,7 +149,7 @@ def read_picture(source: str | Path | bytes) -> Picture:
                 return read_picture(Path(source).read_bytes())
             image = pyvips.Image.new_from_file(name, access="sequential", fail_on="truncated")
         if not image.get("vips-loader").startswith(LOADERS):
-            raise InputError(f"{name}: no photograph ({image.get('vips-loader')})")
+            raise InputError(f"{name}: not a photograph ({image.get('vips-loader')})")
         if image.width * image.height > MOST_PIXELS:
             raise InputError(f"{name}: {image.width} x {image.height} is more than {MOST_PIXELS // 10**6} megapixels")
         return _picture(image)
@@ -158,7 +158,7 @@ def read_picture(source: str | Path | bytes) -> Picture:
             raise InputError(f"{name}: {'a folder' if Path(source).is_dir() else 'no such file'}") from None
         if re.search(r"not (a|in a) known", str(error)):  # libvips's words for files, and for bytes
             return _by_pillow(source, name)
-        raise InputError(f"{name}: no picture that can be read ({_line(error)})") from None
+        raise InputError(f"{name}: not a readable picture ({_line(error)})") from None
 
 
 def from_pil(image: Image.Image) -> Picture:
@@ -219,8 +219,8 @@ def _by_pillow(source: str | Path | bytes, name: str) -> Picture:
         with Image.open(io.BytesIO(source) if isinstance(source, bytes) else source, formats=PILLOWS) as image:
             return from_pil(image)
     except (OSError, ValueError, SyntaxError, Image.DecompressionBombError) as error:  # Pillow's for damaged files
-        reason = "of no known format" if isinstance(error, UnidentifiedImageError) else str(error).splitlines()[0]
-        raise InputError(f"{name}: no picture that can be read ({reason})") from None
+        reason = "of an unknown format" if isinstance(error, UnidentifiedImageError) else str(error).splitlines()[0]
+        raise InputError(f"{name}: not a readable picture ({reason})") from None
 
 
 def _picture(image: pyvips.Image) -> Picture:

@@ -36,7 +36,7 @@ def lpips(
         InputError: the weights are unavailable, or the pictures are too small; the message says what to do.
     """
     if size < LPIPS_LEAST_SIZE:
-        raise InputError(f"LPIPS takes pictures of {LPIPS_LEAST_SIZE} pixels or more: give a larger --data.size")
+        raise InputError(f"LPIPS needs pictures of {LPIPS_LEAST_SIZE} pixels or more: give a larger --data.size")
     from lpips import LPIPS
     from torchvision.models import AlexNet_Weights, VGG16_Weights, alexnet, vgg16
 
@@ -49,7 +49,7 @@ def lpips(
         instead = f"{option} FILE" + ("" if measures else " (or `random`)")
         state = load_published(published.url, instead, download)
     elif weights == "random" and measures:
-        raise InputError(f"{option} random: such a distance measures nothing; give auto, off or a file")
+        raise InputError(f"{option} random: random features measure nothing; give auto, off or a file")
     elif weights == "random":
         state = build().state_dict()
     else:

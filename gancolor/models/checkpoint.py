@@ -37,7 +37,7 @@ def save_checkpoint(path: Path, tensors: Mapping[str, Tensor], about: Mapping[st
     tensors = {name: _alone(tensor.detach().cpu()) for name, tensor in tensors.items()}
     needed = sum(tensor.numel() * tensor.element_size() for tensor in tensors.values()) + HEADROOM
     if needed > shutil.disk_usage(path.parent).free:
-        raise OSError(errno.ENOSPC, f"{path.name} takes {needed / 1e6:.0f} MB", str(path.parent))
+        raise OSError(errno.ENOSPC, f"{path.name} needs {needed / 1e6:.0f} MB", str(path.parent))
     header = {KEY: write_header(about)}
     try:
         write_atomically(path, lambda beside: save_file(tensors, beside, header))
@@ -68,7 +68,7 @@ def open_checkpoint(path: Path, only_header: bool = False) -> tuple[dict[str, An
             names = [] if only_header else file.keys()
             return about, {name: file.get_tensor(name) for name in names}
     except (SafetensorError, OSError):
-        raise InputError(f"{path} is no gancolor checkpoint, or a truncated one") from None
+        raise InputError(f"{path} is not a gancolor checkpoint, or is truncated") from None
 
 
 def export_generator(path: Path, generator: nn.Module, about: Mapping[str, Any], half: bool = False) -> None:
@@ -116,8 +116,8 @@ def describe(path: str | Path) -> dict[str, Any]:
 def load_generator(path: str | Path, device: str | torch.device = "cpu") -> nn.Module:
     """Load the generator of an exported file or a run's folder, or the EMA generator of a run's state, in eval mode.
 
-    It maps lightness (B, 1, H, W) in [-1, 1] to a `Prediction` with chroma (B, 2, H, W) in [-1, 1]. Loading executes no
-    code from the file.
+    It maps lightness (B, 1, H, W) in [-1, 1] to a `GeneratorOutput` with chroma (B, 2, H, W) in [-1, 1]. Code in the
+    file is never executed.
 
     Raises:
         InputError: the file is missing, truncated, not a checkpoint, from a newer version, or of an unknown
@@ -132,7 +132,7 @@ def load_generator(path: str | Path, device: str | torch.device = "cpu") -> nn.M
     except InputError as error:
         raise InputError(f"{path}: {error}") from None
     except (KeyError, TypeError, AttributeError, ValueError, RuntimeError):
-        raise InputError(f"{path}: what it says of itself does not fit the weights in it") from None
+        raise InputError(f"{path}: its metadata do not fit its weights") from None
     return Hardware(torch.device(device), "fp32").place_network(generator.eval())
 
 
@@ -149,4 +149,4 @@ def find_generator(path: str | Path) -> Path:
     for name in ("generator.safetensors", "best.safetensors", "last.safetensors"):
         if (path / name).is_file():
             return path / name
-    raise InputError(f"{path}: no checkpoint in this folder; is it a run's?")
+    raise InputError(f"{path}: no checkpoint in this folder; is it a run folder?")

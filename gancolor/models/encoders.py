@@ -139,8 +139,8 @@ class Backbone(nn.Module):
         if doubling and len(self.strides) > 1 and self._probe() == expected:
             return
         raise InputError(
-            f"--generator.backbone {name}: it gives no feature pyramid (maps that halve from level to level) of "
-            "photographs of any size; a ResNet, EfficientNet, ConvNeXt or MobileNet does"
+            f"--generator.backbone {name}: it has no feature pyramid (maps that halve from level to level) for "
+            "photographs of any size; a ResNet, EfficientNet, ConvNeXt or MobileNet has one"
         )
 
     @torch.no_grad()
@@ -179,8 +179,8 @@ def timm_features(name: str, channels: int, levels: Sequence[int] | None = None)
         network = timm.create_model(name, features_only=True, in_chans=channels, pretrained=False, **chosen)
     except (RuntimeError, AttributeError, TypeError, AssertionError, ValueError):
         raise InputError(
-            f"--generator.backbone {name}: timm has no feature maps of it; a ResNet, EfficientNet, ConvNeXt or "
-            "MobileNet has some"
+            f"--generator.backbone {name}: timm gives no feature maps for it; a ResNet, EfficientNet, ConvNeXt or "
+            "MobileNet has them"
         ) from None
     for layer in network.modules():
         if type(layer) is timm.layers.Conv2dSame and layer.dilation == (1, 1):
@@ -214,7 +214,7 @@ def load_features(network: nn.Module, name: str, weights: str, option: str) -> N
     if not fits or _unknown(name, {key for key in state if _plain(key) not in names}):
         if weights == "imagenet":
             raise InputError(
-                f"--generator.backbone {name}: its published weights can't be made to see a grey picture; choose "
+                f"--generator.backbone {name}: its published weights can't be adapted to grey pictures; choose "
                 f"another backbone, or {option} random"
             )
         raise InputError(f"{option} {weights}: these are not the weights of timm's {name}")

@@ -206,7 +206,7 @@ def plain_unet(
     depth = plain_depth(size) if depth is None else depth
     if not 2 <= depth <= most:
         raise InputError(
-            f"--generator.depth {depth}: {size} pixels take 2 to {most} levels; give another, or --data.size"
+            f"--generator.depth {depth}: {size} pixels allow 2 to {most} levels; give another depth or --data.size"
         )
     return UNet(
         PlainEncoder(width, depth, norm), attention, upsampling, norm, dropout, decoder_convs, decoder_widths,

@@ -31,14 +31,14 @@ def check_sweep(sweep: SweepFile, samples: Iterable[tuple[str, Mapping[str, Any]
     """
     program = program_words(sweep.program)
     if "${program}" in sweep.command and program != INSTALLED_TRAINER and not Path(sweep.program).is_file():
-        raise InputError(f"{sweep.path}: there is no {sweep.program} here; run it from the folder that has it")
+        raise InputError(f"{sweep.path}: there is no {sweep.program} here; run the sweep from the folder that has it")
     refusals: list[InputError] = []
     taken = 0
     for name, values in samples:
         words = command_words(sweep.command, program, {**values, "out": "RUN"}, "python", "RUN/args.json")
         options = _trainers_options(words)
         if options is None:
-            print(f"{sweep.path}: does not run {TRAINER.name} of gancolor, so its options are not checked", flush=True)
+            print(f"{sweep.path} does not run gancolor's {TRAINER.name}, so its options are not checked", flush=True)
             return
         from gancolor.training.setup import check_options  # imports torch
 

@@ -39,14 +39,14 @@ def make_command(section: Any) -> tuple[str, ...]:
         InputError: not a list, an unknown macro, or no macro that passes the parameters.
     """
     if not isinstance(section, list) or not section:
-        raise InputError('command: a list of words, such as ["${env}", "${interpreter}", "${program}", "${args}"]')
+        raise InputError('command: give a list of words, such as ["${env}", "${interpreter}", "${program}", "${args}"]')
     words = [re.sub(r"\$\{envvar:([A-Z0-9_]*)\}", _variable, str(word)) for word in section]
     known = [*dict.fromkeys((*DEFAULT, *ARGUMENTS, JSON_FILE))]
     for word in words:
         if word.startswith("${") and word.endswith("}") and word not in known:  # the W&B agent would leave it out
             raise InputError(f"command: no macro {word}{near(word, known)}")
     if not {*ARGUMENTS, JSON_FILE} & {*words}:
-        raise InputError("command: without ${args}, or another of its kind, no parameter would reach the program")
+        raise InputError("command: give ${args} or a similar macro; without one, no parameter reaches the program")
     return tuple(words)
 
 

@@ -98,7 +98,7 @@ def read_sweep_file(path: Path, given: Mapping[str, str]) -> SweepFile:
 
 def _checked(path: Path, content: Any, given: Mapping[str, str]) -> SweepFile:
     if not isinstance(content, dict) or not content.get("parameters"):
-        raise InputError("a sweep file has `method` and `parameters`")
+        raise InputError("a sweep file needs `method` and `parameters`")
     if unknown := [key for key in content if key not in KEYS]:
         raise InputError(_no_key(unknown[0], KEYS))
     method = content.get("method")
@@ -110,7 +110,7 @@ def _checked(path: Path, content: Any, given: Mapping[str, str]) -> SweepFile:
         raise InputError(f"{'early_terminate' if hyperband else 'method: bayes'} needs `metric`, with name and goal")
     cap = content.get("run_cap")
     if cap is not None and (isinstance(cap, bool) or not isinstance(cap, int) or cap < 1):
-        raise InputError(f"run_cap: a whole number from 1, not {cap}")
+        raise InputError(f"run_cap must be a whole number >= 1, not {cap}")
     return SweepFile(
         path=path,
         content={key: content[key] for key in SEARCHED if key in content},
@@ -126,7 +126,7 @@ def _checked(path: Path, content: Any, given: Mapping[str, str]) -> SweepFile:
 
 def _parameters(section: Any, given: Mapping[str, str], method: str) -> dict[str, Parameter]:
     if not isinstance(section, dict):
-        raise InputError("parameters: by name, each with `value`, `values` or a distribution")
+        raise InputError("parameters must be named, each with `value`, `values` or a distribution")
     made: dict[str, Parameter] = {}
     for name, spec in section.items():
         if not isinstance(name, str) or not re.fullmatch(r"[A-Za-z_][A-Za-z0-9_.-]*", name):
@@ -134,31 +134,33 @@ def _parameters(section: Any, given: Mapping[str, str], method: str) -> dict[str
         try:
             parameter = make_parameter(spec)
             if name not in given and method == "grid" and parameter.grid() is None:
-                raise InputError("a grid takes value, values, whole numbers between min and max, or q_uniform")
+                raise InputError("a grid needs value, values, whole numbers between min and max, or q_uniform")
         except InputError as error:
             raise InputError(f"parameters: {name}: {error}") from None
         made[name] = parameter
     made |= {name: Choice((value,)) for name, value in given.items()}
     if "out" in made:
-        raise InputError("parameters: out: each run gets a folder of its own in the sweep's (gancolor sweep --out DIR)")
+        raise InputError(
+            "parameters: out: leave it out; each run has its own folder in that of gancolor sweep --out DIR"
+        )
     return dict(sorted(made.items()))
 
 
 def _metric(section: Any) -> SweepMetric:
     keys = ("name", "goal", "target")
     if not isinstance(section, dict) or not isinstance(section.get("name"), str):
-        raise InputError("metric: {name: val/psnr, goal: maximize}, say")
+        raise InputError("metric: write it like {name: val/psnr, goal: maximize}")
     if unknown := [key for key in section if key not in keys]:
         raise InputError(f"metric: {_no_key(unknown[0], keys)}")
     goal, target = section.get("goal", "minimize"), section.get("target")
     if goal not in ("minimize", "maximize"):
-        raise InputError(f"metric: goal: minimize or maximize, not {goal}")
+        raise InputError(f"metric: goal must be minimize or maximize, not {goal}")
     if target is not None and (isinstance(target, bool) or not isinstance(target, int | float)):
-        raise InputError(f"metric: target: a number, not {target!r}")
+        raise InputError(f"metric: target must be a number, not {target!r}")
     return SweepMetric(section["name"], goal == "maximize", target)
 
 
 def _no_key(key: Any, known: Sequence[str]) -> str:
     if isinstance(key, bool):
-        return f"a key {key}: YAML reads on, off, yes and no so, unless they are in quotes"
+        return f"a key {key}: YAML reads on, off, yes and no as true or false, unless they are in quotes"
     return f"no key {key}{near(key, known)}"

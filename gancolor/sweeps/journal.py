@@ -49,7 +49,7 @@ class Journal:
                 before = {key: kept[key] for key in self._about}
             except (ValueError, KeyError, TypeError):
                 raise InputError(
-                    f"{self._path}: damaged; remove it to start the sweep anew, or give another --out"
+                    f"{self._path}: damaged; remove it to start the sweep from the beginning, or give another --out"
                 ) from None
             self._check(before)
 
@@ -76,7 +76,7 @@ class Journal:
         if differing:
             raise InputError(
                 f"--out {self.folder} holds another sweep ({'; '.join(differing)}). "
-                "Give the same to go on with it, or another --out"
+                "Give the same options to resume it, or another --out"
             )
 
 

@@ -146,7 +146,7 @@ def make_parameter(spec: Any) -> Parameter:
     if not isinstance(spec, Mapping):
         raise InputError(f"write `value: {spec}`, or `values: [...]`")
     if "parameters" in spec:
-        raise InputError("an agent would pass a nested group as one dictionary; write flat, dotted names (loss.l1)")
+        raise InputError("W&B's agent passes a nested group as one dictionary; write flat, dotted names (loss.l1)")
     name = spec["distribution"] if "distribution" in spec else _implied(spec)
     if name not in DISTRIBUTIONS:
         raise InputError(f"no distribution {name}{near(name, DISTRIBUTIONS)}")
@@ -178,20 +178,20 @@ def _constant(value: Any) -> Choice:
 
 def _categorical(values: Any, probabilities: Any = None) -> Choice:
     if not isinstance(values, list) or not values:
-        raise InputError("values is a list, of one value or more")
+        raise InputError("values must be a list of one or more values")
     if probabilities is None:
         return Choice(tuple(plain(values)))
     if not isinstance(probabilities, list) or len(probabilities) != len(values):
-        raise InputError("probabilities is a list, as long as values")
+        raise InputError("probabilities must be a list as long as values")
     shares = tuple(_number("probabilities", share) for share in probabilities)
     if min(shares) < 0 or not math.isclose(sum(shares), 1, abs_tol=1e-6):
-        raise InputError(f"probabilities come to {sum(shares):g}; they are 0 or more and come to 1")
+        raise InputError(f"probabilities must be >= 0 and add up to 1, not {sum(shares):g}")
     return Choice(tuple(plain(values)), shares)
 
 
 def _int_uniform(min: Any, max: Any) -> Range:
     if not all(isinstance(end, int) and not isinstance(end, bool) for end in (min, max)):
-        raise InputError(f"int_uniform takes whole numbers for min and max, not {min} and {max}")
+        raise InputError(f"int_uniform needs whole numbers for min and max, not {min} and {max}")
     low, high = _bounds(min, max)
     return Range(stats.randint(int(low), int(high) + 1), bounds=(low, high), whole=True, even=True)
 
@@ -205,7 +205,7 @@ def _log_uniform_values(min: Any, max: Any, q: Any = None) -> Range:
     """Build a range where log(x) is uniform, and therefore log(1 / x) too."""
     low, high = _bounds(min, max)
     if low <= 0:
-        raise InputError(f"min is over 0 where the logarithm is uniform, not {min}")
+        raise InputError(f"min must be > 0 in a log-uniform distribution, not {min}")
     return Range(stats.loguniform(low, high), _step(q), (low, high))
 
 
@@ -264,8 +264,8 @@ DISTRIBUTIONS: dict[str, tuple[dict[str, Any], Callable[..., Parameter]]] = {
 def _number(name: str, value: Any) -> float:
     if isinstance(value, bool) or not isinstance(value, int | float) or not math.isfinite(value):
         text = isinstance(value, str) and _reads_as_number(value)
-        advice = f" (to YAML {value} is text: write 1.0e-5 for 1e-5)" if text else ""
-        raise InputError(f"{name} is a number, not {value!r}{advice}")
+        advice = f" (YAML reads {value} as text: write 1.0e-5 for 1e-5)" if text else ""
+        raise InputError(f"{name} must be a number, not {value!r}{advice}")
     return value
 
 
@@ -278,7 +278,7 @@ def _reads_as_number(text: str) -> bool:
 
 def _positive(name: str, value: Any) -> float:
     if _number(name, value) <= 0:
-        raise InputError(f"{name} is over 0, not {value}")
+        raise InputError(f"{name} must be > 0, not {value}")
     return value
 
 
@@ -288,7 +288,7 @@ def _step(q: Any) -> float | None:
 
 def _bounds(low: Any, high: Any) -> tuple[float, float]:
     if _number("min", low) >= _number("max", high):
-        raise InputError(f"min {low} is not under max {high}")
+        raise InputError(f"min {low} is not less than max {high}")
     return low, high
 
 
@@ -297,5 +297,5 @@ def _exp(exponent: float) -> float:
         return math.exp(exponent)
     except OverflowError:
         raise InputError(
-            f"e to the power of {exponent:g} is too large; the _values distributions take limits"
+            f"e to the power of {exponent:g} is too large; the ..._values distributions take the limits themselves"
         ) from None

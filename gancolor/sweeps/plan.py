@@ -58,7 +58,7 @@ class Plan:
             if len(set(self._folders)) < self.total or max(map(len, self._folders)) > LONGEST:
                 self._folders = []
         elif cap is None:
-            raise InputError(f"{sweep.path}: method {sweep.method} has no end: give run_cap in the file, or --trials N")
+            raise InputError(f"{sweep.path}: method {sweep.method} never ends: give run_cap in the file, or --trials N")
         else:
             self.total, self._folders = cap, []
 

@@ -186,7 +186,7 @@ class SweepRunner:
             said = f"stopped early after {len(history)} values{figure}"
         elif self._signal:
             trial.status = "interrupted"
-            said = "interrupted; the same command goes on"
+            said = "interrupted; the same command resumes it"
         else:
             trial.status = "failed"
             said = f"failed (status {status})"
@@ -204,8 +204,8 @@ class SweepRunner:
             return
         self._warned = True
         names, wanted = logged_names(self.journal.folder_of(trial)), self.sweep.metric.name
-        has = f"it has {', '.join(names)}{near(wanted, names)}" if names else "it has no metrics.jsonl"
-        so = "; runs are drawn at random" if self.sweep.method == "bayes" else ""
+        has = f"it logged {', '.join(names)}{near(wanted, names)}" if names else "it has no metrics.jsonl"
+        so = "; so values are drawn at random" if self.sweep.method == "bayes" else ""
         print(f"{self.sweep.path}: metric: {trial.name} logged no {wanted}; {has}{so}", file=sys.stderr, flush=True)
 
     def _judge(self) -> None:

@@ -28,7 +28,7 @@ def start_lines(
         yield f"left out: {data.left_out} photographs, grey or undecodable; {run.photographs} lists them"
     yield (
         f"effective batch {batches.effective_batch} ({config.data.batch_size} x {distributed.world_size()}), "
-        f"{batches.steps_per_epoch} steps an epoch: {timeline}"
+        f"{batches.steps_per_epoch} steps per epoch: {timeline}"
     )
     if not done:
         yield from setup.notes
@@ -37,6 +37,6 @@ def start_lines(
         likeliest = bin_centres()[prior.argmax()] * AB_RANGE
         yield (
             f"colours: {prior.max():.0%} of the pixels near a, b = {likeliest[0]:.0f}, {likeliest[1]:.0f}; weights "
-            f"{rarity.min():.2f} to {rarity.max():.1f}, {run.prior} shows them"
+            f"{rarity.min():.2f} to {rarity.max():.1f}, drawn in {run.prior}"
         )
     yield f"run folder {run.folder}{f', resumed at step {done}' if done else ''}"

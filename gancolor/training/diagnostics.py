@@ -2,9 +2,13 @@
 
 from collections.abc import Mapping
 
+# All of these are rules of thumb, and only trigger warnings.
 COLLAPSED = 0.5  # limits of colourfulness relative to the ground truth's, both measured above grey pictures
 OVERSATURATED = 1.25
-TOO_STRONG, TOO_WEAK = 0.99, 0.55  # limits of the discriminator's accuracy on patches; 0.92 to 0.97 is usual
+TOO_STRONG, TOO_WEAK = (
+    0.99,
+    0.55,
+)  # limits of the discriminator's accuracy on patches; guessing: 0.5; usual: 0.92 to 0.97
 LEARNING = 100  # steps in which a new discriminator may still be guessing
 
 
@@ -17,14 +21,14 @@ def check_colourfulness(colorfulness: float, grey: float, truth: float) -> dict[
     share = (colorfulness - grey) / (truth - grey) if truth > grey else 1.0
     if share < COLLAPSED:
         return {
-            "colour collapse": f"{share:.0%} of the truth's colourfulness. Usual early on; if it stays, give the game "
-            "more weight (lower --loss.l1, more --epochs), or try --loss.colorfulness 0.5, --loss.color_weighted 100, "
-            "or a higher --data.min_colorfulness"
+            "colour collapse": f"{share:.0%} of the truth's colourfulness. This is usual early on; if it stays, give "
+            "the adversarial loss more weight (lower --loss.l1, more --epochs), or try --loss.colorfulness 0.5, "
+            "--loss.color_weighted 100, or a higher --data.min_colorfulness"
         }
     if share > OVERSATURATED:
         return {
             "oversaturation": f"{share:.0%} of the truth's colourfulness. Try a higher --loss.l1, a lower "
-            "--optim.lr_d, fewer --epochs, or without --loss.colorfulness"
+            "--optim.lr_d, fewer --epochs, or --loss.colorfulness 0"
         }
     return {}
 
@@ -42,12 +46,13 @@ def check_adversarial_training(terms: Mapping[str, float], steps: int) -> dict[s
         return {}
     if accuracy > TOO_STRONG:
         return {
-            "discriminator too strong": f"it tells {accuracy:.0%} of patches apart, and so teaches little. Try a lower "
-            "--optim.lr_d, --discriminator.spectral_norm, --loss.r1 1, or --loss.gan_mode lsgan or hinge"
+            "discriminator too strong": f"it rates {accuracy:.0%} of true patches above predicted ones, so the "
+            "generator learns little from it. Try a lower --optim.lr_d, --discriminator.spectral_norm, --loss.r1 1, or "
+            "--loss.gan_mode lsgan or hinge"
         }
     if steps < LEARNING:
         return {}
     return {
-        "discriminator too weak": f"it tells {accuracy:.0%} of patches apart, hardly more than by guessing. Try a "
-        "higher --optim.lr_d, a larger --discriminator.width, or --critic_epochs 0.5"
+        "discriminator too weak": f"it rates only {accuracy:.0%} of true patches above predicted ones (guessing: "
+        "50%). Try a higher --optim.lr_d, a larger --discriminator.width, or --critic_epochs 0.5"
     }

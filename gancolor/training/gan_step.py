@@ -117,15 +117,15 @@ class GANStep:
 
         if adversarial or stage == "critic":
             found = []
-            for part in micro_batches.for_network(self.joint_discriminator):
+            for micro_batch in micro_batches.for_network(self.joint_discriminator):
                 if stage == "critic":  # judge the EMA generator, the one that is evaluated and exported
-                    fake = self._predict(part, self.ema, with_graph=False).chroma
+                    fake = self._predict(micro_batch, self.ema, with_graph=False).chroma
                 else:  # the generator is updated by the same graph; several graphs would fill the memory
-                    output = self._predict(part, self.joint_generator, with_graph=whole)
+                    output = self._predict(micro_batch, self.joint_generator, with_graph=whole)
                     fake = output.chroma.detach()
-                part_terms = self._discriminator_terms(part, fake.float())
-                self._backward(part_terms["discriminator"] / len(micro_batches))
-                found.append(detached(part_terms))
+                micro_terms = self._discriminator_terms(micro_batch, fake.float())
+                self._backward(micro_terms["discriminator"] / len(micro_batches))
+                found.append(detached(micro_terms))
             terms |= mean_terms(found) | {"grad_norm_d": self._descend(self.optim_d, rates["lr_d"])}
 
         if stage != "critic":
@@ -133,12 +133,12 @@ class GANStep:
             predict_again = adversarial and not whole
             self.discriminator.requires_grad_(False)
             with second_pass(self.generator) if predict_again else nullcontext():
-                for part in micro_batches.for_network(self.joint_generator):
+                for micro_batch in micro_batches.for_network(self.joint_generator):
                     if output is None or predict_again:
-                        output = self._predict(part, self.joint_generator)
-                    part_terms = self._generator_terms(part, output, stage, adversarial)
-                    self._backward(part_terms["generator"] / len(micro_batches))
-                    found.append(detached(part_terms))
+                        output = self._predict(micro_batch, self.joint_generator)
+                    micro_terms = self._generator_terms(micro_batch, output, stage, adversarial)
+                    self._backward(micro_terms["generator"] / len(micro_batches))
+                    found.append(detached(micro_terms))
                     output = None  # frees its graph
             self.discriminator.requires_grad_(True)
             terms |= mean_terms(found) | {"grad_norm_g": self._descend(self.optim_g, rates["lr_g"])}
@@ -174,29 +174,29 @@ class GANStep:
                 if isinstance(layer, _BatchNorm):
                     layer.eval()
 
-    def _predict(self, part: Batch, generator: nn.Module, with_graph: bool = True) -> GeneratorOutput:
+    def _predict(self, micro_batch: Batch, generator: nn.Module, with_graph: bool = True) -> GeneratorOutput:
         with torch.set_grad_enabled(with_graph), self.hardware.autocast():
-            return generator(part.lightness)
+            return generator(micro_batch.lightness)
 
-    def _discriminator_terms(self, part: Batch, fake: Tensor) -> Terms:
+    def _discriminator_terms(self, micro_batch: Batch, fake: Tensor) -> Terms:
         """Return the discriminator's objective and its terms. `fake`: predicted chroma, without a graph."""
         with self.hardware.autocast():
-            on_real = self.joint_discriminator(part.lightness, self.objective.real(part))
-            on_fake = self.joint_discriminator(part.lightness, fake)
+            on_real = self.joint_discriminator(micro_batch.lightness, self.objective.real(micro_batch))
+            on_fake = self.joint_discriminator(micro_batch.lightness, fake)
         objective = losses.gan_discriminator(on_real, on_fake, self.objective.loss.gan_mode)
-        penalties = self.objective.penalties(self.discriminator, part, fake) if self.objective.penalizes else {}
+        penalties = self.objective.penalties(self.discriminator, micro_batch, fake) if self.objective.penalizes else {}
         for name, penalty in penalties.items():
             objective = objective + getattr(self.objective.loss, name) * penalty
         accuracy = (on_real > on_fake).float().mean()
         return {"discriminator": objective, "d_accuracy": accuracy, **penalties}
 
-    def _generator_terms(self, part: Batch, output: GeneratorOutput, stage: Stage, adversarial: bool) -> Terms:
+    def _generator_terms(self, micro_batch: Batch, output: GeneratorOutput, stage: Stage, adversarial: bool) -> Terms:
         """Return the generator's objective and its terms."""
         parameters = parameters_of(self.optim_g)
-        terms = self.objective.generator_terms(part, output, parameters, pretraining=stage == "pretrain")
+        terms = self.objective.generator_terms(micro_batch, output, parameters, pretraining=stage == "pretrain")
         if adversarial:
             with self.hardware.autocast():
-                terms |= self.objective.adversarial_terms(self.discriminator, part, output.chroma.float())
+                terms |= self.objective.adversarial_terms(self.discriminator, micro_batch, output.chroma.float())
         return {**terms, "generator": losses.weighted_sum(terms, self.objective.weights)}
 
     def _backward(self, loss: Tensor) -> None:

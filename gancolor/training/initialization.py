@@ -84,7 +84,7 @@ def find_start(name: str) -> Start:
     except (KeyError, TypeError):
         understood = False
     if not understood:
-        raise InputError(f"--init {name}: {path} does not say what generator it holds")
+        raise InputError(f"--init {name}: {path} does not describe the generator in it")
     state = given if about.get("kind") == "state" else given / "last.safetensors"
     return Start(name, path, about, state if state.is_file() else None)
 
@@ -116,8 +116,8 @@ def resolve(config: TrainConfig, start: Start) -> None:
     digest = file_digest(start.path)
     if config.init_sha256 not in (None, digest):
         raise InputError(
-            f"--init {start.name}: {start.path} has changed: its sha256 is {digest}, and --init_sha256 says "
-            f"{config.init_sha256}"
+            f"--init {start.name}: {start.path} has changed: its sha256 is {digest}, not the expected "
+            f"{config.init_sha256} (--init_sha256)"
         )
     config.init_sha256 = digest
     if config.init != BUNDLED:
@@ -140,12 +140,12 @@ def initialize(start: Start, generator: nn.Module, discriminator: nn.Module) -> 
     step, digest = start.about.get("step"), file_digest(start.path)
     notes = [f"starts from {start.name} ({start.arch}, step {step}, sha256 {digest[:12]})", *lines]
     if start.state is None:
-        return [*notes, "the discriminator starts fresh: there is none in the file"]
-    # Copy all of the discriminator or nothing: a partly random one is no use.
+        return [*notes, "the discriminator starts from random weights: the file contains none"]
+    # Copy all of the discriminator or nothing: a partly random one would not help.
     tensors = read_tensors(start.state, "discriminator")
     own = discriminator.state_dict()
     if {name: value.shape for name, value in own.items()} != {name: value.shape for name, value in tensors.items()}:
-        return [*notes, f"the discriminator starts fresh: that of {start.name} has other layers"]
+        return [*notes, f"the discriminator starts from random weights: that of {start.name} has other layers"]
     discriminator.load_state_dict(tensors)
     return [*notes, f"the discriminator starts from {start.state}"]
 
@@ -164,7 +164,7 @@ def _copy(network: nn.Module, tensors: Mapping[str, Tensor]) -> list[str]:
     own = network.state_dict()
     unused = tensors.keys() - own.keys()
     if strange := sorted(name for name in unused if not name.startswith(CLASSIFIER)):
-        raise InputError(f"it has a layer {_layer(strange[0])}, which this version's architecture of that name has not")
+        raise InputError(f"it has a layer {_layer(strange[0])}, which this version's architecture does not have")
     lines = {CLASSIFIER: "  the file's scene classifier is left out: --loss.scene is 0"} if unused else {}
     for name, value in own.items():
         theirs, layer = tensors.get(name), _layer(name)
@@ -173,10 +173,10 @@ def _copy(network: nn.Module, tensors: Mapping[str, Tensor]) -> list[str]:
         elif theirs is not None and _has_more_inputs(network.get_submodule(layer), name, value, theirs):
             value.zero_()
             value[_corner(theirs)] = theirs
-            lines.setdefault(layer, f"  {layer}: its new input channels start at zero")
+            lines.setdefault(layer, f"  {layer}: the weights of its new input channels start at zero")
         else:
             why = "not in the file" if theirs is None else f"{_size(theirs)} in the file, {_size(value)} here"
-            lines.setdefault(layer, f"  {layer} starts fresh: {why}")
+            lines.setdefault(layer, f"  {layer} starts from random weights: {why}")
     return list(lines.values())
 
 

@@ -82,7 +82,7 @@ def rate_factor(optim: OptimConfig, timeline: Timeline, step: int) -> float:
         return warm_up * min(1.0, (1 - progress) / (1 - optim.decay_from))
     if optim.schedule == "cosine":
         return warm_up * (1 + math.cos(math.pi * progress)) / 2
-    start, peak = 1 / 25, 0.3
+    start, peak = 1 / 25, 0.3  # the defaults of torch.optim.lr_scheduler.OneCycleLR (div_factor, pct_start)
     if progress < peak:
         return warm_up * (start + (1 - start) * (1 - math.cos(math.pi * progress / peak)) / 2)
     return warm_up * (1 + math.cos(math.pi * (progress - peak) / (1 - peak))) / 2
@@ -96,7 +96,11 @@ def batch_factor(optim: OptimConfig, effective_batch: int) -> float:
 
 
 def ema_decay(decay: float, step: int) -> float:
-    """Return the EMA decay, lower at first to forget the random weights: min(decay, (1 + step) / (10 + step))."""
+    """Return the EMA decay, lower at first to forget the random weights: min(decay, (1 + step) / (10 + step)).
+
+    The formula is that of TensorFlow with `num_updates`:
+    https://www.tensorflow.org/api_docs/python/tf/train/ExponentialMovingAverage
+    """
     return min(decay, (1 + step) / (10 + step))
 
 
@@ -108,5 +112,5 @@ def rates(optim: OptimConfig, timeline: Timeline, step: int, effective_batch: in
 
 
 def step_seed(seed: int, step: int, rank: int) -> int:
-    """Return the seed of everything random in one rank's step."""
+    """Return the seed of all random numbers in one rank's step."""
     return int.from_bytes(hashlib.sha256(f"{seed} {step} {rank}".encode()).digest()[:8])

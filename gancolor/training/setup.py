@@ -78,27 +78,29 @@ def check_options(config: TrainConfig) -> None:
     """
     classifiers = [arch for arch in ARCHITECTURES if "classes" in generator_options(arch)]
     if config.loss.scene and config.arch not in classifiers:
-        raise InputError(f"--loss.scene: {config.arch} has no scene classifier; {', '.join(classifiers)} has")
+        raise InputError(f"--loss.scene: {config.arch} has no scene classifier; use --arch {' or '.join(classifiers)}")
     if config.data.batch_size % config.optim.accumulate:
         raise InputError(
-            f"--optim.accumulate {config.optim.accumulate}: a batch of {config.data.batch_size} can't be cut into as "
-            "many equal parts; give a divisor of --data.batch_size"
+            f"--optim.accumulate {config.optim.accumulate}: a batch of {config.data.batch_size} can't be split into "
+            "that many equal micro-batches; give a divisor of --data.batch_size"
         )
     if config.compile and config.generator.recompute:
-        raise InputError("--compile can't see through --generator.recompute: leave one out")
+        raise InputError("--compile does not work with --generator.recompute: leave out one")
     if config.cuda_graphs and not config.compile:
         raise InputError("--cuda_graphs records compiled networks: give --compile too")
     adversarial = Objective(config.loss).is_adversarial
     if config.critic_epochs and not adversarial:
-        raise InputError("--critic_epochs trains a discriminator that --loss.gan 0 has no use for: leave one out")
+        raise InputError("--critic_epochs trains a discriminator, which --loss.gan 0 does not use: leave out one")
     loss = to_dict(config.loss)
     learns = any(loss[name] for name in TERMS if name not in (*PENALTIES, *ADVERSARIAL_TERMS))
     if config.pretrain_epochs and not learns:
-        raise InputError("nothing to learn in pretraining: besides the game, give a loss a weight, such as --loss.l1")
+        raise InputError(
+            "nothing to learn in pretraining: give a loss that is not adversarial a weight, such as --loss.l1 100"
+        )
     if config.epochs and not learns and not adversarial:
         raise InputError("nothing to learn: all losses have weight 0; give one a weight, such as --loss.l1 100")
     if config.critic_epochs and not config.epochs:
-        raise InputError("--critic_epochs without --epochs: the discriminator would be trained for nothing")
+        raise InputError("--critic_epochs without --epochs: the trained discriminator would not be used")
     if "backbone" in generator_options(config.arch) and not config.init:
         # Report missing backbone weights now, not after decoding.
         build_generator(config.arch, **to_dict(config.generator))
@@ -117,8 +119,8 @@ def _classes(config: TrainConfig, data: Dataset) -> int:
     classes = len(data.source.classes)
     if classes < 2:
         raise InputError(
-            f"--loss.scene: the photographs of {data.source.name} have no classes to learn; put them into a "
-            "subfolder a class, or train without the classifier: --loss.scene 0, or --arch ltbc_no_classifier"
+            f"--loss.scene: the photographs of {data.source.name} have no classes to learn; put each class into a "
+            "subfolder, or train without the classifier: --loss.scene 0, or --arch ltbc_no_classifier"
         )
     return classes
 
@@ -130,8 +132,8 @@ def _try_one_photograph(generator: nn.Module, size: int) -> None:
             copy.deepcopy(generator)(torch.zeros(1, 1, size, size))
     except ValueError:
         raise InputError(
-            f"a batch of one photograph of {size} x {size} (or a part of one) leaves BatchNorm a single value: give a "
-            "larger --data.batch_size, or a lower --optim.accumulate"
+            f"a batch of one photograph of {size} x {size} (or a micro-batch of one) leaves BatchNorm a single value: "
+            "give a larger --data.batch_size, or a lower --optim.accumulate"
         ) from None
 
 
@@ -139,7 +141,8 @@ def _try_one_photograph(generator: nn.Module, size: int) -> None:
 def _check_single_pixels(generator: nn.Module, size: int) -> None:
     """Raise InputError if a strided 3 x 3 convolution sees a single pixel.
 
-    In bf16 on a CPU, oneDNN (torch 2.15) leaves the gradient of such a kernel (stride 2) unwritten.
+    In bf16 on a CPU, oneDNN (torch 2.15) leaves the gradient of such a kernel (stride 2) unwritten. A similar bug of
+    convolutions with an output of width 1: https://github.com/pytorch/pytorch/issues/169688
     """
     bad = []
 
@@ -157,8 +160,8 @@ def _check_single_pixels(generator: nn.Module, size: int) -> None:
         handle.remove()
     if bad:
         raise InputError(
-            f"photographs of {size} x {size} leave a convolution a single pixel, and gradients of that are wrong on a "
-            "CPU in bf16: give --precision fp32, or a larger --data.size (or --generator.global_size)"
+            f"photographs of {size} x {size} shrink to a single pixel, for which the gradients of a convolution are "
+            "wrong on a CPU in bf16: give --precision fp32, or a larger --data.size (or --generator.global_size)"
         )
 
 
@@ -179,8 +182,8 @@ def _notes(config: TrainConfig) -> list[str]:
         for field in fields(GeneratorConfig)
         if field.name not in own and getattr(config.generator, field.name) != field.default
     ]
-    notes = [f"passed over, since {config.arch} has no such option: {', '.join(given)}"] if given else []
+    notes = [f"ignored, because {config.arch} has no such option: {', '.join(given)}"] if given else []
     frozen = "freeze_backbone" in own and config.generator.freeze_backbone
     if frozen and config.generator.backbone_weights == "random" and not config.init:
-        notes.append("the backbone is random and frozen, so it never learns: --generator.freeze_backbone false")
+        notes.append("the backbone is random and frozen, so it never learns: give --generator.freeze_backbone false")
     return notes

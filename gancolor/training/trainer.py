@@ -52,7 +52,7 @@ class Trainer:
             self.run.open(config)
         try:
             self._set_up()
-        except BaseException:  # whatever ended the start, Ctrl-C too: nothing has been learned yet
+        except BaseException:  # any failure, also Ctrl-C: nothing has been trained yet
             if distributed.is_main():
                 self.run.discard()
             raise
@@ -70,7 +70,7 @@ class Trainer:
             config.eval.early,
         )
         if not self.timeline.total_steps:
-            raise InputError("nothing to train: --epochs and --pretrain_epochs come to no step")
+            raise InputError("nothing to train: --epochs and --pretrain_epochs are 0, or less than a step")
         self.prepare = Preprocess(config.data, self.hardware, config.compile)
         self.setup = set_up(config, self.data, self.hardware)
         self.gan_step = self.setup.gan_step
@@ -83,8 +83,8 @@ class Trainer:
         done = self._load_state() if self.run.last.is_file() else 0
         if not distributed.all_agree(f"{done} {self.data.names_digest}", self.hardware.device):
             raise InputError(
-                f"the machines see different photographs, or other states of {self.run.folder}; give folders that they "
-                "share"
+                f"the machines see different photographs, or different states of {self.run.folder}; give folders that "
+                "all of them share"
             )
         if distributed.is_main() and 0 < done < self.timeline.total_steps:
             self.run.reopen()
@@ -94,18 +94,18 @@ class Trainer:
         about = load_state(self.run.last, self.gan_step.state_parts())
         if about["effective_batch"] != self.batches.effective_batch:
             raise InputError(
-                f"{self.run.folder} was started with an effective batch of {about['effective_batch']}, and this is "
-                f"{self.batches.effective_batch}; start as many processes, or give another --out"
+                f"{self.run.folder} was started with an effective batch of {about['effective_batch']}, and now it is "
+                f"{self.batches.effective_batch}; start as many processes as before, or give another --out"
             )
         if about["step"] > self.timeline.total_steps:
             raise InputError(
-                f"{self.run.folder} has {about['step']} steps behind it, and --epochs {self.config.epochs:g} comes to "
-                f"{self.timeline.total_steps}; give more, or another --out"
+                f"{self.run.folder} has already been trained for {about['step']} steps, and --epochs "
+                f"{self.config.epochs:g} makes {self.timeline.total_steps}; give more epochs, or another --out"
             )
         if about["data"]["digest"] != self.data.digest:
             raise InputError(
                 f"the photographs of {self.data.source.name} have changed since {self.run.folder} was started; "
-                "give another --out to train on them as they are"
+                "give another --out to train on the present ones"
             )
         if about["scaler"]:
             self.gan_step.scaler.load_state_dict(about["scaler"])
@@ -164,7 +164,7 @@ class Trainer:
                 self._save(wait=stops or self.done == total)
             if stops and self.done < total:
                 progress.close()
-                say(f"stopped at step {self.done} of {total}, and saved; the same command goes on from there")
+                say(f"stopped at step {self.done} of {total}, and saved; the same command resumes it")
                 return interruption.signal or 15  # the signal came to another rank: torchrun sends SIGTERM
         progress.close()
         return None
@@ -200,14 +200,14 @@ class Trainer:
             return
         bad = [name for name, value in terms.items() if not value.isfinite()]
         raise TrainingError(
-            f"{' and '.join(bad) or 'the gradient'} of step {self.done} is no number, {self._last_good()}"
+            f"{' and '.join(bad) or 'the gradient'} of step {self.done} is not finite, {self._last_good()}"
         )
 
     def _last_good(self) -> str:
         self.saver.close()
         saved = f"{self.run.last} (step {describe(self.run.last)['step']})" if self.run.last.is_file() else "none"
         return (
-            f"and {MOST_BAD_STEPS} steps or more in a row; last good checkpoint: {saved}. "
+            f"in {MOST_BAD_STEPS} or more consecutive steps; last good checkpoint: {saved}. "
             "Try lower learning rates (--optim.lr_pretrain, --optim.lr_g, --optim.lr_d), --optim.clip 1 or "
             "--precision fp32, in another --out"
         )
@@ -265,7 +265,7 @@ class Trainer:
             if wait:
                 self.saver.wait()
         except FloatingPointError as error:
-            raise TrainingError(f"{error} is no number, {self._last_good()}") from None
+            raise TrainingError(f"{error} is not finite, {self._last_good()}") from None
 
     def _finish(self) -> None:
         """Export the finished generator and print its scores."""

@@ -93,7 +93,7 @@ class Validation:
         share, least = self.best["colorfulness"], self.config.least_colorfulness
         if share >= least:
             return "best so far"
-        return f"kept for want of a better one: {share:.0%} of the truth's colourfulness, and {least:.0%} is asked"
+        return f"best so far, but with {share:.0%} of the truth's colourfulness (--eval.least_colorfulness {least:g})"
 
     @torch.inference_mode()
     def pictures(self, name: str, generator: nn.Module, indices: Tensor) -> dict[str, Tensor]:

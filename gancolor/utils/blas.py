@@ -40,8 +40,9 @@ one_thread = OneThread()  # a single instance, because the setting applies to th
 
 
 def _in_a_thread(work: Callable[[], None]) -> None:
-    """Run `work` in a thread that ends at once: threadpoolctl lets only the first thread that sets a limit change it,
-    for as long as that thread lives."""
+    """Run `work` in a thread that ends at once. As long as the first thread that set a limit is alive, threadpoolctl
+    (3.8, for OpenBLAS) ignores all others; see OpenBLASController, and
+    https://github.com/joblib/threadpoolctl/issues/205"""
     thread = threading.Thread(target=work)
     thread.start()
     thread.join()

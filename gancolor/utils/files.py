@@ -11,7 +11,7 @@ from typing import Any
 
 from gancolor.utils.errors import InputError
 
-LONGEST_NAME = 240  # bytes; leaves room for the added prefix and suffix
+LONGEST_NAME = 240  # bytes; file systems allow 255, and the prefix and suffix are added
 
 
 def write_atomically(path: Path, write: Callable[[Path], object]) -> None:
@@ -42,9 +42,9 @@ def check_writable(option: str, name: str | Path | None) -> None:
     try:
         path.parent.mkdir(parents=True, exist_ok=True)
     except OSError as error:
-        raise InputError(f"{option} {name}: {error.filename} can't be made ({error.strerror})") from None
+        raise InputError(f"{option} {name}: {error.filename} can't be created ({error.strerror})") from None
     if path.is_dir() or not os.access(path.parent, os.W_OK):
-        raise InputError(f"{option} {name}: {'a folder' if path.is_dir() else 'its folder is read-only'}")
+        raise InputError(f"{option} {name}: {'it is a folder' if path.is_dir() else 'its folder is read-only'}")
 
 
 def write_json(path: Path, content: Any) -> None:

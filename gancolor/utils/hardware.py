@@ -75,9 +75,9 @@ def choose_hardware(device: str, precision: str, deterministic: bool = False, ke
     if precision == "auto":
         precision = _choose_precision(chosen.type)
     if precision in ("fp16", "tf32") and chosen.type != "cuda":
-        raise InputError(f"--precision {precision} needs CUDA; on {chosen.type} take fp32 or bf16")
+        raise InputError(f"--precision {precision} needs CUDA; on {chosen.type} use fp32 or bf16")
     if precision == "bf16" and chosen.type == "cuda" and not torch.cuda.is_bf16_supported(False):
-        raise InputError("--precision bf16: this card has none; take fp16")
+        raise InputError("--precision bf16: this GPU does not support it; use fp16")
     tf32 = precision == "tf32"
     torch.backends.cuda.matmul.allow_tf32 = tf32
     torch.backends.cudnn.allow_tf32 = tf32
@@ -103,11 +103,11 @@ def _choose_device(device: str) -> str:
     if device == "auto":
         device = next(name for name, there in has.items() if there)
     if not has[device]:
-        raise InputError(f"--device {device}: this machine has none; it has {', '.join(n for n in has if has[n])}")
+        raise InputError(f"--device {device}: not available here; available are {', '.join(n for n in has if has[n])}")
     if device != "cuda":
         return device
     number = int(os.environ.get("LOCAL_RANK", 0))
     if number >= torch.cuda.device_count():
-        raise InputError(f"this machine has {torch.cuda.device_count()} GPU(s): start no more processes than that")
+        raise InputError(f"this machine has {torch.cuda.device_count()} GPU(s): start at most that many processes")
     torch.cuda.set_device(number)
     return f"cuda:{number}"

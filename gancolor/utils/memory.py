@@ -5,7 +5,8 @@ import os
 import sys
 from functools import cache
 
-# From glibc's malloc.h.
+# From glibc's malloc.h. -1 disables trimming; the other two are glibc's defaults of M_MMAP_MAX and, on 64 bits, of the
+# largest dynamic M_MMAP_THRESHOLD (https://man7.org/linux/man-pages/man3/mallopt.3.html).
 _TRIM_THRESHOLD, _MMAP_THRESHOLD, _MMAP_MAX = -1, -3, -4
 _NEVER, _MOST_MMAPS, _LARGEST = -1, 65536, 2**25
 

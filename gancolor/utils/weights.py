@@ -38,7 +38,7 @@ def load_published(url: str, option: str, download: bool = True) -> StateDict:
         InputError: the file is unavailable, or does not match the sha256 in its name.
     """
     path = cached_path(url)
-    instead = f"put {path.name} there, or give another with {option}"
+    instead = f"put {path.name} there, or give another file with {option}"
     if not path.is_file() and not download:
         raise InputError(f"{path.name} is not in {path.parent}; {instead}")
     if not path.is_file():
@@ -46,7 +46,7 @@ def load_published(url: str, option: str, download: bool = True) -> StateDict:
             if not path.is_file():
                 _download(url, path, instead)
     if not file_digest(path).startswith(_hash_in_name(path)):
-        raise InputError(f"{path} is not what its name says (its sha256 is another): delete it, then {instead}")
+        raise InputError(f"{path} is not the published file (its sha256 differs): delete it, then {instead}")
     return load_file(path)
 
 
@@ -161,8 +161,8 @@ def load_file(path: Path) -> StateDict:
             warnings.simplefilter("ignore")  # about foreign files; the error below covers them
             state: Any = torch.load(path, map_location="cpu", weights_only=True)
     except Exception:  # torch and safetensors raise a dozen types of exceptions for foreign files
-        raise InputError(f"{path} holds no weights that can be read (truncated, foreign, or with code in it)") from None
+        raise InputError(f"{path} contains no readable weights (truncated, another kind, or code in it)") from None
     state = state.get("state_dict", state) if isinstance(state, dict) else None
     if not isinstance(state, dict) or not all(isinstance(value, Tensor) for value in state.values()):
-        raise InputError(f"{path} holds no dictionary of tensors")
+        raise InputError(f"{path} contains no dictionary of tensors")
     return state

@@ -58,16 +58,16 @@ def test_forward_by_hand():
 
 @pytest.mark.parametrize(("dtype", "width"), [(torch.float32, FLOAT), (torch.bfloat16, HALF)])
 def test_forward_and_backward_by_hand(dtype, width):
-    """No gradient by the pictures; the upper layer has one by its input and one by its weight."""
+    """There is no gradient with respect to the pictures; the upper layer has gradients of its input and its weight."""
     work = of_two_layers(dtype, backward=True)
     assert work.macs == 2 * DOWN + 3 * UP
     forward = PICTURES + WEIGHTS[0] + FEATURES + FEATURES + WEIGHTS[1] + MADE
     up = MADE + FEATURES + WEIGHTS[1] + FEATURES + WEIGHTS[1]  # gradient, input, weight; both gradients
-    down = FEATURES + PICTURES + WEIGHTS[0]  # no weight is needed for the gradient by itself
+    down = FEATURES + PICTURES + WEIGHTS[0]  # the gradient of the weight does not need the weight
     assert work.bytes == width * (forward + up + down)
 
 
-def test_a_frozen_layer_has_no_gradient_by_its_weight():
+def test_frozen_layer_has_no_weight_gradient():
     network = TwoLayers()
     network.up.requires_grad_(False)
     work = counting.count(lambda: network(torch.empty(BATCH, 1, 8, 8)).sum().backward())
@@ -86,8 +86,8 @@ def test_pix2pix_at_256_by_hand():
 
 
 @pytest.mark.parametrize("stage", ["pretrain", "adversarial"])
-def test_macs_are_those_of_a_real_step(counter, stage):
-    """As many as the trainer's own step takes."""
+def test_macs_equal_those_of_a_real_step(counter, stage):
+    """The count equals that of the trainer's own step."""
     steps = GancolorSteps(SPEC)
     steps.prepare(steps.batches[0], steps.labels)  # Lab's table is made once
     with FlopCounterMode(display=False) as flops:
@@ -99,7 +99,7 @@ def test_macs_are_those_of_a_real_step(counter, stage):
 
 
 def test_optimizer_and_average_are_counted_once(counter):
-    """Beside the products: 28 bytes a trained weight, 8 a number of the generator's state."""
+    """In addition to the products: 28 bytes per trained weight, 8 per number of the generator's state."""
     bare = counting.count(
         lambda: counter.objective.generator_terms(
             batch := counting._batch(SPEC), counter.generator(batch.lightness), []
@@ -126,21 +126,21 @@ def test_activations_grow_with_the_batch_and_weights_do_not():
     assert three.bytes - two.bytes == two.bytes - one.bytes
 
 
-def test_nothing_stays_behind(counter):
-    """Neither gradients nor a frozen discriminator: the next count is the same."""
+def test_counting_leaves_no_state_behind(counter):
+    """No gradients and no frozen discriminator remain: the next count is the same."""
     first = counter.step("adversarial", "fp32")
     assert counter.step("adversarial", "fp32") == first
     assert all(parameter.grad is None and parameter.requires_grad for parameter in counter.discriminator.parameters())
 
 
-def test_penalties_count(counter, monkeypatch):
+def test_penalties_add_to_the_count(counter, monkeypatch):
     without = counter.step("adversarial", "fp32")
     monkeypatch.setattr(counter, "objective", Objective(LossConfig(r1=1.0)))
     assert counter.step("adversarial", "fp32").macs > without.macs
     assert counter.step("pretrain", "fp32").macs < without.macs
 
 
-def test_the_floor_is_the_longer_of_the_two():
+def test_floor_is_the_longer_of_compute_and_transfer_time():
     rates = Rates({"fp32": 100.0, "bf16": 1000.0}, 10.0)
     work = counting.Work(macs=1000, bytes=50)
     assert rates.floor(work, "fp32") == 10 and rates.bound(work, "fp32") == "MACs"

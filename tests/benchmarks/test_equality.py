@@ -1,4 +1,4 @@
-"""The fast path against the plain loop of the benchmarks: equal, but for the order of arithmetic."""
+"""Comparison of the fast path with the benchmarks' plain loop: equal except for the order of arithmetic."""
 
 import equality
 import pytest
@@ -27,17 +27,17 @@ def rounded():
     return [curves_of().plain(way) for way in ROUNDED.values()]
 
 
-def test_rounding_alone_is_small_and_there(plain, rounded):
-    """Else the tolerance would be one that anything, or nothing, meets."""
+def test_rounding_differences_are_small_but_not_zero(plain, rounded):
+    """Otherwise the tolerance would accept everything or nothing."""
     explained = [float(equality.deviation(curves, plain)[-1]) for curves in rounded]
     assert 0 < max(explained) < 1e-4
 
 
-def test_the_fast_path_equals_the_plain_one(plain, rounded):
+def test_fast_path_equals_plain_loop(plain, rounded):
     assert excess(curves_of().fast(), plain, rounded).max() <= ALLOWED
 
 
-def test_one_pass_of_the_generator_equals_two(plain, rounded):
+def test_one_generator_pass_equals_two(plain, rounded):
     assert excess(curves_of().plain(Way(shares_pass=False)), plain, rounded).max() <= ALLOWED
 
 
@@ -52,11 +52,11 @@ def test_one_pass_of_the_generator_equals_two(plain, rounded):
         ("--data.flip", "true"),
     ],
 )
-def test_another_setting_is_told(words, plain, rounded):
+def test_different_setting_is_detected(words, plain, rounded):
     assert excess(curves_of(*words).fast(), plain, rounded).max() > 10 * ALLOWED
 
 
-def test_smoothed_labels_are_told(plain, rounded, monkeypatch):
+def test_label_smoothing_is_detected(plain, rounded, monkeypatch):
     vanilla = losses.gan_discriminator
 
     def smoothed(real: torch.Tensor, fake: torch.Tensor, mode: str) -> torch.Tensor:
@@ -67,7 +67,7 @@ def test_smoothed_labels_are_told(plain, rounded, monkeypatch):
 
 
 class GeneratorFirst(ReferenceTrainer):
-    """The two updates the other way round."""
+    """Trainer with the two updates in reverse order."""
 
     def adversarial_step(self, lightness: torch.Tensor, chroma: torch.Tensor) -> dict[str, float]:
         self.discriminator.requires_grad_(False)
@@ -84,7 +84,7 @@ class GeneratorFirst(ReferenceTrainer):
         return {"d": d.item(), "gan": gan.item(), "l1": l1.item(), "g": (gan + l1).item()}
 
 
-def test_another_order_of_the_players_is_told(plain, rounded, monkeypatch):
+def test_generator_update_before_discriminator_is_detected(plain, rounded, monkeypatch):
     monkeypatch.setattr(equality, "ReferenceTrainer", GeneratorFirst)
     assert excess(curves_of().plain(), plain, rounded).max() > 10 * ALLOWED
 

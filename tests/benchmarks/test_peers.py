@@ -64,18 +64,18 @@ def test_a_peer_is_imported_from_its_checkout(checkout, photos, capsys):
     assert loaded == (16, 4, sorted(path.name for path in photos.iterdir()), "train")
     assert sys.path == before
     said = capsys.readouterr()
-    assert "initialized" in said.err and not said.out  # the tables alone go to the standard output
+    assert "initialized" in said.err and not said.out  # only the tables go to standard output
 
 
 @pytest.mark.parametrize("name", peers.PEERS)
-def test_a_wrong_path_is_one_line(name, tmp_path, photos):
+def test_wrong_checkout_path_gives_a_one_line_error(name, tmp_path, photos):
     with pytest.raises(InputError, match="no such folder"):
         peers.load_peer(name, tmp_path / "none", photos, SPEC)
     with pytest.raises(InputError, match=f"no checkout of {name}, it lacks .*models"):
         peers.load_peer(name, tmp_path, photos, SPEC)
 
 
-def test_what_a_peer_needs_and_is_not_installed_is_named(checkout, photos):
+def test_missing_package_of_a_peer_is_named(checkout, photos):
     (checkout / "loss.py").write_text("import a_module_that_nobody_has\n")
     with pytest.raises(InputError, match="--peer notebook needs a_module_that_nobody_has"):
         peers.load_peer("notebook", checkout, photos, SPEC)

@@ -12,8 +12,8 @@ SMALL = ("--generator.width", "4", "--discriminator.width", "4", "--discriminato
 SPEC = StepSpec("ugan", 16, 4, "cpu", 1.0, words=SMALL)
 
 
-def test_turns_come_between_the_steps_of_the_real_trainer(photos, tmp_path):
-    """Each before its step; what follows a step, as an evaluation, is done by then."""
+def test_turns_take_place_between_trainer_steps(photos, tmp_path):
+    """A turn comes before its step, after everything that follows the previous one, such as an evaluation."""
     found = []
     with trainer_of(SPEC, photos, "--epochs", "2", "--eval.every", "1", *SMALL) as trainer:
         per_epoch = trainer.timeline.steps_per_epoch
@@ -30,11 +30,11 @@ def test_turns_come_between_the_steps_of_the_real_trainer(photos, tmp_path):
     assert not folder.exists()
 
 
-def test_only_epochs_from_the_second_on_count():
+def test_first_epoch_is_not_measured():
     ran = []
     others = {"plain": Contender(lambda: ran.append("plain")), "step": Contender(lambda: ran.append("step"))}
     turns = Epochs(3, 2, others, lambda: ran.append("prepare"), torch.device("cpu"))
-    for step in range(9):  # the first, and two that count
+    for step in range(9):  # the first one, and two measured ones
         turns(step)
     with pytest.raises(EnoughError):
         turns(9)
@@ -46,7 +46,7 @@ def test_only_epochs_from_the_second_on_count():
     assert ran == ["prepare", *["plain", "step", "prepare"] * 2, "plain", "step"]
 
 
-def test_a_learner_reaches_a_gain_once(monkeypatch):
+def test_learner_records_each_gain_once(monkeypatch):
     learner = Learner(None, None, grey=20.0)
     for seconds, psnr in ((5.0, 20.6), (10.0, 21.2), (15.0, 20.1)):
         monkeypatch.setattr("quality.score_generator", lambda *_, psnr=psnr: {"psnr": torch.tensor([psnr])})
@@ -56,6 +56,6 @@ def test_a_learner_reaches_a_gain_once(monkeypatch):
     assert learner.most == pytest.approx(1.2, abs=1e-4) and not learner.is_done
 
 
-def test_stages_are_those_asked_for_and_there():
+def test_stages_are_the_requested_ones_that_the_recipe_has():
     assert replace(SPEC, only=("adversarial",)).stages() == ("adversarial",)
     assert replace(SPEC, arch="vgg16_autoencoder", words=()).stages() == ("pretrain",)

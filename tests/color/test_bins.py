@@ -60,8 +60,8 @@ def test_bins_are_numbered_by_a_then_b():
     assert rows == sorted(rows)
 
 
-def test_bins_of_each_row_are_in_one_piece():
-    """The gamut's shadow on the plane of a and b has no holes, whichever way it is cut."""
+def test_bins_of_each_row_are_contiguous():
+    """The gamut's projection onto the plane of a and b has no holes in any row or column."""
     for axis in (0, 1):
         lines = centres().round().int()
         for value in lines[:, axis].unique():
@@ -81,7 +81,7 @@ def test_bins_are_those_nearest_to_the_gamut():
     assert far[chosen].max() < MARGIN < far[~chosen].min()
 
 
-def test_the_neutral_bin_is_one():
+def test_grey_is_a_bin():
     assert nearest_bin(torch.zeros(1, 2, 1, 1)).item() == centres().norm(dim=1).argmin()
     assert centres().norm(dim=1).min() < 1e-6
 
@@ -90,7 +90,7 @@ def test_the_neutral_bin_is_one():
 
 
 def assert_nearest(chroma: Tensor) -> None:
-    """By its distance: two bins may be as near."""
+    """Compare by distance, because two bins may be equally near."""
     found, all_of_them = nearest_bin(chroma), distances(chroma)
     assert found.dtype == torch.int64 and found.shape == (chroma.shape[0], *chroma.shape[2:])
     own = all_of_them.gather(1, found.reshape(-1, 1)).squeeze(1)
@@ -115,8 +115,8 @@ def test_nearest_bin_of_a_bin_is_itself():
 
 
 @pytest.mark.parametrize("value", [1.0, -1.0, 3.0, float("inf"), float("nan")])
-def test_any_chroma_has_a_bin(value):
-    """What is no number too: a step on it is left out, and must not fail."""
+def test_every_chroma_value_has_a_bin(value):
+    """Values that are not finite too: a step on them is skipped, and must not fail."""
     found = nearest_bin(torch.full((1, 2, 3, 3), value))
     assert ((found >= 0) & (found < BINS)).all()
 
@@ -125,7 +125,7 @@ def test_any_chroma_has_a_bin(value):
 
 
 @pytest.mark.parametrize("neighbours", [1, 5, 10, BINS])
-def test_soft_encoding_is_the_papers(neighbours):
+def test_soft_encoding_matches_the_paper(neighbours):
     """5 in the paper, 10 in its released code; against every distance, sorted, in float64."""
     chroma = torch.cat([colours(300), torch.rand(1, 2, 1, 100, generator=torch.Generator().manual_seed(1))], dim=-1)
     shares, numbers = soft_encode(chroma, neighbours)
@@ -136,7 +136,7 @@ def test_soft_encoding_is_the_papers(neighbours):
     expected /= expected.sum(dim=1, keepdim=True)
     assert torch.allclose(shares[0, :, 0].T.double(), expected, atol=1e-4)
     own = distances(chroma).gather(1, numbers[0, :, 0].T)
-    assert torch.allclose(own, nearest, atol=1e-3)  # as numbers: of two that are as near, either
+    assert torch.allclose(own, nearest, atol=1e-3)  # sorted by number, because two bins may be equally near
 
 
 def test_soft_encoding_sums_to_1_and_the_first_is_the_nearest(real_photographs):
@@ -147,8 +147,8 @@ def test_soft_encoding_sums_to_1_and_the_first_is_the_nearest(real_photographs):
     assert (numbers[:, 0] == nearest_bin(chroma)).float().mean() > 0.99
 
 
-def test_soft_encoding_of_many_pixels_is_that_of_each(monkeypatch):
-    """Distances are worked out for so many at once."""
+def test_soft_encoding_in_chunks_equals_per_pixel_encoding(monkeypatch):
+    """Distances are computed for a limited number of pixels at a time."""
     chroma = colours(64).reshape(2, 2, 4, 8)
     whole = soft_encode(chroma)
     monkeypatch.setattr("gancolor.color.bins.PIXELS_AT_ONCE", 7)
@@ -168,7 +168,7 @@ def test_half_precision_chroma_is_encoded_in_float32():
 
 
 @pytest.mark.parametrize("neighbours", [5, 10])
-def test_logits_of_a_colour_say_what_its_soft_encoding_says(neighbours):
+def test_logits_of_a_colour_match_its_soft_encoding(neighbours):
     """Restricted to the same bins, the softmax is the encoding."""
     chroma = colours(200)
     shares, numbers = soft_encode(chroma, neighbours)
@@ -176,7 +176,7 @@ def test_logits_of_a_colour_say_what_its_soft_encoding_says(neighbours):
     assert torch.allclose(chosen.softmax(dim=1), shares, atol=1e-3)
 
 
-def test_logits_are_the_distances():
+def test_logits_equal_scaled_squared_distances():
     chroma = colours(50)
     logits = logits_of(chroma)
     assert logits.shape == (1, BINS, 1, 50)
@@ -184,8 +184,8 @@ def test_logits_are_the_distances():
     assert torch.allclose(logits[0, :, 0].T.double(), expected, atol=1e-3, rtol=1e-4)
 
 
-def test_logits_lead_a_colour_to_its_target():
-    """By their gradient, cross-entropy brings the chroma to the bin that is asked for."""
+def test_gradient_of_logits_moves_a_colour_to_its_target():
+    """Gradient descent on the cross-entropy moves the chroma to the target bin."""
     target = 200
     chroma = torch.zeros(1, 2, 1, 1, requires_grad=True)
     optimizer = torch.optim.Adam([chroma], lr=0.05)
@@ -223,7 +223,7 @@ def test_annealed_mean_stays_within_the_bins(seed, temperature):
 
 
 def some_prior(seed: int = 0) -> Tensor:
-    """Of the kind that photographs have: most of it near grey."""
+    """Colour prior like that of photographs: mostly near grey."""
     shares = torch.rand(BINS, generator=torch.Generator().manual_seed(seed)) * torch.exp(-centres().norm(dim=1) / 15)
     return (shares / shares.sum()).float()
 
@@ -244,7 +244,7 @@ def test_rebalancing_by_hand():
     assert rebalancing(prior).tolist() == pytest.approx([weight / mean for weight in plain], rel=1e-4)
 
 
-def test_rebalancing_by_the_uniform_alone_leaves_all_alike():
+def test_rebalancing_with_only_the_uniform_gives_equal_weights():
     assert torch.allclose(rebalancing(some_prior(), uniform=1.0), torch.ones(BINS), atol=1e-5)
 
 
@@ -254,8 +254,8 @@ def test_rebalancing_without_the_uniform_is_the_inverse_frequency():
     assert torch.allclose(rebalancing(prior, uniform=0.0) * prior, torch.full((BINS,), 1 / BINS), rtol=1e-3)
 
 
-def test_no_bin_counts_as_rarer_than_one_pixel_in_a_million():
-    """A colour that the training set hasn't is not to outweigh all others."""
+def test_rarity_is_limited_to_one_pixel_in_a_million():
+    """A colour that the training set lacks must not outweigh all others."""
     prior = torch.zeros(BINS)
     prior[:2] = torch.tensor([1 - 1e-6, 1e-6])
     weights = rebalancing(prior, uniform=0.0)
@@ -263,7 +263,7 @@ def test_no_bin_counts_as_rarer_than_one_pixel_in_a_million():
 
 
 @given(st.integers(0, 1000), st.floats(0, 0.99))
-def test_the_rarer_the_heavier(seed, uniform):
+def test_rarer_bins_have_larger_weights(seed, uniform):
     prior = some_prior(seed)
     weights = rebalancing(prior, uniform)[prior.argsort()]
     assert (weights.diff() <= weights[:-1] * 1e-5).all()
@@ -300,8 +300,8 @@ def test_smoothing_spreads_by_distance():
 
 
 @pytest.mark.parametrize("where", ["torch.inference_mode()", "torch.device('meta')", "torch.autocast('cpu')"])
-def test_bins_serve_training_whoever_asks_for_them_first(where):
-    """They are kept: made in inference mode, or on no device, they would be of no use later."""
+def test_cached_bins_work_in_training_after_inference_mode(where):
+    """Bins are cached: if created in inference mode or on the meta device, they would not work later."""
     program = (
         "import torch\nfrom gancolor.color.bins import bin_centres, logits_of, nearest_bin\n"
         f"with {where}:\n    assert bin_centres().shape == (313, 2)\n"

@@ -75,7 +75,7 @@ def test_lab_of_known_colours(colour, lab):
     assert torch.allclose(found, torch.tensor(lab, dtype=torch.float64), atol=0.02)
 
 
-def test_table_of_levels_says_what_the_conversion_and_scikit_image_say_over_the_cube():
+def test_lookup_table_agrees_with_conversion_and_scikit_image():
     levels = torch.arange(0, 256, 3, dtype=torch.uint8)
     colours = torch.stack(torch.meshgrid(levels, levels, levels, indexing="ij"), dim=1)  # (86, 3, 86, 86)
     found = uint8_to_lab(colours)
@@ -102,7 +102,7 @@ def test_every_srgb_colour_is_within_the_normalised_ranges(cube):
     lightness, chroma = rgb_to_lab(cube)
     assert lightness.min() >= -1 - 1e-6 and lightness.max() <= 1 + 1e-6
     assert chroma.abs().max() <= 1
-    assert chroma.abs().max() > 0.97  # the constant is no wider than it must be
+    assert chroma.abs().max() > 0.97  # the constant is as small as possible
     assert lightness.min() < -0.999 and lightness.max() > 0.999
 
 
@@ -112,7 +112,7 @@ def test_colours_outside_the_gamut_are_clipped():
     assert rgb.min() >= 0 and rgb.max() <= 1 and rgb.isfinite().all()
 
 
-def test_colours_outside_the_gamut_are_kept_where_they_are_to_be_seen():
+def test_colours_outside_the_gamut_are_kept_without_clipping():
     lightness, chroma = torch.full((1, 1, 2, 2), 0.5), torch.full((1, 2, 2, 2), 0.9)
     rgb = lab_to_rgb(lightness, chroma, clip=False)
     assert rgb.max() > 1.1 and rgb.min() < -0.1
@@ -127,7 +127,7 @@ def test_gradients_are_finite_everywhere(cube):
 
 
 @pytest.mark.parametrize("level", [0.0, 1e-8, 0.04045, 0.5, 1.0])
-def test_gradients_of_flat_greys_are_finite_there_and_back(level):
+def test_gradients_of_flat_greys_are_finite_in_both_directions(level):
     picture = torch.full((1, 3, 4, 4), level, requires_grad=True)
     lab_to_rgb(*rgb_to_lab(picture)).sum().backward()
     assert picture.grad.isfinite().all()
@@ -152,7 +152,7 @@ def test_arithmetic_is_float32_inside_autocast(scenes):
 
 @pytest.fixture
 def tf32():
-    """The switches of TF32, both on."""
+    """Enable both TF32 switches."""
     backends = torch.backends.cudnn, torch.backends.cuda.matmul
     before = [backend.allow_tf32 for backend in backends]
     for backend in backends:
@@ -163,7 +163,7 @@ def tf32():
 
 
 @pytest.mark.parametrize("error", [None, KeyError])
-def test_exact_takes_tf32_and_autocast_away_and_gives_them_back(tf32, error):
+def test_exact_disables_and_restores_tf32_and_autocast(tf32, error):
     with suppress(KeyError), exact(torch.device("cuda")):
         assert not any(backend.allow_tf32 for backend in tf32)
         if error:
@@ -171,7 +171,7 @@ def test_exact_takes_tf32_and_autocast_away_and_gives_them_back(tf32, error):
     assert all(backend.allow_tf32 for backend in tf32)
     with suppress(KeyError), torch.autocast("cpu", dtype=torch.bfloat16), exact(torch.device("cpu")):
         assert (torch.ones(2, 2) @ torch.ones(2, 2)).dtype == torch.float32
-        assert all(backend.allow_tf32 for backend in tf32)  # one for all threads, which may be many here
+        assert all(backend.allow_tf32 for backend in tf32)  # the test may be one of several threads
         if error:
             raise error
 
@@ -218,7 +218,7 @@ def test_8_bit_round_trip_through_lab_is_exact(scenes):
     batch=st.lists(st.integers(1, 3), max_size=2), height=st.integers(1, 9), width=st.integers(1, 9),
     seed=st.integers(0, 2**31),
 )  # fmt: skip
-def test_any_shape_goes_there_and_back(batch, height, width, seed):
+def test_round_trip_of_any_shape(batch, height, width, seed):
     picture = torch.rand(*batch, 3, height, width, generator=torch.Generator().manual_seed(seed))
     lightness, chroma = rgb_to_lab(picture)
     assert lightness.shape == (*batch, 1, height, width)

@@ -26,7 +26,7 @@ def written(path: Path, text: str) -> str:
 
 
 def refusal(argv: list[str], parse=parse_train) -> str:
-    """The only line of stderr of a command line that is refused with status 2, and nothing on stdout."""
+    """Return the only line of stderr of a refused command line (status 2, nothing on stdout)."""
     out, err = io.StringIO(), io.StringIO()
     with contextlib.redirect_stdout(out), contextlib.redirect_stderr(err), pytest.raises(SystemExit) as end:
         parse(argv)
@@ -39,29 +39,29 @@ def refusal(argv: list[str], parse=parse_train) -> str:
 # Which option wins ------------------------------------------------------------------------------------------------
 
 
-def test_recipe_wins_over_defaults():
+def test_recipe_overrides_defaults():
     assert TrainConfig().generator.upsampling == "transposed"
     assert parse_train(["--arch", "pretrained_ugan"]).generator.upsampling == "pixel_shuffle"
 
 
-def test_config_file_wins_over_the_recipe(tmp_path):
+def test_config_file_overrides_the_recipe(tmp_path):
     config = written(tmp_path / "mine.yaml", "arch: pretrained_ugan\ngenerator:\n  upsampling: nearest\n")
     parsed = parse_train(["--config", config])
     assert (parsed.arch, parsed.generator.upsampling) == ("pretrained_ugan", "nearest")
-    assert parsed.generator.decoder_convs == 2  # of the recipe, which the file says nothing of
+    assert parsed.generator.decoder_convs == 2  # from the recipe, because the file does not set it
 
 
-def test_flag_wins_over_the_config_file(tmp_path):
+def test_flag_overrides_the_config_file(tmp_path):
     config = written(tmp_path / "mine.yaml", "loss:\n  l1: 5\n  gan: 2\n")
     parsed = parse_train(["--config", config, "--loss.l1", "7"])
     assert (parsed.loss.l1, parsed.loss.gan) == (7, 2)
 
 
-def test_later_flag_wins():
+def test_later_flag_overrides_earlier_one():
     assert parse_train(["--seed", "1", "--seed", "2"]).seed == 2
 
 
-def test_each_layer_leaves_the_others_options_alone(tmp_path):
+def test_each_source_keeps_options_of_the_others(tmp_path):
     """defaults < recipe < --config < flag, one option of each."""
     config = written(tmp_path / "mine.yaml", "optim: {clip: 1.5}\n")
     parsed = parse_train(["--arch=pretrained_ugan", "--config", config, "--optim.warmup_steps=3"])
@@ -75,12 +75,12 @@ def test_architecture_of_a_flag_chooses_the_recipe_over_that_of_a_file(tmp_path)
     assert (parsed.arch, parsed.generator.decoder_convs, parsed.pretrain_epochs) == ("ugan", 0, 0)
 
 
-def test_architecture_is_found_wherever_it_stands():
+def test_architecture_may_be_given_anywhere():
     for argv in (["--seed", "3", "--arch", "pretrained_ugan"], ["--arch=pretrained_ugan", "--seed=3"]):
         assert parse_train(argv).generator.decoder_convs == 2
 
 
-def test_without_options_the_default_architectures_recipe_holds():
+def test_default_architectures_recipe_is_used_without_options():
     assert parse_train([]) == parse_train(["--arch", TrainConfig().arch])
 
 
@@ -88,7 +88,7 @@ def test_without_options_the_default_architectures_recipe_holds():
 
 
 @pytest.mark.parametrize("written_as", [["--compile"], ["--compile=True"], ["--compile=true"], ["--compile", "true"]])
-def test_switch_can_be_written_as_people_and_sweeps_do(written_as):
+def test_switches_may_have_a_value_or_none(written_as):
     assert parse_train([*written_as, "--seed", "4"]).compile is True
     assert parse_train(["--seed", "4", *written_as]).compile is True
 
@@ -125,12 +125,12 @@ def other_value(name: str, value: object) -> object:
 
 @pytest.fixture(scope="module")
 def usual():
-    """The options of a command line of none."""
+    """Options of an empty command line."""
     return flatten(parse_train([]))
 
 
-@pytest.mark.parametrize("name", sorted(OPTIONS.keys() - {"init", "init_sha256"}))  # which name a generator
-def test_every_option_is_taken_as_a_sweep_writes_it(name, usual):
+@pytest.mark.parametrize("name", sorted(OPTIONS.keys() - {"init", "init_sha256"}))  # these options name a generator
+def test_every_option_is_accepted_in_the_form_of_a_sweep(name, usual):
     """--key=value, booleans as True and False, groups as dotted keys."""
     value = other_value(name, OPTIONS[name])
     word = json.dumps(value) if isinstance(value, list) else str(value)
@@ -141,7 +141,7 @@ def test_every_option_is_taken_as_a_sweep_writes_it(name, usual):
 
 
 @pytest.mark.parametrize("name", [name for name, value in OPTIONS.items() if value is None and name != "init"])
-def test_null_takes_an_option_back(name):
+def test_null_overrides_an_earlier_value(name):
     word = "[7]" if name == "generator.decoder_widths" else "7"
     value = flatten(parse_train([f"--{name}={word}", f"--{name}=null"]))[name]
     assert value is None if name != "out" else value.startswith("runs/")
@@ -210,7 +210,7 @@ FLOATS = [name for name, value in OPTIONS.items() if isinstance(value, float)]
 
 @pytest.mark.parametrize("name", FLOATS)
 @pytest.mark.parametrize("value", ["nan", "inf"])
-def test_no_option_takes_what_is_no_number(name, value):
+def test_no_option_accepts_values_that_are_not_finite(name, value):
     assert f"--{name}" in refusal([f"--{name}={value}"])
 
 
@@ -231,7 +231,7 @@ def test_no_option_takes_what_is_no_number(name, value):
         ("data: [64]", ["--data", "group"]),
     ],
 )
-def test_refused_config_file_is_one_line(tmp_path, text, named):
+def test_invalid_config_file_gives_a_one_line_error(tmp_path, text, named):
     line = refusal(["--config", written(tmp_path / "mine.yaml", text)])
     for part in named:
         assert part in line
@@ -263,7 +263,7 @@ def test_configuration_is_plain_json():
 
 
 def test_same_command_has_the_same_folder(tmp_path):
-    """However it is written."""
+    """The form of the command line does not matter."""
     config = written(tmp_path / "mine.yaml", "loss: {l1: 50}\nseed: 3\n")
     one = parse_train(["--loss.l1", "50", "--seed=3"])
     assert one.out == parse_train(["--config", config]).out == parse_train(["--seed", "3", "--loss.l1=50.0"]).out
@@ -275,7 +275,7 @@ CHANGEABLE_GROUPS = ("eval.", "lpips.", "tracking.")
 
 
 @pytest.mark.parametrize("name", OPTIONS)
-def test_folder_tells_options_apart_that_change_what_is_computed(name):
+def test_default_folder_differs_with_options_that_affect_training(name):
     base, other = TrainConfig(), TrainConfig()
     *groups, leaf = name.split(".")
     setattr(reduce(getattr, groups, other), leaf, other_value(name, OPTIONS[name]))
@@ -284,7 +284,7 @@ def test_folder_tells_options_apart_that_change_what_is_computed(name):
     assert (name in fixed_options(base)) != same
 
 
-def test_given_folder_is_kept():
+def test_given_run_folder_is_used():
     assert parse_train(["--out", "there"]).out == "there"
 
 
@@ -303,7 +303,7 @@ def test_home_of_a_source_is_expanded(home):
     assert parse_train(["--data.source", "~/pictures"]).data.source == str((home / "pictures").resolve())
 
 
-def test_names_of_sources_are_fit_for_folders(tmp_path):
+def test_source_names_are_made_safe_for_folder_names(tmp_path):
     (tmp_path / "my holiday, 2021").mkdir()
     out = parse_train(["--data.source", str(tmp_path / "my holiday, 2021")]).out
     assert re.fullmatch(r"runs/attention_ugan-my_holiday_2021-256-[0-9a-f]{6}", out)
@@ -333,7 +333,7 @@ def test_evaluate_takes_checkpoints_and_options_in_any_order():
         (["a", "--device", "gpu"], ["--device", "cpu"]),
     ],
 )
-def test_evaluate_refuses_in_one_line(argv, named):
+def test_evaluate_errors_are_one_line(argv, named):
     line = refusal(argv, parse_evaluate)
     assert line.startswith("evaluate.py: error: ")
     for part in named:
@@ -341,7 +341,7 @@ def test_evaluate_refuses_in_one_line(argv, named):
 
 
 @pytest.mark.parametrize("name", sorted(set(flatten(EvaluateConfig())) - {"checkpoints"}))
-def test_evaluate_takes_every_option_as_a_sweep_writes_it(name):
+def test_evaluate_accepts_every_option_in_the_form_of_a_sweep(name):
     value = {
         "device": "cpu", "samples": 3, "batch_size": 3, "data.size": 64, "data.val_limit": 3, "protocol": "tiny64",
         "by_class": True, "keep_freed_memory": False,
@@ -398,8 +398,8 @@ def test_help_of_an_architecture_shows_its_own_defaults():
     assert re.search(r"--generator\.upsampling.*?default: pixel_shuffle", out.getvalue(), re.DOTALL)
 
 
-def test_shards_of_this_machine_are_kept_by_their_absolute_path():
-    """So that a run's state and its evaluation find them from wherever they are started."""
+def test_local_shard_paths_are_made_absolute():
+    """Then resumed runs and evaluations find them from any current folder."""
     patterns = {"s/{0..3}.tar": f"{Path.cwd()}/s/{{0..3}}.tar", "~/s/*.tar": f"{Path.home()}/s/*.tar"}
     for given, kept in (patterns | {"s3://b/{0..3}.tar": "s3://b/{0..3}.tar"}).items():
         assert parse_train(["--data.source", given]).data.source == kept

@@ -57,7 +57,9 @@ recipes = sorted(RECIPES.glob("*.yaml"))
 def test_every_recipe_parses_and_its_architecture_exists(path):
     content = yaml.safe_load(path.read_text(encoding="utf-8"))
     parsed = flatten(parse_train(["--config", str(path)]))
-    assert content.get("arch", parsed["arch"]) == parsed["arch"] in ARCHITECTURES  # fine_tuning.yaml's is the file's
+    assert (
+        content.get("arch", parsed["arch"]) == parsed["arch"] in ARCHITECTURES
+    )  # fine_tuning.yaml takes the architecture from the file
     for name, value in flatten(content).items():
         assert parsed[name] == value
 
@@ -68,13 +70,13 @@ def test_every_architecture_has_a_recipe():
 
 
 @pytest.mark.parametrize("path", recipes, ids=[path.stem for path in recipes])
-def test_no_recipe_has_an_option_that_its_architecture_passes_over(path):
+def test_no_recipe_has_an_option_that_its_architecture_ignores(path):
     content = yaml.safe_load(path.read_text(encoding="utf-8"))
     assert set(content.get("generator", {})) <= generator_options(content.get("arch", "ugan"))
 
 
 @pytest.mark.parametrize("path", recipes, ids=[path.stem for path in recipes])
-def test_every_recipe_has_something_to_learn_before_the_game(path):
+def test_every_recipe_has_a_loss_for_pretraining(path):
     config = parse_train(["--config", str(path)])
     assert any(getattr(config.loss, name) for name in TERMS if name not in ("gan", "feature_matching"))
 
@@ -84,7 +86,7 @@ sweeps = sorted(RECIPES.glob("sweeps/*.yaml"))
 
 @pytest.mark.skipif(not sweeps, reason="no sweeps")
 @pytest.mark.parametrize("path", sweeps, ids=[path.stem for path in sweeps])
-def test_every_command_line_of_a_sweep_is_taken(path):
+def test_every_command_line_of_a_sweep_is_accepted(path):
     parameters = yaml.safe_load(path.read_text(encoding="utf-8"))["parameters"]
     assert parameters.keys() <= OPTIONS.keys()
     choices = [

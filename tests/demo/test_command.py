@@ -15,11 +15,11 @@ from gancolor.utils.errors import InputError
 
 @pytest.fixture
 def refusal(monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]):
-    """The one line that `gancolor demo` with these words ends in."""
+    """Return the one-line error of `gancolor demo` with these words."""
 
     def run(*words: object) -> str:
         monkeypatch.setattr(sys, "argv", ["gancolor", "demo", *map(str, words)])
-        monkeypatch.setattr(command, "keep_to_ourselves", lambda _: None)  # it would outlive this test
+        monkeypatch.setattr(command, "keep_to_ourselves", lambda _: None)  # would otherwise remain set after this test
         with pytest.raises(SystemExit) as end:
             cli.main()
         assert end.value.code == 2
@@ -28,35 +28,35 @@ def refusal(monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str])
     return run
 
 
-def test_gradio_is_asked_for_by_name(refusal, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_missing_gradio_is_named(refusal, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setitem(sys.modules, "gradio", None)
     assert refusal().endswith("the page needs Gradio: pip install 'gancolor[demo]'")
 
 
-def test_a_busy_port_is_one_line(refusal) -> None:
+def test_port_in_use_gives_a_one_line_error(refusal) -> None:
     with socket.create_server(("127.0.0.1", 0)) as busy:
         port = busy.getsockname()[1]
-        assert f"error: port {port} is busy" in refusal("--port", port)
+        assert f"error: port {port} is in use" in refusal("--port", port)
 
 
 @pytest.mark.parametrize(
     ("words", "said"),
     [
-        (["--port", "0"], "0 is no port"),
-        (["--port", "65536"], "65536 is no port"),
-        (["--port", "http"], "http is no port"),
-        (["--max_upload_mb", "0"], "0 is no whole number from 1"),
+        (["--port", "0"], "0 is not a port"),
+        (["--port", "65536"], "65536 is not a port"),
+        (["--port", "http"], "http is not a port"),
+        (["--max_upload_mb", "0"], "0 is not a whole number >= 1"),
         (["--host", "192.0.2.1"], "--host 192.0.2.1"),
         (["--host", "no such name"], "--host no such name"),
         (["--colour"], "no option --colour"),
         (["missing"], "missing: no such checkpoint"),
     ],
 )
-def test_what_cannot_be_is_one_line(refusal, words: list[str], said: str) -> None:
+def test_invalid_words_give_a_one_line_error(refusal, words: list[str], said: str) -> None:
     assert said in refusal(*words)
 
 
-def test_a_free_port_is_no_error() -> None:
+def test_free_port_is_accepted() -> None:
     check_address("127.0.0.1", None)
 
 
@@ -67,11 +67,11 @@ def test_a_free_port_is_no_error() -> None:
         ("0.0.0.0", False), ("::", False), ("192.168.0.7", False), ("example", False),
     ],
 )  # fmt: skip
-def test_what_is_this_machine_alone(host: str, expected: bool) -> None:
+def test_local_addresses_are_recognised(host: str, expected: bool) -> None:
     assert is_loopback(host) == expected
 
 
-def test_an_empty_address_is_not_every_address() -> None:
+def test_empty_host_is_refused() -> None:
     with pytest.raises(InputError, match="--host is empty"):
         command.check_address("", None)
 
@@ -81,16 +81,16 @@ def test_several_checkpoints_keep_their_order(tmp_path: Path) -> None:
     assert list(open_systems(paths, "cpu").colorizers) == ["b", "a"]
 
 
-def test_without_checkpoints_it_is_the_one_in_the_box(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_without_checkpoints_the_bundled_generator_is_used(monkeypatch: pytest.MonkeyPatch) -> None:
     asked = []
     monkeypatch.setattr(command.Colorizer, "load", lambda *path, device: asked.append((path, device)))
     assert list(open_systems([], "cpu").colorizers) == ["gancolor"]
     assert asked == [((), "cpu")]
 
 
-def test_a_foreign_checkpoint_is_refused(tmp_path: Path) -> None:
+def test_file_that_is_not_a_checkpoint_is_refused(tmp_path: Path) -> None:
     (tmp_path / "x.onnx").write_bytes(b"no model")
-    with pytest.raises(InputError, match="no ONNX model"):
+    with pytest.raises(InputError, match="not an ONNX model"):
         open_systems([tmp_path / "x.onnx"], "cpu")
 
 

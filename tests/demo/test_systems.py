@@ -12,7 +12,7 @@ from gancolor.utils.errors import InputError
 
 
 class Orange:
-    """A network that says one colour, and counts how often it is asked."""
+    """Backend that predicts one colour, and counts its calls."""
 
     def __init__(self) -> None:
         self.about = {"data": {"size": 32}}
@@ -48,7 +48,7 @@ def test_grey_colour_and_original_have_one_size(systems: Systems, file: Path) ->
     assert np.array_equal(original.pixels, scene())
 
 
-def test_a_large_photograph_is_shown_at_the_pages_size_and_given_at_its_own(systems: Systems, tmp_path: Path) -> None:
+def test_large_photograph_is_shown_small_and_downloaded_at_full_size(systems: Systems, tmp_path: Path) -> None:
     file = tmp_path / "deep.tif"
     alpha = np.full((400, 2 * PAGE_SIDE, 1), 65535, np.uint16)
     Picture(scene(400, 2 * PAGE_SIDE, "uint16"), alpha, profiled=True).save(file)
@@ -58,17 +58,17 @@ def test_a_large_photograph_is_shown_at_the_pages_size_and_given_at_its_own(syst
     assert finished.size == (400, 2 * PAGE_SIDE) and finished.pixels.dtype == np.uint16 and finished.profiled
 
 
-def test_a_download_is_what_a_colorizer_gives(systems: Systems, network: Orange, file: Path) -> None:
+def test_download_equals_the_colorizers_result(systems: Systems, network: Orange, file: Path) -> None:
     finished = systems.finished(file, "orange", DemoOptions(48, 0.7, "bilinear", True))
     expected = Colorizer(network, 48, strength=0.7, upsampling="bilinear", flips=True)(file)
     assert np.array_equal(finished.pixels, expected.pixels)
 
 
-def test_strength_and_upsampling_do_not_ask_the_network_again(
+def test_changing_strength_or_upsampling_reuses_the_prediction(
     systems: Systems, network: Orange, file: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     full = systems.after(file, "orange", DemoOptions())
-    monkeypatch.delattr("gancolor.demo.systems.read_picture")  # nor is the file read again
+    monkeypatch.delattr("gancolor.demo.systems.read_picture")  # and the file is not read again
     half = systems.after(file, "orange", DemoOptions(strength=0.5))
     none = systems.after(file, "orange", DemoOptions(strength=0))
     systems.after(file, "orange", DemoOptions(upsampling="bilinear"))
@@ -82,7 +82,7 @@ def test_strength_and_upsampling_do_not_ask_the_network_again(
 
 
 @pytest.mark.parametrize("kind", ["grey", "grey in three channels"])
-def test_a_grey_photograph_has_no_original_to_show(systems: Systems, tmp_path: Path, kind: str) -> None:
+def test_grey_photograph_shows_no_original(systems: Systems, tmp_path: Path, kind: str) -> None:
     pixels = scene()[..., :1]
     Picture(pixels if kind == "grey" else pixels.repeat(3, -1)).save(tmp_path / "grey.png")
     grey, original = systems.before(tmp_path / "grey.png")
@@ -90,7 +90,7 @@ def test_a_grey_photograph_has_no_original_to_show(systems: Systems, tmp_path: P
     assert np.abs(grey.pixels[..., :1].astype(int) - pixels).max() <= 1
 
 
-def test_what_is_no_photograph_is_said_without_its_path(systems: Systems, file: Path) -> None:
+def test_error_for_a_non_photograph_does_not_show_its_path(systems: Systems, file: Path) -> None:
     folder = file.parent
     whole = file.read_bytes()
     for name, content in (("cut.png", whole[: len(whole) // 2]), ("notes.jpg", b"notes"), ("empty.png", b"")):
@@ -103,7 +103,7 @@ def test_what_is_no_photograph_is_said_without_its_path(systems: Systems, file: 
         systems.before(folder / "gone.png")
 
 
-def test_a_refused_photograph_can_be_mended(systems: Systems, file: Path) -> None:
+def test_refused_photograph_can_be_replaced(systems: Systems, file: Path) -> None:
     bad = file.with_name("bad.png")
     bad.write_bytes(b"")
     with pytest.raises(InputError):
@@ -118,7 +118,7 @@ def test_options_out_of_range_are_refused(systems: Systems, file: Path) -> None:
             systems.after(file, "orange", options)
 
 
-def test_names_are_of_runs_and_files_and_all_different(tmp_path: Path) -> None:
+def test_system_names_are_unique(tmp_path: Path) -> None:
     for name in ("one", "two", "deep/one"):
         (tmp_path / name).mkdir(parents=True)
     paths = ["one", "one/generator.safetensors", "two/best.safetensors", "sepia.onnx", "deep/one", "generator.onnx"]
@@ -143,7 +143,9 @@ def test_downloads_have_safe_names(file: str, name: str, kind: str, expected: st
     assert download_name(Path(file), name, kind) == expected
 
 
-def test_the_last_photograph_alone_stays_read(systems: Systems, file: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_only_the_last_photograph_stays_in_memory(
+    systems: Systems, file: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
     read = []
     monkeypatch.setattr("gancolor.demo.systems.read_picture", lambda path: read.append(path) or read_picture(path))
     other = file.with_name("other.png")

@@ -1,4 +1,4 @@
-"""The real commands, run as a user runs them, on photographs of a few pixels."""
+"""Fixtures that run the real commands on photographs of a few pixels."""
 
 import csv
 import json
@@ -60,7 +60,7 @@ for line in sys.stdin:
             sys.stderr.flush()
         except OSError:
             status = 120
-        # as an interpreter that ends: what is left open is closed, and says so if it can't be
+        # as at the end of an interpreter: close open files, which reports errors
         gc.collect()
         os._exit(status)
     print(child, flush=True)
@@ -76,7 +76,7 @@ class Result:
     err: str
 
     def refusal(self, *named: str, status: int = 2) -> str:
-        """The only line of stderr, which names all of these."""
+        """Return the only line of stderr, which must contain all of these."""
         assert self.status == status, self
         lines = self.err.splitlines()
         assert len(lines) == 1, self.err
@@ -92,7 +92,7 @@ class Result:
 
 
 class Started:
-    """A command that runs."""
+    """Running command."""
 
     def __init__(self, pid: int, out: Path, err: Path, wait: Callable[[float], int]) -> None:
         self.pid, self._out, self._err, self._wait = pid, out, err, wait
@@ -104,7 +104,7 @@ class Started:
         return self._out.read_text()
 
     def until(self, ready: Callable[[], object], seconds: float = 90) -> None:
-        """Waits until something is so, while the command runs."""
+        """Wait until a condition is true, while the command runs."""
         end = time.monotonic() + seconds
         while not ready():
             assert time.monotonic() < end, f"not in {seconds} s: {self.out()}{self._err.read_text()}"
@@ -122,7 +122,7 @@ class Started:
 
 
 class Commands:
-    """train.py and evaluate.py, for a user of this machine who has no account, no caches and no settings."""
+    """Runner of train.py and evaluate.py for a user without account, caches and settings."""
 
     root = ROOT
 
@@ -151,13 +151,13 @@ class Commands:
     def start(
         self, script: str, *argv: object, fresh: bool = False, cwd: Path = ROOT, file_limit: int = 0, **env: str
     ) -> Started:
-        """Starts a script of the repository.
+        """Start a script of the repository.
 
         Args:
-            fresh: in a Python of its own.
+            fresh: in a new Python process.
             cwd: the current folder.
-            file_limit: no file may grow over so many bytes: a disk that is full.
-            env: variables besides this user's; an empty one is removed.
+            file_limit: maximum size of written files [bytes], which simulates a full disk.
+            env: variables in addition to this user's; an empty one is removed.
         """
         env = {name: value for name, value in (self.env | env).items() if value}
         words = [str(ROOT / script if cwd != ROOT else script), *map(str, argv)]
@@ -198,7 +198,7 @@ class Commands:
         return server
 
     def close(self) -> None:
-        for pid in self._children:  # of tests that failed
+        for pid in self._children:  # left by failed tests
             os.kill(pid, signal.SIGKILL)
         for server in self._servers:
             server.stdin.close()
@@ -226,7 +226,7 @@ def refuse_constant(name: str) -> None:
 
 
 class Read:
-    """What a run folder holds, read as strictly as its formats are meant."""
+    """Strict reader of a run folder's files."""
 
     @staticmethod
     def json(path: Path) -> dict:
@@ -240,7 +240,7 @@ class Read:
 
     @classmethod
     def losses(cls, run: Path) -> list[dict]:
-        """The lines of steps, without how fast they went."""
+        """Return the logged steps, without their speed."""
         lines = [line for line in cls.metrics(run) if "lr_g" in line]
         unlike = ("photographs_per_second", "memory_gib")
         return [{name: value for name, value in line.items() if name not in unlike} for line in lines]
@@ -256,7 +256,7 @@ class Read:
 
     @classmethod
     def everything(cls, run: Path) -> None:
-        """Reads every file that a reader may open at any moment."""
+        """Read every file that must be complete at any time."""
         for path in run.rglob("*"):
             if path.suffix == ".safetensors":
                 assert all(tensor.isfinite().all() for tensor in load_file(path).values())
@@ -276,7 +276,7 @@ class Read:
 
     @classmethod
     def figures(cls, path: Path) -> dict:
-        """What a result says, but where, when and how fast it was made."""
+        """Return a result without paths, times and speed."""
         content = cls.json(path)
         same = ("format", "protocol", "source", "files", "names", "classes", "means", "whole", "scores", "samples")
         unlike = ("checkpoint", "sha256", "options", "seconds", "photographs_per_second")
@@ -288,7 +288,7 @@ class Read:
 
     @classmethod
     def same_run(cls, one: Path, other: Path) -> None:
-        """Bit for bit the same weights, figures and losses."""
+        """Assert that weights, scores and losses are equal bit for bit."""
         for name in ("last", "best", "generator"):
             cls.same_tensors(one / f"{name}.safetensors", other / f"{name}.safetensors")
         assert cls.figures(one / "results.json") == cls.figures(other / "results.json")
@@ -323,7 +323,7 @@ def draw_photographs(folder: Path, count: int, size: int = 40, seed: int = 7) ->
 
 @pytest.fixture(scope="session")
 def finished(commands, photographs, tmp_path_factory):
-    """A run that is done, of photographs of a folder; read only."""
+    """Finished run on a folder of photographs; read only."""
     run = tmp_path_factory.mktemp("runs") / "finished"
     options = shlex.split("--arch ugan --pretrain_epochs 0.5 --epochs 1.5 --data.val_fraction 0.3 --optim.lr_g 0.002")
     result = commands.tiny(run, "--data.source", photographs, *options, fresh=True, WANDB_MODE="")

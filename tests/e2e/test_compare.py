@@ -1,4 +1,4 @@
-"""gancolor compare, of real runs."""
+"""gancolor compare on real runs."""
 
 import os
 import shlex
@@ -15,7 +15,7 @@ OPTIONS = shlex.split("--arch ugan --epochs 0.3 --optim.ema 0")
 
 @pytest.fixture(scope="module")
 def runs(commands, tmp_path_factory):
-    """Two seeds of one system, one that differs by an option, and one that was stopped."""
+    """Two seeds of one system, a run with another option, and an unfinished run."""
     folder = tmp_path_factory.mktemp("runs")
     for name, options in {"one": "--seed 1", "two": "--seed 2", "sharp": "--loss.l1 10"}.items():
         commands.tiny(folder / name, *OPTIONS, *options.split()).ok()
@@ -27,7 +27,7 @@ def runs(commands, tmp_path_factory):
 
 @pytest.fixture
 def compare(monkeypatch, capsys):
-    """`gancolor compare` in this process: its status, and what it prints."""
+    """Run `gancolor compare` in this process; return its status and output."""
 
     def compare(*words):
         monkeypatch.setattr(sys, "argv", ["gancolor", "compare", *map(str, words)])
@@ -39,7 +39,7 @@ def compare(monkeypatch, capsys):
     return compare
 
 
-def test_runs_are_ranked_seeds_together_and_the_stopped_one_noted(compare, runs, read, tmp_path):
+def test_seeds_are_grouped_and_stopped_runs_noted(compare, runs, read, tmp_path):
     status, out, err = compare(runs, "--metric", "ssim", "--csv", tmp_path / "new" / "table.csv")
     assert (status, err) == (1, "")
     stopped = runs / "stopped"
@@ -57,7 +57,7 @@ def test_runs_are_ranked_seeds_together_and_the_stopped_one_noted(compare, runs,
     assert [row["rank"] for row in rows.values()] == ["", "1", "2", ""]
 
 
-def test_checkpoint_scored_again_is_no_other_system_and_other_protocols_have_tables(commands, compare, runs, tmp_path):
+def test_rescored_checkpoint_is_the_same_system_and_protocols_have_own_tables(commands, compare, runs, tmp_path):
     for name, options in {"again": "", "large": "--data.size 32"}.items():
         words = [*options.split(), "--lpips.weights", "off", "--json", tmp_path / f"{name}.json"]
         commands.evaluate(runs / "sharp", *words).ok()
@@ -69,7 +69,7 @@ def test_checkpoint_scored_again_is_no_other_system_and_other_protocols_have_tab
     assert [row[0] for row in rows_of(out)] == ["grey", "1 ugan", "truth"] * 2
 
 
-def test_missing_paths_are_noted_and_nothing_at_all_is_refused(compare, runs, tmp_path):
+def test_missing_paths_are_noted_and_no_results_are_refused(compare, runs, tmp_path):
     status, out, err = compare(runs / "one", tmp_path / "nowhere")
     assert (status, err) == (1, "") and out.startswith(f"{tmp_path / 'nowhere'}: no such file or folder\n")
     assert "1 ugan" in out
@@ -93,8 +93,8 @@ def test_bad_options_are_refused_in_one_line(compare, runs, words, named):
     assert status == 2 and named in err.splitlines()[-1] and "Traceback" not in err
 
 
-def test_page_is_one_file_with_every_system(commands, runs, tmp_path):
-    """As a user runs it, in a Python of its own."""
+def test_report_is_one_file_with_every_system(commands, runs, tmp_path):
+    """The command runs in a new Python process."""
     program = "import sys; from gancolor.cli import main; sys.argv[0] = 'gancolor'; main()"
     words = ["compare", runs / "one", runs / "sharp", "--html", tmp_path / "page.html"]
     done = subprocess.run(

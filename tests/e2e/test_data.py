@@ -1,4 +1,4 @@
-"""Photographs as people have them."""
+"""Training and evaluation on messy folders of photographs."""
 
 import numpy as np
 import pytest
@@ -7,7 +7,7 @@ from PIL import Image
 
 @pytest.fixture(scope="module")
 def mixed(draw, tmp_path_factory):
-    """A folder with one of everything."""
+    """Folder with one file of every kind."""
     folder = draw(tmp_path_factory.mktemp("mixed") / "photographs", 8)
     truncated = (folder / "000.jpg").read_bytes()
     (folder / "truncated.jpg").write_bytes(truncated[: len(truncated) // 2])
@@ -43,14 +43,14 @@ def test_mixed_folder_trains_and_lists_what_was_left_out(commands, mixed, read, 
     assert f"left out: {left_out} photographs, grey or undecodable" in result.out
 
 
-def test_mixed_folder_is_scored_and_says_what_was_left_out(commands, finished, mixed, read, tmp_path):
+def test_mixed_folder_is_scored_and_lists_what_was_left_out(commands, finished, mixed, read, tmp_path):
     rows = tmp_path / "rows.csv"
     result = commands.evaluate(finished[0], "--data.source", mixed, "--lpips.weights", "off", "--csv", rows).ok()
     assert "3 more can't be decoded: " in result.out
     assert len({row["photograph"] for row in read.rows(rows)}) == 14
 
 
-def test_folder_with_train_and_val_is_split_as_it_is(commands, draw, read, tmp_path):
+def test_train_and_val_folders_are_kept_as_split(commands, draw, read, tmp_path):
     draw(tmp_path / "set" / "train" / "cats", 4)
     draw(tmp_path / "set" / "train" / "dogs", 4, seed=8)
     draw(tmp_path / "set" / "val" / "cats", 3, seed=9)
@@ -61,7 +61,7 @@ def test_folder_with_train_and_val_is_split_as_it_is(commands, draw, read, tmp_p
 
 
 def test_second_start_reads_the_cache(commands, draw, tmp_path):
-    """A damaged original is no longer missed; a changed folder is decoded anew."""
+    """Damaged originals no longer matter; a changed folder is decoded again."""
     folder = draw(tmp_path / "photographs", 6)
     cache = tmp_path / "cache"
     options = "--data.source", folder, "--data.cache", cache, "--epochs", "0.5"
@@ -74,7 +74,7 @@ def test_second_start_reads_the_cache(commands, draw, tmp_path):
     assert len([path for path in cache.iterdir() if path.is_dir()]) == 2
 
 
-def test_names_with_blanks_and_accents(commands, draw, tmp_path):
+def test_file_names_with_spaces_and_accents(commands, draw, tmp_path):
     folder = draw(tmp_path / "mes été – photos", 4)
     (folder / "000.jpg").rename(folder / "grün, 1.JPEG")
     run = tmp_path / "out put"
@@ -88,9 +88,9 @@ def test_names_with_blanks_and_accents(commands, draw, tmp_path):
 @pytest.mark.parametrize(
     "options", [["--optim.lr_pretrain", "1e30", "--pretrain_epochs", "2"], ["--optim.lr_g", "1e30"]]
 )
-def test_loss_that_is_no_number_stops_the_run(commands, read, tmp_path, options):
+def test_non_finite_loss_stops_the_run(commands, read, tmp_path, options):
     result = commands.tiny(tmp_path, *options, "--checkpoint_every", "1")
-    line = result.refusal("is no number", "last good checkpoint", "--optim.clip", status=1)
+    line = result.refusal("is not finite", "last good checkpoint", "--optim.clip", status=1)
     assert any(f"{name} " in line or f"{name}." in line for name in ("l1", "gan", "discriminator", "gradient"))
     assert " of step " in line
     if (tmp_path / "last.safetensors").exists():
@@ -99,6 +99,6 @@ def test_loss_that_is_no_number_stops_the_run(commands, read, tmp_path, options)
     assert not (tmp_path / "generator.safetensors").exists()
 
 
-def test_loss_that_is_no_number_stops_even_the_shortest_run(commands, tmp_path):
+def test_non_finite_loss_stops_a_run_of_few_steps(commands, tmp_path):
     result = commands.tiny(tmp_path, "--optim.lr_g", "1e30", "--epochs", "0.16")
-    result.refusal("is no number", status=1)
+    result.refusal("is not finite", status=1)

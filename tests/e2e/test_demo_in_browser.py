@@ -1,4 +1,4 @@
-"""`gancolor demo`, the real command, in a real browser: without PyTorch, and watched for whom it talks to."""
+"""`gancolor demo` in a real browser, without PyTorch; its network connections are recorded."""
 
 import http.client
 import json
@@ -53,7 +53,7 @@ PIXELS = """(picture => {{
         spread += Math.max(...rgb) - Math.min(...rgb);
     }}
     return spread / (data.length / 4);
-}})({}[{}])"""  # how far red, green and blue lie apart
+}})({}[{}])"""  # spread of red, green and blue
 
 
 class Demo:
@@ -61,7 +61,7 @@ class Demo:
         self.process, self.address, self.folder = process, address, folder
 
     def outside(self):
-        """Whom the server wanted to reach other than itself."""
+        """Return the addresses, other than its own, that the server tried to reach."""
         noted = self.folder / "outside"
         return noted.read_text().split() if noted.exists() else []
 
@@ -72,7 +72,7 @@ class Demo:
 
 
 def started(folder, *words):
-    """The command, once it serves."""
+    """The running command, once the page is available."""
     (folder / "guard").mkdir()
     (folder / "temporary").mkdir()
     (folder / "guard" / "sitecustomize.py").write_text(GUARD)
@@ -133,7 +133,7 @@ def upload(page, path):
 
 
 def download(page, folder, kind=None):
-    """The file that the button gives."""
+    """Return the file that the download button gives."""
     page("Browser.setDownloadBehavior", behavior="allow", downloadPath=str(folder))
     if kind:
         page.js(f"document.querySelector('#download input[value={kind}]').click()")
@@ -145,7 +145,7 @@ def download(page, folder, kind=None):
     return found[0]
 
 
-def test_a_photograph_is_seen_in_colour_and_downloaded_as_it_came(page, photograph, tmp_path):
+def test_photograph_is_coloured_and_downloaded_in_its_own_format(page, photograph, tmp_path):
     upload(page, photograph[1])
     assert page.js(PIXELS.format(LOADED, 0)) < 1 < 20 < page.js(PIXELS.format(LOADED, 1))
     boxes = page.js(f"{LOADED}.map(each => JSON.stringify(each.getBoundingClientRect()))")
@@ -162,7 +162,7 @@ def test_a_photograph_is_seen_in_colour_and_downloaded_as_it_came(page, photogra
     assert Image.open(found).format == "JPEG" and read_picture(found).size == (300, 400)
 
 
-def test_a_deep_photograph_keeps_its_size_depth_and_profile(page, photograph, tmp_path):
+def test_16_bit_photograph_keeps_size_depth_and_profile(page, photograph, tmp_path):
     deep, _ = photograph
     upload(page, deep)
     found = read_picture(download(page, tmp_path))
@@ -186,7 +186,7 @@ def test_the_slider_moves(page, photograph):
     page.until(f"{clip}.includes('70%') || {clip}.includes('69.') || {clip}.includes('70.')", 10)
 
 
-def test_an_example_and_strength_nought(page):
+def test_example_with_strength_zero_is_grey(page):
     page.js("document.querySelectorAll('#examples button')[1].click()")
     page.until(SHOWN)
     before = page.js(AFTER)
@@ -198,12 +198,12 @@ def test_an_example_and_strength_nought(page):
     assert page.js(PIXELS.format(LOADED, 1)) < 1
 
 
-def test_what_is_no_photograph_is_said_and_the_page_goes_on(page, photograph, tmp_path):
+def test_upload_that_is_not_a_photograph_gives_an_error_and_the_page_still_works(page, photograph, tmp_path):
     bad = tmp_path / "<img src=x onerror=alert(1)>..jpg"
     bad.write_bytes(b"not a photograph")
     page.choose_file(UPLOAD, bad)
     said = page.until("document.querySelector('#message [role=alert]')?.textContent")
-    assert "no picture that can be read" in said and "/" not in said and "<" not in said
+    assert "not a readable picture" in said and "/" not in said and "<" not in said
     page.js("document.querySelector('[aria-label=Clear]').click()")
     page.until("document.querySelector('#message').textContent.includes('Drop a photograph')")
     bad.write_bytes(bytes(9 << 20))
@@ -213,14 +213,14 @@ def test_what_is_no_photograph_is_said_and_the_page_goes_on(page, photograph, tm
 
 
 @pytest.mark.parametrize("dark", [False, True])
-def test_a_phone_shows_all_without_scrolling_sideways(page, photograph, dark):
+def test_no_horizontal_scrolling_on_a_phone(page, photograph, dark):
     page.size(390, 844, dark, mobile=True)
     upload(page, photograph[1])
     assert page.js("innerWidth") == 390
     assert page.js("document.documentElement.scrollWidth") <= 390
 
 
-def test_files_of_the_machine_and_foreign_sites_are_refused(demo):
+def test_local_files_and_foreign_hosts_are_refused(demo):
     for path in (
         "/etc/passwd",
         ROOT / "setup.cfg",
@@ -233,13 +233,13 @@ def test_files_of_the_machine_and_foreign_sites_are_refused(demo):
     assert demo.status("GET", "/") == 200
 
 
-def test_nothing_reports_and_nothing_is_shared(page):
+def test_no_telemetry_and_no_shared_link(page):
     config = json.loads(page.js("JSON.stringify(window.gradio_config)"))
     assert config["analytics_enabled"] is False
     assert all(not dependency["show_api"] for dependency in config["dependencies"] if "show_api" in dependency)
 
 
-def test_it_ends_without_a_trace_while_a_page_is_open(browser, tmp_path):
+def test_server_stops_and_deletes_its_files_while_a_page_is_open(browser, tmp_path):
     demo = started(tmp_path, made_onnx(tmp_path / "warm.onnx", (0.1, 0.0), (0.2, 0.4)))
     browser.open(demo.address)
     browser.until(f"!!document.querySelector('{UPLOAD}')")

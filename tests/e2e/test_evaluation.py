@@ -1,4 +1,4 @@
-"""evaluate.py: the figures, and whether they are right."""
+"""evaluate.py: scores, compared with references."""
 
 import re
 
@@ -17,7 +17,7 @@ METRICS = ("psnr", "ssim", "colorfulness")
 
 @pytest.fixture(scope="module")
 def runs(commands, finished, tmp_path_factory):
-    """Two runs on the same photographs, of other architectures."""
+    """Two runs of different architectures on the same photographs."""
     folder = tmp_path_factory.mktemp("runs")
     for arch in ("ugan", "attention_ugan"):
         commands.train(*finished[2], "--data.size", 32, "--arch", arch, "--out", folder / arch).ok()
@@ -26,7 +26,7 @@ def runs(commands, finished, tmp_path_factory):
 
 @pytest.fixture(scope="module")
 def compared(commands, runs, alexnet, tmp_path_factory):
-    """Two checkpoints scored, with everything that can be written."""
+    """Evaluation of two checkpoints that writes every kind of file."""
     folder = tmp_path_factory.mktemp("compared")
     files = "--json", folder / "a" / "figures.json", "--csv", folder / "rows.csv", "--grid", folder / "grid.png"
     checkpoints = runs[0], runs[1] / "generator.safetensors"
@@ -54,8 +54,8 @@ def test_two_checkpoints_side_by_side(compared, runs, read):
     assert result["means"]["ugan"]["lpips"]["mean"] > 0
 
 
-def test_figures_are_the_training_runs_own(compared, runs, read):
-    """Photograph by photograph."""
+def test_scores_equal_those_of_the_training_run(compared, runs, read):
+    """Compared photograph by photograph."""
     result = read.json(compared[0] / "a" / "figures.json")
     for run in runs:
         own = read.json(run / "results.json")
@@ -96,14 +96,14 @@ def test_table_means_are_those_of_the_rows(compared, read):
 
 
 def square(path):
-    """The photograph as gancolor sees it: its centre, resized to 32 x 32."""
+    """Return the photograph's centre square, resized to 32 x 32, as gancolor does it."""
     from gancolor.data.decode import decode, fit_square
 
     return fit_square(decode(path), 32).permute(1, 2, 0).numpy()
 
 
 def test_figures_agree_with_scikit_image(compared, runs, photographs, read):
-    """On pictures made without gancolor's colour arithmetic."""
+    """The pictures are made without gancolor's colour conversion."""
     generator = gancolor.load_generator(runs[0] / "generator.safetensors")
     for row in read.rows(compared[0] / "rows.csv"):
         if row["system"] not in ("grey", "ugan"):
@@ -129,7 +129,7 @@ def test_grid_shows_every_system(compared):
         assert grid.format == "PNG" and 3 * 128 <= grid.size[0] < 4 * 128 and 4 * 128 <= grid.size[1] < 6 * 128
 
 
-def test_scores_without_lpips_where_its_weights_cannot_be_had(commands, finished, read, tmp_path):
+def test_lpips_is_left_out_without_its_weights(commands, finished, read, tmp_path):
     options = "--data.size", 32, "--json", tmp_path / "figures.json"
     result = commands.evaluate(finished[0], *options).ok()
     (line,) = [line for line in result.out.splitlines() if line.startswith("LPIPS left out: ")]
@@ -139,17 +139,17 @@ def test_scores_without_lpips_where_its_weights_cannot_be_had(commands, finished
     assert "psnr" in scored["means"]["ugan"] and "lpips" not in scored["means"]["ugan"]
 
 
-def test_other_photographs_other_size_other_state(commands, finished, draw, read, tmp_path):
-    """A run's state, scored on a folder that it has not seen: all of it counts."""
+def test_run_state_is_scored_on_another_folder_and_size(commands, finished, draw, read, tmp_path):
+    """All photographs of a folder that the run has not seen are scored."""
     unseen = draw(tmp_path / "unseen", 5, seed=9)
     options = "--data.size", 24, "--lpips.weights", "off", "--csv", tmp_path / "rows.csv"
     result = commands.evaluate(finished[0] / "last.safetensors", "--data.source", unseen, *options).ok()
-    (protocol,) = [line for line in result.out.splitlines() if line.startswith("5 photographs, all, of ")]
+    (protocol,) = [line for line in result.out.splitlines() if line.startswith("5 photographs (all) of ")]
     assert "protocol native" in protocol and "24 x 24" in protocol
     assert "LPIPS" not in result.out
     assert len(read.rows(tmp_path / "rows.csv")) == 5 * 3
     limited = commands.evaluate(finished[0], "--data.source", unseen, *options, "--data.val_limit", 2).ok()
-    assert "2 photographs, all, of " in limited.out
+    assert "2 photographs (all) of " in limited.out
 
 
 def test_unfinished_run_is_scored_by_its_best(commands, finished, read, tmp_path):
@@ -162,7 +162,7 @@ def test_unfinished_run_is_scored_by_its_best(commands, finished, read, tmp_path
     assert about["checkpoint"] == str(run / "best.safetensors")
 
 
-def test_same_figures_whatever_the_batch(commands, finished, read, tmp_path):
+def test_scores_do_not_depend_on_the_batch_size(commands, finished, read, tmp_path):
     for batch in (1, 4):
         out = tmp_path / f"{batch}.json"
         commands.evaluate(finished[0], "--lpips.weights", "off", "--json", out, "--batch_size", batch).ok()
@@ -172,7 +172,7 @@ def test_same_figures_whatever_the_batch(commands, finished, read, tmp_path):
             assert one[system][metric] == pytest.approx(four[system][metric], rel=1e-5, abs=1e-5)
 
 
-def test_old_photographs_are_the_same_ones_whatever_the_batch(commands, finished, photographs, read, tmp_path):
+def test_damaged_photographs_do_not_depend_on_the_batch_size(commands, finished, photographs, read, tmp_path):
     """What the systems see is damaged, the same for all of them and every time; what is scored is the photograph. The
     grey baseline and the truth are those of clean photographs."""
     twin = tmp_path / "twin.safetensors"
@@ -197,11 +197,11 @@ def test_old_photographs_are_the_same_ones_whatever_the_batch(commands, finished
     assert len(places) == 5
     for metric, values in one["scores"][first].items():
         assert values == pytest.approx([old["scores"][first][metric][place] for place in places], rel=1e-5, abs=1e-5)
-    with Image.open(tmp_path / "old.png") as grid:  # what they see, grey, two systems, truth
+    with Image.open(tmp_path / "old.png") as grid:  # rows: the systems' input, grey, two systems, truth
         assert 5 * 128 <= grid.size[1] < 5 * 160
 
 
-def test_training_with_lpips_records_and_chooses_by_it(commands, alexnet, finished, read, tmp_path):
+def test_training_with_lpips_logs_it_and_chooses_the_best_by_it(commands, alexnet, finished, read, tmp_path):
     lpips = "--lpips.weights", alexnet, "--eval.best_metric", "lpips", "--data.size", 32
     commands.train(*finished[2], *lpips, "--out", tmp_path / "run").ok()
     validations = read.validations(tmp_path / "run")
@@ -214,9 +214,9 @@ def test_training_with_lpips_records_and_chooses_by_it(commands, alexnet, finish
     assert figure == pytest.approx(validations[-1]["val/lpips"], rel=1e-4)
 
 
-def test_lpips_of_pictures_too_small_or_weights_that_are_not_there_is_left_out(commands, alexnet, finished):
-    """The rest is scored all the same; that it was asked for by name and is missing shows in the exit status."""
-    small = "LPIPS takes pictures of 31 pixels or more"
+def test_lpips_is_left_out_for_small_pictures_or_missing_weights(commands, alexnet, finished):
+    """The other metrics are still computed; if LPIPS was requested explicitly, the exit status is 1."""
+    small = "LPIPS needs pictures of 31 pixels or more"
     for size, weights, reason, status in (
         (30, "auto", small, 0), (30, alexnet, small, 1), (32, "no/such.pth", "no/such.pth: no such file", 1),
         (31, alexnet, "", 0),

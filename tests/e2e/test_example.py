@@ -1,4 +1,4 @@
-"""docs/adding_an_architecture.md, done as it says in a copy of the repository."""
+"""docs/adding_an_architecture.md, followed in a copy of the repository."""
 
 import re
 import shutil
@@ -12,7 +12,7 @@ from gancolor.models.checkpoint import describe
 
 @pytest.fixture(scope="module")
 def copy(commands, tmp_path_factory):
-    """The repository with the page's three blocks put where it says."""
+    """Copy of the repository with the page's three code blocks inserted."""
     folder = tmp_path_factory.mktemp("repository")
     for name in ("gancolor", "configs", "tests"):
         shutil.copytree(commands.root / name, folder / name, ignore=shutil.ignore_patterns("__pycache__"))
@@ -38,7 +38,7 @@ def run(commands, folder, *words):
     )
 
 
-def test_it_trains_by_its_name_and_its_recipe(commands, copy, read):
+def test_example_architecture_trains_with_its_recipe(commands, copy, read):
     options = ["--epochs", "0.3", "--generator.width", "6"]
     done = run(commands, copy, "train.py", "--arch", "shallow", *commands.TINY, *options, "--out", "run")
     assert done.returncode == 0, done.stderr
@@ -48,21 +48,21 @@ def test_it_trains_by_its_name_and_its_recipe(commands, copy, read):
     assert "shallow" in (copy / "run/results.json").read_text()
 
 
-def test_it_is_offered_and_its_recipe_shown(commands, copy):
+def test_example_architecture_is_listed_and_its_recipe_shown(commands, copy):
     shown = run(commands, copy, "train.py", "--arch", "shallow", "--print_config")
     assert "arch: shallow" in shown.stdout and "size: 128" in shown.stdout
     refused = run(commands, copy, "train.py", "--arch", "shalow")
     assert "did you mean shallow" in refused.stderr
 
 
-def test_the_familys_tests_run_over_it(commands, copy):
+def test_generator_tests_cover_the_example_architecture(commands, copy):
     done = run(commands, copy, "-m", "pytest", "-q", "-p", "no:cacheprovider", "tests/models/test_generators.py", "-k",
                "shallow")  # fmt: skip
     assert done.returncode == 0, done.stdout[-3000:]
     assert int(re.search(r"(\d+) passed", done.stdout)[1]) > 10
 
 
-def test_without_the_line_the_name_is_unknown(commands):
+def test_unregistered_architecture_is_unknown(commands):
     refused = commands.train("--arch", "shallow")
     assert refused.status == 2 and "no 'shallow'" in refused.err
     assert not (commands.root / "configs/shallow.yaml").exists()

@@ -1,4 +1,4 @@
-"""--init: from a finished generator, as a user runs it."""
+"""--init: fine-tuning of a finished generator by the real command."""
 
 import json
 import shutil
@@ -19,8 +19,8 @@ def fine_tune(commands, init, out, photographs, *options, **how):
     return commands.start("train.py", *words, **how)
 
 
-def test_a_run_goes_on_from_another_runs_folder(commands, finished, photographs, read, tmp_path):
-    """Generator and discriminator, exactly: a rate of next to nothing leaves them where they were."""
+def test_run_starts_from_another_runs_folder(commands, finished, photographs, read, tmp_path):
+    """With a tiny learning rate, generator and discriminator stay exactly as in the other run."""
     source, _, _ = finished
     still = ["--optim.lr_pretrain", 1e-12, "--optim.lr_g", 1e-12, "--optim.weight_decay", 0]
     out = tmp_path / "tuned"
@@ -46,13 +46,13 @@ def test_an_interrupted_run_resumes_bit_for_bit(commands, finished, photographs,
     running.until(lambda: record.exists() and record.read_bytes().count(b'"log_mse"') >= 3)
     running.send(signal.SIGTERM)
     assert running.wait().status == 143
-    moved = source.rename(tmp_path / "moved.safetensors")  # the file is known by its contents
+    moved = source.rename(tmp_path / "moved.safetensors")  # the file is identified by its contents
     resumed = fine_tune(commands, moved, tmp_path / "run", photographs).wait().ok()
     assert "resumed at step" in resumed.out
     read.same_tensors(tmp_path / "straight" / "generator.safetensors", tmp_path / "run" / "generator.safetensors")
 
 
-def test_a_file_that_was_changed_is_another_run(commands, finished, photographs, tmp_path):
+def test_changed_init_file_is_another_run(commands, finished, photographs, tmp_path):
     source, run = tmp_path / "generator.safetensors", tmp_path / "run"
     shutil.copy(finished[0] / "generator.safetensors", source)
     fine_tune(commands, source, run, photographs).wait().ok()
@@ -67,7 +67,7 @@ def test_refusals_leave_nothing_behind(commands, finished, photographs, tmp_path
     cases = [
         ([tmp_path / "nothing.safetensors"], ["nothing.safetensors", "no such checkpoint"]),
         ([tmp_path], [str(tmp_path), "no checkpoint in this folder"]),
-        ([onnx], ["generator.onnx", "no gancolor checkpoint"]),
+        ([onnx], ["generator.onnx", "not a gancolor checkpoint"]),
         ([source, "--arch", "ltbc"], ["--arch ltbc", "ugan"]),
         ([source, "--generator.width", 8], ["--generator.width 8", "has 4"]),
     ]

@@ -35,12 +35,12 @@ def wide(draw, tmp_path_factory):
 # Pictures of other tools ------------------------------------------------------------------------------------------
 
 
-def test_perfect_pictures_alone_score_100_db(commands, photographs, read, tmp_path):
-    """The truth itself, under other names of folders."""
+def test_perfect_pictures_score_100_db(commands, photographs, read, tmp_path):
+    """The predictions are the ground truth, in folders with other names."""
     made = shutil.copytree(photographs, tmp_path / "made" / "by a=tool")
     options = ["--data.source", photographs, "--data.size", 32, *OFF, "--json", tmp_path / "result.json"]
     result = commands.evaluate("--predictions", f"the tool={made}", *options).ok()
-    assert "20 photographs, all, of " in result.out and re.search(r"^the tool +100\.00 ± 0\.00 ", result.out, re.M)
+    assert "20 photographs (all) of " in result.out and re.search(r"^the tool +100\.00 ± 0\.00 ", result.out, re.M)
     content = read.json(tmp_path / "result.json")
     about = content["about"]["the tool"]
     assert about["pictures"] == str(made) and len(about["sha256"]) == 64 and len(content["names"]) == 20
@@ -50,7 +50,7 @@ def test_perfect_pictures_alone_score_100_db(commands, photographs, read, tmp_pa
     assert means["colorfulness"] == content["means"]["truth"]["colorfulness"]["mean"]
 
 
-def test_generators_own_pictures_score_what_the_generator_scores(commands, finished, photographs, read, tmp_path):
+def test_saved_predictions_score_like_the_generator(commands, finished, photographs, read, tmp_path):
     """Saved as PNG, at the size of training, under the photographs' names."""
     run, _, _ = finished
     generator = gancolor.load_generator(run / "generator.safetensors")
@@ -62,7 +62,7 @@ def test_generators_own_pictures_score_what_the_generator_scores(commands, finis
         Image.fromarray(made.permute(1, 2, 0).numpy()).save(tmp_path / "made" / f"{path.stem}.png")
     words = ["--predictions", f"saved={tmp_path / 'made'}", *OFF, "--json", tmp_path / "result.json"]
     result = commands.evaluate(run, *words).ok()
-    assert "saved: 6 of 6 pictures of another size than the photograph, resized as it is" in result.out
+    assert "saved: 6 of 6 pictures of another size than the photographs, resized like them" in result.out
     assert re.search(
         r"^(ugan - saved|saved - ugan): [+-]0\.00 dB \[[+-]0\.00, [+-]0\.00\]: not certain$", result.out, re.M
     )
@@ -70,7 +70,7 @@ def test_generators_own_pictures_score_what_the_generator_scores(commands, finis
     same_scores(scores["ugan"], scores["saved"])
 
 
-def test_what_a_tool_lacks_is_left_out_for_all_and_named(commands, finished, photographs, read, tmp_path):
+def test_photographs_missing_from_a_tool_are_left_out_for_all(commands, finished, photographs, read, tmp_path):
     run, _, _ = finished
     held_out = read.json(run / "photographs.json")["split"]["val"]
     for name, lacking in (("one", held_out[:1]), ("two", held_out[1:3])):
@@ -79,7 +79,7 @@ def test_what_a_tool_lacks_is_left_out_for_all_and_named(commands, finished, pho
     folders = [word for name in ("one", "two") for word in ("--predictions", f"{name}={tmp_path / name}")]
     result = commands.evaluate(run, *folders, *OFF, "--json", tmp_path / "result.json").ok()
     lines = result.out.splitlines()
-    assert f"one lacks 1 of 6, left out for all systems: {held_out[0]} (no picture of its name)" in lines
+    assert f"one lacks 1 of 6, left out for all systems: {held_out[0]} (no picture with its name)" in lines
     (line,) = [line for line in lines if line.startswith("two lacks 3 of 6, left out for all systems: ")]
     assert all(name in line for name in held_out[1:4]) and "truncated" in line
     assert any(line.startswith("2 validation photographs of ") for line in lines)
@@ -97,9 +97,9 @@ def test_what_a_tool_lacks_is_left_out_for_all_and_named(commands, finished, pho
         ("--predictions tool= RUN", ["--predictions tool=", "write NAME=DIR"]),
         ("--predictions tool=no/such RUN", ["--predictions tool=no/such", "no such folder"]),
         ("--predictions grey=PHOTOS RUN", ["--predictions grey=", "baseline"]),
-        ("--predictions ugan=PHOTOS RUN", ["two systems are called ugan"]),
-        ("--predictions a=PHOTOS --predictions a=PHOTOS RUN", ["--predictions a=", "second folder of that name"]),
-        ("--predictions tool=RUN/samples RUN", ["none of its pictures is of one of the photographs", "file name"]),
+        ("--predictions ugan=PHOTOS RUN", ["two systems have the name ugan"]),
+        ("--predictions a=PHOTOS --predictions a=PHOTOS RUN", ["--predictions a=", "name is given twice"]),
+        ("--predictions tool=RUN/samples RUN", ["none of its pictures matches a photograph", "file name"]),
         ("--predictions tool=PHOTOS --data.source PHOTOS", ["--data.size", "which?"]),
         ("--predictions tool=PHOTOS --data.size 32", ["--data.source", "which photographs?"]),
         ("--protocol scenes128 --data.size 64 RUN", ["--protocol scenes128", "128", "leave --data.size"]),
@@ -107,7 +107,7 @@ def test_what_a_tool_lacks_is_left_out_for_all_and_named(commands, finished, pho
         ("--protocol imagenet RUN", ["--protocol", "imagenet", "val5k-crop256"]),
     ],
 )
-def test_what_cannot_be_scored_is_refused_in_one_line(commands, finished, photographs, options, named):
+def test_invalid_predictions_give_a_one_line_error(commands, finished, photographs, options, named):
     words = options.replace("RUN", str(finished[0])).replace("PHOTOS", str(photographs))
     commands.evaluate(*shlex.split(words)).refusal(*named)
 
@@ -118,7 +118,7 @@ def test_tools_that_have_no_photograph_in_common_are_refused(commands, photograp
         shutil.copy(photographs / name, tmp_path / name[:3])
     folders = [word for name in ("000", "001") for word in ("--predictions", f"{name}={tmp_path / name}")]
     refused = commands.evaluate(*folders, "--data.source", photographs, "--data.size", 16)
-    refused.refusal("no photograph has a picture of each of 000, 001")
+    refused.refusal("no photograph has a picture in each of 000, 001")
 
 
 # Protocols --------------------------------------------------------------------------------------------------------
@@ -130,7 +130,7 @@ def test_tools_that_have_no_photograph_in_common_are_refused(commands, photograp
 def test_each_protocol_scores_at_its_size(commands, finished, wide, read, tmp_path, protocol, size):
     words = ["--data.source", wide, "--protocol", protocol, *OFF, "--json", tmp_path / "result.json"]
     result = commands.evaluate(finished[0], *words, "--predictions", f"truth itself={wide}").ok()
-    assert f"8 photographs, all, of {wide}; protocol {protocol}: " in result.out and f"{size} x {size}" in result.out
+    assert f"8 photographs (all) of {wide}; protocol {protocol}: " in result.out and f"{size} x {size}" in result.out
     content = read.json(tmp_path / "result.json")
     assert (content["protocol"]["name"], content["protocol"]["size"]) == (protocol, size)
     assert ("squashed" in content["protocol"]["resizing"]) == (protocol == "squash256")
@@ -166,14 +166,14 @@ def test_figures_of_each_class_are_those_of_its_rows(commands, finished, wide, r
 
 def test_photographs_in_no_folders_have_no_classes(commands, finished):
     result = commands.evaluate(finished[0], "--by_class", *OFF).ok()
-    assert "--by_class: these photographs lie in no subfolders, which classes are" in result.out
+    assert "--by_class: these photographs have no classes, because they are not in subfolders" in result.out
 
 
 @pytest.mark.parametrize(
     ("weights", "named", "status"),
     [("auto", "weights-inception-2015-12-05-6726825d.pth", 1), ("no/such.pth", "no/such.pth: no such file", 1)],
 )
-def test_fid_that_cannot_be_had_is_left_out(commands, finished, weights, named, status):
+def test_fid_is_left_out_without_its_weights(commands, finished, weights, named, status):
     result = commands.evaluate(finished[0], "--fid.weights", weights, *OFF, https_proxy="http://127.0.0.1:9")
     assert (result.status, result.err) == (status, "")
     assert "FID" not in next(line for line in result.out.splitlines() if "PSNR" in line)

@@ -48,7 +48,7 @@ def complaints(browser):
     return [event for event in browser.events if event.get("method") in kinds]
 
 
-def test_nothing_is_asked_for_and_nothing_goes_wrong(opened, file):
+def test_page_makes_no_requests_and_has_no_errors(opened, file):
     opened.js("document.querySelector('.tiles button').click()")
     opened.js("new Promise(done => setTimeout(done, 200))")
     assert opened.requests() == [file.as_uri()]
@@ -58,8 +58,8 @@ def test_nothing_is_asked_for_and_nothing_goes_wrong(opened, file):
 @pytest.mark.parametrize(
     "part", ['<img src="http://127.0.0.1:9/a.png">', "<script>fetch('http://127.0.0.1:9')</script>"]
 )
-def test_what_is_asked_for_would_be_noticed(browser, comparison, tmp_path, part):
-    """And the page's policy would not let it."""
+def test_a_request_of_the_page_would_be_detected_and_blocked(browser, comparison, tmp_path, part):
+    """The page's content security policy blocks it."""
     path = tmp_path / "report.html"
     text = page([comparison], [], "")
     path.write_text(text.replace("</main>", part + "</main>"))
@@ -78,7 +78,7 @@ def test_headings_sort_by_click_and_key(opened, comparison):
     assert opened.js(RANKS) == ranked
     head = "document.querySelector('thead').rows[0].cells[{}]"
     opened.js(head.format(2) + ".querySelector('button').click()")
-    assert opened.js(RANKS) == ranked[::-1]  # PSNR, least first
+    assert opened.js(RANKS) == ranked[::-1]  # PSNR, ascending
     assert opened.js(head.format(2) + ".getAttribute('aria-sort')") == "ascending"
     opened.js(head.format(2) + ".querySelector('button').focus()")
     opened.key("Enter", 13)
@@ -146,7 +146,7 @@ def test_divider_moves_by_pointer_and_by_key(opened):
     assert not opened.js("document.querySelector('dialog').open")
 
 
-def test_a_system_chosen_in_the_key_stands_out_in_the_charts(opened):
+def test_system_selected_in_the_legend_is_highlighted(opened):
     opened.js("document.querySelectorAll('.key button')[2].click()")
     assert opened.js("document.querySelector('.key [aria-pressed=true]').dataset.system") == "3"
     faded = "Number(getComputedStyle(document.querySelector('.charts .mark[data-system=\"{}\"]')).opacity)"
@@ -168,7 +168,7 @@ def test_no_text_of_a_chart_covers_another(opened, width):
 
 
 @pytest.mark.parametrize("dark", [False, True])
-def test_a_phone_shows_all_without_scrolling_sideways(opened, dark):
+def test_no_horizontal_scrolling_on_a_phone(opened, dark):
     opened.size(360, 740, dark, mobile=True)
     assert opened.js("innerWidth") == 360 and opened.js(OVERFLOW) == 0
     opened.js("document.querySelector('.tiles button').click()")
@@ -185,7 +185,7 @@ def test_light_and_dark_follow_the_reader(opened):
     assert papers == ["rgb(255, 255, 255)", "rgb(21, 23, 27)"]
 
 
-def test_table_and_charts_are_there_without_scripts(browser, file):
+def test_table_and_charts_are_shown_without_javascript(browser, file):
     browser("Emulation.setScriptExecutionDisabled", value=True)
     try:
         browser.open(file)
@@ -202,7 +202,7 @@ def test_ten_systems_on_540_photographs_open_in_under_two_seconds(browser, tmp_p
     write_page(path, [Comparison({"r.json": made_result(runs, 540, 256, 24, ("sea", "wood"))})], [], "gancolor compare")
     browser.size(1280)
     times = []
-    for _ in range(3):  # the machine may be busy with something else
+    for _ in range(3):  # the machine may be busy
         browser.open(path)
         times.append(
             browser.js("new Promise(done => requestAnimationFrame(() => setTimeout(done)))." + f"then(() => {READY})")

@@ -39,7 +39,7 @@ def ended(process):
 
 @pytest.fixture(scope="module")
 def joint(commands, torchrun, tmp_path_factory):
-    """Two ranks with batches of 4, and one with a batch of 8: the same photographs a step."""
+    """Runs with two ranks and batches of 4, and with one rank and batches of 8: the same photographs per step."""
     folder = tmp_path_factory.mktemp("ranks")
     two = torchrun(*commands.TINY, *SAME, "--data.batch_size", 4, "--out", folder / "two")
     one = commands.tiny(folder / "one", *SAME, "--data.batch_size", 8).ok()
@@ -61,8 +61,8 @@ def test_two_ranks_train_as_one_with_the_joint_batch(joint, read):
             assert mine[name] == pytest.approx(theirs[name], rel=1e-3), (mine["step"], name)
 
 
-def test_two_ranks_in_parts_train_as_one(commands, torchrun, joint, read, tmp_path):
-    """Gradients add up over the parts before the ranks average them."""
+def test_two_ranks_with_micro_batches_train_as_one(commands, torchrun, joint, read, tmp_path):
+    """Gradients accumulate over the micro-batches before the ranks average them."""
     one, _, _, _ = joint
     parts = torchrun(
         *commands.TINY, *SAME, "--data.batch_size", 4, "--optim.accumulate", 2, "--out", tmp_path / "parts"
@@ -74,11 +74,11 @@ def test_two_ranks_in_parts_train_as_one(commands, torchrun, joint, read, tmp_pa
         torch.testing.assert_close(first[name], second[name], rtol=1e-3, atol=2e-5, msg=name)
 
 
-def test_two_ranks_say_and_write_everything_once(joint, read):
+def test_only_one_of_two_ranks_prints_and_writes(joint, read):
     one, two, out_one, out_two = joint
     assert out_two.count("run folder") == out_two.count("generator  ") == 1
-    assert "effective batch 8 (4 x 2), 6 steps an epoch" in out_two
-    assert "effective batch 8 (8 x 1), 6 steps an epoch" in out_one
+    assert "effective batch 8 (4 x 2), 6 steps per epoch" in out_two
+    assert "effective batch 8 (8 x 1), 6 steps per epoch" in out_one
     assert [line["step"] for line in read.losses(two)] == list(range(1, 7))
     assert [line["step"] for line in read.validations(two)] == [3, 6]
     files = [sorted(path.relative_to(run).as_posix() for path in run.rglob("*")) for run in (one, two)]
@@ -88,7 +88,7 @@ def test_two_ranks_say_and_write_everything_once(joint, read):
 
 
 def test_two_ranks_resume_where_they_were_stopped(commands, torchrun, read, tmp_path):
-    """With BatchNorm, dropout and a moving average; and their figures are those of the generator that they export."""
+    """With BatchNorm, dropout and EMA; the scores are those of the exported generator."""
     options = [*commands.TINY, "--pretrain_epochs", "1", "--epochs", "5", "--data.val_limit", "7"]
     straight, stopped = tmp_path / "straight", tmp_path / "stopped"
     first, second = (torchrun(*options, "--out", run) for run in (straight, stopped))
@@ -120,7 +120,7 @@ def test_two_ranks_resume_where_they_were_stopped(commands, torchrun, read, tmp_
             assert again == pytest.approx(values, rel=1e-4, abs=1e-4), (system, metric)
 
 
-def test_error_of_every_rank_is_said_without_traceback(commands, torchrun, tmp_path):
+def test_error_of_every_rank_is_printed_without_traceback(commands, torchrun, tmp_path):
     status, _, err = ended(torchrun(*commands.TINY, "--data.batch_size", 1000, "--out", tmp_path))
     assert status != 0
     assert "the batch (2000) is larger than the training set (50 photographs" in err

@@ -1,4 +1,4 @@
-"""What can't be done is said in one line that names it, with exit status 2, before anything is trained."""
+"""User errors give one line that names the cause, and exit status 2, before training starts."""
 
 import json
 import os
@@ -48,7 +48,7 @@ def words(line):
 )
 def test_bad_options(commands, tmp_path, options, named):
     commands.tiny(tmp_path / "run", *words(options)).refusal(*named)
-    assert not (tmp_path / "run").exists()  # nothing is left behind
+    assert not (tmp_path / "run").exists()  # no folder remains
 
 
 @pytest.mark.skipif(torch.cuda.is_available(), reason="CUDA is there")
@@ -72,7 +72,7 @@ def test_bad_config_files(commands, tmp_path, text, named):
     commands.tiny(tmp_path / "run", "--config", config).refusal(*named)
 
 
-def test_refusal_of_a_fresh_python_is_quiet_too(commands, tmp_path):
+def test_error_in_a_new_process_is_one_line_too(commands, tmp_path):
     commands.tiny(tmp_path, "--data.batch_size", "51", fresh=True).refusal("51")
 
 
@@ -149,7 +149,7 @@ def test_published_weights_without_network(commands, tmp_path):
         (["--optim.backbone_lr", "0"], ["--optim.backbone_lr"]),
     ],
 )
-def test_backbones_and_decoders_that_can_not_be_built(commands, tmp_path, options, named):
+def test_invalid_backbones_and_decoders_are_refused(commands, tmp_path, options, named):
     run = tmp_path / "run"
     refused = commands.tiny(run, *PRETRAINED, "--generator.backbone_weights", "random", *options)
     refused.refusal(*named)
@@ -157,7 +157,7 @@ def test_backbones_and_decoders_that_can_not_be_built(commands, tmp_path, option
 
 
 def test_published_weights_with_other_contents(commands, tmp_path):
-    """torchvision itself would take them."""
+    """torchvision itself would accept them."""
     cached = tmp_path / "hub" / "checkpoints" / "alexnet-owt-7be5be79.pth"
     cached.parent.mkdir(parents=True)
     foreign_weights(cached)
@@ -175,7 +175,7 @@ def test_public_data_set_without_network(commands, tmp_path):
 
 
 def edited(source, path, **changes):
-    """A copy of a checkpoint that says something else of itself."""
+    """Write a copy of a checkpoint with changed metadata."""
     with safe_open(source, "pt") as file:
         about = json.loads(file.metadata()["gancolor"])
     save_file(load_file(source), path, {"gancolor": json.dumps(about | changes)})
@@ -186,11 +186,11 @@ def edited(source, path, **changes):
     [
         ("missing", ["no such checkpoint"]),
         ("empty folder", ["no checkpoint in this folder"]),
-        ("pickle", ["no gancolor checkpoint"]),
+        ("pickle", ["not a gancolor checkpoint"]),
         ("truncated", ["truncated"]),
         ("foreign", ["not one of gancolor's"]),
         ("newer", ["9.9", "upgrade"]),
-        ("other weights", ["does not fit"]),
+        ("other weights", ["do not fit"]),
         ("unknown architecture", ["transformer"]),
     ],
 )
@@ -228,8 +228,8 @@ def test_bad_options_of_evaluate(commands, finished, options, named):
     commands.evaluate(*words(options.replace("RUN", str(finished[0])))).refusal(*named)
 
 
-def test_results_that_cannot_be_written(commands, finished, tmp_path):
-    """Before anything is scored, which may take hours."""
+def test_unwritable_result_file_is_refused_before_scoring(commands, finished, tmp_path):
+    """The error comes before scoring, which may take hours."""
     (tmp_path / "taken").write_text("mine")
     for path, culprit in ((tmp_path / "taken" / "figures.json", tmp_path / "taken"), (tmp_path, tmp_path)):
         refused = commands.evaluate(finished[0], "--lpips.weights", "off", "--json", path)
@@ -240,8 +240,8 @@ def test_results_that_cannot_be_written(commands, finished, tmp_path):
 # A full disk.
 
 
-def test_disk_that_fills_stops_the_run_and_does_not_spoil_it(commands, finished, read, tmp_path):
-    """Any file grown over 50 kB fails, as on a full disk; then there is room again, and the same command goes on."""
+def test_full_disk_stops_the_run_which_can_be_resumed(commands, finished, read, tmp_path):
+    """Files over 50 kB fail, as on a full disk; later there is space again, and the same command resumes."""
     run, _, options = finished
     stopped = tmp_path / "run"
     words = [*options, "--out", stopped, "--tracking.log_every", "1"]
@@ -255,7 +255,7 @@ def test_disk_that_fills_stops_the_run_and_does_not_spoil_it(commands, finished,
 
 @pytest.mark.skipif(os.geteuid() != 0 or not shutil.which("mount"), reason="takes a file system of its own")
 @pytest.mark.parametrize("kilobytes", [40, 300, 1700])
-def test_full_file_system_stops_the_run_and_does_not_spoil_it(commands, finished, read, tmp_path, kilobytes):
+def test_full_file_system_stops_the_run_which_can_be_resumed(commands, finished, read, tmp_path, kilobytes):
     run, _, options = finished
     disk = tmp_path / "disk"
     disk.mkdir()
@@ -274,7 +274,7 @@ def test_full_file_system_stops_the_run_and_does_not_spoil_it(commands, finished
 
 
 @pytest.mark.skipif(os.geteuid() != 0 or not shutil.which("mount"), reason="takes a file system of its own")
-def test_full_file_system_of_the_photographs_cache(commands, finished, tmp_path):
+def test_full_file_system_of_the_cache_is_an_error(commands, finished, tmp_path):
     _, _, options = finished
     disk = tmp_path / "disk"
     disk.mkdir()

@@ -1,4 +1,4 @@
-"""Interrupted and started again: the same command goes on, and gets where it would have got."""
+"""Interrupted runs: the same command resumes them, with the same result as without interruption."""
 
 import os
 import random
@@ -21,7 +21,7 @@ EPOCH, TOTAL = 25, 65  # steps
 
 @pytest.fixture(scope="module")
 def straight(commands, tmp_path_factory):
-    """The run that nobody interrupts."""
+    """Run without interruption."""
     run = tmp_path_factory.mktemp("straight")
     commands.tiny(run, *OPTIONS).ok()
     return run
@@ -52,7 +52,7 @@ def test_interrupted_run_resumes_bit_for_bit(start, straight, read, tmp_path, nu
     assert result.status == status and result.err == ""
     about = describe(tmp_path / "last.safetensors")
     assert about["stage"] == stage and about["step"] % EPOCH
-    stopped = f"stopped at step {about['step']} of {TOTAL}, and saved; the same command goes on from there"
+    stopped = f"stopped at step {about['step']} of {TOTAL}, and saved; the same command resumes it"
     assert result.out.splitlines()[-1] == stopped
     assert not (tmp_path / "generator.safetensors").exists()
 
@@ -62,8 +62,8 @@ def test_interrupted_run_resumes_bit_for_bit(start, straight, read, tmp_path, nu
     assert [entry["step"] for entry in read.json(tmp_path / "environment.json")] == [0, about["step"]]
 
 
-def test_run_on_old_tones_against_vivid_real_pictures_resumes_bit_for_bit(start, straight, read, tmp_path):
-    """All that damages a photograph follows from the step; and the options do change the run."""
+def test_run_with_tone_and_real_saturation_resumes_bit_for_bit(start, straight, read, tmp_path):
+    """Random damage depends only on the step; the options do change the run."""
     options = ["--data.tone", 1, "--data.real_saturation", 1.2, "--optim.frozen_norm", "adversarial"]
     start(tmp_path / "whole", *options).wait().ok()
     run = tmp_path / "run"
@@ -78,8 +78,8 @@ def test_run_on_old_tones_against_vivid_real_pictures_resumes_bit_for_bit(start,
     assert "--data.tone was 1.0" in start(run).wait().refusal("--data.real_saturation was 1.2")
 
 
-def test_killed_again_and_again_loses_nothing(start, straight, read, tmp_path):
-    """With kill -9, at any moment: what lies in the folder is whole each time, and the end is the same."""
+def test_repeatedly_killed_run_ends_the_same(start, straight, read, tmp_path):
+    """After kill -9 at any moment, all files are complete, and the final result is the same."""
     chance, kills = random.Random(5), 0
     for attempt in range(60):
         running = start(tmp_path, "--checkpoint_every", "3")
@@ -103,7 +103,7 @@ def test_killed_again_and_again_loses_nothing(start, straight, read, tmp_path):
     assert [line["step"] for line in read.losses(tmp_path)] == list(range(1, TOTAL + 1))
 
 
-def test_killed_while_decoding_starts_over_and_leaves_no_rubbish(commands, tmp_path):
+def test_kill_while_decoding_leaves_no_files_behind(commands, tmp_path):
     cache = tmp_path / "cache"
     options = f"--data.demo_photos 500 --data.size 48 --epochs 0.01 --data.cache {cache} --out {tmp_path / 'run'}"
     running = commands.start("train.py", *commands.TINY, *options.split())
@@ -114,7 +114,7 @@ def test_killed_while_decoding_starts_over_and_leaves_no_rubbish(commands, tmp_p
     assert sorted(path.name.endswith("-48") for path in cache.iterdir() if path.is_dir()) == [True, True]
 
 
-def test_what_a_kill_leaves_behind_is_cleared_and_torn_lines_are_dropped(commands, read, copied):
+def test_unfinished_files_and_lines_of_a_killed_run_are_removed(commands, read, copied):
     run, options = copied
     with (run / "metrics.jsonl").open("a") as file:
         file.write('{"step": 14, "l1"')
@@ -127,7 +127,7 @@ def test_what_a_kill_leaves_behind_is_cleared_and_torn_lines_are_dropped(command
     assert not [path for path in leavings if path.exists()]
 
 
-def test_state_is_tensors_and_json_alone(straight):
+def test_state_contains_only_tensors_and_json(straight):
     with safe_open(straight / "last.safetensors", "pt") as file:
         names = {name.split(".")[0] for name in file.keys()}  # noqa: SIM118 - no iterator
     assert names == {"generator", "ema", "discriminator", "optim_g", "optim_d"}
@@ -138,7 +138,7 @@ def test_state_is_tensors_and_json_alone(straight):
 
 @pytest.fixture
 def copied(finished, tmp_path):
-    """A finished run to change, and the command that made it."""
+    """Copy of a finished run that tests may change, and the command that made it."""
     run, _, options = finished
     folder = tmp_path / "run"
     shutil.copytree(run, folder, ignore=shutil.ignore_patterns(".lock"))
@@ -153,7 +153,7 @@ def test_finished_run_is_not_trained_again(commands, read, copied, finished):
     assert len(read.losses(run)) == 14
 
 
-def test_more_epochs_go_on_from_the_end(commands, read, copied):
+def test_more_epochs_continue_a_finished_run(commands, read, copied):
     run, options = copied
     result = commands.train(*options, "--epochs", "2").ok()
     assert "resumed at step 14" in result.out
@@ -162,14 +162,14 @@ def test_more_epochs_go_on_from_the_end(commands, read, copied):
     assert [line["step"] for line in read.validations(run)] == [4, 11, 14, 18]
 
 
-def test_fewer_epochs_are_refused_and_keep_what_there_is(commands, read, copied, finished):
+def test_fewer_epochs_are_refused_and_change_nothing(commands, read, copied, finished):
     run, options = copied
     refused = commands.train(*options, "--epochs", "1")
-    refused.refusal("14 steps behind it", "--epochs 1 comes to 11")
+    refused.refusal("been trained for 14 steps", "--epochs 1 makes 11")
     read.same_tensors(run / "last.safetensors", finished[0] / "last.safetensors")
 
 
-def test_other_options_in_the_folder_of_a_run_are_refused(commands, read, copied, finished):
+def test_different_options_in_a_runs_folder_are_refused(commands, read, copied, finished):
     run, options = copied
     before = (run / "config.yaml").read_bytes()
     refused = commands.train(*options, "--loss.l1", "50", "--data.flip", "false")
@@ -178,7 +178,7 @@ def test_other_options_in_the_folder_of_a_run_are_refused(commands, read, copied
     read.same_run(finished[0], run)
 
 
-def test_options_that_change_no_step_may_change(commands, read, copied):
+def test_options_that_do_not_affect_training_may_change(commands, read, copied):
     run, options = copied
     changed = "--tracking.log_every 3 --eval.every 0.5 --eval.samples 2 --checkpoint_every 2 --tracking.name other"
     commands.train(*options, *changed.split(), "--epochs", "2").ok()
@@ -195,8 +195,8 @@ def test_changed_photographs_are_refused(commands, draw, tmp_path):
     refused.refusal(str(photographs), "have changed", "another --out")
 
 
-def test_copied_photographs_are_the_same_ones(commands, draw, read, tmp_path):
-    """On another day, with other times of files, a run goes on."""
+def test_copied_photographs_with_other_times_are_the_same(commands, draw, read, tmp_path):
+    """A run resumes although the files have other modification times."""
     photographs = draw(tmp_path / "photographs", 8)
     options = ["--data.source", photographs, "--epochs", "0.5"]
     commands.tiny(tmp_path / "run", *options).ok()
@@ -214,13 +214,13 @@ def test_two_trainings_in_one_folder_are_refused(start, tmp_path):
     assert result.status == 143 and result.err == ""
 
 
-def test_refused_start_leaves_the_folder_free(commands, tmp_path):
-    """Who follows the advice of an error and runs the better command is not told of the worse one."""
+def test_refused_start_does_not_fix_the_folders_options(commands, tmp_path):
+    """A corrected command must not be compared with the refused one."""
     commands.tiny(tmp_path, "--data.batch_size", "1000").refusal("--data.batch_size")
     commands.tiny(tmp_path, "--data.batch_size", "4", "--epochs", "0.1").ok()
 
 
-def test_relative_folder_of_photographs_is_the_same_from_elsewhere(commands, photographs, copied):
+def test_relative_source_is_resolved_to_the_same_folder(commands, photographs, copied):
     _, options = copied
     words = [photographs.name if word == photographs else word for word in options]
     commands.train(*words, cwd=photographs.parent).ok()

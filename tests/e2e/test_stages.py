@@ -1,4 +1,4 @@
-"""Three stages, labels, and colours weighed by their rarity, as a user runs them."""
+"""Real runs with three stages, class labels, and rarity weights."""
 
 import json
 import re
@@ -15,7 +15,7 @@ STAGES = shlex.split(
     "--epochs 0.6 --loss.gan 1 --loss.gan_mode wgan_gp --loss.r1 1 --loss.feature_matching 1 --loss.color_weighted 10 "
     "--loss.tv 0.1 --discriminator.norm instance --loss.perceptual 1 --loss.perceptual_weights random"
 )
-PRETRAINED, JUDGED, TOTAL = 15, 40, 55  # steps, of 25 an epoch
+PRETRAINED, JUDGED, TOTAL = 15, 40, 55  # steps; 25 per epoch
 
 
 @pytest.fixture(scope="module")
@@ -24,7 +24,7 @@ def straight(commands, tmp_path_factory):
     return run, commands.tiny(run, *STAGES).ok()
 
 
-def test_discriminator_is_trained_alone_between_the_two(straight, read):
+def test_critic_stage_trains_only_the_discriminator(straight, read):
     run, result = straight
     assert "15 of pretraining, 25 of the critic, 15 adversarial" in result.out
     lines = read.losses(run)
@@ -32,14 +32,16 @@ def test_discriminator_is_trained_alone_between_the_two(straight, read):
     assert stages == ["pretrain"] * PRETRAINED + ["critic"] * (JUDGED - PRETRAINED) + ["adversarial"] * (TOTAL - JUDGED)
     always = {"l1", "mse", "color_weighted", "tv", "perceptual", "generator", "grad_norm_g"}
     of_critic = {"discriminator", "r1", "gradient_penalty", "grad_norm_d"}
-    of_game = {"gan", "feature_matching"}
+    of_adversarial = {"gan", "feature_matching"}
     for line in lines:
-        wanted = {"pretrain": always, "critic": of_critic, "adversarial": always | of_critic | of_game}[line["stage"]]
-        assert set(line) & (always | of_critic | of_game) == wanted
+        wanted = {"pretrain": always, "critic": of_critic, "adversarial": always | of_critic | of_adversarial}[
+            line["stage"]
+        ]
+        assert set(line) & (always | of_critic | of_adversarial) == wanted
     assert [line["step"] for line in read.validations(run)] == [PRETRAINED, TOTAL]
 
 
-def test_interrupted_while_the_discriminator_is_trained_alone(commands, straight, read, tmp_path):
+def test_run_interrupted_in_the_critic_stage_resumes(commands, straight, read, tmp_path):
     running = commands.start("train.py", *commands.TINY, *STAGES, "--out", tmp_path)
     record = tmp_path / "metrics.jsonl"
     running.until(lambda: record.exists() and record.read_text().count('"critic"') > 3)
@@ -58,13 +60,13 @@ def test_colours_of_the_training_set_are_counted_once_and_shown(commands, straig
     assert Image.open(run / "prior.png").size[0] > 200
     (counted,) = (commands.home / "cache" / "gancolor").glob("prior-*.json")
     assert sum(json.loads(counted.read_text())["pixels"]) == 50 * 16 * 16
-    counted.write_text(json.dumps({"pixels": [1] * 313}))  # so that counting anew would show
+    counted.write_text(json.dumps({"pixels": [1] * 313}))  # so that counting again would show
     again = commands.tiny(tmp_path, *STAGES, "--epochs", "0", "--critic_epochs", "0").ok()
     assert "colours: 0% of the pixels" in again.out
     counted.unlink()
 
 
-def test_unlabelled_photographs_are_refused_by_the_classifier_alone(commands, photographs, tmp_path):
+def test_unlabelled_photographs_are_refused_only_with_a_classifier(commands, photographs, tmp_path):
     options = ["--data.source", photographs, "--generator.global_size", "32", "--epochs", "0.2"]
     refused = commands.tiny(tmp_path / "no", "--arch", "ltbc", *options)
     refused.refusal("--loss.scene", "no classes", "subfolder", "ltbc_no_classifier")
@@ -83,9 +85,9 @@ def test_classifier_learns_the_folders_classes(commands, draw, read, tmp_path):
     assert all(line["scene"] > 0 for line in read.losses(tmp_path / "run"))
 
 
-def test_options_of_other_architectures_are_named(commands, tmp_path):
+def test_ignored_options_of_other_architectures_are_listed(commands, tmp_path):
     result = commands.tiny(tmp_path, "--arch", "ugan", "--epochs", "0.1", "--generator.neurons", "low").ok()
-    assert "passed over, since ugan has no such option: --generator.neurons low" in result.out
+    assert "ignored, because ugan has no such option: --generator.neurons low" in result.out
 
 
 @pytest.mark.parametrize(
@@ -100,7 +102,7 @@ def test_options_of_other_architectures_are_named(commands, tmp_path):
         ("--loss.soft_bins 314", ["--loss.soft_bins"]),
     ],
 )
-def test_what_does_not_go_together_is_refused_in_one_line(commands, tmp_path, options, named):
+def test_conflicting_options_give_a_one_line_error(commands, tmp_path, options, named):
     commands.tiny(tmp_path, *shlex.split(options)).refusal(*named)
 
 
@@ -114,7 +116,7 @@ def test_what_does_not_go_together_is_refused_in_one_line(commands, tmp_path, op
         ("--loss.perceptual 1 --loss.perceptual_network lpips --data.size 32", "alexnet-owt-7be5be79.pth"),
     ],
 )
-def test_weights_that_cannot_be_had_are_named_with_the_option(commands, tmp_path, options, file):
+def test_unavailable_weights_are_named_with_the_option(commands, tmp_path, options, file):
     option = "--loss.perceptual_weights" if "perceptual 1" in options else "--generator.backbone_weights"
     proxy = {"https_proxy": "http://127.0.0.1:9", "http_proxy": "http://127.0.0.1:9"}
     refused = commands.tiny(tmp_path, *shlex.split(options), **proxy)

@@ -1,4 +1,4 @@
-"""gancolor sweep, of the trainer. tests/sweeps/test_runner.py has the rest, with a program that takes no time."""
+"""gancolor sweep with the real trainer. tests/sweeps/test_runner.py tests the rest with a quick program."""
 
 import os
 import re
@@ -42,7 +42,7 @@ def gancolor(commands):
 
 @pytest.fixture(scope="module")
 def done(gancolor, tmp_path_factory):
-    """Three of a grid of two by two, the second of which can't be trained."""
+    """Sweep that ran three trials of a 2 x 2 grid, the second of which fails."""
     folder = tmp_path_factory.mktemp("sweep")
     file = sweep_file(
         folder / "mine.yaml", arch={"values": ["ugan", "polychromify_v0"]}, data__batch_size={"values": [2, 500]},
@@ -51,7 +51,7 @@ def done(gancolor, tmp_path_factory):
     return folder, file, gancolor("sweep", file, "--out", folder / "runs", "--seed=3")
 
 
-def test_grid_is_run_and_a_failed_run_does_not_cost_the_others(done, read):
+def test_failed_run_of_a_grid_does_not_stop_the_others(done, read):
     folder, _, (status, out, err) = done
     assert status == 1
     names = [f"{arch}, data.batch_size={batch}" for arch, batch in (("ugan", 2), ("ugan", 500), ("polychromify_v0", 2))]
@@ -66,7 +66,7 @@ def test_grid_is_run_and_a_failed_run_does_not_cost_the_others(done, read):
         assert (config["generator"]["depth"], config["optim"]["betas"]) == (None, [0.5, 0.9])
 
 
-def test_table_has_costs_and_figures_of_the_runs_that_are_done(done, read):
+def test_table_has_costs_and_scores_of_finished_runs(done, read):
     folder, _, (_, out, _) = done
     table = (folder / "runs/table.md").read_text()
     assert table in out
@@ -77,21 +77,21 @@ def test_table_has_costs_and_figures_of_the_runs_that_are_done(done, read):
     assert re.search(r"\d\d\.\d\d ± ", ugan[heading.index("PSNR [dB]")])
 
 
-def test_same_command_again_runs_only_what_is_not_done(done, gancolor):
+def test_same_command_runs_only_unfinished_runs(done, gancolor):
     folder, file, _ = done
     status, out, _ = gancolor("sweep", file, "--out", folder / "runs", "--seed=3")
     assert status == 1
     assert out.count("is done: ") == 2 and out.count("python train.py") == 1
 
 
-def test_options_that_have_changed_are_refused(done, gancolor):
+def test_changed_options_are_refused(done, gancolor):
     folder, file, _ = done
     status, out, err = gancolor("sweep", file, "--out", folder / "runs", "--seed=4")
     assert (status, out, err.count("\n")) == (2, "", 1)
     assert "holds another sweep (--seed was 3, is 4)" in err
 
 
-def test_interrupted_sweep_goes_on(gancolor, tmp_path, read):
+def test_interrupted_sweep_resumes(gancolor, tmp_path, read):
     file = sweep_file(tmp_path / "s.yaml", arch={"values": ["ugan", "polychromify_v1"]}, epochs={"value": 60})
     process = gancolor.start("sweep", file, "--out", tmp_path / "runs", start_new_session=True)
     record = tmp_path / "runs/ugan/metrics.jsonl"
@@ -100,7 +100,7 @@ def test_interrupted_sweep_goes_on(gancolor, tmp_path, read):
     os.killpg(process.pid, signal.SIGINT)  # as Ctrl-C does
     out, _ = process.communicate(timeout=60)
     assert process.returncode == 130
-    assert "the same command goes on from there" in out and "[1/2] ugan: interrupted" in out and "[2/2]" not in out
+    assert "the same command resumes it" in out and "[1/2] ugan: interrupted" in out and "[2/2]" not in out
     assert not (tmp_path / "runs/polychromify_v1").exists()
 
 
@@ -119,13 +119,13 @@ def test_refused_sweep_file_is_one_line(gancolor, tmp_path):
     assert err.startswith("gancolor: error: ") and "bad.yaml: a key True: " in err
 
 
-def test_missing_file_and_words_that_are_no_options(gancolor, tmp_path):
+def test_missing_file_and_invalid_words_are_refused(gancolor, tmp_path):
     status, _, err = gancolor("sweep", tmp_path / "none.yaml")
     assert status == 2 and "none.yaml: no such sweep file" in err
     status, _, err = gancolor("sweep", sweep_file(tmp_path / "s.yaml"), "--seed", "3")
     assert status == 2 and "--NAME=VALUE" in err
     status, _, err = gancolor("sweep", tmp_path / "s.yaml", "--draw", "3", "--jobs", "0")
-    assert status == 2 and "argument --jobs: 0 is no whole number from 1" in err
+    assert status == 2 and "argument --jobs: 0 is not a whole number >= 1" in err
 
 
 def test_help_is_quick_and_says_what_it_does(gancolor):

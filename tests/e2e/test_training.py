@@ -1,4 +1,4 @@
-"""Training from the first line to the finished generator."""
+"""Training runs from start to finish."""
 
 import fcntl
 import os
@@ -21,7 +21,7 @@ import gancolor
 from gancolor.choices import ARCHITECTURES
 
 
-def test_prints_what_it_trains_on_and_where_the_result_is(finished, photographs):
+def test_prints_training_data_and_result_path(finished, photographs):
     run, result, _ = finished
     lines = result.out.splitlines()
     assert lines[0].startswith("decoding 20 photographs, once, into ")
@@ -35,7 +35,7 @@ def test_prints_what_it_trains_on_and_where_the_result_is(finished, photographs)
     assert re.search(r"^grey +\d+\.\d\d ± ", result.out, re.MULTILINE)
 
 
-def test_is_quiet_and_colourless_in_a_log_file(finished):
+def test_no_bar_and_no_escape_codes_in_a_log_file(finished):
     _, result, _ = finished
     assert result.err == ""
     assert "\x1b" not in result.out and "\r" not in result.out
@@ -67,7 +67,7 @@ def test_run_folder_holds_the_record(finished, read):
     assert len(split["val"]) == len(set(split["val"])) == 6 and list(split) == ["val"]
 
 
-def test_metrics_name_each_loss_rate_and_figure(finished, read):
+def test_metrics_file_has_losses_rates_and_scores(finished, read):
     run, _, _ = finished
     losses, validations = read.losses(run), read.validations(run)
     assert [line["step"] for line in losses] == list(range(1, 15))
@@ -86,8 +86,8 @@ def test_metrics_name_each_loss_rate_and_figure(finished, read):
     }
 
 
-def test_troubles_are_logged_at_every_evaluation_and_said_once_a_stage(commands, read, tmp_path):
-    """Of a generator that has learnt too little yet to colour."""
+def test_warnings_are_logged_at_every_evaluation_and_printed_once_per_stage(commands, read, tmp_path):
+    """The generator has not learned to colour yet."""
     stages = "--pretrain_epochs 0.4 --epochs 0.4 --eval.every 0.2"
     result = commands.tiny(tmp_path, "--arch", "ugan", *stages.split(), "--optim.lr_d", "1e-20").ok()
     lines = result.out.splitlines()
@@ -96,13 +96,15 @@ def test_troubles_are_logged_at_every_evaluation_and_said_once_a_stage(commands,
     assert ["(pretrain," in lines[said[0] - 1], "(adversarial," in lines[said[1] - 1]] == [True, True]
     logged = [line["val/guard"] for line in read.validations(tmp_path)]
     assert len(logged) == 4 and all("colour collapse" in guard for guard in logged)
-    game = [line["d_accuracy"] for line in read.losses(tmp_path) if line["step"] in (15, 20)]
-    names = [", discriminator too strong" * (share > 0.99) for share in game]  # too weak: not in its first 100 steps
+    accuracies = [line["d_accuracy"] for line in read.losses(tmp_path) if line["step"] in (15, 20)]
+    names = [
+        ", discriminator too strong" * (share > 0.99) for share in accuracies
+    ]  # no warning of a weak discriminator in its first 100 steps
     assert logged == ["colour collapse"] * 2 + ["colour collapse" + name for name in names]
 
 
 def test_sample_grid_shows_grey_predicted_and_truth(finished):
-    """In three strips, one under the other."""
+    """The three rows are stacked vertically."""
     with Image.open(finished[0] / "samples" / "step_0000014.png") as grid:
         assert grid.format == "PNG"
         picture = np.asarray(grid.convert("RGB")).astype(int)
@@ -126,7 +128,7 @@ def test_each_architecture_trains_by_its_recipe(commands, read, tmp_path, arch):
     small = "--data.demo_photos 20 --data.val_limit 2 --generator.width 4 --generator.global_size 32"
     small += " --generator.backbone_weights random --loss.perceptual_weights random"
     steps = "--pretrain_epochs 0.5 --epochs 0.5 --tracking.log_every 1"
-    fresh = arch == "pretrained_attention_ugan"  # whose imports have the most to say
+    fresh = arch == "pretrained_attention_ugan"  # its imports print the most
     result = commands.train(
         "--arch", arch, *size.split(), *small.split(), *steps.split(), "--out", tmp_path, fresh=fresh
     ).ok()
@@ -140,20 +142,20 @@ def test_each_architecture_trains_by_its_recipe(commands, read, tmp_path, arch):
         assert generator(torch.zeros(1, 1, 32, 32)).chroma.abs().max() <= 1
 
 
-def test_figures_of_a_single_validation_photograph_are_json(commands, read, tmp_path):
+def test_scores_of_a_single_photograph_are_valid_json(commands, read, tmp_path):
     commands.tiny(tmp_path, "--epochs", "0.1", "--data.val_limit", "1").ok()
     read.everything(tmp_path)
     figure = read.json(tmp_path / "results.json")["means"]["grey"]["psnr"]
     assert figure["mean"] > 5 and figure["low"] is figure["high"] is None
 
 
-def test_same_command_same_run_whatever_the_folder(commands, read, finished, tmp_path):
+def test_same_command_gives_the_same_run_in_any_folder(commands, read, finished, tmp_path):
     run, _, options = finished
     commands.train(*options, "--out", tmp_path / "again").ok()
     read.same_run(run, tmp_path / "again")
 
 
-def test_another_seed_is_another_run(commands, read, finished, tmp_path):
+def test_other_seed_gives_another_run(commands, read, finished, tmp_path):
     run, _, options = finished
     commands.train(*options, "--out", tmp_path, "--seed", "1").ok()
     assert read.losses(run)[0]["l1"] != read.losses(tmp_path)[0]["l1"]
@@ -161,7 +163,7 @@ def test_another_seed_is_another_run(commands, read, finished, tmp_path):
     assert splits[0] != splits[1]
 
 
-def test_without_out_the_folder_is_named_by_what_it_trains(commands, tmp_path):
+def test_default_folder_is_named_after_the_run(commands, tmp_path):
     commands.train(*commands.TINY, "--epochs", "0.05", cwd=tmp_path).ok()
     (run,) = (tmp_path / "runs").iterdir()
     assert re.fullmatch(r"attention_ugan-demo-16-[0-9a-f]{6}", run.name)
@@ -169,7 +171,7 @@ def test_without_out_the_folder_is_named_by_what_it_trains(commands, tmp_path):
 
 
 def test_full_size_starts_within_a_minute_and_stops(commands, tmp_path):
-    """The networks as they are by default, on few photographs of the demo at 256 pixels."""
+    """Default networks on a few demo photographs at 256 pixels."""
     few = "--data.demo_photos", "40", "--data.batch_size", "1"
     running = commands.start("train.py", "--arch", "attention_ugan", *few, "--out", tmp_path)
     running.until(lambda: "run folder" in running.out(), seconds=60)
@@ -179,7 +181,7 @@ def test_full_size_starts_within_a_minute_and_stops(commands, tmp_path):
     assert result.status == 143 and result.err == ""
     last = tmp_path / "last.safetensors"
     if last.exists():
-        assert "the same command goes on from there" in result.out
+        assert "the same command resumes it" in result.out
         assert gancolor.load_generator(last)
 
 
@@ -191,8 +193,8 @@ def test_help_needs_no_torch_and_names_every_option(commands, tmp_path):
         assert option in result.out
 
 
-def test_terminal_shows_a_bar_with_the_losses(commands, tmp_path):
-    """On a pseudo-terminal."""
+def test_terminal_shows_a_progress_bar_with_losses(commands, tmp_path):
+    """The command runs on a pseudo-terminal."""
     main, side = pty.openpty()
     fcntl.ioctl(side, termios.TIOCSWINSZ, struct.pack("HHHH", 24, 120, 0, 0))
     process = subprocess.Popen(

@@ -1,4 +1,4 @@
-"""Photographs in shards, decoded in every epoch: trained on, resumed, shared out over processes, scored."""
+"""Photographs in shards, decoded in every epoch: training, resuming, several processes, scoring."""
 
 import shlex
 import shutil
@@ -38,7 +38,7 @@ def test_run_on_shards_is_resumed_bit_for_bit(commands, shards, straight, read, 
     read.same_run(straight, tmp_path)
 
 
-def test_run_says_what_it_trains_on_and_is_scored(commands, shards, straight, read, tmp_path):
+def test_run_on_shards_prints_its_data_and_can_be_scored(commands, shards, straight, read, tmp_path):
     listing = read.json(straight / "photographs.json")
     assert listing["classes"] == ["0", "1", "2"]
     assert listing["train"]["used"] == 45 and len(listing["split"]["val"]) == listing["val"]["used"] == 5
@@ -48,14 +48,14 @@ def test_run_says_what_it_trains_on_and_is_scored(commands, shards, straight, re
     assert read.json(scores)["files"] == read.json(straight / "results.json")["files"]
 
 
-def test_two_processes_train_on_shards_of_their_own(commands, shards, read, tmp_path):
+def test_two_processes_train_on_different_shards(commands, shards, read, tmp_path):
     words = [*commands.TINY, *ALWAYS, "--data.source", str(shards), "--out", str(tmp_path)]
     result = subprocess.run(
         [sys.executable, "-m", "torch.distributed.run", "--standalone", "--nproc_per_node", "2", "train.py", *words],
         cwd=commands.root, env=commands.env, capture_output=True, text=True, timeout=120,
     )  # fmt: skip
     assert result.returncode == 0, result.stderr
-    assert "effective batch 4 (2 x 2), 8 steps an epoch" in result.stdout and len(read.losses(tmp_path)) == 16
+    assert "effective batch 4 (2 x 2), 8 steps per epoch" in result.stdout and len(read.losses(tmp_path)) == 16
 
 
 @pytest.mark.parametrize(
@@ -71,12 +71,12 @@ def test_two_processes_train_on_shards_of_their_own(commands, shards, read, tmp_
         ),
     ],
 )
-def test_shards_that_can_not_be_used_are_one_line(commands, shards, tmp_path, damage, said):
+def test_unusable_shards_give_a_one_line_error(commands, shards, tmp_path, damage, said):
     folder = shutil.copytree(shards, tmp_path / "set")
     damage(folder)
     commands.tiny(tmp_path / "run", "--data.source", folder).refusal(said)
 
 
-def test_options_that_contradict_each_other_are_one_line(commands, shards, tmp_path):
+def test_contradicting_options_give_a_one_line_error(commands, shards, tmp_path):
     options = "--data.source", shards, "--data.decode", "always", "--data.on_device", "always"
     commands.tiny(tmp_path, *options).refusal("--data.decode always", "--data.on_device always")

@@ -9,7 +9,7 @@ import pytest
 
 
 def records(folder, env):
-    """What wandb wrote, read back by wandb."""
+    """Return the records that wandb wrote, read by wandb itself."""
     command = "from wandb.cli.cli import cli; cli()"
     read = [sys.executable, "-c", command, "leet", "inspect", "--json", str(folder)]
     out = subprocess.run(read, capture_output=True, text=True, check=False, timeout=60, env=env)
@@ -49,7 +49,7 @@ def test_disabled_needs_no_wandb(commands, tmp_path):
     assert "Weights & Biases" not in result.out
 
 
-def test_by_default_without_account_one_line_says_so(finished):
+def test_default_without_account_prints_one_line(finished):
     (line,) = [line for line in finished[1].out.splitlines() if "Weights & Biases" in line]
     assert "not logged in" in line and "wandb login" in line
 

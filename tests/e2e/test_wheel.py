@@ -1,4 +1,4 @@
-"""The wheel, installed outside the checkout: what `pip install gancolor[train]` gives."""
+"""The wheel, installed outside the checkout, as by `pip install gancolor[train]`."""
 
 import configparser
 import os

@@ -1,4 +1,4 @@
-"""`pip install gancolor[onnx]` brings no PyTorch, and colours photographs all the same."""
+"""`pip install gancolor[onnx]` colours photographs without PyTorch."""
 
 import os
 import subprocess
@@ -16,12 +16,12 @@ ROOT = Path(__file__).resolve().parents[2]
 
 @pytest.fixture(scope="module")
 def environment(tmp_path_factory) -> Path:
-    """The programs of a new environment, in which the package lies as a user's pip puts it."""
+    """Scripts folder of a new environment in which pip has installed the package."""
     folder = tmp_path_factory.mktemp("onnx") / "environment"
     venv.create(folder, with_pip=True)
     programs = folder / ("Scripts" if sys.platform == "win32" else "bin")
     source = tmp_path_factory.mktemp("source") / "gancolor"
-    # What git knows of, so that nothing of the working tree's leftovers is packed.
+    # Only files known to git, so that leftovers in the working tree are not packed.
     files = subprocess.run(["git", "ls-files", "-z"], cwd=ROOT, check=True, capture_output=True, text=True).stdout
     for name in filter(None, files.split("\0")):
         if (ROOT / name).is_file():
@@ -40,7 +40,7 @@ def run(*command: object, cwd: Path) -> subprocess.CompletedProcess[str]:
     return subprocess.run([str(word) for word in command], cwd=cwd, env=clean, capture_output=True, text=True)
 
 
-def test_whatever_the_package_needs_is_installed(environment: Path, tmp_path: Path) -> None:
+def test_all_dependencies_are_installed(environment: Path, tmp_path: Path) -> None:
     code = "import gancolor, pathlib; print(pathlib.Path(gancolor.__file__).parent)"
     installed = Path(run(environment / "python", "-c", code, cwd=tmp_path).stdout.strip())
     assert installed.is_dir()
@@ -50,7 +50,7 @@ def test_whatever_the_package_needs_is_installed(environment: Path, tmp_path: Pa
     assert not [name for name in listed.split() if not (installed.parent / name).is_file()]
 
 
-def test_no_torch_is_there_and_the_command_colours(environment: Path, tmp_path: Path) -> None:
+def test_command_colours_without_torch(environment: Path, tmp_path: Path) -> None:
     assert run(environment / "python", "-c", "import torch", cwd=tmp_path).returncode != 0
     Picture(scene(200, 300)).save(tmp_path / "photo.png")
     done = run(environment / "gancolor", "colorize", "photo.png", "-o", "out.png", cwd=tmp_path)
@@ -60,7 +60,7 @@ def test_no_torch_is_there_and_the_command_colours(environment: Path, tmp_path: 
     assert colourfulness(coloured.pixels) > 3
 
 
-def test_the_object_takes_an_export(environment: Path, tmp_path: Path) -> None:
+def test_colorizer_opens_an_export_without_torch(environment: Path, tmp_path: Path) -> None:
     from made_generators import made_generator
 
     from gancolor import Colorizer
@@ -77,17 +77,14 @@ def test_the_object_takes_an_export(environment: Path, tmp_path: Path) -> None:
 
 
 @pytest.mark.parametrize("command", [["compare", "runs/x"], ["sweep", "x.yaml"], ["export", "x", "-o", "x.onnx"]])
-def test_what_needs_torch_says_so_in_a_line(environment: Path, tmp_path: Path, command: list[str]) -> None:
+def test_commands_that_need_torch_give_a_one_line_error(environment: Path, tmp_path: Path, command: list[str]) -> None:
     done = run(environment / "gancolor", *command, cwd=tmp_path)
     assert done.returncode == 2
     assert "pip install 'gancolor[train]'" in done.stderr
     assert done.stderr.count("\n") == 1
 
 
-def test_training_says_so_too(environment: Path, tmp_path: Path) -> None:
+def test_training_without_torch_gives_a_one_line_error(environment: Path, tmp_path: Path) -> None:
     done = run(environment / "python", ROOT / "train.py", cwd=tmp_path)
     assert done.returncode == 2
-    assert (
-        done.stderr
-        == "train.py: error: jsonargparse is not installed, which this needs: pip install 'gancolor[train]'\n"
-    )
+    assert done.stderr == "train.py: error: jsonargparse is needed and not installed: pip install 'gancolor[train]'\n"

@@ -33,7 +33,7 @@ def photographs(tmp_path):
 
 @pytest.fixture
 def predict(tmp_path, photographs):
-    """Matches pictures of these names (and sizes) with the photographs."""
+    """Match pictures with these names (and sizes) to the photographs."""
 
     def predict(*names: str, size=(48, 48), items=photographs):
         for name in names:
@@ -69,7 +69,7 @@ def test_one_name_in_two_folders_is_matched_by_path_alone(tmp_path, photographs,
     items = list_photographs(folder)
     predictions = predict("cats/a.png", "a.png", "b.png", "c.png", items=items)
     assert found(predictions) == {"c.jpg": "c.png", "cats/a.jpg": "cats/a.png", "dogs/b.jpeg": "b.png"}
-    assert predictions.missing == {"dogs/a.jpg": "no picture of its name"}
+    assert predictions.missing == {"dogs/a.jpg": "no picture with its name"}
 
 
 @pytest.mark.parametrize(
@@ -77,16 +77,16 @@ def test_one_name_in_two_folders_is_matched_by_path_alone(tmp_path, photographs,
     [(["x/a.png", "y/a.png"], ["x/a.png", "y/a.png"]), (["cats/a.png", "cats/a.jpg"], ["cats/a.jpg", "cats/a.png"])],
 )
 def test_two_pictures_of_one_photograph_are_refused(predict, names, both):
-    with pytest.raises(InputError, match=f"{both[0]} and {both[1]} are both of cats/a.jpg; leave one"):
+    with pytest.raises(InputError, match=f"{both[0]} and {both[1]} both match cats/a.jpg; remove one"):
         predict(*names)
 
 
-def test_missing_and_damaged_ones_are_named_with_the_reason(tmp_path, predict):
+def test_missing_and_damaged_pictures_are_listed_with_reasons(tmp_path, predict):
     predict("c.png")
     (tmp_path / "made" / "a.png").write_bytes(b"not a picture")
     predictions = predict("c.png")
     assert list(found(predictions)) == ["c.jpg"]
-    assert predictions.missing["dogs/b.jpeg"] == "no picture of its name"
+    assert predictions.missing["dogs/b.jpeg"] == "no picture with its name"
     assert predictions.missing["cats/a.jpg"].startswith("damaged")
 
 
@@ -94,14 +94,14 @@ def test_missing_and_damaged_ones_are_named_with_the_reason(tmp_path, predict):
     ("size", "kind"),
     [
         ((60, 40), ""),
-        ((120, 80), "of another size than the photograph, resized as it is"),
-        ((256, 168), "of another size than the photograph, resized as it is"),  # rounded to a multiple of 8
-        ((32, 32), "square where the photograph is not, taken for the square that is scored"),
+        ((120, 80), "of another size than the photographs, resized like them"),
+        ((256, 168), "of another size than the photographs, resized like them"),  # rounded to a multiple of 8
+        ((32, 32), "square although the photographs are not, compared with their scored squares"),
         ((40, 60), None),
         ((60, 38), None),
     ],
 )
-def test_sizes_that_differ_are_said_and_other_shapes_left_out(tmp_path, photographs, size, kind):
+def test_other_sizes_are_noted_and_other_shapes_left_out(tmp_path, photographs, size, kind):
     draw(tmp_path / "made" / "a.png")
     draw(tmp_path / "made" / "c.png", size)
     predictions = ToolPictures("tool", tmp_path / "made", photographs)
@@ -112,7 +112,7 @@ def test_sizes_that_differ_are_said_and_other_shapes_left_out(tmp_path, photogra
 
 
 @pytest.mark.parametrize("fit", ["crop", "squash"])
-def test_square_of_a_wide_photograph_is_the_square_that_is_scored(tmp_path, photographs, fit):
+def test_square_picture_of_a_wide_photograph_is_taken_as_the_scored_square(tmp_path, photographs, fit):
     """The tool was given the centre square (or the squashed whole), and gives that back, or it made all of it."""
     wide = photographs[0]
     square = Image.fromarray(wide.load(32, fit).permute(1, 2, 0).numpy())
@@ -142,7 +142,7 @@ def test_scenes_drawn_by_code_have_any_square_size(tmp_path):
         ToolPictures("tool", tmp_path, [scene])
 
 
-def test_prediction_bears_the_photographs_name_and_class_and_its_own_contents(tmp_path, photographs):
+def test_prediction_has_the_photographs_name_and_class(tmp_path, photographs):
     photograph = replace(photographs[1], label=2)
     shutil.copytree(photograph.path.parent, tmp_path / "made")
     (prediction,) = ToolPictures("tool", tmp_path / "made", [photograph]).found
@@ -156,8 +156,8 @@ def test_prediction_bears_the_photographs_name_and_class_and_its_own_contents(tm
     ("names", "match"),
     [
         (None, r"--predictions tool=.*made: no such folder"),
-        ([], r"none of its pictures is of one of the photographs \(c\.jpg: no picture of its name\); they are matched"),
-        (["x.png"], "none of its pictures is of one of the photographs"),
+        ([], r"none of its pictures matches a photograph \(c\.jpg: no picture with its name\); they are matched"),
+        (["x.png"], "none of its pictures matches a photograph"),
     ],
 )
 def test_folder_without_a_single_picture_of_them_is_refused(tmp_path, predict, names, match):
@@ -167,8 +167,8 @@ def test_folder_without_a_single_picture_of_them_is_refused(tmp_path, predict, n
         predict(*(names or []))
 
 
-def test_suffix_tells_where_photographs_share_a_name(tmp_path):
-    """x.jpg and x.png are two photographs: one picture x.png is not of both."""
+def test_suffix_distinguishes_photographs_with_the_same_stem(tmp_path):
+    """x.jpg and x.png are two photographs; a picture x.png belongs to only one of them."""
     folder = tmp_path / "photographs"
     for name in ("x.jpg", "x.png"):
         draw(folder / name)
@@ -177,8 +177,8 @@ def test_suffix_tells_where_photographs_share_a_name(tmp_path):
     assert [made.of.name for made in predictions.found] == ["x.png"] and list(predictions.missing) == ["x.jpg"]
 
 
-def test_two_tools_files_of_one_length_and_time_are_told_apart(tmp_path, photographs):
-    """As uncompressed pictures out of archives are."""
+def test_files_of_two_tools_with_equal_size_and_time_are_distinguished(tmp_path, photographs):
+    """Uncompressed pictures from archives can have equal size and time."""
     made = []
     for number, tool in enumerate(("one", "two")):
         os.utime(draw(tmp_path / tool / "a.bmp", number=number), (10**9, 10**9))

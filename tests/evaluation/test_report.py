@@ -38,7 +38,7 @@ SYSTEMS = {
 }  # fmt: skip
 
 
-def test_table_is_as_people_read_it():
+def test_table_has_systems_in_rows_and_metrics_in_columns():
     """Systems in rows, metrics in columns and always in the same order, decimal points under one another; half of the
     interval, however it lies, and none for a figure of the set as a whole; what is not brief is left out."""
     assert results_table(SYSTEMS).splitlines() == [
@@ -65,7 +65,7 @@ def test_metrics_that_no_system_has_have_no_column():
         min_size=1,
     )
 )
-def test_table_has_a_line_a_system_and_no_wider_one_than_its_rule(systems):
+def test_table_has_one_line_per_system_within_the_rule(systems):
     heading, rule, *rows = results_table(systems).splitlines()
     assert len(rows) == len(systems)
     assert len(rule) == max(map(len, [heading, *rows]))
@@ -149,7 +149,7 @@ def test_samples_are_different_photographs_and_always_the_same(count, samples):
     assert chosen == sample_indices(count, samples).tolist()
 
 
-def test_samples_are_from_all_over():
+def test_samples_are_spread_over_the_photographs():
     chosen = sample_indices(1000, 20)
     assert chosen.max() > 700 and chosen.min() < 300 and len(set(chosen.diff().tolist())) > 5
 
@@ -192,7 +192,9 @@ def test_prior_is_drawn_over_the_plane_of_a_and_b(tmp_path, prior):
     save_prior(tmp_path / "prior.png", shares, 1 / shares.clamp(min=1e-9))
     colours, share, weight = planes(tmp_path / "prior.png")
     for panel in (colours, share, weight):
-        assert ((panel != BACKGROUND).any(axis=-1)).sum() in range(BINS - 12, BINS + 1)  # a few bins may be as dark
+        assert ((panel != BACKGROUND).any(axis=-1)).sum() in range(
+            BINS - 12, BINS + 1
+        )  # a few bins may be equally dark
     assert np.ptp(colours[place(grey)].astype(int)) <= 1  # in its own colour
     assert colours[place(blue)].argmax() == 2 and colours[place(blue)][2] > colours[place(blue)][:2].max() + 60
     assert place(blue)[0] > REACH  # b under 0 is below

@@ -56,7 +56,7 @@ def plain(photographs, systems=None, classes=(), pictures=None):
 HOSTILE = ["</script><script>alert(1)</script>.jpg", 'quo"te\n, and\\.png', "grün 写真.jpg", "bad \udcff byte.jpg"]
 
 
-def test_result_comes_back_as_it_was(tmp_path):
+def test_result_survives_saving(tmp_path):
     whole = {"ugan": {"fid": 12.5, "kid": math.nan}}
     result = made_result({"ugan": made_run(), "tool": {"pictures": "a/b"}}, classes=("cats", "dogs"), whole=whole)
     result.names[: len(HOSTILE)] = HOSTILE
@@ -80,7 +80,7 @@ def test_result_comes_back_as_it_was(tmp_path):
     assert not back.why_not_comparable(result)
 
 
-def test_values_that_are_no_number_come_back_as_such(tmp_path):
+def test_nan_values_survive_saving(tmp_path):
     result = made_result({"tool": {}}, photographs=1)
     result.systems["tool"].scores["ssim"] = torch.tensor([math.nan])
     result.save(tmp_path / "result.json")
@@ -104,11 +104,11 @@ def test_means_are_those_of_the_scores_and_of_some_photographs():
         (lambda _: "", "damaged one"),
         (lambda _: "[1, 2]", "damaged one"),
         (lambda _: "null", "damaged one"),
-        (lambda _: '{"grey": {"psnr": {"mean": 22.0}}}', "damaged one"),  # as results.json was before
+        (lambda _: '{"grey": {"psnr": {"mean": 22.0}}}', "damaged one"),  # the former format of results.json
         (lambda text: text.replace('"psnr": [', '"psnr": [1.0, '), "damaged one"),
         (lambda text: text.replace('"psnr": [', '"psnr": ["x", '), "damaged one"),
         (lambda text: text.replace('"names"', '"Names"'), "damaged one"),
-        (lambda text: text.replace(f'"format": {FORMAT}', f'"format": {FORMAT + 1}'), "newer gancolor: upgrade this"),
+        (lambda text: text.replace(f'"format": {FORMAT}', f'"format": {FORMAT + 1}'), "newer gancolor than this"),
     ],
 )  # fmt: skip
 def test_damaged_foreign_and_newer_files_are_refused_in_one_line(tmp_path, damage, match):
@@ -155,7 +155,7 @@ def test_digest_is_of_names_and_contents_alone(folder, tmp_path):
 def test_digest_changes_with_one_byte(folder):
     before = digest_of(folder)
     content = bytearray((folder / "07.jpg").read_bytes())
-    content[-2:-2] = b"\x00"  # of the padding before the end mark: the picture is the same
+    content[-2:-2] = b"\x00"  # a padding byte before the end marker, so that the picture is the same
     (folder / "07.jpg").write_bytes(content)
     assert digest_of(folder) != before
 
@@ -166,7 +166,7 @@ def test_digest_is_the_same_whatever_the_order(scenes):
     assert plain(photographs).files == plain(other).files != plain(photographs.subset(photographs.names[:3])).files
 
 
-def test_what_does_not_compare_is_said_why():
+def test_incomparable_results_give_a_reason():
     one = made_result({"ugan": made_run()})
     assert one.why_not_comparable(made_result({"tool": {}}, seed=3)) == ""
     smaller = made_result({"ugan": made_run()}, size=32)
@@ -206,7 +206,7 @@ def test_gallery_is_of_some_photographs_always_the_same(scenes):
 
 @pytest.fixture
 def exported(tmp_path):
-    """A checkpoint, with the record of its training beside."""
+    """Checkpoint with the metrics.jsonl of its training beside it."""
     generator, path = make_generator("ugan"), tmp_path / "generator.safetensors"
     about = {
         "generator": {"arch": "ugan", "options": {"width": 4, "size": 16}},
@@ -248,7 +248,7 @@ def test_generator_without_a_record_has_no_training(exported):
     assert read_training(path.parent / "metrics.jsonl", 8, 30) == {}
 
 
-def test_demo_has_a_digest_too(tmp_path):
+def test_demo_photographs_have_a_digest(tmp_path):
     found = [
         plain(load_photographs(find_source("demo", demo_photos=count).val, 16, tmp_path)).files for count in (50, 120)
     ]
@@ -263,7 +263,7 @@ def test_demo_has_a_digest_too(tmp_path):
         ({"loss": LossConfig(perceptual=1.0)}, {"generator.backbone"}),
     ],
 )
-def test_options_without_effect_are_told(given, idle):
+def test_options_without_effect_are_listed(given, idle):
     config = TrainConfig(**{"arch": "ugan", **given})
     built = dict.fromkeys(generator_options(config.arch))
     found = _without_effect(flatten(config), built)

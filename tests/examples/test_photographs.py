@@ -1,4 +1,4 @@
-"""The README's picture shows what its caption says."""
+"""The rows of the README's picture match its caption."""
 
 import runpy
 from pathlib import Path

@@ -10,14 +10,14 @@ from gancolor.export.formats import EXPORTERS
 
 @pytest.fixture(scope="session")
 def checkpoint(tmp_path_factory):
-    """A generator's file, and the generator."""
+    """Generator's file, and the generator."""
     path = tmp_path_factory.mktemp("run") / "generator.safetensors"
     return path, save_checkpoint(path)
 
 
 @pytest.fixture(scope="session")
 def exports(checkpoint, tmp_path_factory):
-    """Each format's file, made when it is first asked for: a function of format and half."""
+    """Return a function of format and half that exports the file once and returns it."""
     folder, made = tmp_path_factory.mktemp("exports"), {}
 
     def exported(name, half=False):
@@ -31,7 +31,7 @@ def exports(checkpoint, tmp_path_factory):
 
 @pytest.fixture
 def hub(monkeypatch, tmp_path):
-    """A Hub of its own on this machine, a user who is logged in to it, and an empty cache."""
+    """Local fake Hub with a logged-in user and an empty cache."""
     pytest.importorskip("huggingface_hub")
     with hosted(monkeypatch, tmp_path / "hub") as hub:
         monkeypatch.setenv("HF_TOKEN", Hub.TOKEN)

@@ -1,4 +1,4 @@
-"""The model card says what the generator is, how it came about, what it scored and what it is not good for."""
+"""The model card: description, training, scores and limits."""
 
 import dataclasses
 
@@ -17,7 +17,7 @@ from gancolor.utils.files import file_digest
 
 @pytest.fixture
 def result(checkpoint, tmp_path):
-    """A result in which the checkpoint was scored, beside another."""
+    """Result that contains scores of the checkpoint and of another system."""
     run = made_run() | {"sha256": file_digest(checkpoint[0])}
     made = made_result({"mine": run, "other": made_run(place=1)})
     made.source = f"{PRIVATE}/val"
@@ -54,7 +54,7 @@ def test_recipe_trains_the_same_again(exports, tmp_path):
     assert {name: again[name] for name in expected} == expected
 
 
-def test_license_is_the_users(exports):
+def test_card_has_the_given_license(exports):
     front, text = front_matter(model_card(exports("safetensors"), "g.safetensors", license_id="apache-2.0: x\n- y"))
     assert front["license"] == "apache-2.0: x\n- y" and "apache-2.0" in text.split("## Licence")[1]
 
@@ -63,7 +63,7 @@ def test_use_of_programs_is_shown(exports):
     assert 'torch.export.load("g.pt2").module()' in model_card(exports("torch_export"), "g.pt2")
 
 
-def test_results_bring_figures_with_intervals(exports, checkpoint, result):
+def test_results_add_scores_with_intervals(exports, checkpoint, result):
     text = model_card(exports("safetensors"), "g.safetensors", load_scores([result], checkpoint[0]))
     assert "12 photographs of val, protocol `native`, 16 x 16" in text and PRIVATE not in text
     rows = [line.split("|")[1].strip() for line in text.splitlines() if line.startswith("|")]
@@ -72,24 +72,26 @@ def test_results_bring_figures_with_intervals(exports, checkpoint, result):
     assert "without intervals" not in text
 
 
-def test_run_has_its_own_result(exports, checkpoint, result, tmp_path):
+def test_results_of_the_run_itself_are_used(exports, checkpoint, result, tmp_path):
     path = tmp_path / "generator.safetensors"
     path.write_bytes(checkpoint[0].read_bytes())
     (tmp_path / "results.json").write_bytes(result.read_bytes())
     assert len(load_scores([], path)) == 1
     assert len(load_scores([result], path)) == 1
     assert len(load_scores([tmp_path / "results.json"], path)) == 1
-    made_result({"other": made_run()}).save(tmp_path / "results.json")  # of the finished generator, and this is another
+    made_result({"other": made_run()}).save(
+        tmp_path / "results.json"
+    )  # results of the finished generator, which this checkpoint is not
     assert load_scores([], path) == []
 
 
-def test_what_is_below_grey_is_said(exports, checkpoint, tmp_path):
+def test_card_warns_of_scores_below_grey(exports, checkpoint, tmp_path):
     made = made_result({"mine": made_run() | {"sha256": file_digest(checkpoint[0])}})
     made.systems["mine"].scores["gain"] -= 5
     made.save(tmp_path / "result.json")
     text = model_card(exports("onnx"), "g.onnx", load_scores([tmp_path / "result.json"], checkpoint[0]))
     below = -made.systems["mine"].scores["gain"].mean().item()
-    assert f"it is {below:.2f} dB below leaving them grey" in text
+    assert f"it scores {below:.2f} dB below grey" in text
 
 
 def test_result_of_another_generator_is_refused(checkpoint, tmp_path):
@@ -100,11 +102,11 @@ def test_result_of_another_generator_is_refused(checkpoint, tmp_path):
         load_scores([tmp_path / "none.json"], checkpoint[0])
 
 
-def test_card_of_a_generator_that_says_little(exports):
+def test_card_of_a_file_with_little_metadata(exports):
     exported = exports("safetensors")
     little = {name: exported.about[name] for name in ("generator", "weights", "parity")}
     text = model_card(dataclasses.replace(exported, about=little), "g.safetensors")
-    assert "that it does not name" in text and "It does not say how it was trained" in text
+    assert "that the file does not name" in text and "The file does not say how it was trained" in text
 
 
 def without(about, path):
@@ -117,10 +119,10 @@ def without(about, path):
     [(("data", "size"), "6,399 photographs of scenes (forest, sea), and"), (("effective_batch",), "399 steps with"),
      (("step",), "Training with gancolor"), (("trained_with",), "399 steps of 16 photographs, by"),
      (("data", "train"), "trained on photographs of scenes at"), (("data", "val"), "photographs of scenes that it was"),
-     (("data", "source"), "photographs that it does not name"), (("data", "classes"), "scenes at 32 x 32, and"),
-     (("config", "arch"), "arch: attention_ugan"), (("grey",), "25.65"), (("metrics",), "nothing of its validation")],
+     (("data", "source"), "photographs that the file does not name"), (("data", "classes"), "scenes at 32 x 32, and"),
+     (("config", "arch"), "arch: attention_ugan"), (("grey",), "25.65"), (("metrics",), "no validation scores")],
 )  # fmt: skip
-def test_what_is_not_known_is_left_out(exports, path, left):
+def test_missing_metadata_is_left_out_of_the_card(exports, path, left):
     exported = exports("safetensors")
     text = model_card(dataclasses.replace(exported, about=without(exported.about, path)), "g.safetensors")
     assert left in text and "None x" not in text and "gancolor None" not in text
@@ -136,7 +138,7 @@ def test_what_is_not_known_is_left_out(exports, path, left):
         {"metrics": {"psnr": "good", "gain": None, "ssim": 0.5, "fid": float("nan")}, "grey": [24.0]},
     ],
 )
-def test_what_makes_no_sense_is_left_out(exports, wrong):
+def test_invalid_metadata_is_left_out_of_the_card(exports, wrong):
     exported = exports("safetensors")
     about = public_description(exported.about | wrong) | {name: exported.about[name] for name in ("weights", "parity")}
     text = model_card(dataclasses.replace(exported, about=about), "g.safetensors")
@@ -148,7 +150,7 @@ def test_what_makes_no_sense_is_left_out(exports, wrong):
     ("name", "loaded"),
     [("U.ONNX", "load"), ("U.SafeTensors", "load"), ("o/n", "from_pretrained"), ("o/n.onnx", "from_pretrained")],
 )
-def test_use_goes_by_what_the_name_is_of(exports, name, loaded):
+def test_usage_depends_on_file_or_repository(exports, name, loaded):
     assert f'gancolor.Colorizer.{loaded}("{name}")' in model_card(exports("safetensors"), name)
 
 
@@ -157,10 +159,10 @@ def test_use_goes_by_what_the_name_is_of(exports, name, loaded):
     [("/data/scenes", "scenes"), ("/data/scenes/", "scenes"), ("C:\\data\\scenes", "scenes"), ("demo", "demo"),
      ("/", "photographs"), ("", "photographs")],
 )  # fmt: skip
-def test_folders_go_by_their_last_name(path, name):
+def test_folders_are_reduced_to_their_last_name(path, name):
     assert last_name(path) == name
 
 
-def test_what_is_not_listed_does_not_leave():
+def test_only_listed_metadata_is_published():
     told = public_description({"generator": {"arch": "ugan", "options": {}}, "home": "/root", "config": {"out": "/x"}})
     assert told["generator"]["arch"] == "ugan" and "home" not in told and told["config"] == {}

@@ -1,4 +1,4 @@
-"""`gancolor export`, as a user gives it."""
+"""The command `gancolor export`."""
 
 import json
 import pickle
@@ -19,7 +19,7 @@ from gancolor.utils.metadata import FORMAT
 
 @pytest.fixture
 def command(monkeypatch, capsys):
-    """Runs the real command: a function of its words to (status, stdout, stderr)."""
+    """Return a function that runs the real command with these words and returns (status, stdout, stderr)."""
 
     def run(*words):
         monkeypatch.setattr(sys, "argv", ["gancolor", "export", *map(str, words)])
@@ -56,7 +56,7 @@ def test_run_becomes_a_file_with_a_card(command, run_folder, tmp_path):
     assert "license: mit" in (out.parent / "colours.pt2.md").read_text(encoding="utf-8")
 
 
-def test_checkpoint_that_says_little_becomes_a_file_with_a_card(command, checkpoint, tmp_path):
+def test_checkpoint_with_little_metadata_becomes_a_file_with_a_card(command, checkpoint, tmp_path):
     about = {"generator": describe(checkpoint[0])["generator"], "metrics": {"psnr": "good"}}
     about |= {"data": {"source": "scenes", "train": 3}, "config": {"arch": "attention_ugan"}, "step": 9}
     export_generator(tmp_path / "little.safetensors", checkpoint[1], about)
@@ -79,25 +79,25 @@ def test_without_a_card_there_is_no_file(run_folder, tmp_path, monkeypatch):
     assert list(out.parent.iterdir()) == []
 
 
-def test_card_that_can_not_be_written_leaves_no_file(command, run_folder, tmp_path):
+def test_unwritable_card_leaves_no_file(command, run_folder, tmp_path):
     (tmp_path / "a.safetensors.md").mkdir()
-    refused(command(run_folder, "-o", tmp_path / "a.safetensors", "--overwrite"), "a.safetensors.md: a folder")
+    refused(command(run_folder, "-o", tmp_path / "a.safetensors", "--overwrite"), "a.safetensors.md: it is a folder")
     assert not (tmp_path / "a.safetensors").exists()
 
 
-def test_nothing_is_written_over(command, run_folder, tmp_path):
+def test_existing_files_are_not_overwritten(command, run_folder, tmp_path):
     out = tmp_path / "a.safetensors"
     out.write_bytes(b"mine")
-    refused(command(run_folder, "-o", out), "is there already; give another name, or --overwrite")
+    refused(command(run_folder, "-o", out), "exists already; give another name, or --overwrite")
     assert out.read_bytes() == b"mine"
     assert command(run_folder, "-o", out, "--overwrite")[0] == 0
     assert describe(out)["weights"] == "float32"
     out.unlink()
-    refused(command(run_folder, "-o", out), "a.safetensors.md is there already")
+    refused(command(run_folder, "-o", out), "a.safetensors.md exists already")
     assert not out.exists()
 
 
-def test_checkpoint_is_not_written_over_by_whatever_name(command, run_folder, tmp_path):
+def test_checkpoint_is_never_overwritten(command, run_folder, tmp_path):
     path = run_folder / "generator.safetensors"
     before = path.read_bytes()
     (tmp_path / "link.safetensors").symlink_to(path)
@@ -111,24 +111,24 @@ def test_checkpoint_is_not_written_over_by_whatever_name(command, run_folder, tm
     [
         ((), "nothing to write: give -o FILE, or --push_to_hub OWNER/NAME"),
         (("-o", "a.bin"), "no format has the suffix '.bin'"),
-        (("-o", "a.onnx", "--format", "torch_export"), "no name for --format torch_export"),
+        (("-o", "a.onnx", "--format", "torch_export"), "not a --format torch_export file"),
         (("-o", "a.onnx", "--colour"), "no option --colour"),
         (("-o", "a.pt2", "--result", "none.json"), "none.json: can't be read"),
     ],
 )
-def test_words_that_do_not_fit_are_one_line(command, run_folder, tmp_path, monkeypatch, words, match):
+def test_invalid_arguments_give_a_one_line_error(command, run_folder, tmp_path, monkeypatch, words, match):
     monkeypatch.chdir(tmp_path)
     refused(command(run_folder, *words), match)
     assert [path.name for path in tmp_path.iterdir()] == ["run"]
 
 
-def test_what_is_no_checkpoint_of_ours_is_one_line(command, checkpoint, tmp_path):
+def test_file_that_is_not_a_checkpoint_gives_a_one_line_error(command, checkpoint, tmp_path):
     out = tmp_path / "a.pt2"
     refused(command(tmp_path / "none", "-o", out), "no such checkpoint")
     (tmp_path / "empty").mkdir()
     refused(command(tmp_path / "empty", "-o", out), "no checkpoint in this folder")
     torch.save({"weight": torch.zeros(1)}, tmp_path / "foreign.pth")
-    refused(command(tmp_path / "foreign.pth", "-o", out), "no gancolor checkpoint")
+    refused(command(tmp_path / "foreign.pth", "-o", out), "not a gancolor checkpoint")
     save_file({"weight": torch.zeros(1)}, tmp_path / "foreign.safetensors")
     refused(command(tmp_path / "foreign.safetensors", "-o", out), "not one of gancolor's")
     newer = json.dumps(describe(checkpoint[0]) | {"format": FORMAT + 1, "version": "9.8"})
@@ -147,5 +147,5 @@ class Bomb:
 
 def test_pickle_is_not_run(command, tmp_path):
     (tmp_path / "model.pt").write_bytes(pickle.dumps(Bomb(tmp_path / "boom")))
-    refused(command(tmp_path / "model.pt", "-o", tmp_path / "a.onnx"), "no gancolor checkpoint")
+    refused(command(tmp_path / "model.pt", "-o", tmp_path / "a.onnx"), "not a gancolor checkpoint")
     assert not (tmp_path / "boom").exists()

@@ -1,5 +1,4 @@
-"""Each format's file, run by the format's own runtime: that it says what the generator says, of itself and of
-photographs, at any size."""
+"""Files of each format, run by the format's own backend: output at any size, and metadata."""
 
 import io
 import json
@@ -30,7 +29,7 @@ SIZES = [(1, 64, 64), (2, 96, 160), (1, 75, 131), (1, 1, 1), (3, 31, 17), (1, 25
 
 
 def load(name, path):
-    """What runs a file, and the JSON in it, without anything of gancolor's."""
+    """Return a function that runs a file, and its metadata, without using gancolor."""
     extra = {"gancolor.json": ""}
     if name == "onnx":
         ort = pytest.importorskip("onnxruntime")
@@ -61,7 +60,7 @@ def test_chroma_of_the_test_generator_is_not_grey_everywhere(checkpoint):
 
 
 @pytest.mark.parametrize("name", EXPORTERS)
-def test_file_says_what_the_generator_says_at_any_size(checkpoint, exports, name):
+def test_exported_file_matches_the_generator_at_any_size(checkpoint, exports, name):
     run, _ = load(name, exports(name).path)
     for size in SIZES:
         assert largest_difference(run, checkpoint[1], *size) < 1e-3
@@ -70,10 +69,12 @@ def test_file_says_what_the_generator_says_at_any_size(checkpoint, exports, name
 @pytest.mark.parametrize("name", EXPORTERS)
 def test_half_is_half_the_size_and_nearly_the_same(checkpoint, exports, name):
     half, full = exports(name, half=True), exports(name)
-    assert half.path.stat().st_size < 0.6 * full.path.stat().st_size  # a program has some 100 kB besides its weights
+    assert (
+        half.path.stat().st_size < 0.6 * full.path.stat().st_size
+    )  # a program has about 100 kB in addition to its weights
     run, header = load(name, half.path)
     assert json.loads(header)["weights"] == "float16"
-    rounded = load_generator(exports("safetensors", half=True).path)  # what is computed is the same in all formats
+    rounded = load_generator(exports("safetensors", half=True).path)  # the computation is the same in all formats
     for size in SIZES:
         assert largest_difference(run, checkpoint[1], *size) < 0.2
         assert largest_difference(run, rounded, *size) < 1e-3
@@ -94,7 +95,7 @@ def test_generators_on_a_timm_backbone_are_exported_too(tmp_path, name):
 
 @pytest.mark.parametrize("half", [False, True])
 @pytest.mark.parametrize("name", EXPORTERS)
-def test_file_says_what_it_is_and_nothing_of_the_machine(exports, name, half):
+def test_exported_metadata_does_not_describe_the_machine(exports, name, half):
     exported = exports(name, half)
     said = json.loads(load(name, exported.path)[1])
     assert said["version"] == gancolor.__version__ and (said["format"], said["kind"]) == (1, "generator")
@@ -115,7 +116,7 @@ def test_file_says_what_it_is_and_nothing_of_the_machine(exports, name, half):
             assert path.encode() not in content, path
 
 
-def test_no_condition_on_the_size_is_left_where_a_generator_has_one(tmp_path):
+def test_export_has_no_condition_on_the_size(tmp_path):
     """ltbc leaves a photograph of its global size as it is, and resizes others."""
     generator = save_checkpoint(tmp_path / "ltbc.safetensors", "ltbc", width=4)
     exported = export(tmp_path / "ltbc.safetensors", tmp_path / "ltbc.pt2", "torch_export")
@@ -125,7 +126,7 @@ def test_no_condition_on_the_size_is_left_where_a_generator_has_one(tmp_path):
 
 
 class LikeDeoldify(nn.Module):
-    """What is deoldify's alone, without its ResNet: self-attention, and spectral norm."""
+    """Small generator with deoldify's self-attention and spectral norm, without its ResNet."""
 
     stride = 4
 
@@ -187,7 +188,7 @@ def test_exported_generator_can_be_evaluated_and_exported_again(exports, tmp_pat
 
 
 def test_onnx_without_torch(exports, monkeypatch):
-    """By numpy and ONNX Runtime alone."""
+    """Only NumPy and ONNX Runtime are imported."""
     ort = pytest.importorskip("onnxruntime")
     session = ort.InferenceSession(str(exports("onnx").path), providers=["CPUExecutionProvider"])
     (chroma,) = session.run(None, {"lightness": np.zeros((2, 1, 20, 30), np.float32)})
@@ -197,7 +198,7 @@ def test_onnx_without_torch(exports, monkeypatch):
 # Names ----------------------------------------------------------------------------------------------------------------
 
 
-def test_formats_are_those_of_the_command():
+def test_formats_match_the_commands_choices():
     assert tuple(EXPORTERS) == EXPORT_FORMATS
 
 
@@ -214,8 +215,8 @@ def test_format_follows_from_the_suffix(tmp_path, file, expected):
     [
         ("a.pth", None, r"no format has the suffix '\.pth'; take \.safetensors .*did you mean .*\.pt"),
         ("a", None, "no format has the suffix ''"),
-        ("a.onnx", "torch_export", r"no name for --format torch_export: end it in \.pt2"),
-        ("a", "onnx", r"no name for --format onnx: end it in \.onnx"),
+        ("a.onnx", "torch_export", r"not a --format torch_export file: end it in \.pt2"),
+        ("a", "onnx", r"not a --format onnx file: end it in \.onnx"),
     ],
 )
 def test_other_names_are_refused(tmp_path, file, name, match):
@@ -224,7 +225,7 @@ def test_other_names_are_refused(tmp_path, file, name, match):
     assert "\n" not in str(refusal.value)
 
 
-def test_missing_packages_are_one_line(tmp_path, monkeypatch):
+def test_missing_packages_give_a_one_line_error(tmp_path, monkeypatch):
     monkeypatch.setitem(__import__("sys").modules, "onnxscript", None)
     with pytest.raises(InputError, match=r"--format onnx needs onnxscript: pip install 'gancolor\[export\]'"):
         choose_format(tmp_path / "a.onnx", None)

@@ -1,4 +1,4 @@
-"""The Hugging Face Hub: what is pushed comes back, and what can't be had is one line."""
+"""Upload to and download from the Hugging Face Hub, and one-line errors."""
 
 import dataclasses
 import time
@@ -23,7 +23,7 @@ def one_line(refusal, match=""):
     assert "\n" not in text and match in text, text
 
 
-def test_what_is_pushed_comes_back(checkpoint, hub):
+def test_pushed_generator_can_be_loaded(checkpoint, hub):
     path, generator = checkpoint
     address = push_to_hub(path, REPO, license_id="cc-by-4.0")
     assert address.endswith(REPO) and hub.commits == 1 and REPO not in hub.private
@@ -59,7 +59,7 @@ def test_format_of_the_file_is_pushed_too(checkpoint, hub, tmp_path):
 
 
 @pytest.mark.parametrize("reason", ["onnxscript is not installed", "the format can't hold it"])
-def test_without_onnx_the_rest_is_pushed_and_a_line_says_so(checkpoint, hub, monkeypatch, capsys, reason):
+def test_without_onnx_the_rest_is_pushed_with_a_warning(checkpoint, hub, monkeypatch, capsys, reason):
     def refuse(generator, half):
         raise RuntimeError(reason)
 
@@ -77,23 +77,23 @@ def test_without_onnx_the_rest_is_pushed_and_a_line_says_so(checkpoint, hub, mon
         push_to_hub(checkpoint[0], REPO, formats=["onnx"])
 
 
-def test_private_repository_of_others_is_not_there(checkpoint, hub, monkeypatch):
+def test_private_repository_of_others_is_not_found(checkpoint, hub, monkeypatch):
     push_to_hub(checkpoint[0], REPO, private=True)
     monkeypatch.setenv("HF_TOKEN", "hf_another")
     with pytest.raises(InputError) as refusal:
         download_from_hub(REPO)
-    one_line(refusal, "nor such a repository on the Hub (if it is private: run `hf auth login`")
+    one_line(refusal, "and no such repository on the Hub (if it is private: run `hf auth login`")
 
 
-def test_without_torch_the_onnx_file_is_taken(hub, monkeypatch):
+def test_without_torch_the_onnx_file_is_used(hub, monkeypatch):
     hub.files[REPO] = {"generator.onnx": b"onnx", "generator.safetensors": b"torch"}
     monkeypatch.setattr(hub_module, "has_torch", lambda: False)
     assert download_from_hub(REPO).read_bytes() == b"onnx"
 
 
-def test_without_torch_and_onnx_what_to_do_is_said(hub, monkeypatch):
+def test_without_torch_and_onnx_the_error_gives_advice(hub, monkeypatch):
     monkeypatch.setattr(hub_module, "has_torch", lambda: False)
-    uploads = f"its owner uploads one by gancolor export RUN --push_to_hub {REPO} --format onnx"
+    uploads = f"its owner can upload one with gancolor export RUN --push_to_hub {REPO} --format onnx"
     for files, advice in (
         (
             {"generator.safetensors": b""},
@@ -107,41 +107,41 @@ def test_without_torch_and_onnx_what_to_do_is_said(hub, monkeypatch):
         one_line(refusal, f"has no generator.onnx: {advice}")
 
 
-def test_missing_repository_and_missing_generator_are_one_line(hub):
+def test_missing_repository_or_generator_gives_a_one_line_error(hub):
     with pytest.raises(InputError) as refusal:
         download_from_hub("nobody/nothing")
-    one_line(refusal, "nobody/nothing: no such file or folder here, nor such a repository")
+    one_line(refusal, "nobody/nothing: no such file or folder here, and no such repository")
     hub.files[REPO] = {"model.bin": b""}
     with pytest.raises(InputError) as refusal:
         download_from_hub(REPO)
     one_line(
-        refusal, f"has no generator.safetensors: its owner uploads one by gancolor export RUN --push_to_hub {REPO}"
+        refusal, f"has no generator.safetensors: its owner can upload one with gancolor export RUN --push_to_hub {REPO}"
     )
 
 
 @pytest.mark.parametrize("name", ["a/b/c", "../up", "some name/x", ""])
-def test_what_is_no_repository_is_one_line(checkpoint, hub, name):
+def test_invalid_repository_name_gives_a_one_line_error(checkpoint, hub, name):
     for act in (download_from_hub, lambda name: push_to_hub(checkpoint[0], name)):
         with pytest.raises(InputError) as refusal:
             act(name)
         one_line(refusal, "OWNER/NAME")
 
 
-def test_wrong_token_is_one_line_and_leaves_nothing(checkpoint, hub):
+def test_wrong_token_gives_a_one_line_error_and_uploads_nothing(checkpoint, hub):
     with pytest.raises(InputError) as refusal:
         push_to_hub(checkpoint[0], REPO, token="hf_wrong")
     one_line(refusal, "(401): run `hf auth login`")
     assert hub.files == {}
 
 
-def test_not_logged_in_is_one_line_before_any_work(checkpoint, hub, monkeypatch):
+def test_missing_login_gives_a_one_line_error_before_any_work(checkpoint, hub, monkeypatch):
     monkeypatch.delenv("HF_TOKEN")
     with pytest.raises(InputError) as refusal:
         push_to_hub(checkpoint[0], REPO)
     one_line(refusal, "not logged in to the Hub: run `hf auth login`, or set HF_TOKEN")
 
 
-def test_offline_is_one_line_at_once_and_what_was_downloaded_serves(checkpoint, hub, monkeypatch, nowhere, tmp_path):
+def test_offline_gives_a_one_line_error_and_cached_files_work(checkpoint, hub, monkeypatch, nowhere, tmp_path):
     pytest.importorskip("huggingface_hub")
     push_to_hub(checkpoint[0], REPO)
     before = download_from_hub(REPO)
@@ -150,14 +150,14 @@ def test_offline_is_one_line_at_once_and_what_was_downloaded_serves(checkpoint, 
     assert download_from_hub(REPO) == before
     with pytest.raises(InputError) as refusal:
         download_from_hub("someone/else")
-    one_line(refusal, "nor in the Hub's cache, and the Hugging Face Hub can't be reached")
+    one_line(refusal, "or in the Hub's cache, and the Hugging Face Hub can't be reached")
     with pytest.raises(InputError) as refusal:
         push_to_hub(checkpoint[0], REPO, token="hf_x")
     one_line(refusal, "can't be reached")
     assert time.monotonic() - start < 5
 
 
-def test_missing_package_is_one_line(checkpoint, monkeypatch):
+def test_missing_package_gives_a_one_line_error(checkpoint, monkeypatch):
     monkeypatch.setitem(__import__("sys").modules, "huggingface_hub", None)
     for act in (lambda: download_from_hub(REPO), lambda: push_to_hub(checkpoint[0], REPO)):
         with pytest.raises(InputError) as refusal:

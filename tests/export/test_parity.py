@@ -1,4 +1,4 @@
-"""A file that says something else than the generator is not written."""
+"""Exported files whose output differs from the generator's are not written."""
 
 import dataclasses
 import errno
@@ -19,7 +19,7 @@ class Half(nn.Module):
         return GeneratorOutput(torch.cat([lightness, -lightness], dim=1) / 2)
 
 
-def test_differences_are_in_units_of_ab_at_sizes_that_fit_no_stride():
+def test_differences_are_in_ab_units_at_sizes_that_are_no_multiple_of_strides():
     assert [found.largest for found in compare_outputs(Half(), lambda x: Half()(x).chroma)] == [0] * len(SIZES)
     found = compare_outputs(Half(), lambda x: Half()(x).chroma + 0.01)
     assert [found.largest for found in found] == pytest.approx([1.1] * len(SIZES), rel=1e-4)
@@ -33,7 +33,7 @@ def test_chroma_of_another_shape_is_refused():
 
 
 @pytest.mark.parametrize("weights", TOLERANCES)
-def test_only_what_is_within_the_tolerance_passes(weights):
+def test_only_differences_within_the_tolerance_pass(weights):
     check_parity([Difference(1, 64, 64, TOLERANCES[weights])], weights)
     for largest in (TOLERANCES[weights] * 1.01, float("nan"), float("inf")):
         with pytest.raises(InputError, match=r"at 2 x 75 x 131, where .* is allowed; nothing is written"):
@@ -42,7 +42,7 @@ def test_only_what_is_within_the_tolerance_passes(weights):
 
 @pytest.mark.parametrize("largest", [0.02, float("nan")])
 def test_file_that_differs_is_not_written(checkpoint, tmp_path, monkeypatch, largest):
-    """The check is of the file as it was written, before it has its name."""
+    """The temporary file itself is checked, before it is renamed."""
     chosen = formats.EXPORTERS["safetensors"]
     seen = []
 
@@ -71,7 +71,7 @@ def test_weights_beyond_float16_are_refused(checkpoint, tmp_path, monkeypatch):
 
 @pytest.mark.parametrize("half", [False, True])
 @pytest.mark.parametrize("value", [float("nan"), float("inf")])
-def test_damaged_weights_are_the_checkpoints(checkpoint, tmp_path, half, value):
+def test_damaged_weights_are_reported_as_the_checkpoints(checkpoint, tmp_path, half, value):
     from gancolor.models.checkpoint import describe, export_generator, load_generator
 
     generator = load_generator(checkpoint[0])
@@ -85,7 +85,7 @@ def test_damaged_weights_are_the_checkpoints(checkpoint, tmp_path, half, value):
     assert "--half" not in str(no.value) and list(tmp_path.iterdir()) == [path]
 
 
-def test_generator_that_gives_no_numbers_is_not_the_formats_fault():
+def test_non_finite_output_is_reported_as_the_checkpoints():
     class Overflowing(nn.Module):
         def forward(self, lightness):
             return GeneratorOutput(torch.cat([lightness, lightness], dim=1) * float("inf"))
@@ -94,7 +94,7 @@ def test_generator_that_gives_no_numbers_is_not_the_formats_fault():
         compare_outputs(Overflowing(), lambda x: Overflowing()(x).chroma)
 
 
-def test_what_an_exporter_can_not_do_is_one_line(checkpoint, tmp_path, monkeypatch):
+def test_exporter_failure_gives_a_one_line_error(checkpoint, tmp_path, monkeypatch):
     def convert(generator, half):
         raise RuntimeError("no such operation:\n\n a long story")
 
@@ -106,8 +106,8 @@ def test_what_an_exporter_can_not_do_is_one_line(checkpoint, tmp_path, monkeypat
 
 
 @pytest.mark.parametrize("name", ["safetensors", "torch_export"])
-def test_full_disk_leaves_what_was_there(checkpoint, tmp_path, name):
-    """A limit on the size of files does what a full disk does."""
+def test_full_disk_leaves_the_old_file(checkpoint, tmp_path, name):
+    """A limit on file sizes simulates a full disk."""
     resource = pytest.importorskip("resource")
     out = tmp_path / f"g{formats.EXPORTERS[name].suffixes[0]}"
     out.write_bytes(b"before")

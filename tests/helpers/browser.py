@@ -1,4 +1,4 @@
-"""A Chromium without a window, told what to do through a pipe by the DevTools protocol."""
+"""Headless Chromium, controlled through a pipe by the DevTools protocol."""
 
 import base64
 import json
@@ -49,7 +49,7 @@ class Browser:
             self(f"{domain}.enable")
 
     def __call__(self, method, **params):
-        """The result of a command of the protocol."""
+        """Send a command of the protocol, and return its result."""
         self._last += 1
         message = {"id": self._last, "method": method, "params": params}
         message |= {"sessionId": self.session} if self.session else {}
@@ -66,19 +66,19 @@ class Browser:
         )
 
     def open(self, path):
-        """Loads a file, or an http address, and waits until it is there."""
+        """Load a file or an http address, and wait until it is loaded."""
         self.events.clear()
         self("Page.navigate", url=path if str(path).startswith("http") else Path(path).resolve().as_uri())
         self._wait(lambda found: found.get("method") == "Page.loadEventFired", self.events)
 
     def js(self, code):
-        """What an expression comes to; a promise is waited for."""
+        """Evaluate an expression; wait if it is a promise."""
         answer = self("Runtime.evaluate", expression=code, returnByValue=True, awaitPromise=True)
         assert "exceptionDetails" not in answer, answer["exceptionDetails"]
         return answer["result"].get("value")
 
     def until(self, code, patience=PATIENCE):
-        """What an expression comes to, once that is something."""
+        """Evaluate an expression until it is truthy, and return its value."""
         limit = time.monotonic() + patience
         while not (value := self.js(code)):
             assert time.monotonic() < limit, code
@@ -86,7 +86,7 @@ class Browser:
         return value
 
     def choose_file(self, selector, path):
-        """Gives a file to an input of that kind."""
+        """Choose a file in a file input."""
         root = self("DOM.getDocument")["root"]["nodeId"]
         node = self("DOM.querySelector", nodeId=root, selector=selector)["nodeId"]
         self("DOM.setFileInputFiles", nodeId=node, files=[str(path)])
@@ -96,7 +96,7 @@ class Browser:
             self("Input.dispatchKeyEvent", type=kind, key=name, code=name, windowsVirtualKeyCode=code)
 
     def requests(self):
-        """Addresses that the page asked for, other than what is within it."""
+        """Return the addresses that the page requested, except embedded data."""
         asked = [e["params"]["request"]["url"] for e in self.events if e.get("method") == "Network.requestWillBeSent"]
         return [address for address in asked if not address.startswith("data:")]
 
@@ -108,7 +108,7 @@ class Browser:
         for pipe in (self._in, self._out):
             os.close(pipe)
         try:
-            self.process.wait(10)  # it goes when the pipe does
+            self.process.wait(10)  # it ends when the pipe closes
         except subprocess.TimeoutExpired:
             self.process.kill()
             self.process.wait()

@@ -1,4 +1,4 @@
-"""A Hugging Face Hub on this machine."""
+"""Local fake of the Hugging Face Hub."""
 
 import base64
 import http.server
@@ -11,7 +11,7 @@ from pathlib import Path
 
 
 class Hub:
-    """As much of the Hugging Face Hub as gancolor uses: repositories of files, for those who have the token."""
+    """The part of the Hub's API that gancolor uses: repositories of files, accessible with the token."""
 
     TOKEN = "hf_of_this_test"
     COMMIT = "c" * 40
@@ -69,7 +69,7 @@ class Hub:
 
 
 def handler(hub):
-    """What answers for a `Hub`."""
+    """Return the request handler of a `Hub`."""
 
     class Handler(http.server.BaseHTTPRequestHandler):
         protocol_version = "HTTP/1.1"
@@ -108,7 +108,7 @@ def handler(hub):
 
 
 def point_to(monkeypatch, address: str, cache: Path):
-    """The package reads its environment when it is imported."""
+    """Redirect huggingface_hub, which reads its environment when it is imported."""
     constants = importlib.import_module("huggingface_hub.constants")
     monkeypatch.setattr(constants, "ENDPOINT", address)
     monkeypatch.setattr(constants, "HUGGINGFACE_CO_URL_TEMPLATE", address + "/{repo_id}/resolve/{revision}/{filename}")
@@ -121,7 +121,7 @@ def point_to(monkeypatch, address: str, cache: Path):
 
 @contextmanager
 def hosted(monkeypatch, cache: Path) -> Iterator[Hub]:
-    """A Hub of its own that this process uses from now on, with an empty cache at `cache`."""
+    """Start a fake Hub for this process, with an empty cache at `cache`."""
     hub = Hub()
     server = http.server.ThreadingHTTPServer(("127.0.0.1", 0), handler(hub))
     threading.Thread(target=server.serve_forever, args=(0.02,), daemon=True).start()

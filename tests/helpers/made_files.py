@@ -1,4 +1,4 @@
-"""Photographs and videos that the command's tests are made of."""
+"""Photographs and videos for tests of the command."""
 
 import io
 import sys
@@ -37,11 +37,11 @@ def clip(count: int, height: int = 48, width: int = 64, noise: float = 3.0, pan:
 def made_video(
     path: Path, frames: Sequence[np.ndarray], times: Sequence[int] | None = None, *, sounds: int = 0, rotation: int = 0
 ) -> Path:
-    """A video at 25 frames a second, or of frames at these times [ms].
+    """Write a video at 25 frames per second, or with frames at these times [ms].
 
     Args:
-        sounds: streams of sound.
-        rotation: that gan_step are to turn it by [degrees, counterclockwise].
+        sounds: number of audio streams.
+        rotation: rotation that video players should apply [degrees, counterclockwise].
     """
     coders = {".webm": ("libvpx-vp9", "libopus"), ".avi": ("mpeg4", "libmp3lame")}
     pictures, sound = coders.get(path.suffix, ("libx264", "aac"))

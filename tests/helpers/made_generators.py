@@ -15,6 +15,6 @@ def made_generator(path: Path, size: int = 32, arch: str = "ugan", **options: ob
     about = {"generator": {"arch": arch, "options": options}, "data": {"size": size, "source": "demo"}}
     generator = build_generator(arch, **options)
     with torch.no_grad():
-        list(generator.parameters())[-2].mul_(500)  # weights as drawn say almost grey
+        list(generator.parameters())[-2].mul_(500)  # random weights would predict almost grey
     export_generator(path, generator, about)
     return path

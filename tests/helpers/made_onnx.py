@@ -1,4 +1,4 @@
-"""Generators for ONNX Runtime that are a line in lightness: known colours, made and run without PyTorch."""
+"""Generators for ONNX Runtime whose chroma is linear in lightness, made and run without PyTorch."""
 
 import json
 from pathlib import Path
@@ -9,7 +9,7 @@ from onnx import helper, numpy_helper
 
 
 def made_onnx(path: Path, slope: tuple[float, float], offset: tuple[float, float], size: int = 32) -> Path:
-    """Chroma = slope * lightness + offset, a value a channel."""
+    """Write a model with chroma = slope * lightness + offset, with one value per channel."""
     given, said = (
         helper.make_tensor_value_info(name, onnx.TensorProto.FLOAT, ["b", channels, "h", "w"])
         for name, channels in (("lightness", 1), ("chroma", 2))

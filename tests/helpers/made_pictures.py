@@ -1,4 +1,4 @@
-"""Pictures that tests are made of: a smooth coloured scene with edges, in any size and depth."""
+"""Pictures for tests: a smooth coloured scene with edges, in any size and depth."""
 
 import numpy as np
 from PIL import Image, ImageCms
@@ -22,6 +22,6 @@ def pil(height: int = 60, width: int = 90, mode: str = "RGB") -> Image.Image:
 
 
 def colourfulness(pixels: np.ndarray) -> float:
-    """How far the channels lie apart, 0 of a grey picture, in levels of 8 bits."""
+    """Return the mean spread of the channels, 0 for grey, in levels of 8 bits."""
     pixels = np.asarray(pixels, np.float64) / (np.iinfo(pixels.dtype).max if pixels.dtype.kind == "u" else 1)
     return float(255 * (pixels[..., :3].max(-1) - pixels[..., :3].min(-1)).mean())

@@ -1,4 +1,4 @@
-"""Results made up of random figures and pictures, for what draws and compares them."""
+"""Results with random scores and pictures, for tests of charts and comparisons."""
 
 import hashlib
 import io
@@ -13,11 +13,12 @@ PROTOCOL = {"name": "native", "size": 16, "photographs": "all", "resizing": "cen
 
 
 def made_result(systems, photographs=12, size=16, pictured=3, classes=(), whole=None, seed=0):
-    """Of systems, each name -> about. The later ones are worse, and more colourful; each photograph is as hard for all.
+    """Create a result of systems, name -> about. Later systems are worse and more colourful; a photograph is equally
+    hard for all systems.
 
     Args:
-        pictured: photographs that there are pictures of.
-        whole: system -> metrics of the set as a whole.
+        pictured: number of photographs with pictures.
+        whole: system -> metrics of the whole set.
     """
     random = np.random.default_rng(seed)
     names = [
@@ -46,7 +47,7 @@ def made_result(systems, photographs=12, size=16, pictured=3, classes=(), whole=
 
 
 def made_run(arch="ugan", place=0, seed=0, **options):
-    """What a result says of a run; `place` makes its costs and its checkpoint its own."""
+    """Create a run's description in a result; `place` makes its costs and checkpoint unique."""
     curve = [[step, 20 + place + np.log(step)] for step in range(100, 1100, 100)]
     return {
         "arch": arch, "sha256": f"{arch} {place} {seed} {options}", "parameters": 10 ** (4 + place),

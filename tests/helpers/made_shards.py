@@ -1,4 +1,4 @@
-"""Shards that tests are made of: tar files as WebDataset writes them."""
+"""Shards for tests: tar files as WebDataset writes them."""
 
 import io
 import tarfile
@@ -13,7 +13,7 @@ from gancolor.data.sources.demo import draw_scene
 
 @cache
 def jpeg(number: int, size: int = 40) -> bytes:
-    """A scene, another for each number."""
+    """Encode a scene, a different one for each number."""
     file = io.BytesIO()
     Image.fromarray(draw_scene(5, number, size)).save(file, "JPEG", quality=90)
     return file.getvalue()
@@ -40,7 +40,7 @@ def shard(numbers: Sequence[int], classes: int = 0) -> bytes:
 
 
 def write_shards(folder: Path, shards: int, photographs: int, classes: int = 0, name: str = "train") -> Path:
-    """So many shards of so many photographs each."""
+    """Write `count` shards with the given number of photographs each."""
     folder.mkdir(parents=True, exist_ok=True)
     for index in range(shards):
         numbers = range(index * photographs, (index + 1) * photographs)

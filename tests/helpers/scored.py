@@ -1,4 +1,4 @@
-"""What is scored, and what is printed of it."""
+"""Helpers for scores: a generator, photographs, and parsing of printed tables."""
 
 import re
 
@@ -13,7 +13,7 @@ from gancolor.models.output import GeneratorOutput
 
 
 class Colorist(nn.Module):
-    """Predicts one chroma everywhere, in proportion to the lightness above black."""
+    """Generator that predicts one chroma everywhere, in proportion to the lightness above black."""
 
     def __init__(self, a: float = 0.0, b: float = 0.0) -> None:
         super().__init__()
@@ -33,7 +33,7 @@ def photographs_of(pictures: Tensor, names: list[str] | None = None, labels: lis
 
 
 def rows_of(printed: str) -> list[list[str]]:
-    """The cells of the rows of every table that begins with grey."""
+    """Return the cells of all rows of tables whose first row is grey."""
     lines = [re.split(r"  +", line) for line in printed.splitlines()]
     starts = [number for number, line in enumerate(lines) if line[0] == "grey"]
     ends = [next(number for number in range(start, len(lines)) if lines[number][0] == "truth") for start in starts]

@@ -1,4 +1,4 @@
-"""A small generator in a file that says more of the machine it was trained on than anyone needs to know."""
+"""Small generator in a file whose metadata contains private paths and accounts."""
 
 import torch
 
@@ -11,15 +11,15 @@ SMALL = {
     "width": 32, "depth": 3, "size": 32, "dropout": 0.0, "global_size": 64, "classifier_width": 4, "neurons": "low",
     "filters": "low", "classes": 3, "backbone_weights": "random",
 }  # fmt: skip
-PRIVATE = "/home/someone/secret"  # a folder that no exported file may name
+PRIVATE = "/home/someone/secret"  # no exported file may contain this path
 
 
 def make_generator(arch, **options):
-    """With BatchNorm statistics that are not those of the start, and with colours."""
+    """Create a generator with non-initial BatchNorm statistics that predicts colours."""
     torch.manual_seed(1)
     generator = build_generator(arch, **{**SMALL, **options})
     with torch.no_grad():
-        if arch == "attention_ugan":  # starts from grey, nearly
+        if arch == "attention_ugan":  # is almost grey initially
             generator.to_chroma[1].weight.mul_(60)
         for _ in range(3):
             generator(torch.rand(4, 1, 64, 64) * 2 - 1)

@@ -1,4 +1,4 @@
-"""Small gan_step, a batch for them, and what of them a step has changed."""
+"""Small GANStep, a batch for it, and helpers that find what a step has changed."""
 
 import torch
 from torch import Tensor, nn
@@ -25,7 +25,7 @@ def make_batch(count: int = 4, seed: int = 1) -> Batch:
 
 
 def spoiled(batch: Batch, value: float, where: str = "lightness") -> Batch:
-    """The batch with a single pixel of that value."""
+    """Return the batch with a single pixel set to this value."""
     tensor = getattr(batch, where).clone()
     tensor[0, 0, 3, 3] = value
     return batch._replace(**{where: tensor})
@@ -37,12 +37,12 @@ def some_rarity(seed: int = 0) -> Tensor:
 
 
 def difference(picture: Tensor, truth: Tensor) -> Tensor:
-    """A perceptual distance that costs nothing."""
+    """Cheap stand-in for a perceptual distance."""
     return (picture - truth).abs().mean(dim=(1, 2, 3))
 
 
 def make_generator(arch: str = "attention_ugan", **options: object) -> nn.Module:
-    """As small as it goes."""
+    """Create a minimal generator."""
     small = {"width": 4, "size": SIZE, "dropout": 0.0, "global_size": SIZE, "classifier_width": 4}
     small |= {"neurons": "low", "filters": "low", "backbone_weights": "random"}
     return build_generator(arch, **{**small, "classes": CLASSES, **options})
@@ -53,7 +53,7 @@ def make_gan_step(
     arch: str = "attention_ugan", rarity: Tensor | None = None, generator: dict | None = None,
     compiled: bool = False, graphs: bool = False, **discriminator: object,
 ) -> GANStep:  # fmt: skip
-    """The same every time."""
+    """Create a GANStep, the same every time."""
     torch.manual_seed(0)
     network = make_generator(arch, norm=norm, **(generator or {}))
     opponent = build_discriminator(SIZE, **{"layers": 1, "width": 4, "norm": norm, **discriminator})
@@ -64,7 +64,7 @@ def make_gan_step(
 
 
 def state_of(gan_step: GANStep) -> dict[str, Tensor]:
-    """All that is saved of the gan_step, by name, copied."""
+    """Return copies of all saved tensors of a GANStep, by name."""
     state = {}
     for name, part in gan_step.state_parts().items():
         if isinstance(part, nn.Module):
@@ -92,7 +92,7 @@ def all_equal(one, other) -> bool:
 
 
 def catch_gradients(gan_step: GANStep) -> dict[str, list[Tensor]]:
-    """What each optimizer is given from now on, by network: the trainable parameters' gradients, which a step frees."""
+    """Record the gradients that each optimizer gets from now on, by network, because a step frees them."""
     caught: dict[str, list[Tensor]] = {}
     for name, optimizer in (("generator", gan_step.optim_g), ("discriminator", gan_step.optim_d)):
 

@@ -17,7 +17,7 @@ def generator(tmp_path_factory) -> Path:
     return made_generator(tmp_path_factory.mktemp("generator") / "generator.safetensors")
 
 
-def test_arrays_and_tensors_give_the_generators_answer(generator: Path) -> None:
+def test_backends_give_the_generators_output(generator: Path) -> None:
     from gancolor import load_generator
 
     lightness = torch.rand(2, 1, 40, 56) * 2 - 1
@@ -29,7 +29,7 @@ def test_arrays_and_tensors_give_the_generators_answer(generator: Path) -> None:
     assert backend.about["data"]["size"] == 32
 
 
-def test_a_runs_folder_is_its_finished_generator(tmp_path: Path) -> None:
+def test_run_folder_opens_its_finished_generator(tmp_path: Path) -> None:
     made_generator(tmp_path / "generator.safetensors", size=48)
     made_generator(tmp_path / "best.safetensors", size=64)
     assert open_backend(tmp_path).about["data"]["size"] == 48
@@ -40,7 +40,7 @@ class Trap:
         return exec, ("open('trap', 'w')",)
 
 
-def test_what_is_not_ours_is_refused_and_not_run(tmp_path: Path, monkeypatch, generator: Path) -> None:
+def test_foreign_files_are_refused_and_their_code_is_not_run(tmp_path: Path, monkeypatch, generator: Path) -> None:
     monkeypatch.chdir(tmp_path)
     for name in ("x.pth", "x.pt", "x.pkl", "x.safetensors", "x.onnx"):
         Path(name).write_bytes(pickle.dumps(Trap()))
@@ -51,8 +51,8 @@ def test_what_is_not_ours_is_refused_and_not_run(tmp_path: Path, monkeypatch, ge
         "x.pth": "can hold code",
         "x.pt": "can hold code",
         "x.pkl": "can hold code",
-        "x.safetensors": "no gancolor",
-        "x.onnx": "no ONNX model",
+        "x.safetensors": "not a gancolor",
+        "x.onnx": "not an ONNX model",
         "foreign.safetensors": "not one of gancolor's",
         "none.safetensors": "no such",
         "newer.safetensors": "gancolor 9.0, which is newer",
@@ -65,27 +65,27 @@ def test_what_is_not_ours_is_refused_and_not_run(tmp_path: Path, monkeypatch, ge
     assert not Path("trap").exists()
 
 
-def test_a_device_that_is_not_there(generator: Path) -> None:
+def test_unavailable_device_is_refused(generator: Path) -> None:
     for device in ("cuda:7", "abacus") if not torch.cuda.is_available() else ("abacus",):
-        with pytest.raises(InputError, match=f"device {device}: this machine has none"):
+        with pytest.raises(InputError, match=f"device {device}: not available here"):
             open_backend(generator, device)
 
 
-def test_onnx_runtime_takes_the_gpu_that_is_named() -> None:
+def test_onnx_runtime_uses_the_named_gpu() -> None:
     from gancolor.inference.backends import _providers
 
     gpu, cpu = "CUDAExecutionProvider", "CPUExecutionProvider"
     assert _providers([gpu, cpu], "cuda:1") == [(gpu, {"device_id": "1"}), cpu]
     assert _providers([gpu, cpu], "auto") == _providers([gpu, cpu], "cuda") == [gpu, cpu]
     assert _providers([gpu, cpu], "cpu") == _providers([cpu], "auto") == [cpu]
-    with pytest.raises(InputError, match="device cuda: this ONNX Runtime has none"):
+    with pytest.raises(InputError, match="device cuda: not available in this ONNX Runtime"):
         _providers([cpu], "cuda")
 
 
 @pytest.mark.parametrize(
     "words", ["CUDA out of memory. Tried", "[enforce fail] DefaultCPUAllocator: can't allocate memory"]
 )
-def test_full_memory_has_one_name(generator: Path, monkeypatch, words: str) -> None:
+def test_out_of_memory_becomes_memory_error(generator: Path, monkeypatch, words: str) -> None:
     backend = TorchBackend(generator)
 
     def full(_: torch.Tensor) -> None:
@@ -101,7 +101,7 @@ def test_other_errors_of_the_network_are_not_hidden(generator: Path) -> None:
         open_backend(generator)(np.zeros((1, 2, 32, 32), np.float32))
 
 
-def test_without_torch_a_safetensors_file_says_what_to_do(generator: Path, monkeypatch) -> None:
+def test_safetensors_without_torch_gives_advice(generator: Path, monkeypatch) -> None:
     monkeypatch.setattr("gancolor.inference.backends.has_torch", lambda: False)
     with pytest.raises(InputError, match=r"needs PyTorch: pip install 'gancolor\[train\]', or export it to ONNX"):
         open_backend(generator)

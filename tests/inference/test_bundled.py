@@ -1,4 +1,4 @@
-"""The generator that comes with gancolor is what its card says."""
+"""The bundled generator matches its card."""
 
 import json
 import re
@@ -27,20 +27,20 @@ def about() -> dict:
 
 
 @pytest.mark.parametrize("path", FILES, ids=lambda path: path.suffix)
-def test_it_is_small_and_the_card_names_it(path: Path) -> None:
+def test_bundled_generator_is_small_and_described_by_its_card(path: Path) -> None:
     assert path.stat().st_size <= 12e6
     assert f"{path.stat().st_size / 1e6:.1f} MB" in CARD
     assert file_digest(path) in CARD
 
 
-def test_it_is_in_half_precision() -> None:
+def test_bundled_generator_is_in_half_precision() -> None:
     with safe_open(FILES[0], "np") as file:
         kernels = [tensor for name in file.keys() if (tensor := file.get_tensor(name)).ndim > 1]  # noqa: SIM118
     assert kernels
     assert {kernel.dtype for kernel in kernels} == {np.dtype("float16")}
 
 
-def test_the_card_has_the_figures_of_its_training(about: dict) -> None:
+def test_card_has_the_scores_of_the_training_run(about: dict) -> None:
     gain = about["metrics"]["psnr"] - about["grey"]["psnr"]
     assert gain >= 1.2
     assert f"{gain:.2f} ± " in CARD
@@ -49,10 +49,10 @@ def test_the_card_has_the_figures_of_its_training(about: dict) -> None:
     assert metrics["colorfulness"] >= 0.6 * (
         metrics["colorfulness"] - metrics["colorfulness_difference"]
     )  # the truth's
-    assert "180 photographs of photos" in CARD  # those that it never saw
+    assert "180 photographs of photos" in CARD  # photographs that it was not trained on
 
 
-def test_it_says_the_recipe_and_no_path_of_anyones_disk(about: dict) -> None:
+def test_bundled_metadata_has_the_recipe_and_no_local_path(about: dict) -> None:
     recipe = yaml.safe_load((ROOT / "configs" / "general.yaml").read_text())
     assert about["generator"]["arch"] == recipe["arch"]
     assert {name: about["generator"]["options"][name] for name in recipe["generator"]} == recipe["generator"]
@@ -60,7 +60,7 @@ def test_it_says_the_recipe_and_no_path_of_anyones_disk(about: dict) -> None:
     assert not re.search(r"""["' (]/\w""", json.dumps(about) + CARD)
 
 
-def test_both_files_say_the_same_and_colour_a_sky() -> None:
+def test_both_bundled_files_agree_and_colour_a_sky() -> None:
     sky = np.repeat(np.linspace(0.35, 0.75, 192, dtype=np.float32)[:, None], 256, axis=1)[..., None]
     by_torch, by_onnx = (Colorizer.load(path)(sky) for path in FILES)
     assert np.abs(by_torch - by_onnx).max() < 0.004
@@ -69,7 +69,7 @@ def test_both_files_say_the_same_and_colour_a_sky() -> None:
     assert isinstance(Colorizer.load(FILES[1]).backend, OnnxBackend)
 
 
-def test_without_torch_it_is_the_onnx_one(monkeypatch) -> None:
+def test_bundled_generator_without_torch_is_the_onnx_file(monkeypatch) -> None:
     assert bundled.default_generator() == FILES[0]
     monkeypatch.setattr("gancolor.inference.bundled.has_torch", lambda: False)
     assert bundled.default_generator() == FILES[1]

@@ -26,19 +26,19 @@ def colorizer(tmp_path_factory) -> Colorizer:
 
 @pytest.fixture(scope="module")
 def expected(colorizer) -> np.ndarray:
-    """scene() as the colorizer colours it."""
+    """Return scene() as coloured by the colorizer."""
     return colorizer(scene())
 
 
-def test_lightness_in_colour_out(expected: np.ndarray) -> None:
+def test_result_keeps_the_photographs_lightness(expected: np.ndarray) -> None:
     assert expected.shape == (60, 90, 3)
     assert expected.dtype == np.uint8
     assert colourfulness(expected) > 20
     assert np.abs(rgb2lab(expected)[..., 0] - rgb2lab(scene())[..., 0]).max() < 0.5
 
 
-def test_the_chroma_is_the_generators(tmp_path: Path) -> None:
-    """At the photograph's own size nothing is enlarged, so the network's own words must come out."""
+def test_chroma_equals_the_generators_output(tmp_path: Path) -> None:
+    """At the photograph's own size nothing is upsampled, so the output must equal the network's."""
     path = made_generator(tmp_path / "g.safetensors")
     from gancolor import load_generator
     from gancolor.color.torch_lab import rgb_to_lab, to_float
@@ -47,10 +47,10 @@ def test_the_chroma_is_the_generators(tmp_path: Path) -> None:
     chroma = load_generator(path)(rgb_to_lab(to_float(torch.from_numpy(pixels).permute(2, 0, 1)[None]))[0]).chroma
     found = rgb2lab(Colorizer.load(path, size=64, strength=0.2)(pixels.astype(np.float32) / 255))[..., 1:]
     expected = 0.2 * 110 * chroma[0].permute(1, 2, 0).detach().numpy()
-    assert np.quantile(np.abs(found - expected), 0.98) < 0.1  # the others are beyond the gamut
+    assert np.quantile(np.abs(found - expected), 0.98) < 0.1  # the others are outside the gamut
 
 
-def test_every_kind_of_picture_gives_the_same(colorizer: Colorizer, expected: np.ndarray, tmp_path: Path) -> None:
+def test_every_input_type_gives_the_same_result(colorizer: Colorizer, expected: np.ndarray, tmp_path: Path) -> None:
     Picture(scene()).save(tmp_path / "x.png")
     tensor = torch.from_numpy(scene()).permute(2, 0, 1)
     from_path = colorizer(tmp_path / "x.png")
@@ -71,11 +71,11 @@ def test_every_kind_of_picture_gives_the_same(colorizer: Colorizer, expected: np
     for result in (colorizer(tensor), batch[0], colorizer(tensor / 255.0) * 255):
         assert result.shape == (3, 60, 90)
         difference = np.abs(result.permute(1, 2, 0).numpy().astype(float) - expected)
-        assert difference.mean() < 1  # torch and libvips make the small picture, each in its way
+        assert difference.mean() < 1  # torch and libvips resize differently
     assert batch.dtype == torch.uint8
 
 
-def test_a_list_comes_back_in_order_and_kind(colorizer: Colorizer, expected: np.ndarray) -> None:
+def test_list_is_returned_in_order_and_types(colorizer: Colorizer, expected: np.ndarray) -> None:
     given = [scene(), pil(40, 90), torch.from_numpy(scene(30, 50)).permute(2, 0, 1), Picture(scene(90, 60)), scene()]
     results = colorizer(given)
     assert [type(one).__name__ for one in results] == ["ndarray", "Image", "Tensor", "Picture", "ndarray"]
@@ -103,7 +103,7 @@ def test_alpha_is_kept_as_it_was(colorizer: Colorizer, expected: np.ndarray) -> 
     assert colorizer(pil(mode="LA")).mode == "RGBA"
 
 
-def test_a_photographs_own_colours_are_not_looked_at(colorizer: Colorizer) -> None:
+def test_original_colours_are_ignored(colorizer: Colorizer) -> None:
     from gancolor.color.torch_lab import grey, rgb_to_lab, to_float, to_uint8
 
     tensor = to_float(torch.from_numpy(scene()).permute(2, 0, 1))[None]
@@ -111,19 +111,19 @@ def test_a_photographs_own_colours_are_not_looked_at(colorizer: Colorizer) -> No
     assert np.abs(colorizer(left_grey).astype(int) - colorizer(scene())).mean() < 1.5
 
 
-def test_pillows_pictures_keep_what_is_said_of_them(colorizer: Colorizer) -> None:
+def test_pillow_images_keep_their_metadata(colorizer: Colorizer) -> None:
     exif = Image.Exif()
     exif[0x010E], exif[0x0112] = "a boat", 6
     image = pil()
     image.info |= {"exif": exif.tobytes(), "dpi": (300, 300), "icc_profile": SRGB_PROFILE}
     result = colorizer(image)
-    assert result.size == (60, 90)  # turned upright
+    assert result.size == (60, 90)  # rotated upright
     assert result.info["dpi"] == (300, 300)
     assert result.getexif()[0x010E] == "a boat"
     assert result.getexif().get(0x0112, 1) == 1
 
 
-def test_what_is_given_stays_as_it_is(colorizer: Colorizer) -> None:
+def test_input_is_not_modified(colorizer: Colorizer) -> None:
     exif = Image.Exif()
     exif[0x0112] = 6
     image = pil()
@@ -133,7 +133,7 @@ def test_what_is_given_stays_as_it_is(colorizer: Colorizer) -> None:
 
 
 def test_tensors_on_a_device(colorizer: Colorizer) -> None:
-    """What accelerators do, on the CPU: a batch of tensors from end to end, as its arrays are."""
+    """The path for accelerators, run on the CPU, gives the same result as arrays."""
     batch = torch.stack([torch.from_numpy(scene()).permute(2, 0, 1)] * 5)
     batch[1] = batch[1].flip(-1)
     expected = torch.stack(list(colorizer(batch)))
@@ -144,7 +144,7 @@ def test_tensors_on_a_device(colorizer: Colorizer) -> None:
         scale = 255 if one.is_floating_point() else 1
         assert (result[:, :3] * scale - expected.float()).abs().mean() < 1
     assert (result[:, 3:] == batch[:, :1]).all()
-    with torch.autocast("cpu", torch.bfloat16):  # a trainer's, say
+    with torch.autocast("cpu", torch.bfloat16):  # as in training
         lightness = rgb2lab(colorizer._on_device(batch)[0].permute(1, 2, 0).numpy())[..., 0]
         assert np.abs(lightness - rgb2lab(scene())[..., 0]).max() < 0.5
     memory = Small(colorizer.backend, 48 * 80)  # for one
@@ -155,7 +155,7 @@ def test_tensors_on_a_device(colorizer: Colorizer) -> None:
         replace(colorizer, backend=Small(colorizer.backend, 24 * 40))._on_device(batch)
 
 
-def test_tensors_of_other_kinds(colorizer: Colorizer) -> None:
+def test_tensors_of_other_types(colorizer: Colorizer) -> None:
     tensor = torch.from_numpy(scene()).permute(2, 0, 1)
     asking = (tensor / 255).requires_grad_()
     assert not colorizer(asking).requires_grad
@@ -167,7 +167,7 @@ def test_tensors_of_other_kinds(colorizer: Colorizer) -> None:
             colorizer(tensor.to(kind))
 
 
-def test_arrays_of_other_kinds(colorizer: Colorizer, expected: np.ndarray) -> None:
+def test_arrays_of_other_types(colorizer: Colorizer, expected: np.ndarray) -> None:
     deep = scene(dtype="uint16")
     assert np.abs(colorizer(deep.astype(">u2")).astype(int) - colorizer(deep)).max() <= 1
     with pytest.warns(PendingDeprecationWarning):
@@ -176,7 +176,7 @@ def test_arrays_of_other_kinds(colorizer: Colorizer, expected: np.ndarray) -> No
     assert backwards.shape == expected.shape
 
 
-def test_damaged_weights_are_said(colorizer: Colorizer) -> None:
+def test_damaged_weights_are_reported(colorizer: Colorizer) -> None:
     broken = replace(colorizer, backend=lambda lightness: np.full((len(lightness), 2, *lightness.shape[2:]), np.nan))
     with pytest.raises(InputError, match="its weights are damaged"):
         broken(scene())
@@ -214,10 +214,10 @@ def test_odd_shapes(colorizer: Colorizer, size: tuple[int, int]) -> None:
 
 
 class Small:
-    """A runtime with memory for `pixels` at a time."""
+    """Backend with memory for only `pixels` pixels at a time."""
 
-    def __init__(self, runtime, pixels: int) -> None:
-        self.backend, self.pixels, self.about = runtime, pixels, runtime.about
+    def __init__(self, backend, pixels: int) -> None:
+        self.backend, self.pixels, self.about = backend, pixels, backend.about
 
     def __call__(self, lightness):
         if lightness.shape[0] * lightness.shape[-1] * lightness.shape[-2] > self.pixels:
@@ -225,7 +225,7 @@ class Small:
         return self.backend(lightness)
 
 
-def test_full_memory_first_takes_fewer_then_smaller_and_says_so(colorizer: Colorizer) -> None:
+def test_out_of_memory_splits_the_batch_then_halves_the_size_with_a_warning(colorizer: Colorizer) -> None:
     plain = colorizer([scene()] * 3)
     with warnings.catch_warnings():
         warnings.simplefilter("error")
@@ -237,11 +237,11 @@ def test_full_memory_first_takes_fewer_then_smaller_and_says_so(colorizer: Color
             result = small(picture)
         assert colourfulness(np.asarray(result) if result.shape[-1] == 3 else result.permute(1, 2, 0).numpy()) > 10
     none = replace(colorizer, backend=Small(colorizer.backend, 0))
-    with pytest.warns(UserWarning, match="half"), pytest.raises(MemoryError, match="even at the least working size"):
+    with pytest.warns(UserWarning, match="half"), pytest.raises(MemoryError, match="even at the smallest working size"):
         none(scene())
 
 
-def test_what_is_no_picture(colorizer: Colorizer, tmp_path: Path) -> None:
+def test_inputs_that_are_not_pictures_are_refused(colorizer: Colorizer, tmp_path: Path) -> None:
     cases = [
         (3, "a int is no picture"), (np.zeros((4, 4, 7), np.uint8), r"shape \(4, 4, 7\) is no picture's"),
         (np.zeros((0, 4, 3), np.uint8), "is no picture's"), (np.zeros((4, 4), np.int64), "array of int64"),
@@ -263,6 +263,6 @@ def test_options_out_of_range(colorizer: Colorizer, option: str, value: object) 
         replace(colorizer, **{option: value})
 
 
-def test_from_pretrained_takes_paths_too(tmp_path: Path) -> None:
+def test_from_pretrained_accepts_paths(tmp_path: Path) -> None:
     path = made_generator(tmp_path / "g.safetensors")
     assert Colorizer.from_pretrained(path).size == 32

@@ -16,14 +16,14 @@ from PIL import Image, ImageCms, PngImagePlugin
 from gancolor.inference.image_files import SAVERS, Picture, from_pil, read_picture, shrink
 from gancolor.utils.errors import InputError
 
-SOFT = {".jpg": 6, ".jpeg": 6, ".webp": 8, ".avif": 8}  # levels that a format with losses may be off by, on average
+SOFT = {".jpg": 6, ".jpeg": 6, ".webp": 8, ".avif": 8}  # allowed mean error of lossy formats, in levels
 
 
 @pytest.mark.parametrize("suffix", SAVERS)
 @pytest.mark.parametrize("channels", [1, 3])
 @pytest.mark.parametrize("alpha", [False, True])
 @pytest.mark.parametrize("dtype", ["uint8", "uint16"])
-def test_what_is_written_is_read(tmp_path: Path, suffix: str, channels: int, alpha: bool, dtype: str) -> None:
+def test_written_files_can_be_read(tmp_path: Path, suffix: str, channels: int, alpha: bool, dtype: str) -> None:
     pixels = scene(dtype=dtype)[..., :channels]
     transparency = scene(dtype=dtype)[..., 2:] if alpha and suffix not in (".jpg", ".jpeg") else None
     Picture(pixels, transparency).save(tmp_path / f"x{suffix}", quality=98)
@@ -55,7 +55,7 @@ def test_every_mode_of_pillows_becomes_srgb(mode: str) -> None:
 
 @pytest.mark.parametrize("most", [1, 255, 65535])
 @pytest.mark.parametrize("mode", ["I", "F", "RGB"])
-def test_numbers_without_a_range_have_the_first_that_holds_them(tmp_path: Path, mode: str, most: int) -> None:
+def test_floats_and_integers_get_the_first_range_that_fits(tmp_path: Path, mode: str, most: int) -> None:
     if mode == "I" and most == 1:
         return
     grey = np.linspace(0.1, 0.9, 5400).reshape(60, 90) * most
@@ -72,7 +72,7 @@ def test_numbers_without_a_range_have_the_first_that_holds_them(tmp_path: Path, 
         assert np.abs(picture.pixels[..., 0] / 65535 - grey / most).max() < 1.1 / most + 1e-3
 
 
-def test_deep_greys_of_pillows_keep_profile_and_orientation(tmp_path: Path) -> None:
+def test_16_bit_grey_pillow_images_apply_profile_and_orientation(tmp_path: Path) -> None:
     values = np.linspace(0, 65535, 5400).reshape(60, 90).astype(np.uint16)
     exif = Image.Exif()
     exif[0x0112] = 6
@@ -83,7 +83,7 @@ def test_deep_greys_of_pillows_keep_profile_and_orientation(tmp_path: Path) -> N
 
 
 @pytest.mark.parametrize("mode", ["I;16", "I", "F"])
-def test_pillows_deep_greys_keep_their_depth(mode: str) -> None:
+def test_16_bit_grey_pillow_images_keep_their_depth(mode: str) -> None:
     values = np.linspace(0, 65535, 5400).reshape(60, 90).astype(np.uint16)
     picture = from_pil(Image.fromarray(values.astype({"I;16": "uint16", "I": "int32", "F": "float32"}[mode])))
     assert picture.pixels.dtype == np.uint16
@@ -118,13 +118,13 @@ def test_orientation_is_applied_once(tmp_path: Path, orientation: int) -> None:
 
 
 @pytest.mark.parametrize("suffix", [".jpg", ".png", ".tif"])
-def test_resolution_goes_along(tmp_path: Path, suffix: str) -> None:
+def test_resolution_is_kept(tmp_path: Path, suffix: str) -> None:
     pil().save(tmp_path / f"x{suffix}", dpi=(300, 300))
     read_picture(tmp_path / f"x{suffix}").save(tmp_path / f"y{suffix}")
     assert np.allclose([float(value) for value in Image.open(tmp_path / f"y{suffix}").info["dpi"]], 300, atol=0.1)
 
 
-def test_descriptions_of_tiffs_and_pngs_go_along(tmp_path: Path) -> None:
+def test_descriptions_of_tiff_and_png_are_kept(tmp_path: Path) -> None:
     pil().save(tmp_path / "x.tif", tiffinfo={270: "a boat"})
     read_picture(tmp_path / "x.tif").save(tmp_path / "y.tif")
     assert Image.open(tmp_path / "y.tif").tag_v2[270] == "a boat"
@@ -135,7 +135,7 @@ def test_descriptions_of_tiffs_and_pngs_go_along(tmp_path: Path) -> None:
     assert Image.open(tmp_path / "y.png").text["Comment"] == "a boat"
 
 
-def test_metadata_goes_along(tmp_path: Path) -> None:
+def test_metadata_is_kept(tmp_path: Path) -> None:
     exif = Image.Exif()
     exif[0x010F] = "Zeiss"
     pil().save(tmp_path / "x.jpg", exif=exif, dpi=(300, 300), icc_profile=SRGB_PROFILE, quality=95)
@@ -152,7 +152,7 @@ def test_metadata_goes_along(tmp_path: Path) -> None:
 
 
 def test_a_profile_is_applied_in_8_and_16_bits(tmp_path: Path) -> None:
-    """libvips's own P3 profile: what was pure red in it is not sRGB's pure red."""
+    """With libvips's P3 profile, pure red is not sRGB's pure red."""
     p3 = pyvips.Operation.call("profile_load", "p3")
     for dtype, most in (("uint8", 255), ("uint16", 65535)):
         pixels = np.full((8, 8, 3), 0, dtype)
@@ -170,8 +170,8 @@ def test_a_profile_is_applied_in_8_and_16_bits(tmp_path: Path) -> None:
             assert np.abs(from_it.pixels.astype(int) - picture.pixels).max() <= 1
 
 
-def test_a_profile_is_known_by_what_it_does_not_by_its_name(tmp_path: Path) -> None:
-    """A profile named sRGB whose curve is another's."""
+def test_profile_is_judged_by_its_effect_not_its_name(tmp_path: Path) -> None:
+    """The profile is named sRGB but has another curve."""
     p3 = pyvips.Operation.call("profile_load", "p3")
     pil().save(tmp_path / "x.png", icc_profile=p3 + b"sRGB")
     assert np.abs(read_picture(tmp_path / "x.png").pixels.astype(int) - scene()).max() > 3
@@ -179,7 +179,7 @@ def test_a_profile_is_known_by_what_it_does_not_by_its_name(tmp_path: Path) -> N
     assert (read_picture(tmp_path / "y.png").pixels == scene()).all()
 
 
-def test_a_profile_that_does_not_fit_is_passed_over(tmp_path: Path) -> None:
+def test_profile_that_does_not_fit_is_ignored(tmp_path: Path) -> None:
     cmyk = pyvips.Operation.call("profile_load", "cmyk")
     image = pyvips.Image.new_from_memory(scene().tobytes(), 90, 60, 3, "uchar").copy(interpretation="srgb")
     image.set_type(pyvips.GValue.blob_type, "icc-profile-data", cmyk)
@@ -191,7 +191,7 @@ def test_cmyk_jpegs_as_photoshop_writes_them(tmp_path: Path) -> None:
     pil().convert("CMYK").save(tmp_path / "x.jpg", quality=95)
     picture = read_picture(tmp_path / "x.jpg")
     assert picture.pixels.shape == (60, 90, 3)
-    assert np.corrcoef(picture.pixels.ravel(), scene().ravel())[0, 1] > 0.9  # a press's colours, not inverted
+    assert np.corrcoef(picture.pixels.ravel(), scene().ravel())[0, 1] > 0.9  # plain CMYK, not inverted
 
 
 @pytest.mark.parametrize("suffix", ["gif", "bmp", "ppm", "tga"])
@@ -201,7 +201,7 @@ def test_other_formats_are_read(tmp_path: Path, suffix: str) -> None:
         assert np.abs(read_picture(source).pixels.astype(int) - scene()).mean() < (20 if suffix == "gif" else 1)
 
 
-def test_eight_bits_of_sixteen_are_rounded() -> None:
+def test_16_to_8_bits_is_rounded() -> None:
     values = np.arange(65536, dtype=np.uint16).reshape(256, 256, 1)
     image = np.asarray(Picture(np.repeat(values, 3, axis=-1)).pil())[..., 0]
     assert (image == np.round(values[..., 0] / 257)).all()
@@ -216,25 +216,26 @@ def bomb(width: int, height: int) -> bytes:
     return b"\x89PNG\r\n\x1a\n" + b"".join(parts)
 
 
-def test_what_is_no_picture_is_said_in_a_line(tmp_path: Path) -> None:
+def test_unreadable_picture_gives_a_one_line_error(tmp_path: Path) -> None:
     (tmp_path / "text.jpg").write_text("no picture")
     (tmp_path / "empty.png").touch()
     pil(200, 200).save(tmp_path / "whole.jpg")
     (tmp_path / "cut.jpg").write_bytes((tmp_path / "whole.jpg").read_bytes()[:2000])
     (tmp_path / "page.svg").write_text('<svg xmlns="http://www.w3.org/2000/svg" width="9" height="9"/>')
     (tmp_path / "bomb.png").write_bytes(bomb(40000, 40000))
-    cases = {"text.jpg": "no picture", "empty.png": "no picture", "cut.jpg": "no picture", "page.svg": "no p",
+    unreadable = "not a readable picture"
+    cases = {"text.jpg": unreadable, "empty.png": unreadable, "cut.jpg": unreadable, "page.svg": "not a",
              "bomb.png": "500 megapixels", "none.jpg": "no such file", ".": "a folder"}  # fmt: skip
     for name, words in cases.items():
         with pytest.raises(InputError, match=words) as caught:
             read_picture(tmp_path / name)
         assert "\n" not in str(caught.value)
         assert str(tmp_path / name) in str(caught.value)
-    with pytest.raises(InputError, match=r"^the picture: no picture"):
+    with pytest.raises(InputError, match=r"^the picture: not a readable picture"):
         read_picture(b"no picture")
 
 
-def test_bad_pictures_of_pillows_are_said_in_a_line(tmp_path: Path) -> None:
+def test_bad_pillow_images_give_a_one_line_error(tmp_path: Path) -> None:
     pil(200, 200).save(tmp_path / "whole.jpg")
     (tmp_path / "cut.jpg").write_bytes((tmp_path / "whole.jpg").read_bytes()[:2000])
     for image in (Image.open(tmp_path / "cut.jpg"), Image.new("RGB", (0, 5))):
@@ -244,7 +245,7 @@ def test_bad_pictures_of_pillows_are_said_in_a_line(tmp_path: Path) -> None:
 
 
 @pytest.mark.parametrize("quality", [0, 101])
-def test_no_such_quality(quality: int) -> None:
+def test_invalid_quality_is_refused(quality: int) -> None:
     with pytest.raises(InputError, match=f"a quality of {quality}"):
         Picture(scene()).encode(".jpg", quality)
 
@@ -256,7 +257,7 @@ def test_floats_are_written_in_16_bits(tmp_path: Path) -> None:
     assert np.abs(np.asarray(picture.pil()) - 255 * scene(dtype="float32")).max() <= 1
 
 
-def test_a_format_that_is_not_written(tmp_path: Path) -> None:
+def test_unsupported_format_is_refused(tmp_path: Path) -> None:
     with pytest.raises(InputError, match=r"no format '.jpgg'; choose from .*did you mean .jpg"):
         Picture(scene()).save(tmp_path / "x.jpgg")
     with pytest.raises(InputError, match=r"70000 x 1 can't be written as .jpg"):
@@ -281,7 +282,7 @@ except OSError as error:
     assert not list(tmp_path.iterdir())
 
 
-def test_shrinking_averages_and_hits_the_size() -> None:
+def test_shrinking_averages_to_the_exact_size() -> None:
     pixels = np.zeros((301, 457, 1), np.uint8)
     pixels[:, ::2] = 200
     small = shrink(pixels, 37, 61)
@@ -294,8 +295,8 @@ def test_shrinking_averages_and_hits_the_size() -> None:
         assert np.abs(shrink(smooth, 30, 45)[..., channel] - reference).mean() < 0.01
 
 
-def test_a_hundred_megapixels_take_little_more_than_themselves(tmp_path: Path) -> None:
-    """Reading and writing hold the photograph and its file, no more."""
+def test_large_photographs_take_little_extra_memory(tmp_path: Path) -> None:
+    """Reading and writing need only the photograph and its file in memory."""
     code = f"""
 import os, resource, numpy
 from gancolor.inference.image_files import Picture, read_picture
@@ -309,7 +310,7 @@ print((resource.getrusage(resource.RUSAGE_SELF).ru_maxrss - before) * 1024 / pic
     assert float(done.stdout) < 2.2
 
 
-def test_names_that_are_no_utf8(tmp_path: Path) -> None:
+def test_file_names_that_are_not_utf8(tmp_path: Path) -> None:
     path = tmp_path / os.fsdecode(b"caf\xe9.png")
     try:
         path.touch()

@@ -30,7 +30,7 @@ def ab(enlarged: Enlarged, start: int, stop: int, lightness: np.ndarray) -> np.n
 
 
 @pytest.mark.parametrize("size", [(12, 17), (40, 51), (131, 77), (9, 30)])
-def test_bilinear_is_torchs_in_strips_of_any_height(size: tuple[int, int]) -> None:
+def test_bilinear_strips_match_torch(size: tuple[int, int]) -> None:
     chroma, lightness = small()
     expected = interpolate(torch.from_numpy(chroma)[None], size, mode="bilinear", align_corners=False)[0].numpy()
     for rows in (1, 7, size[0]):
@@ -38,14 +38,14 @@ def test_bilinear_is_torchs_in_strips_of_any_height(size: tuple[int, int]) -> No
         assert np.abs(enlarged - expected).max() < 2e-3
 
 
-def test_guided_gives_the_small_picture_back_at_its_own_size() -> None:
+def test_guided_upsampling_at_equal_size_changes_nothing() -> None:
     chroma, lightness = small()
     enlarged = whole(Enlarged(chroma, lightness, 12, 17, "guided"), lightness[0])
     assert np.abs(enlarged - chroma).max() < 2e-3
 
 
-def test_guided_ends_colour_at_the_photographs_edge() -> None:
-    """A red half beside a blue one, the edge within a pixel of the small picture."""
+def test_guided_upsampling_follows_the_photographs_edge() -> None:
+    """The edge between a red and a blue half lies within a pixel of the small picture."""
     edge = 21  # of 64 columns, which is 5.25 of 16
     lightness = np.where(np.arange(64) < edge, 30.0, 80.0) * np.ones((64, 1))
     truth = np.where(lightness < 50, 40.0, -40.0)
@@ -68,6 +68,6 @@ def test_batches_and_tensors_give_the_same(name: str) -> None:
     assert np.abs(strip[1] - one[:, 3:20]).max() < 2e-3
 
 
-def test_a_wrong_name_is_refused() -> None:
+def test_unknown_upsampling_is_refused() -> None:
     with pytest.raises(InputError, match="choose from guided, bilinear; did you mean bilinear"):
         check_upsampling("bilinaer")

@@ -18,7 +18,7 @@ def log_sigmoid(x: float) -> float:
     return -math.log1p(math.exp(-x))
 
 
-# The game ---------------------------------------------------------------------------------------------------------
+# Adversarial losses ---------------------------------------------------------------------------------------------
 
 
 @pytest.mark.parametrize(
@@ -30,7 +30,7 @@ def log_sigmoid(x: float) -> float:
         ("wgan_gp", -(0.5 - 3.0) / 2),
     ],
 )
-def test_generators_part_by_hand(mode, expected):
+def test_generator_loss_by_hand(mode, expected):
     assert losses.gan_generator(FAKE, mode).item() == pytest.approx(expected)
 
 
@@ -42,18 +42,18 @@ def test_generators_part_by_hand(mode, expected):
         ("hinge", (0 + 2) / 2, (1.5 + 0) / 2),
     ],
 )
-def test_discriminators_part_is_half_of_both_by_hand(mode, real, fake):
+def test_discriminator_loss_is_the_mean_of_both_terms(mode, real, fake):
     assert losses.gan_discriminator(REAL, FAKE, mode).item() == pytest.approx((real + fake) / 2)
 
 
-def test_wassersteins_critic_by_hand():
-    """Whole: it has no pace to be slowed to, and its penalty's weight is meant for it."""
+def test_wasserstein_discriminator_loss_by_hand():
+    """The loss is not halved, because its penalty's weight is meant for the whole loss."""
     assert losses.gan_discriminator(REAL, FAKE, "wgan_gp").item() == pytest.approx((0.5 - 3) / 2 - (2 - 1) / 2)
 
 
 @modes
-def test_the_players_want_opposite_things(mode):
-    """The generator gains from higher logits of its pictures, the discriminator from lower ones."""
+def test_generator_and_discriminator_losses_have_opposite_gradients(mode):
+    """Higher logits of generated pictures lower the generator's loss and raise the discriminator's."""
     fake = torch.zeros(1, requires_grad=True)
     (of_generator,) = torch.autograd.grad(losses.gan_generator(fake, mode), fake)
     fake = torch.full((1,), 0.1, requires_grad=True)
@@ -62,7 +62,7 @@ def test_the_players_want_opposite_things(mode):
 
 
 @modes
-def test_the_discriminators_part_rewards_right_answers(mode):
+def test_discriminator_loss_is_lower_for_right_answers(mode):
     right = losses.gan_discriminator(torch.full((3,), 5.0), torch.full((3,), -5.0), mode)
     wrong = losses.gan_discriminator(torch.full((3,), -5.0), torch.full((3,), 5.0), mode)
     assert right < wrong
@@ -77,7 +77,7 @@ def test_extreme_logits_are_finite(mode):
 
 
 @modes
-def test_half_precision_logits_are_judged_in_float32(mode):
+def test_losses_of_half_precision_logits_are_float32(mode):
     half = torch.randn(2, 1, 3, 3).bfloat16()
     assert losses.gan_generator(half, mode).dtype == torch.float32
     assert losses.gan_discriminator(half, half, mode).dtype == torch.float32
@@ -87,20 +87,20 @@ def test_half_precision_logits_are_judged_in_float32(mode):
 
 
 def test_feature_matching_by_hand():
-    """Each layer's mean difference, then their mean: a large layer counts as a small one."""
+    """All layers count equally, whatever their size."""
     fake = [torch.ones(1, 2, 4, 4), torch.tensor([[[[1.0]]]])]
     real = [torch.full((1, 2, 4, 4), 0.5), torch.tensor([[[[-2.0]]]])]
     assert losses.feature_matching(fake, real).item() == pytest.approx((0.5 + 3) / 2)
     assert losses.feature_matching([f.bfloat16() for f in fake], real).dtype == torch.float32
 
 
-def test_feature_matching_wants_as_many_layers():
+def test_feature_matching_requires_equal_numbers_of_layers():
     with pytest.raises(ValueError, match="shorter"):
         losses.feature_matching([torch.ones(1)] * 2, [torch.ones(1)])
 
 
 @pytest.mark.parametrize("layers", [0, 1, 3])
-def test_features_are_what_forward_makes_on_its_way(layers):
+def test_features_match_those_of_the_forward_pass(layers):
     network = build_discriminator(32, layers=layers, width=4)
     lightness, chroma = torch.rand(2, 1, 32, 32), torch.rand(2, 2, 32, 32)
     *found, logits = network.eval().features(lightness, chroma)
@@ -113,7 +113,7 @@ def test_features_are_what_forward_makes_on_its_way(layers):
 
 
 class Linear(nn.Module):
-    """Patches of 2 x 2, each judged by the same weights: (B, 2, H, W) to (B, 1, H / 2, W / 2)."""
+    """Linear discriminator of 2 x 2 patches: (B, 2, H, W) to (B, 1, H / 2, W / 2)."""
 
     def __init__(self) -> None:
         super().__init__()
@@ -153,8 +153,8 @@ def test_gradient_penalty_of_a_linear_discriminator_by_hand(linear):
     assert torch.allclose(gradient, expected, atol=1e-6)
 
 
-def test_penalties_of_a_discriminator_without_slope_have_finite_gradients(linear):
-    """|grad D| has a corner at 0."""
+def test_penalties_have_finite_gradients_at_zero_gradient_norm(linear):
+    """|grad D| is not differentiable at 0."""
     nn.init.zeros_(linear.layer.weight)
     for value, expected in ((losses.r1(linear, CHROMA), 0), (losses.gradient_penalty(linear, CHROMA, OTHER), 1)):
         assert value == expected
@@ -162,8 +162,8 @@ def test_penalties_of_a_discriminator_without_slope_have_finite_gradients(linear
         assert gradient.isfinite().all()
 
 
-def test_penalty_is_at_pictures_between_true_and_generated(linear):
-    """Each at a place of its own."""
+def test_gradient_penalty_is_evaluated_between_real_and_generated_pictures(linear):
+    """Each picture has its own mixing ratio."""
     seen = []
 
     def judge(chroma: Tensor) -> Tensor:
@@ -182,16 +182,16 @@ def test_penalty_is_at_pictures_between_true_and_generated(linear):
 def make_discriminator(norm: str, spectral_norm: bool) -> nn.Module:
     torch.manual_seed(3)
     network = build_discriminator(16, layers=1, width=4, norm=norm, spectral_norm=spectral_norm)
-    for parameter in network.parameters():  # slopes that count, next to pix2pix's small start
+    for parameter in network.parameters():  # larger than pix2pix's small initial weights, for larger gradients
         parameter.data.mul_(3)
     return network
 
 
 @pytest.mark.parametrize("norm", ["none", "instance", "batch"])
 @pytest.mark.parametrize("spectral_norm", [False, True])
-def test_penalties_of_the_discriminator_are_autograds_done_by_hand(norm, spectral_norm):
-    """Picture by picture, through norms and spectral norm, value and gradient."""
-    # In eval mode, where BatchNorm takes a picture by itself and spectral norm stands still.
+def test_discriminator_penalties_match_autograd(norm, spectral_norm):
+    """Value and gradient are compared picture by picture, with norms and spectral norm."""
+    # In eval mode, BatchNorm treats pictures independently, and spectral norm does not change.
     network = make_discriminator(norm, spectral_norm).eval()
     lightness, chroma = torch.rand(3, 1, 16, 16), torch.rand(3, 2, 16, 16) - 0.5
     parameters = list(network.parameters())
@@ -203,7 +203,7 @@ def test_penalties_of_the_discriminator_are_autograds_done_by_hand(norm, spectra
     values = {
         "r1": (losses.r1(lambda c: network(lightness, c), chroma), sum(squares) / 3 / 2),
         "gradient_penalty": (
-            # Between a picture and itself there is that picture alone.
+            # With equal pictures, every mixture is the same picture.
             losses.gradient_penalty(lambda c: network(lightness, c), chroma, chroma),
             sum((square.sqrt() - 1) ** 2 for square in squares) / 3,
         ),
@@ -221,7 +221,7 @@ def test_penalties_of_the_discriminator_are_autograds_done_by_hand(norm, spectra
 @pytest.mark.parametrize("norm", ["none", "instance", "batch"])
 @pytest.mark.parametrize("spectral_norm", [False, True])
 def test_descending_r1_flattens_the_discriminator(norm, spectral_norm):
-    """Training mode: through BatchNorm's own statistics and spectral norm's iteration."""
+    """In training mode, with batch statistics and spectral norm's iteration."""
     network = make_discriminator(norm, spectral_norm).train()
     lightness, chroma = torch.rand(4, 1, 16, 16), torch.rand(4, 2, 16, 16) - 0.5
     optimizer = torch.optim.Adam(network.parameters(), lr=3e-3)
@@ -236,7 +236,7 @@ def test_descending_r1_flattens_the_discriminator(norm, spectral_norm):
     assert values[-1] < 0.8 * values[0]
 
 
-def test_penalties_leave_pictures_and_gradients_alone():
+def test_penalties_do_not_change_pictures_or_gradients():
     network = make_discriminator("none", False)
     before = copy.deepcopy(network.state_dict())
     chroma = torch.rand(2, 2, 16, 16)

@@ -44,7 +44,7 @@ def make_objective(**loss: object) -> Objective:
 def generator_terms(
     objective: Objective, arch: str = "polychromify", batch=None
 ) -> tuple[dict[str, Tensor], list[Tensor]]:
-    """The terms, and the parameters of the generator that they are of."""
+    """Return the terms, and the generator's parameters."""
     torch.manual_seed(0)
     generator = make_generator(arch)
     parameters = list(generator.parameters())
@@ -70,15 +70,15 @@ def test_weights_have_the_names_of_the_flags(batch):
     assert {*TERMS, *PENALTIES} <= flags.keys()
     terms = gan_step.step(batch, "adversarial", RATES)
     assert {*TERMS, *PENALTIES} <= terms.keys()
-    of_players = {"generator", "discriminator", "d_accuracy", "grad_norm_g", "grad_norm_d"}
-    assert set(terms) - {*TERMS, *PENALTIES} == of_players
+    of_both_networks = {"generator", "discriminator", "d_accuracy", "grad_norm_g", "grad_norm_d"}
+    assert set(terms) - {*TERMS, *PENALTIES} == of_both_networks
     expected = sum(weight * terms[name] for name, weight in weights.items())
     assert torch.allclose(terms["generator"], expected, rtol=1e-5)
 
 
 @pytest.mark.parametrize("name", TERMS)
-def test_each_flag_makes_its_term_and_no_other(name, batch):
-    """l1 besides, which all runs can be compared by. It is logged, and the objective is made of it."""
+def test_each_loss_flag_adds_only_its_own_term(name, batch):
+    """l1 is always computed, so that runs can be compared. Terms are logged, and add up to the objective."""
     gan_step = make_gan_step(LossConfig(**NONE | {name: 2.0}), arch="ltbc")
     terms = gan_step.step(batch, "adversarial", RATES)
     others = {"generator", "grad_norm_g"}
@@ -89,8 +89,8 @@ def test_each_flag_makes_its_term_and_no_other(name, batch):
     assert terms["grad_norm_g"] > 0
 
 
-def test_a_weight_of_0_costs_nothing(batch, monkeypatch):
-    """Neither a term nor what it would be worked out with."""
+def test_terms_of_weight_0_are_not_computed(batch, monkeypatch):
+    """Neither the term nor its inputs are computed."""
 
     def unwanted(*_: object) -> None:
         raise AssertionError("worked out for nothing")
@@ -106,14 +106,14 @@ def test_a_weight_of_0_costs_nothing(batch, monkeypatch):
     assert set(gan_step.step(batch, "adversarial", RATES)) == {"l1", "generator", "grad_norm_g"}
 
 
-def test_pretraining_has_every_term_but_the_games_and_colourfulness(batch):
+def test_pretraining_has_no_adversarial_and_colourfulness_terms(batch):
     gan_step = make_gan_step(LossConfig(**dict.fromkeys(TERMS, 1.0)), arch="ltbc")
     terms = gan_step.step(batch, "pretrain", RATES)
     assert set(terms) == {*TERMS, "generator", "grad_norm_g"} - {*ADVERSARIAL_TERMS, "colorfulness"}
 
 
-def test_real_saturation_is_of_the_discriminators_real_pictures_alone(batch):
-    """No target of the generator's own terms moves; at 1 the real pictures are the batch's own."""
+def test_real_saturation_only_affects_the_discriminators_real_pictures(batch):
+    """The targets of the generator's other terms do not change; with 1, the real pictures are the batch's."""
     plain, vivid = make_objective(), make_objective()
     vivid.real_saturation = 1.2
     assert plain.real(batch) is batch.chroma
@@ -135,7 +135,7 @@ def test_real_saturation_is_of_the_discriminators_real_pictures_alone(batch):
 
 @cases
 def test_every_loss_works_with_every_kind_of_prediction(name, arch):
-    """Alone, with a gradient that is finite and reaches the generator."""
+    """Each loss alone has a finite gradient that reaches the generator."""
     terms, parameters = generator_terms(make_objective(**{name: 1.0}), arch)
     value = terms[name]
     assert value.shape == () and value.dtype == torch.float32 and value.isfinite()
@@ -154,7 +154,7 @@ def test_every_loss_takes_half_precision_predictions(name, arch):
     assert all(value.dtype == torch.float32 and value.isfinite() for value in terms.values())
 
 
-def test_bins_of_predicted_chroma_are_what_its_soft_encoding_says_at_a_quarter_of_the_size(batch):
+def test_bins_of_predicted_chroma_use_its_soft_encoding_at_quarter_size(batch):
     objective = make_objective(bins=1.0, soft_bins=10)
     prediction = GeneratorOutput(batch.chroma * 0.5)
     quarter = torch.nn.functional.avg_pool2d(prediction.chroma, 4)
@@ -162,13 +162,13 @@ def test_bins_of_predicted_chroma_are_what_its_soft_encoding_says_at_a_quarter_o
     assert objective.generator_terms(batch, prediction, [])["bins"] == expected
 
 
-def test_bins_of_predicted_logits_are_the_networks_own(batch):
+def test_bins_use_predicted_logits(batch):
     logits = torch.randn(4, 313, 4, 4)
     terms = make_objective(bins=1.0).generator_terms(batch, GeneratorOutput(batch.chroma, bin_logits=logits), [])
     assert terms["bins"] == losses.bins(logits, batch.chroma, some_rarity(), 5)
 
 
-def test_scenes_without_labels_leave_the_rest_to_learn(batch):
+def test_other_terms_learn_without_scene_labels(batch):
     unlabelled = batch._replace(labels=torch.full((4,), -1))
     terms, parameters = generator_terms(make_objective(scene=1.0, mse=1.0), "ltbc", unlabelled)
     assert terms["scene"] == 0 and terms["mse"] > 0
@@ -199,8 +199,8 @@ def test_pictures_are_compared_in_srgb_with_the_true_lightness(batch):
     assert terms["colorfulness"] == losses.colorfulness(picture)
 
 
-def test_no_term_gives_the_truth_a_gradient(batch):
-    """All of them together, as the trainer has them."""
+def test_ground_truth_gets_no_gradient(batch):
+    """All terms together, as in the trainer."""
     objective = make_objective(
         **dict.fromkeys([name for name in TERMS if name not in ("scene", *ADVERSARIAL_TERMS)], 1.0)
     )
@@ -209,14 +209,14 @@ def test_no_term_gives_the_truth_a_gradient(batch):
     assert batch.chroma.grad is None and not batch.chroma.requires_grad
 
 
-# The game ---------------------------------------------------------------------------------------------------------
+# Adversarial terms ----------------------------------------------------------------------------------------------
 
 
 @pytest.mark.parametrize(
     ("loss", "adversarial"),
     [({}, False), ({"gan": 0.5}, True), ({"feature_matching": 0.5}, True), ({"r1": 1.0}, False)],
 )
-def test_there_is_a_game_where_the_generator_wants_something_of_it(loss, adversarial):
+def test_objective_is_adversarial_if_an_adversarial_term_has_weight(loss, adversarial):
     assert make_objective(**loss).is_adversarial == adversarial
 
 
@@ -248,8 +248,8 @@ def test_penalties_are_at_the_real_pictures_that_the_discriminator_sees(batch, m
     assert len(at) == 2 and all(torch.equal(real, objective.real(batch)) for real in at)
 
 
-def test_discriminator_is_asked_once_for_both_terms_of_the_game(batch, monkeypatch):
-    """Its logits come with its features; the true ones' features without a gradient."""
+def test_both_adversarial_terms_share_one_discriminator_pass(batch, monkeypatch):
+    """One pass gives logits and features; the real pictures' features have no gradient."""
     discriminator = build_discriminator(SIZE, layers=1, width=4, norm="none")
     asked = []
     features = discriminator.features
@@ -265,6 +265,6 @@ def test_discriminator_is_asked_once_for_both_terms_of_the_game(batch, monkeypat
     assert terms["feature_matching"].item() == pytest.approx(expected.item(), rel=1e-5)
 
 
-def test_rarity_and_distance_are_wanted_only_where_weighed(batch):
+def test_rarity_and_distance_are_needed_only_with_weight(batch):
     plain = Objective(LossConfig(**NONE | {"l1": 1.0}))
     assert set(plain.generator_terms(batch, GeneratorOutput(batch.chroma), [])) == {"l1"}

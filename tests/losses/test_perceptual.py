@@ -31,7 +31,7 @@ def distance(vgg):
 
 @pytest.fixture
 def pictures(scenes):
-    """Made and true, sRGB (4, 3, 32, 32)."""
+    """Generated and true pictures, sRGB (4, 3, 32, 32)."""
     truth = to_float(scenes)[..., ::2, ::2].contiguous()
     return truth.flip(0), truth
 
@@ -73,7 +73,7 @@ def test_published_weights_come_from_the_hub(vgg, distance, pictures, monkeypatc
     assert torch.equal(published(*pictures), distance(*pictures))
 
 
-def test_published_weights_that_cannot_be_had_name_the_option(monkeypatch, tmp_path, nowhere):
+def test_unavailable_published_weights_name_the_option(monkeypatch, tmp_path, nowhere):
     point_to(monkeypatch, nowhere, tmp_path / "hub")
     with pytest.raises(InputError) as refusal:
         perceptual_distance("vgg16", "imagenet", CPU, 32)
@@ -91,7 +91,7 @@ def test_weights_of_another_network_are_refused(tmp_path):
 
 
 def test_random_weights_follow_from_the_seed():
-    """A resumed run has those that it was started with."""
+    """A resumed run must use the weights that it was started with."""
     assert torch.equal(first_kernel(1), first_kernel(1))
 
 
@@ -113,7 +113,7 @@ kinds = pytest.mark.parametrize("kind", ["vgg16", "lpips"])
 
 
 @kinds
-def test_distance_is_one_a_picture_and_0_of_the_same(distances, kind, pictures):
+def test_distance_is_per_picture_and_0_for_equal_pictures(distances, kind, pictures):
     found = distances[kind](*pictures)
     assert found.shape == (4,) and found.min() > 0
     assert distances[kind](pictures[0], pictures[0]).abs().max() == 0
@@ -154,13 +154,13 @@ def test_descending_the_distance_brings_chroma_nearer_to_the_truth(distances, ki
 
 
 def test_lpips_refuses_pictures_that_are_too_small_and_vgg_does_not(vgg):
-    with pytest.raises(InputError, match=r"LPIPS takes pictures of 31 pixels or more.*--data\.size"):
+    with pytest.raises(InputError, match=r"LPIPS needs pictures of 31 pixels or more.*--data\.size"):
         perceptual_distance("lpips", "random", CPU, 16)
     smallest = torch.rand(2, 1, 3, 16, 16)
     assert perceptual_distance("vgg16", str(vgg), CPU, 16)(*smallest).isfinite().all()
 
 
-def test_lpips_takes_alexnets_weights_of_that_option(tmp_path, monkeypatch):
+def test_lpips_uses_alexnet_weights_of_the_option(tmp_path, monkeypatch):
     from torchvision.models import AlexNet_Weights
 
     weights = type(AlexNet_Weights.IMAGENET1K_V1)

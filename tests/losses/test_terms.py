@@ -1,4 +1,4 @@
-"""Terms of pictures and of weights; those of the game are in test_losses_of_the_game.py."""
+"""Loss terms of pictures and weights; test_adversarial_terms.py has the adversarial ones."""
 
 import math
 
@@ -58,15 +58,15 @@ def test_mse_is_the_mean_squared_error():
     assert losses.mse(PREDICTED, TRUTH).item() == pytest.approx((0.25 + 0.25 + 0 + 4) / 4)
 
 
-def test_log_mse_is_a_mean_over_photographs_of_their_own_logarithm():
-    """Not the logarithm of the batch's error: the second photograph's counts as much as the first's."""
+def test_log_mse_averages_the_logarithms_of_photographs():
+    """It is not the logarithm of the batch's error: all photographs count equally."""
     predicted = torch.tensor([0.1, 0.3]).reshape(2, 1, 1, 1).expand(2, 2, 4, 4)
     expected = (math.log(1 + 0.01 / 0.0025) + math.log(1 + 0.09 / 0.0025)) / 2
     assert losses.log_mse(predicted, torch.zeros(2, 2, 4, 4)).item() == pytest.approx(expected)
 
 
 def test_log_mse_falls_by_what_psnr_rises():
-    """Where errors are over the floor: halving them is 6 dB, and ln 4 of the loss."""
+    """Above the floor, halving errors gains 6 dB and lowers the loss by ln 4."""
     truth = torch.zeros(1, 2, 4, 4)
     once, twice = (losses.log_mse(torch.full_like(truth, error), truth).item() for error in (0.5, 1.0))
     assert (twice - once) * 10 / math.log(10) == pytest.approx(20 * math.log10(2), abs=0.05)
@@ -77,7 +77,7 @@ def test_log_mse_falls_by_what_psnr_rises():
     [
         (1.0, (0.125 + 0.125 + 0 + 1.5) / 4),
         (0.1, (0.45 + 0.45 + 0 + 1.95) / 4),
-        (4.0, (0.25 + 0.25 + 0 + 4) / 8 / 4),  # all errors under it
+        (4.0, (0.25 + 0.25 + 0 + 4) / 8 / 4),  # all errors are below delta
     ],
 )
 def test_smooth_l1_by_hand(delta, expected):
@@ -93,8 +93,8 @@ def test_smooth_l1_of_a_tiny_delta_is_l1():
     assert torch.allclose(mine, plain)
 
 
-def test_smooth_l1_has_no_corner():
-    """Value and slope go on where an error grows over delta."""
+def test_smooth_l1_is_continuously_differentiable():
+    """Value and slope are continuous where an error exceeds delta."""
     errors = torch.tensor([0.1 - 1e-4, 0.1 + 1e-4])
     values = [losses.smooth_l1(error.reshape(1, 1, 1, 1), torch.zeros(1, 1, 1, 1), 0.1).item() for error in errors]
     slopes = slope(lambda p: losses.smooth_l1(p, torch.zeros(2), 0.1), errors) * 2
@@ -103,7 +103,7 @@ def test_smooth_l1_has_no_corner():
 
 
 def test_tv_by_hand():
-    """Means of the steps across (a, then b) and of the steps down, added."""
+    """Sum of the means of horizontal and vertical differences."""
     picture = torch.tensor([[[[0.0, 1.0, 1.0], [0.5, 0.5, -0.5]], [[0.0, 0.0, 0.0], [0.0, 0.2, 0.0]]]])
     across = (1 + 0 + 0 + 1 + 0 + 0 + 0.2 + 0.2) / 8
     down = (0.5 + 0.5 + 1.5 + 0 + 0.2 + 0) / 6
@@ -119,7 +119,7 @@ def test_tv_of_a_flat_or_narrow_picture_is_finite(shape):
 
 
 def test_color_weighted_by_hand():
-    """Weighted by the true colour's bin, whatever is predicted."""
+    """The weight is that of the true colour's bin, not of the prediction's."""
     weights = some_weights()
     truth = torch.stack([bin_centres()[20], bin_centres()[200]], dim=1).reshape(1, 2, 1, 2)
     predicted = torch.tensor([[[[0.1, 0.0]], [[-0.2, 0.5]]]])
@@ -146,7 +146,7 @@ def test_terms_of_pixels_are_means(name, tiles):
         return picture.repeat(tiles)
 
     once, more = PIXEL_TERMS[name](predicted, truth), PIXEL_TERMS[name](tiled(predicted), tiled(truth))
-    # Total variation is a mean over steps, of which mirrored tiles have one that is none in 2 n - 1.
+    # Mirrored tiles add one zero difference to 2 n - 1 differences of total variation.
     expected = once * (10 / 11) if name == "tv" and tiles[2] == 2 else once
     assert more.item() == pytest.approx(expected.item(), rel=1e-5)
 
@@ -161,7 +161,7 @@ def test_terms_of_pixels_are_means(name, tiles):
         ("color_weighted", lambda e, w: 2 * w * e),
     ],
 )
-def test_slopes_are_those_that_the_table_of_losses_gives(name, per_pixel):
+def test_gradients_match_the_table_in_the_loss_documentation(name, per_pixel):
     predicted, truth = chroma(2, 2, 5, 5), chroma(2, 2, 5, 5, seed=1)
     expected = per_pixel(predicted - truth, some_weights()[nearest_bin(truth)].unsqueeze(1))
     assert torch.allclose(slope(PIXEL_TERMS[name], predicted, truth) * predicted.numel(), expected, atol=1e-5)
@@ -177,7 +177,7 @@ def test_gradients_are_finite_at_zero_error_and_at_extremes(name, value):
 
 
 @pixel_terms
-def test_half_precision_is_judged_in_float32(name):
+def test_losses_of_half_precision_are_float32(name):
     half = chroma(1, 2, 4, 4).bfloat16()
     assert PIXEL_TERMS[name](half, half).dtype == torch.float32
 
@@ -246,7 +246,7 @@ def test_rarity_reaches_the_gradient_of_bins(scenes):
 
 
 @pytest.mark.parametrize("neighbours", [5, 10])
-def test_every_pixels_gradient_is_the_unweighted_times_its_weight(scenes, neighbours):
+def test_pixel_gradients_are_scaled_by_their_weights(scenes, neighbours):
     weights, *_ = rare_and_frequent(scenes)
     _, truth = rgb_to_lab(to_float(scenes[:, :, ::8, ::8]))
     logits = torch.randn(len(truth), BINS, *truth.shape[-2:])
@@ -269,7 +269,7 @@ def test_scene_is_a_mean_over_photographs_that_have_a_label():
 
 
 def test_scene_without_any_label_is_0_and_so_is_its_gradient():
-    """A batch may have drawn none; a mean over none would be no number."""
+    """A batch may contain no labels; the mean over none would be NaN."""
     logits, labels = torch.randn(3, 5), torch.full((3,), -1)
     assert losses.scene(logits, labels) == 0
     assert slope(losses.scene, logits, labels).abs().sum() == 0
@@ -293,7 +293,7 @@ def test_colorfulness_is_1_less_a_hundredth_of_the_metric(scenes):
 )
 @pytest.mark.parametrize("side", [1, 6])
 def test_colorfulness_of_flat_pictures_has_a_finite_gradient(colour, side):
-    """Where the spread is 0, and for grey the centre too, the roots' slopes would have no end."""
+    """Without a floor, the square roots' slopes would be infinite where the spread (and for grey the mean) is 0."""
     flat = torch.tensor(colour).reshape(1, 3, 1, 1).expand(2, 3, side, side)
     assert slope(losses.colorfulness, flat).isfinite().all()
     expected = 1 - colorfulness.colorfulness(flat).mean() / 100
@@ -318,7 +318,7 @@ def test_colorfulness_drives_chroma_away_from_grey():
 # Weights ----------------------------------------------------------------------------------------------------------
 
 
-def test_penalties_on_weights_count_matrices_and_kernels_alone():
+def test_weight_penalties_exclude_biases_and_norms():
     """Not biases and norms, which have one dimension."""
     kernel, matrix, bias = torch.randn(2, 3, 3, 3), torch.randn(4, 5), torch.randn(7)
     parameters = [kernel, bias, matrix]
@@ -329,7 +329,7 @@ def test_penalties_on_weights_count_matrices_and_kernels_alone():
     assert losses.weight_l2(parameters).item() == pytest.approx(expected.item(), rel=1e-5)
 
 
-def test_penalties_on_weights_have_finite_slopes_at_0():
+def test_weight_penalties_have_finite_gradients_at_0():
     for term in (losses.weight_l1, losses.weight_l2):
         assert slope(lambda w, term=term: term([w]), torch.zeros(2, 2)).abs().sum() == 0
 
@@ -345,7 +345,7 @@ def test_weighted_sum_is_the_dot_product(weights, seed):
     assert total.item() == pytest.approx(sum(w * v for w, v in zip(weights, values.tolist(), strict=True)), rel=1e-5)
 
 
-def test_weighted_sum_wants_a_weight_for_every_term():
+def test_weighted_sum_requires_a_weight_for_every_term():
     with pytest.raises(KeyError, match="perceptual"):
         losses.weighted_sum({"perceptual": torch.ones(())}, {"l1": 1.0})
 

@@ -18,12 +18,12 @@ def test_interval_covers_the_mean_19_times_of_20():
     sets = drawn(80, 2000) * 3 + 7
     means = summarize({str(number): values for number, values in enumerate(sets.unbind(dim=1))}).values()
     covered = np.mean([mean.low <= 7 <= mean.high for mean in means])
-    assert 0.925 < covered < 0.96  # of 80 values a bootstrap interval is a little narrow
+    assert 0.925 < covered < 0.96  # with 80 values, a bootstrap interval is slightly too narrow
     assert np.mean([mean.half_width for mean in means]) == pytest.approx(1.96 * 3 / 80**0.5, rel=0.03)
 
 
 @pytest.mark.parametrize("skewed", [False, True])
-def test_interval_is_scipys_percentile_bootstrap(skewed):
+def test_interval_matches_scipys_percentile_bootstrap(skewed):
     values = drawn(60).exp() if skewed else drawn(60)
     reference = scipy.stats.bootstrap(
         (values.numpy(),), np.mean, n_resamples=40_000, method="percentile", rng=np.random.default_rng(0)
@@ -35,7 +35,7 @@ def test_interval_is_scipys_percentile_bootstrap(skewed):
 
 
 def test_difference_is_paired():
-    """Photographs are easy or hard for all systems; that drops out."""
+    """The difficulty of photographs, which all systems share, cancels out."""
     photographs, gap = 5 * drawn(100), 0.3 + 0.2 * drawn(100, seed=1)
     one, other = photographs + gap, photographs
     found = difference(one, other)
@@ -51,7 +51,7 @@ def test_difference_is_paired():
     ("low", "high", "certain"),
     [(0.1, 0.3, True), (-0.3, -0.1, True), (-0.1, 0.1, False), (0, 1, False), (-1, 0, False)],
 )
-def test_what_leaves_out_zero_is_certain(low, high, certain):
+def test_interval_without_zero_is_certain(low, high, certain):
     assert Mean((low + high) / 2, low, high).certain == certain
 
 
@@ -59,7 +59,7 @@ def test_same_resamples_for_every_metric_and_at_every_time():
     values = drawn(30)
     state = torch.random.get_rng_state()
     first = summarize({"psnr": values, "ssim": 2 * values, "again": values})
-    assert torch.equal(torch.random.get_rng_state(), state)  # training's chance is its own
+    assert torch.equal(torch.random.get_rng_state(), state)  # training's random state must not be affected
     assert first["psnr"] == first["again"] == mean_of(values)
     assert (first["ssim"].low, first["ssim"].high) == pytest.approx((2 * first["psnr"].low, 2 * first["psnr"].high))
     assert summarize({}) == {}

@@ -43,7 +43,7 @@ def inception(weights):
 
 @pytest.fixture
 def published(weights, monkeypatch):
-    """torch-fidelity publishes that file now."""
+    """Make torch-fidelity publish this file."""
     url = f"http://127.0.0.1:9/releases/{weights.name}"
     monkeypatch.setattr("torch_fidelity.feature_extractor_inceptionv3.URL_INCEPTION_V3", url)
     return Path(torch.hub.get_dir()) / "checkpoints" / weights.name
@@ -60,7 +60,7 @@ def drawn(count: int, shift: float = 0.0, seed: int = 0) -> torch.Tensor:
 
 
 def plain_fid(one: np.ndarray, other: np.ndarray) -> float:
-    """Heusel (2017), equation 6, word by word."""
+    """Implement Heusel (2017), equation 6, literally."""
     sigma, other_sigma = np.cov(one.T), np.cov(other.T)
     root = scipy.linalg.sqrtm(sigma @ other_sigma).real
     return np.square(one.mean(0) - other.mean(0)).sum() + np.trace(sigma + other_sigma - 2 * root)
@@ -75,20 +75,20 @@ def plain_kid(one: np.ndarray, other: np.ndarray) -> float:
 
 @pytest.mark.parametrize("shift", [0.1, 1.0])
 @pytest.mark.parametrize("count", [40, 300])
-def test_fid_is_the_papers(shift, count):
+def test_fid_matches_the_paper(shift, count):
     one, other = drawn(count, shift, seed=1), drawn(count)
     expected = plain_fid(one.double().numpy(), other.double().numpy())
     assert fid(one, other) == pytest.approx(expected, rel=1e-6) and expected > 0.05
     assert fid(other, one) == pytest.approx(expected, rel=1e-6)
 
 
-def test_kid_is_the_papers_times_1000():
+def test_kid_matches_the_paper_times_1000():
     one, other = drawn(240, 1.0, seed=1), drawn(240)
     assert kid(one, other) == pytest.approx(1000 * plain_kid(one.double().numpy(), other.double().numpy()), rel=0.1)
     assert kid(one, other) == kid(one, other)  # though its subsets are drawn
 
 
-def test_a_set_is_no_distance_from_itself_and_little_from_one_alike():
+def test_distance_is_zero_to_itself_and_small_to_a_similar_set():
     features = drawn(500)
     assert abs(fid(features, features)) < 1e-6 < fid(features, drawn(500, seed=1)) < 1
     assert abs(kid(features, drawn(500, seed=1))) < 0.1 * kid(features, drawn(500, 1.0, seed=1))
@@ -119,12 +119,12 @@ def test_features_are_of_each_picture_alone(inception, scenes):
     assert not any(parameter.requires_grad for parameter in inception.network.parameters())
 
 
-def test_cached_weights_are_taken_and_checked(weights, published, inception, scenes):
+def test_cached_weights_are_used_and_checked(weights, published, inception, scenes):
     published.parent.mkdir(parents=True)
     published.write_bytes(weights.read_bytes())
     assert torch.equal(Inception("auto", CPU)(scenes[:1]), inception(scenes[:1]))
     published.write_bytes(weights.read_bytes()[:-1] + b"!")
-    with pytest.raises(InputError, match="is not what its name says") as refusal:
+    with pytest.raises(InputError, match="is not the published file") as refusal:
         Inception("auto", CPU)
     assert str(published) in str(refusal.value)
 
@@ -138,7 +138,7 @@ def test_without_network_the_error_names_file_folder_and_option(published):
 
 
 class Trap:
-    """Its unpickling leaves a file."""
+    """Object whose unpickling creates a file."""
 
     def __init__(self, path):
         self.path = path
@@ -154,7 +154,7 @@ def test_nothing_is_unpickled(tmp_path, how):
         file.write_bytes(pickle.dumps(Trap(sprung)))
     else:
         torch.save(Trap(sprung) if how == "torch" else {"fc.bias": torch.zeros(1008), "trap": Trap(sprung)}, file)
-    with pytest.raises(InputError, match=r"weights\.pth holds no weights that can be read"):
+    with pytest.raises(InputError, match=r"weights\.pth contains no readable weights"):
         Inception(str(file), CPU)
     assert not sprung.exists()
 
@@ -179,8 +179,8 @@ def test_file_that_is_not_there_is_refused(tmp_path):
         Inception(str(tmp_path / "inception.pth"), CPU)
 
 
-def test_sets_are_scored_beside_grey(weights, photos, tmp_path, monkeypatch, capsys):
-    """With 64 of the network's features: all 2048 take a quarter of a minute a system."""
+def test_fid_and_kid_are_reported_with_grey(weights, photos, tmp_path, monkeypatch, capsys):
+    """Only 64 features are used, because all 2048 take 15 seconds per system."""
 
     def some(*given):
         network = Inception(*given)
@@ -201,5 +201,5 @@ def test_sets_are_scored_beside_grey(weights, photos, tmp_path, monkeypatch, cap
     assert whole["grey"]["fid"] > 0.01 > abs(whole["truth itself"]["fid"])
     assert whole["grey"]["kid"] > whole["truth itself"]["kid"]
     out = capsys.readouterr().out
-    assert "FID" in out and "KID x 1000" in out and "FID of fewer than 2048 photographs compares with nothing" in out
+    assert "FID" in out and "KID x 1000" in out and "FID of fewer than 2048 photographs is comparable only" in out
     assert scored.status == 0

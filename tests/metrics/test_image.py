@@ -21,7 +21,7 @@ SSIM = {"gaussian_weights": True, "sigma": 1.5, "use_sample_covariance": False, 
 
 
 def degraded(pictures: torch.Tensor) -> dict[str, torch.Tensor]:
-    """uint8 pictures made worse in the ways in which colorization is wrong, and in others."""
+    """Degrade uint8 pictures as wrong colorization does, and in other ways."""
     noise = torch.randn(pictures.shape, generator=torch.Generator().manual_seed(1))
     return {
         "grey": to_uint8(grey(rgb_to_lab(to_float(pictures))[0])),
@@ -64,7 +64,9 @@ def test_psnr_is_of_each_picture_not_of_the_batch():
 
 def test_identical_pictures_are_perfect(scenes):
     pictures = to_float(scenes)
-    assert metrics.psnr(pictures, pictures).eq(100).all()  # not infinite, which no mean survives
+    assert (
+        metrics.psnr(pictures, pictures).eq(100).all()
+    )  # finite, because an infinite value would make the mean infinite
     assert torch.allclose(metrics.ssim(pictures, pictures), torch.ones(len(pictures)))
 
 
@@ -77,7 +79,7 @@ def test_ssim_takes_pictures_as_small_as_its_window():
     ("height", "width"), [(11, 12), (74, 74), (75, 138), (63, 139), (129, 11), (203, 77), (256, 256), (400, 512)]
 )
 def test_ssim_agrees_with_scikit_image_at_any_size(real_photographs, height, width):
-    """Also where the blocks in which it is computed do not divide the picture."""
+    """Also for sizes that are no multiple of the computed blocks."""
     truth = torch.stack([resize(photograph, [400, 512])[:, :height, -width:] for photograph in real_photographs[:2]])
     assert_agrees_with_scikit_image(degraded(truth)["noise"], truth)
 
@@ -143,8 +145,8 @@ SHARMA = [
 
 
 @pytest.mark.parametrize("swapped", [False, True])
-def test_ciede2000_of_its_authors_pairs(swapped):
-    """In double precision, since some have hues that are opposite to the last digit."""
+def test_ciede2000_of_the_authors_test_pairs(swapped):
+    """In double precision, because some pairs have almost exactly opposite hues."""
     table = torch.tensor(SHARMA, dtype=torch.float64)
     one, other = table[:, :3, None, None], table[:, 3:6, None, None]
     found = metrics.ciede2000(other, one) if swapped else metrics.ciede2000(one, other)
@@ -166,11 +168,11 @@ def test_auc_is_the_share_within_each_distance_averaged_over_distances(scenes):
 @pytest.mark.parametrize(("distance", "expected"), [(0, 100), (15, 90), (75, 50), (150, 0), (200, 0)])
 def test_auc_of_one_distance_by_hand(distance, expected):
     lab = torch.tensor([50.0, 0.6 * distance - 90, 0.8 * distance - 90]).view(1, 3, 1, 1)
-    truth = torch.tensor([20.0, -90.0, -90.0]).view(1, 3, 1, 1)  # lightness says nothing
+    truth = torch.tensor([20.0, -90.0, -90.0]).view(1, 3, 1, 1)  # lightness has no effect
     assert metrics.raw_accuracy(lab, truth).item() == pytest.approx(expected, abs=1e-4)
 
 
-def test_gamut_is_left_by_more_than_half_a_level_in_any_channel():
+def test_within_gamut_tolerates_half_a_level():
     level = 1 / 255
     values = [(0, 0, 0), (1, 1, 1), (-0.4 * level, 0.5, 1 + 0.4 * level), (-0.6 * level, 0.5, 0.5), (0.5, 1.01, 0.5)]
     picture = torch.tensor(values).T.reshape(1, 3, 1, 5)
@@ -182,7 +184,7 @@ def test_gamut_is_left_by_more_than_half_a_level_in_any_channel():
 
 
 def plain_colorfulness(picture: np.ndarray) -> float:
-    """Hasler and Suesstrunk (2003) word by word, of (H, W, 3) uint8."""
+    """Implement Hasler and Suesstrunk (2003) literally, for (H, W, 3) uint8."""
     red, green, blue = picture.astype(np.float64).transpose(2, 0, 1)
     rg, yb = red - green, 0.5 * (red + green) - blue
     return np.hypot(rg.std(), yb.std()) + 0.3 * np.hypot(rg.mean(), yb.mean())
@@ -269,7 +271,7 @@ def alexnet(tmp_path_factory):
     from torchvision.models import alexnet as build
 
     torch.manual_seed(5)
-    # The classifier's 200 MB are left out: LPIPS has no use for it.
+    # The classifier's 200 MB are left out, because LPIPS does not use it.
     state = {f"features.{name}": tensor for name, tensor in build(weights=None).features.state_dict().items()}
     path = tmp_path_factory.mktemp("alexnet") / "alexnet.pth"
     torch.save(state, path)
@@ -278,7 +280,7 @@ def alexnet(tmp_path_factory):
 
 @pytest.fixture
 def published(alexnet, monkeypatch):
-    """torchvision publishes that file now."""
+    """Make torchvision publish this file."""
     from torchvision.models import AlexNet_Weights
 
     weights = AlexNet_Weights.IMAGENET1K_V1
@@ -301,7 +303,7 @@ def reference(alexnet):
 
 
 def packages_own(trunk: str, weights: Path):
-    """The lpips package's own network with the same weights."""
+    """Build the lpips package's own network with the same weights."""
     import lpips
 
     network = lpips.LPIPS(net=trunk, pnet_rand=True, verbose=False).eval()
@@ -316,7 +318,7 @@ CPU = torch.device("cpu")
 
 @pytest.mark.filterwarnings("ignore::UserWarning")
 @pytest.mark.usefixtures("cached")
-def test_lpips_is_the_packages_own(reference, scenes):
+def test_lpips_matches_the_package(reference, scenes):
     truth, made = to_float(scenes), to_float(degraded(scenes)["grey"])
     distance = lpips.lpips("auto", CPU, download=False)(made, truth)
     with torch.no_grad():
@@ -327,7 +329,7 @@ def test_lpips_is_the_packages_own(reference, scenes):
 
 
 @pytest.mark.filterwarnings("ignore::UserWarning")
-def test_lpips_of_vgg_is_the_packages_own(alexnet, scenes, tmp_path):
+def test_lpips_vgg_matches_the_package(alexnet, scenes, tmp_path):
     from torchvision.models.vgg import cfgs, make_layers
 
     features = make_layers(cfgs["D"])
@@ -340,7 +342,7 @@ def test_lpips_of_vgg_is_the_packages_own(alexnet, scenes, tmp_path):
     assert torch.allclose(distance, expected, rtol=1e-6) and distance.min() > 1e-4
     with pytest.raises(InputError, match="not a VGG-16's weights"):
         lpips.lpips(str(alexnet), CPU, **option)
-    with pytest.raises(InputError, match=r"--lpips\.vgg_weights random: such a distance measures nothing"):
+    with pytest.raises(InputError, match=r"--lpips\.vgg_weights random: random features measure nothing"):
         lpips.lpips("random", CPU, **option)
     with pytest.raises(InputError, match=r"vgg16-397923af\.pth is not in .*--lpips\.vgg_weights FILE"):
         lpips.lpips("auto", CPU, download=False, **option)
@@ -356,7 +358,7 @@ def test_lpips_of_identical_pictures_is_0(alexnet, scenes):
     assert lpips.lpips(str(alexnet), CPU)(to_float(scenes), to_float(scenes)).abs().max() == 0
 
 
-def test_lpips_asks_for_no_gradient_of_its_weights(alexnet, scenes, monkeypatch):
+def test_lpips_weights_need_no_gradient(alexnet, scenes, monkeypatch):
     import lpips as package
 
     made = []
@@ -366,7 +368,7 @@ def test_lpips_asks_for_no_gradient_of_its_weights(alexnet, scenes, monkeypatch)
     assert [name for name, parameter in made[0].named_parameters() if parameter.requires_grad] == []
     assert not made[0].training
     picture = to_float(scenes).requires_grad_()
-    distance(picture, to_float(scenes.flip(0))).sum().backward()  # though the pictures may have one
+    distance(picture, to_float(scenes.flip(0))).sum().backward()  # although the pictures may have one
     assert picture.grad.abs().sum() > 0
 
 
@@ -387,13 +389,13 @@ def test_lpips_takes_pictures_of_its_least_size(alexnet):
 
 
 def test_lpips_refuses_pictures_that_are_too_small(alexnet):
-    with pytest.raises(InputError, match=r"LPIPS takes pictures of 31 pixels or more.*--data\.size"):
+    with pytest.raises(InputError, match=r"LPIPS needs pictures of 31 pixels or more.*--data\.size"):
         lpips.lpips(str(alexnet), CPU, size=30)
 
 
 def test_lpips_refuses_cached_weights_of_other_contents(cached):
     cached.write_bytes(cached.read_bytes()[:-1] + b"!")
-    with pytest.raises(InputError, match="is not what its name says") as refusal:
+    with pytest.raises(InputError, match="is not the published file") as refusal:
         lpips.lpips("auto", CPU)
     assert str(cached) in str(refusal.value) and "--lpips.weights FILE" in str(refusal.value)
 

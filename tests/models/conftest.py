@@ -1,4 +1,4 @@
-"""What the tests of networks share: small networks, pictures, and files of backbones' weights."""
+"""Fixtures for tests of networks: small networks, pictures, and files of backbone weights."""
 
 import pytest
 import torch
@@ -17,14 +17,14 @@ SMALL = {
 
 @pytest.fixture(scope="session")
 def build():
-    """A function of an architecture and options: its network, small."""
+    """Return a function that builds a small network of an architecture with these options."""
 
     def small(arch, **options):
         if "backbone" not in options and arch != "vgg16_autoencoder":
             options["backbone"] = "resnet18"
         network = build_generator(arch, **{**SMALL, **options})
         for layer in network.modules():
-            if isinstance(layer, SelfAttention):  # at its start of 0 nothing would come of what it attends to
+            if isinstance(layer, SelfAttention):  # with its initial value 0, attention would have no effect
                 torch.nn.init.constant_(layer.gamma, 0.5)
             # As timm's residual blocks start.
             if isinstance(layer, _BatchNorm) and not layer.weight.is_meta and not layer.weight.any():
@@ -36,7 +36,7 @@ def build():
 
 @pytest.fixture(scope="session")
 def lightness():
-    """A function of a shape: pictures of noise in [-1, 1]."""
+    """Return a function that creates noise pictures of a shape, in [-1, 1]."""
 
     def noise(*shape, seed=0):
         return torch.rand(*shape, generator=torch.Generator().manual_seed(seed)) * 2 - 1
@@ -46,8 +46,10 @@ def lightness():
 
 @pytest.fixture(scope="session")
 def settle():
-    """A function that gives a network the BatchNorm statistics of a batch, whole: with a tenth of them, as after one
-    step, too little of a picture comes through to tell it from another. Returns the network, evaluating."""
+    """Return a function that sets a network's BatchNorm statistics to those of a batch, and returns it in eval mode.
+
+    With only a tenth of them, as after one step, outputs for different pictures would be nearly equal.
+    """
 
     def settled(network, pictures):
         norms = [layer for layer in network.modules() if isinstance(layer, _BatchNorm)]

@@ -18,7 +18,7 @@ def settled(build, lightness, settle):
 
 
 def without_level(network: Autoencoder, cut: int, picture: torch.Tensor) -> torch.Tensor:
-    """The chroma when one of the encoder's maps is replaced by noise."""
+    """Return the chroma if one of the encoder's maps is replaced by noise."""
 
     def replaced(_module, _args, pyramid):
         return [torch.randn_like(level) if number == cut else level for number, level in enumerate(pyramid)]
@@ -66,7 +66,7 @@ def test_vgg16_autoencoder_goes_from_7_by_7_back_to_224():
 
 @pytest.mark.parametrize("norm", ["instance", "none"])
 @pytest.mark.parametrize("arch", AUTOENCODERS)
-def test_norm_is_the_decoders(build, arch, norm):
+def test_norm_option_replaces_the_decoders_batchnorm(build, arch, norm):
     network = build(arch, norm=norm)
     assert not any(isinstance(layer, nn.BatchNorm2d) for layer in network.blocks.modules())
     assert all(block[0].bias is not None for block in network.blocks)
@@ -93,7 +93,7 @@ def test_every_residual_connection_matters_to_vgg16_autoencoder(settled, lightne
 
 
 def test_the_encoders_maps_are_added_after_the_block_of_their_size(build, lightness):
-    """Of blocks that are silent, what goes on is the map itself."""
+    """If blocks output zero, only the encoder's map is passed on."""
     network, inputs, pyramid = build("vgg16_autoencoder", norm="none").eval(), [], []
     for block in network.blocks:
         nn.init.zeros_(block[0].weight)

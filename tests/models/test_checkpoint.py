@@ -38,14 +38,14 @@ def about(arch: str = "ugan", **options: object) -> dict:
 
 
 def make(arch: str = "ugan", **options: object) -> nn.Module:
-    """A generator in training, laid out as there, whose BatchNorm statistics are not those of the start."""
+    """Create a generator in training mode and memory format, with non-initial BatchNorm statistics."""
     generator = Hardware(torch.device("cpu"), "fp32").place_network(build_generator(arch, **OPTIONS | options))
     generator(torch.rand(2, 1, 64, 64))
     return generator
 
 
 def make_parts() -> dict:
-    """Networks and optimizers after two steps."""
+    """Create networks and optimizers, and train them for two steps."""
     generator, discriminator = make(), nn.Sequential(nn.Conv2d(3, 4, 3), nn.BatchNorm2d(4), nn.Conv2d(4, 1, 3))
     parts = {
         "generator": generator, "ema": make(), "discriminator": discriminator,
@@ -91,7 +91,7 @@ def saved(tmp_path):
 
 
 class FullDisk:
-    """Writes some, then fails as a full disk does."""
+    """File that fails after some bytes, as on a full disk."""
 
     def __init__(self, error: BaseException) -> None:
         self.error = error
@@ -103,7 +103,7 @@ class FullDisk:
 
 
 @pytest.mark.parametrize("error", [OSError(errno.ENOSPC, "No space left on device"), KeyboardInterrupt(), ValueError()])
-def test_failure_in_the_middle_leaves_the_old_file_whole_and_nothing_beside(exported, monkeypatch, error):
+def test_failed_write_leaves_the_old_file_and_no_temporary_file(exported, monkeypatch, error):
     before = exported.read_bytes()
     monkeypatch.setattr(checkpoint, "save_file", FullDisk(error))
     with pytest.raises(type(error)):
@@ -156,7 +156,7 @@ def test_files_can_be_read_by_others(exported):
     assert stat.S_IMODE(exported.stat().st_mode) == 0o644
 
 
-def test_remains_of_a_killed_process_are_no_obstacle(exported):
+def test_leftover_files_of_a_killed_process_do_not_matter(exported):
     exported.with_name(f".{exported.name}.part").write_bytes(b"remains")
     export_generator(exported, make(), about())
     assert [path.name for path in exported.parent.iterdir()] == [exported.name]
@@ -173,7 +173,7 @@ def test_write_json_is_readable_and_unicode(tmp_path):
 
 
 @pytest.mark.parametrize("arch", ARCHITECTURES)
-def test_exported_generator_comes_back_bit_for_bit(tmp_path, arch):
+def test_exported_generator_survives_bit_for_bit(tmp_path, arch):
     generator = make(arch)
     export_generator(tmp_path / "generator.safetensors", generator, about(arch))
     loaded = load_generator(tmp_path / "generator.safetensors")
@@ -195,7 +195,7 @@ def test_exported_generator_comes_back_bit_for_bit(tmp_path, arch):
     ],
 )
 def test_options_are_part_of_the_file(tmp_path, arch, options):
-    """Those that no weight tells of too; whatever the generator predicts besides chroma comes back with it."""
+    """Also options that do not change the weights; other outputs than chroma are restored too."""
     generator = make(arch, **options).eval()
     export_generator(tmp_path / "generator.safetensors", generator, about(arch, **options))
     loaded, picture = load_generator(tmp_path / "generator.safetensors"), torch.rand(2, 1, 32, 32)
@@ -238,7 +238,7 @@ def test_public_name_is_the_loader():
         _ = gancolor.load_everything
 
 
-def test_file_says_what_it_is(exported):
+def test_exported_file_has_its_metadata(exported):
     said = describe(exported)
     assert said == {
         "format": 1,
@@ -255,12 +255,12 @@ def test_file_can_be_read_without_gancolor(exported):
     assert set(load_file(exported)) == set(make().state_dict())
 
 
-def test_state_says_what_it_is(saved):
+def test_state_file_has_its_metadata(saved):
     said = describe(saved)
     assert (said["kind"], said["step"], said["version"]) == ("state", 7, gancolor.__version__)
 
 
-def test_last_state_gives_the_averaged_generator(tmp_path):
+def test_state_file_loads_the_ema_generator(tmp_path):
     parts = make_parts()
     save_state(tmp_path / "last.safetensors", state_tensors(parts), about())
     loaded = load_generator(tmp_path / "last.safetensors")
@@ -272,7 +272,7 @@ def test_last_state_gives_the_averaged_generator(tmp_path):
 # The run's state --------------------------------------------------------------------------------------------------
 
 
-def test_restored_optimizers_make_exactly_the_next_step(tmp_path):
+def test_restored_optimizers_take_the_same_next_step(tmp_path):
     parts, others = make_parts(), make_parts()
     save_state(tmp_path / "last.safetensors", state_tensors(parts), about())
     step(others, 99)  # elsewhere
@@ -293,7 +293,7 @@ def test_restored_optimizers_make_exactly_the_next_step(tmp_path):
 
 
 def test_optimizer_state_keeps_the_memory_layout_of_its_parameter(tmp_path):
-    """Fused kernels read both in the same order."""
+    """Fused kernels require the same layout for both."""
     network = nn.Conv2d(4, 8, 3).to(memory_format=torch.channels_last)
     optimizer = torch.optim.AdamW(network.parameters(), fused=True)
     network(torch.rand(1, 4, 5, 5)).sum().backward()
@@ -308,7 +308,7 @@ def test_optimizer_state_keeps_the_memory_layout_of_its_parameter(tmp_path):
 
 @pytest.mark.parametrize("bad", [float("nan"), float("inf")])
 @pytest.mark.parametrize("part", ["generator", "ema", "optim_d"])
-def test_state_that_is_no_number_is_not_saved(saved, part, bad):
+def test_state_with_non_finite_tensors_is_not_saved(saved, part, bad):
     before = saved.read_bytes()
     parts = make_parts()
     if part == "optim_d":
@@ -325,15 +325,15 @@ def test_state_that_is_no_number_is_not_saved(saved, part, bad):
 
 @pytest.fixture
 def slow_disk(monkeypatch):
-    """Nothing gets written before it is let go."""
+    """Block all writes until released."""
     go = threading.Event()
     write = checkpoint.write_atomically
     monkeypatch.setattr(checkpoint, "write_atomically", lambda *args: (go.wait(20), write(*args)))
     return go
 
 
-def test_saver_writes_what_was_when_it_was_asked(tmp_path, slow_disk):
-    """Training goes on before the file is there, and changes nothing of it."""
+def test_saver_writes_a_snapshot(tmp_path, slow_disk):
+    """Training that continues during the write does not change the file."""
     path, parts, saver = tmp_path / "last.safetensors", make_parts(), Saver()
     expected = {name: tensor.clone() for name, tensor in state_tensors(parts).items()}
     saver.save(path, parts, about())
@@ -348,7 +348,7 @@ def test_saver_writes_what_was_when_it_was_asked(tmp_path, slow_disk):
     }
 
 
-def test_saver_says_what_went_wrong_once(tmp_path):
+def test_saver_raises_an_error_once(tmp_path):
     parts, saver = make_parts(), Saver()
     next(parts["generator"].parameters()).data.view(-1)[0] = float("nan")
     saver.save(tmp_path / "last.safetensors", parts, about())
@@ -364,11 +364,11 @@ def test_saver_writes_the_new_state_though_the_old_one_failed(tmp_path, monkeypa
     with monkeypatch.context() as full:
         full.setattr(checkpoint.shutil, "disk_usage", lambda _: namedtuple("usage", "free")(0))
         saver.save(path, parts, about())
-        with pytest.raises(OSError, match="takes"):
+        with pytest.raises(OSError, match="needs"):
             saver.wait()
         saver.save(path, parts, about())
-        saver._writer.submit(lambda: None).result()  # it has failed by now, and has not been asked
-    with pytest.raises(OSError, match="takes"):
+        saver._writer.submit(lambda: None).result()  # the write has failed by now, but its error was not raised
+    with pytest.raises(OSError, match="needs"):
         saver.save(path, parts, about())
     saver.close()
     assert describe(path)["kind"] == "state"
@@ -386,7 +386,7 @@ def test_saver_closes_when_all_is_written(tmp_path, slow_disk):
 
 
 def refused(path, match: str) -> None:
-    """By every reader, in one line that begins with the file."""
+    """Assert that every reader refuses the file, in one line that begins with its path."""
     for read in (describe, load_generator, lambda file: load_state(file, make_parts())):
         with pytest.raises(InputError, match=match) as refusal:
             read(path)
@@ -394,7 +394,7 @@ def refused(path, match: str) -> None:
 
 
 def rewritten(path, header) -> None:
-    """The file with another JSON of ours in its header."""
+    """Rewrite the file with other metadata in its header."""
     save_file(load_file(path), path, {"gancolor": header if isinstance(header, str) else json.dumps(header)})
 
 
@@ -414,9 +414,9 @@ def test_pickle_is_refused_and_not_run(tmp_path):
     made = tmp_path / "made by the pickle"
     for name in ("model.pth", "model.safetensors"):
         torch.save({"net": Bomb(made)}, tmp_path / name)
-        refused(tmp_path / name, "no gancolor checkpoint")
+        refused(tmp_path / name, "not a gancolor checkpoint")
         (tmp_path / name).write_bytes(pickle.dumps(Bomb(made)))
-        refused(tmp_path / name, "no gancolor checkpoint")
+        refused(tmp_path / name, "not a gancolor checkpoint")
     assert not made.exists()
 
 
@@ -446,7 +446,7 @@ def test_newer_format_is_refused_with_its_version(exported):
 
 
 @pytest.mark.parametrize("format_", ["1", None, [1], {"a": 1}])
-def test_format_that_is_no_number_is_refused(exported, format_):
+def test_non_numeric_format_is_refused(exported, format_):
     rewritten(exported, describe(exported) | {"format": format_})
     refused(exported, "not one of gancolor's")
 
@@ -476,7 +476,7 @@ def test_description_that_does_not_fit_the_weights_is_refused(exported, generato
         load_generator(exported)
 
 
-def test_exported_generator_is_no_state(exported):
+def test_exported_generator_is_refused_as_a_state(exported):
     with pytest.raises(InputError, match="exported generator, not a run's state"):
         load_state(exported, make_parts())
 
@@ -508,7 +508,7 @@ def test_state_with_foreign_optimizer_entries_is_refused(saved, name):
 
 @pytest.fixture(scope="module")
 def small(tmp_path_factory):
-    """Files of a generator and of a state, as small as can be, and the parts of the latter."""
+    """Minimal files of a generator and of a state, and the state's networks and optimizers."""
     folder = tmp_path_factory.mktemp("small")
     options = {"width": 1, "depth": 2, "size": 16}
     parts = {"generator": make(**options), "ema": make(**options)}
@@ -523,7 +523,7 @@ def small(tmp_path_factory):
 @pytest.mark.parametrize("name", ["generator", "last"])
 @pytest.mark.parametrize("seed", range(8))
 def test_random_damage_is_refused_or_harmless(small, tmp_path, name, seed):
-    """Whatever bytes are changed: an InputError or a generator, and nothing else."""
+    """Any changed bytes give either an InputError or a working generator."""
     folder, parts = small
     whole = (folder / f"{name}.safetensors").read_bytes()
     header = 8 + struct.unpack("<Q", whole[:8])[0]
@@ -531,7 +531,7 @@ def test_random_damage_is_refused_or_harmless(small, tmp_path, name, seed):
     chance = random.Random(seed)
     for _ in range(60):
         damaged = bytearray(whole)
-        # Most of it in the header, where it tells; digits for digits, which keep JSON whole.
+        # Mostly in the header, where damage matters; digits replace digits, so that the JSON stays valid.
         for _ in range(chance.choice([1, 1, 2, 5])):
             place = chance.randrange(header if chance.random() < 0.9 else len(whole))
             digit = chr(damaged[place]).isdigit()
@@ -545,13 +545,13 @@ def test_random_damage_is_refused_or_harmless(small, tmp_path, name, seed):
 # Finding ----------------------------------------------------------------------------------------------------------
 
 
-def test_run_folder_stands_for_its_finished_generator_else_the_best_else_the_last(tmp_path):
+def test_run_folder_gives_the_finished_generator_else_best_else_last(tmp_path):
     for name in ("last", "best", "generator"):
         (tmp_path / f"{name}.safetensors").touch()
         assert find_generator(str(tmp_path)) == tmp_path / f"{name}.safetensors"
 
 
-def test_file_stands_for_itself(tmp_path):
+def test_file_path_gives_the_file_itself(tmp_path):
     assert find_generator(tmp_path / "anything.safetensors") == tmp_path / "anything.safetensors"
 
 

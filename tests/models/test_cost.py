@@ -49,7 +49,7 @@ def test_parameters_that_are_not_trained_count_too():
 
 
 def counted_by_hooks(network: nn.Module, size: int) -> int:
-    """The same of a real pass, layer by layer."""
+    """Count the same in a real forward pass, layer by layer."""
     total = 0
 
     def count(layer, inputs, out):
@@ -66,13 +66,13 @@ def counted_by_hooks(network: nn.Module, size: int) -> int:
         layer.register_forward_hook(count)
     with torch.no_grad():
         prediction = network.eval()(torch.rand(1, 1, size, size))
-    if prediction.bin_logits is not None:  # their mean colour is a product of matrices
+    if prediction.bin_logits is not None:  # the mean colour of bins is a matrix product
         total += 2 * prediction.bin_logits.numel()
     return total
 
 
 @pytest.mark.parametrize("arch", ARCHITECTURES)
-def test_macs_of_every_generator_are_those_of_a_real_pass(arch):
+def test_macs_of_every_generator_equal_those_of_a_real_pass(arch):
     network = build_generator(arch, **SMALL)
     macs = count_macs(network, 64)
     assert macs == counted_by_hooks(network, 64) > 0

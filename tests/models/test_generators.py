@@ -1,4 +1,4 @@
-"""What every generator promises, over the table of them. What each is made of is in the other files here."""
+"""Properties that all generators share. The other files here test the layers of each."""
 
 import copy
 import inspect
@@ -35,14 +35,14 @@ def assert_same(one: GeneratorOutput, other: GeneratorOutput, atol: float = 0.0,
 
 
 def total(prediction: GeneratorOutput) -> torch.Tensor:
-    """A scalar to differentiate. It is not symmetrical: BatchNorm's output has a sum of its own, whatever goes in."""
+    """Return a scalar to differentiate: a weighted sum, because BatchNorm makes the plain sum constant."""
     answers = [answer.float() for answer in said(prediction)]
     return torch.stack([(a * torch.linspace(-1, 2, a.numel()).view_as(a)).sum() for a in answers]).sum()
 
 
 @pytest.fixture(scope="module")
 def evaluated(build, lightness, settle):
-    """Every architecture, ready to use."""
+    """Every architecture in eval mode."""
     torch.manual_seed(0)
     pictures = lightness(4, 1, 64, 64, seed=9)
     return {arch: settle(build(arch, classes=3), pictures) for arch in ARCHITECTURES}
@@ -53,7 +53,7 @@ def evaluated(build, lightness, settle):
 
 @pytest.mark.parametrize("size", [(1, 1), (2, 3), (17, 33), (32, 32), (64, 48), (100, 31)])
 @pytest.mark.parametrize("arch", ARCHITECTURES)
-def test_any_size_goes_in_and_the_same_comes_out(evaluated, lightness, arch, size):
+def test_output_has_the_size_of_the_input(evaluated, lightness, arch, size):
     with torch.no_grad():
         prediction = evaluated[arch](lightness(2, 1, *size))
     assert isinstance(prediction, GeneratorOutput)
@@ -64,23 +64,23 @@ def test_any_size_goes_in_and_the_same_comes_out(evaluated, lightness, arch, siz
 
 @settings(max_examples=12)
 @given(batch=st.integers(1, 2), height=st.integers(1, 70), width=st.integers(1, 70))
-def test_any_size_at_all(evaluated, lightness, batch, height, width):
+def test_output_of_random_sizes_has_the_size_of_the_input(evaluated, lightness, batch, height, width):
     for arch in ARCHITECTURES:
-        if arch not in ON_BACKBONES:  # which are slow; they pad as the others do
+        if arch not in ON_BACKBONES:  # these are slow, and pad like the others
             with torch.no_grad():
                 assert evaluated[arch](lightness(batch, 1, height, width)).chroma.shape == (batch, 2, height, width)
 
 
 @pytest.mark.parametrize("norm", ["batch", "instance", "none"])
 @pytest.mark.parametrize("arch", [arch for arch in ARCHITECTURES if arch not in ON_BACKBONES] + ON_BACKBONES[-2:])
-def test_single_pixels_go_through_every_norm(build, arch, norm):
+def test_single_pixels_work_with_every_norm(build, arch, norm):
     prediction = build(arch, norm=norm).eval()(torch.zeros(1, 1, 1, 1))
     assert prediction.chroma.shape == (1, 2, 1, 1) and prediction.chroma.isfinite().all()
 
 
-@pytest.mark.parametrize("size", [(33, 64), (32, 32)])  # ltbc takes another way at its global_size
+@pytest.mark.parametrize("size", [(33, 64), (32, 32)])  # ltbc has a separate code path at its global_size
 @pytest.mark.parametrize("arch", ARCHITECTURES)
-def test_scenes_and_bins_are_classified_by_those_that_do(evaluated, lightness, arch, size):
+def test_only_classifying_architectures_return_scene_and_bin_logits(evaluated, lightness, arch, size):
     with torch.no_grad():
         prediction = evaluated[arch](lightness(2, 1, *size))
     assert (prediction.scene_logits is not None) == (arch == "ltbc")
@@ -93,7 +93,7 @@ def test_scenes_and_bins_are_classified_by_those_that_do(evaluated, lightness, a
 
 @pytest.mark.parametrize("arch", ARCHITECTURES)
 def test_padding_is_by_replication_on_the_far_sides(evaluated, lightness, arch):
-    """What a user would get from padding and cropping by hand."""
+    """The result equals padding and cropping by hand."""
     picture = lightness(1, 1, 50, 33)
     stride = getattr(evaluated[arch], "stride", 1)
     below, right = -50 % stride, -33 % stride
@@ -105,7 +105,7 @@ def test_padding_is_by_replication_on_the_far_sides(evaluated, lightness, arch):
 
 
 @pytest.mark.parametrize("arch", ARCHITECTURES)
-def test_pictures_of_a_batch_have_nothing_to_do_with_each_other(evaluated, lightness, arch):
+def test_pictures_of_a_batch_are_independent(evaluated, lightness, arch):
     pictures = lightness(3, 1, 40, 33)
     with torch.no_grad():
         together = evaluated[arch](pictures)
@@ -127,13 +127,13 @@ def test_pictures_of_a_batch_have_nothing_to_do_with_each_other(evaluated, light
         for norm in ("batch", "instance", "none")[: 1 if arch in ON_BACKBONES else 3]
     ],
 )
-def test_every_parameter_is_reached(build, lightness, arch, norm):
-    # Of narrower networks all of a layer can be dead.
+def test_every_parameter_gets_a_gradient(build, lightness, arch, norm):
+    # In narrower networks, a whole layer can be dead.
     network = build(arch, width=16, norm=norm, classes=3, freeze_backbone=False).train()
     total(network(lightness(3, 1, 33, 32))).backward()
     for name, parameter in network.named_parameters():
         assert parameter.grad is not None and parameter.grad.isfinite().all(), name
-        # A constant under InstanceNorm goes nowhere, as in pix2pix.
+        # InstanceNorm removes constants, so biases have no effect, as in pix2pix.
         assert parameter.grad.any() or (norm == "instance" and name.endswith("bias")), f"{name} gets no gradient"
 
 
@@ -152,7 +152,7 @@ def test_one_picture_is_too_few_for_batchnorm_over_vectors(build, lightness, arc
 
 
 @pytest.mark.parametrize("arch", ARCHITECTURES)
-def test_training_moves_statistics_and_evaluation_nothing(build, lightness, arch):
+def test_training_updates_statistics_and_evaluation_does_not(build, lightness, arch):
     network = build(arch, freeze_backbone=False)
     picture = lightness(2, 1, 64, 64)
     for training in (False, True):
@@ -168,7 +168,7 @@ def test_training_moves_statistics_and_evaluation_nothing(build, lightness, arch
 
 
 @pytest.mark.parametrize("arch", [arch for arch in ARCHITECTURES if "dropout" not in generator_options(arch)])
-def test_training_is_deterministic_where_there_is_no_dropout(build, lightness, arch):
+def test_training_without_dropout_is_deterministic(build, lightness, arch):
     network, picture = build(arch, classes=3).train(), lightness(2, 1, 40, 32)
     with torch.no_grad():
         assert_same(network(picture), network(picture))
@@ -182,8 +182,8 @@ def test_evaluation_is_deterministic(evaluated, lightness, arch):
 
 
 @pytest.mark.parametrize("arch", ARCHITECTURES)
-def test_steps_descend(build, lightness, arch):
-    """A few steps of Adam bring the error of one batch down, with random weights under it all."""
+def test_training_steps_reduce_the_loss(build, lightness, arch):
+    """A few steps of Adam lower the error of one batch, starting from random weights."""
     network = build(arch, dropout=0.0, freeze_backbone=False).train()
     picture, truth = lightness(2, 1, 32, 32), torch.tensor([0.3, -0.2])[:, None, None].expand(2, -1, 32, 32)
     optimizer = torch.optim.Adam(network.parameters(), 3e-3 if arch not in ON_BACKBONES else 1e-3)
@@ -224,7 +224,7 @@ def test_bfloat16_gives_nearly_the_same(evaluated, lightness, arch):
 
 @pytest.mark.parametrize("dtype", [torch.float64, torch.bfloat16])
 @pytest.mark.parametrize("arch", ARCHITECTURES)
-def test_weights_of_another_type_do(evaluated, lightness, arch, dtype):
+def test_generators_work_in_other_dtypes(evaluated, lightness, arch, dtype):
     network = copy.deepcopy(evaluated[arch]).to(dtype)
     picture = lightness(1, 1, 40, 33)
     with torch.no_grad():
@@ -242,7 +242,7 @@ def test_channels_last_gives_the_same(evaluated, lightness, arch):
 
 
 @pytest.mark.parametrize("arch", ARCHITECTURES)
-def test_a_deep_copy_is_the_same_and_its_own(evaluated, lightness, arch):
+def test_deep_copy_is_equal_and_independent(evaluated, lightness, arch):
     picture = lightness(1, 1, 32, 32)
     with torch.no_grad():
         before = evaluated[arch](picture)
@@ -275,7 +275,7 @@ def test_an_exported_file_is_the_same_network(build, lightness, tmp_path, arch):
 
 
 @pytest.mark.parametrize("arch", ARCHITECTURES)
-def test_same_seed_same_network(build, arch):
+def test_same_seed_gives_the_same_network(build, arch):
     first, second, other = (
         [torch.manual_seed(seed), build(arch, upsampling="pixel_shuffle").state_dict()][1] for seed in (3, 3, 4)
     )
@@ -284,8 +284,8 @@ def test_same_seed_same_network(build, arch):
 
 
 @pytest.mark.parametrize("arch", ARCHITECTURES)
-def test_nothing_is_carried_by_hooks(evaluated, arch):
-    """A copy, or a network on several devices, would carry it to the wrong place."""
+def test_generators_use_no_hooks(evaluated, arch):
+    """Hooks would break copies and networks on several devices."""
     assert not any(module._forward_hooks or module._forward_pre_hooks for module in evaluated[arch].modules())
 
 
@@ -310,12 +310,12 @@ OTHERS = {
 
 
 @pytest.mark.parametrize("arch", ARCHITECTURES)
-def test_every_option_does_something(build, lightness, arch):
-    """To the layers, to what is trained, or to the answer."""
+def test_every_option_has_an_effect(build, lightness, arch):
+    """An effect on layers, trained parameters, or output."""
 
     def looks(**options):
         torch.manual_seed(0)
-        # The answers of those on backbones say no more than their layers do, and take long.
+        # For networks with backbones, comparing layers is enough; their outputs take long to compute.
         with torch.device("meta" if arch in ON_BACKBONES and arch != "deoldify" else "cpu"), torch.no_grad():
             network = build(arch, **{"classes": 2, "filters": "high", "freeze_backbone": False, **options}).eval()
             answer = [] if arch in ON_BACKBONES else network(lightness(1, 1, 48, 48)).chroma.tolist()
@@ -340,13 +340,13 @@ def test_option_that_no_architecture_has_is_a_type_error():
         build_generator("ugan", colour=1)
 
 
-def test_options_of_other_architectures_are_passed_over():
+def test_options_of_other_architectures_are_ignored():
     network = build_generator("ugan", width=2, size=16, backbone="resnet50", neurons="low", temperature=0.5)
     assert network.encoder.channels == [2, 4, 8, 16]
 
 
-def test_names_come_without_torch():
-    """So that `--help` is quick."""
+def test_architecture_names_do_not_import_torch():
+    """This keeps `--help` fast."""
     program = (
         "import sys; from gancolor.choices import ARCHITECTURES; print(len(ARCHITECTURES), 'torch' in sys.modules)"
     )

@@ -26,8 +26,8 @@ def test_norms(norm, expected):
 
 
 @pytest.mark.parametrize("training", [False, True])
-def test_instance_norm_leaves_a_single_place_as_it_is(training):
-    """torch's own raises an error, and so there would be no answer to small photographs."""
+def test_instance_norm_leaves_1x1_maps_unchanged(training):
+    """torch's own layer raises an error, so small photographs would fail."""
     layer = norm_layer("instance", 6).train(training)
     single, pair = torch.rand(2, 6, 1, 1), torch.rand(2, 6, 1, 2)
     assert torch.equal(layer(single), single)
@@ -60,14 +60,14 @@ def test_upsampling_doubles_height_and_width(upsampling, bias, size):
 
 
 @pytest.mark.parametrize("upsampling", ["transposed", "nearest"])
-def test_upsampling_has_a_bias_where_wanted(upsampling):
+def test_upsampling_bias_is_optional(upsampling):
     for bias in (True, False):
         layer = upsample_layer(upsampling, 5, 3, bias)
         assert ("bias" in {name.split(".")[-1] for name, _ in layer.named_parameters()}) == bias
 
 
 def assert_no_checkerboard(layer: nn.Module) -> None:
-    """Of a constant map, a constant map; of any, each pixel twice as wide and high."""
+    """Assert that every pixel of a map is doubled in width and height."""
     flat = torch.randn(1, 6, 1, 1).expand(-1, -1, 5, 5)
     out = layer(flat)
     assert torch.allclose(out, out[..., :1, :1].expand_as(out), atol=1e-6)
@@ -80,8 +80,8 @@ def test_pixel_shuffle_starts_without_checkerboard():
     assert_no_checkerboard(upsample_layer("pixel_shuffle", 6, 3, bias=True))
 
 
-def test_initialisation_keeps_the_pixel_shuffles_start():
-    """Else ICNR would be lost to N(0, 0.02)."""
+def test_initialisation_keeps_icnr_of_pixel_shuffle():
+    """Otherwise N(0, 0.02) would overwrite ICNR."""
     layer = upsample_layer("pixel_shuffle", 6, 3, bias=True)
     network = nn.Sequential(nn.ReLU(), layer, nn.BatchNorm2d(3))
     before = {name: value.clone() for name, value in layer.state_dict().items()}
@@ -92,7 +92,7 @@ def test_initialisation_keeps_the_pixel_shuffles_start():
 
 @pytest.mark.parametrize("arch", ["ugan", "attention_ugan", "pretrained_attention_ugan"])
 @pytest.mark.parametrize("decoder_convs", [0, 2])
-def test_pixel_shuffles_of_whole_generators_keep_their_start(arch, decoder_convs):
+def test_generators_keep_icnr_of_pixel_shuffle(arch, decoder_convs):
     options = {"upsampling": "pixel_shuffle", "decoder_convs": decoder_convs, "backbone_weights": "random"}
     network = build_generator(arch, width=4, size=32, **options)
     shuffles = [
@@ -105,7 +105,7 @@ def test_pixel_shuffles_of_whole_generators_keep_their_start(arch, decoder_convs
         assert torch.allclose(out, out[..., :1, :1].expand_as(out), atol=1e-5)
 
 
-def test_initialisation_is_pix2pixs():
+def test_initialisation_matches_pix2pix():
     torch.manual_seed(0)
     network = nn.Sequential(
         nn.Conv2d(16, 64, 4), nn.BatchNorm2d(1000), nn.ConvTranspose2d(64, 16, 4), nn.Sequential(nn.Conv2d(64, 64, 3))
@@ -166,7 +166,7 @@ def test_attention_by_hand():
     assert torch.allclose(gate.attention(skip, signal), expected.expand(1, 1, 2, 2))
 
 
-def test_attention_is_brought_up_bilinearly(gate):
+def test_attention_is_upsampled_bilinearly(gate):
     skip, signal = torch.randn(1, 6, 8, 8), torch.randn(1, 10, 4, 4)
     alpha = gate.attention(skip, signal)
     coarse = torch.sigmoid(gate.psi((gate.theta(skip) + gate.phi(signal)).relu()))
@@ -175,7 +175,7 @@ def test_attention_is_brought_up_bilinearly(gate):
     assert torch.allclose(alpha[..., 0, 1], between)
 
 
-def test_gate_is_oktays(gate):
+def test_gate_matches_oktay(gate):
     """theta: 2 x 2 of stride 2 without bias to half the channels; phi, psi 1 x 1; then 1 x 1 and BatchNorm."""
     assert (gate.theta.kernel_size, gate.theta.stride, gate.theta.bias) == ((2, 2), (2, 2), None)
     assert gate.theta.out_channels == gate.phi.out_channels == gate.psi.in_channels == 3
@@ -188,7 +188,7 @@ def test_gate_of_one_channel():
     assert AttentionGate(1, 2)(torch.rand(1, 1, 4, 4), torch.rand(1, 2, 2, 2)).shape == (1, 1, 4, 4)
 
 
-def test_gradients_reach_skip_and_signal(gate):
+def test_gradients_reach_skip_and_gating_signal(gate):
     skip, signal = torch.randn(2, 6, 4, 4, requires_grad=True), torch.randn(2, 10, 2, 2, requires_grad=True)
     gate(skip, signal).square().mul(torch.rand(2, 6, 4, 4)).sum().backward()
     assert skip.grad.any() and signal.grad.any()
@@ -198,7 +198,7 @@ def test_gradients_reach_skip_and_signal(gate):
 # Self-attention ---------------------------------------------------------------------------------------------------
 
 
-def test_self_attention_starts_as_nothing():
+def test_self_attention_starts_as_identity():
     features = torch.randn(2, 16, 5, 7)
     assert torch.equal(SelfAttention(16)(features), features)
 
@@ -221,7 +221,7 @@ def test_self_attention_by_its_formula(channels, memory_format):
     assert torch.allclose(out, expected, atol=1e-5)
 
 
-def test_self_attention_brings_far_places_together():
+def test_self_attention_connects_distant_positions():
     layer = SelfAttention(8)
     nn.init.constant_(layer.gamma, 1.0)
     features = torch.randn(1, 8, 6, 6)
@@ -245,7 +245,7 @@ def test_every_parameter_of_self_attention_learns_once_gamma_is_not_0():
 
 
 @pytest.mark.parametrize("memory_format", [torch.contiguous_format, torch.channels_last])
-def test_joins_as_cat_does_with_gradients_laid_out_as_the_maps(memory_format):
+def test_concatenate_equals_cat_with_gradients_in_the_maps_layout(memory_format):
     parts = [torch.randn(2, channels, 5, 7).to(memory_format=memory_format).requires_grad_() for channels in (3, 4)]
     seen = []
     for part in parts:
@@ -260,7 +260,7 @@ def test_joins_as_cat_does_with_gradients_laid_out_as_the_maps(memory_format):
     assert seen == [True, True]
 
 
-def test_join_copies_no_gradient_that_nobody_wants():
+def test_concatenate_skips_gradients_that_are_not_needed():
     wanted, other = torch.randn(2, 3, 5, 7, requires_grad=True), torch.randn(2, 1, 5, 7)
     concatenate(wanted, other).sum().backward()
     assert torch.equal(wanted.grad, torch.ones_like(wanted)) and other.grad is None

@@ -1,4 +1,4 @@
-"""Let there be Color (Iizuka 2016), layer by layer, and how its branches meet."""
+"""Let there be Color (Iizuka 2016): its layers and the fusion of its branches."""
 
 import pytest
 import torch
@@ -13,7 +13,7 @@ NORMS = (nn.BatchNorm1d, nn.BatchNorm2d)
 
 @pytest.fixture(scope="module")
 def paper():
-    """The whole thing, for 205 classes, in memory's shape only."""
+    """Full-size network for 205 classes, on the meta device."""
     with torch.device("meta"):
         return ltbc(classes=205)
 
@@ -73,7 +73,7 @@ def test_norm_and_relu_are_after_every_layer_but_the_last_of_each_head(paper):
     assert paper.classifier[-1].bias is not None and paper.colour[-3].bias is not None
 
 
-def test_the_reports_has_no_norm_and_a_classifier_of_its_own_width():
+def test_report_variant_has_no_norm_and_its_classifier_width():
     """Jacob and Darcey: 400 of 365 classes."""
     with torch.device("meta"):
         network = ltbc(classes=365, classifier_width=400, norm="none")
@@ -83,7 +83,7 @@ def test_the_reports_has_no_norm_and_a_classifier_of_its_own_width():
     assert not any(isinstance(layer, NORMS) for layer in network.modules())
 
 
-def test_instance_norm_is_for_maps_alone(build):
+def test_instance_norm_is_not_used_on_vectors(build):
     network = build("ltbc", norm="instance", classes=2)
     assert any(isinstance(layer, nn.InstanceNorm2d) for layer in network.middle)
     for branch in (network.global_scene, network.global_colour, network.classifier):
@@ -113,7 +113,7 @@ def network(build, lightness, settle):
 
 
 def in_two_branches(network: LTBC, picture: torch.Tensor) -> tuple[torch.Tensor, torch.Tensor]:
-    """As the paper draws it."""
+    """Compute the network in two separate branches, as in the paper's figure."""
     scaled = F.interpolate(picture, (network.global_size,) * 2, mode="bilinear", antialias=True)
     scene = network.global_scene(network.global_convolutions(network.low(scaled)))
     middle = network.middle(network.low(picture))
@@ -123,7 +123,7 @@ def in_two_branches(network: LTBC, picture: torch.Tensor) -> tuple[torch.Tensor,
 
 
 @pytest.mark.parametrize(("size", "passes"), [((64, 64), 1), ((64, 72), 2), ((32, 32), 2)])
-def test_low_level_runs_once_where_both_branches_see_the_same(network, lightness, size, passes):
+def test_low_level_features_are_shared_for_equal_inputs(network, lightness, size, passes):
     picture, calls = lightness(2, 1, *size), []
     handle = network.low.register_forward_hook(lambda *call: calls.append(call[1]))
     with torch.no_grad():
@@ -149,8 +149,8 @@ def test_the_global_vector_is_repeated_at_every_pixel(network, lightness):
     assert torch.equal(fused[:, 32:], vector[:, :, None, None].expand(-1, -1, 5, 8))
 
 
-def test_colour_depends_on_what_lies_out_of_sight(network, lightness):
-    """A corner's colour changes with the corner across, which only the global features bring to it."""
+def test_colour_depends_on_distant_pixels(network, lightness):
+    """A corner's colour depends on the opposite corner, through the global features."""
     picture = lightness(1, 1, 256, 256)
     other = picture.clone()
     other[..., 192:, 192:] = 1.0
@@ -168,7 +168,7 @@ def test_colour_depends_on_what_lies_out_of_sight(network, lightness):
         kernel.copy_(held)
 
 
-def test_the_classifier_teaches_the_global_features_and_colour_all_but_the_classifier(build, lightness):
+def test_gradients_of_classifier_and_colour_loss_reach_the_right_layers(build, lightness):
     network = build("ltbc", classes=3, width=16).train()
     prediction = network(lightness(4, 1, 40, 40))
     prediction.scene_logits.square().sum().backward(retain_graph=True)
@@ -180,7 +180,7 @@ def test_the_classifier_teaches_the_global_features_and_colour_all_but_the_class
     assert untaught == {"classifier"}
 
 
-def test_no_classifier_is_the_same_network_otherwise(build, lightness):
+def test_network_without_classifier_is_otherwise_equal(build, lightness):
     with_it, without = build("ltbc", classes=3), build("ltbc_no_classifier")
     state = with_it.state_dict()
     without.load_state_dict({name: value for name, value in state.items() if not name.startswith("classifier.")})

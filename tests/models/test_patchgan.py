@@ -41,9 +41,9 @@ def test_map_is_30_by_30_at_256():
 
 
 def seen_by_the_middle(layers: int, size: int) -> tuple[int, int]:
-    """Height and width of the patch that one logit looks at, by its gradient."""
+    """Return height and width of the patch that one logit depends on, from its gradient."""
     network = PatchGAN(layers, width=2, norm="none")
-    for layer in convolutions(network):  # no pixel may cancel another
+    for layer in convolutions(network):  # gradients of pixels must not cancel
         nn.init.constant_(layer.weight, 0.1)
     chroma = torch.rand(1, 2, size, size, requires_grad=True)
     out = network(torch.rand(1, 1, size, size), chroma)
@@ -58,7 +58,7 @@ def test_patches(layers, patch):
     assert seen_by_the_middle(layers, 320) == (patch, patch)
 
 
-def test_single_pixels_are_judged_alone():
+def test_layers_0_classifies_single_pixels():
     network = PatchGAN(0, width=4, norm="none")
     lightness, chroma = torch.rand(1, 1, 5, 5), torch.rand(1, 2, 5, 5)
     before = network(lightness, chroma)
@@ -70,7 +70,7 @@ def test_single_pixels_are_judged_alone():
 
 
 @pytest.mark.parametrize("layers", range(7))
-def test_least_size_is_the_least(layers):
+def test_least_size_is_the_smallest_that_works(layers):
     least = least_size(layers)
     network = PatchGAN(layers, width=1, norm="none")
     assert logits(network, least).numel() >= 2
@@ -112,7 +112,7 @@ def test_sees_both_lightness_and_chroma():
     assert lightness.grad.any() and (chroma.grad.abs().sum(dim=(0, 2, 3)) > 0).all()
 
 
-def test_starts_as_pix2pixs():
+def test_discriminator_initialisation_matches_pix2pix():
     torch.manual_seed(0)
     for layer in convolutions(PatchGAN())[1:4]:
         assert layer.weight.std().item() == pytest.approx(0.02, rel=0.03)
@@ -136,14 +136,14 @@ def test_spectral_norm_is_on_every_convolution_and_survives_a_copy():
 
 @pytest.mark.parametrize("spectral_norm", [False, True])
 @pytest.mark.parametrize("layers", [0, 1, 3])
-def test_features_are_what_the_logits_come_from(layers, spectral_norm):
+def test_last_feature_is_the_logits(layers, spectral_norm):
     network = PatchGAN(layers, width=4, spectral_norm=spectral_norm).eval()
     inputs = torch.rand(2, 1, 48, 48), torch.rand(2, 2, 48, 48)
     *features, judged = network.features(*inputs)
     assert torch.equal(judged, network(*inputs))
     widths = [layer.out_channels for layer in convolutions(network)]
     assert [feature.shape[1] for feature in features] == widths[:-1]
-    # each after its activation, and the last convolution of it is the logits
+    # features are taken after activations; the last ones are the logits
     assert torch.equal(network.layers[-1](features[-1]), judged)
     assert all((feature < 0).float().mean() > 0.05 for feature in features)
     assert all(feature.min().abs() < feature.max() for feature in features)

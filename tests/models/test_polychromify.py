@@ -1,4 +1,4 @@
-"""PolyChromify and its rivals (Ghiotto 2021)."""
+"""PolyChromify and the networks that it was compared with (Ghiotto 2021)."""
 
 import pytest
 import torch
@@ -43,7 +43,7 @@ LAYERS = {
 
 
 @pytest.mark.parametrize("arch", FAMILY)
-def test_layers_and_two_colours_in_the_end(arch):
+def test_layers_match_the_report(arch):
     assert table(build_generator(arch)) == [*LAYERS[arch], (1, 2, 1)]
 
 
@@ -54,7 +54,7 @@ def test_have_the_reports_numbers_of_parameters(arch, parameters):
 
 
 @pytest.mark.parametrize("arch", FAMILY)
-def test_only_the_plain_cnn_has_batchnorm_if_nothing_is_said(arch):
+def test_only_the_plain_cnn_has_batchnorm_by_default(arch):
     network = build_generator(arch)
     norms = [layer.num_features for layer in network.modules() if isinstance(layer, nn.BatchNorm2d)]
     assert norms == ([16, 32, 64, 128] if arch == "polychromify_cnn" else [])
@@ -92,7 +92,7 @@ def test_filters(arch, filters, widths):
 
 
 @pytest.mark.parametrize("arch", ["polychromify", "polychromify_v1"])
-def test_strides_halve_in_all_but_the_first_and_double_as_often(arch):
+def test_strides_halve_and_restore_the_size(arch):
     plain, strided = build_generator(arch), build_generator(arch, strides=True)
     assert [stride for _, _, stride in table(strided)][:4] == [1, 2, 2, 1]
     kinds = [layer for layer in strided.layers if isinstance(layer, nn.Conv2d | nn.Upsample)]
@@ -114,8 +114,8 @@ def test_v3_comes_back_to_full_size(lightness):
 
 
 def seen_by_a_pixel(network: PolyChromify) -> int:
-    """The side of the patch that one pixel's colour follows from, by its gradient."""
-    for layer in convolutions(network):  # no pixel may cancel another
+    """Return the side of the patch that one pixel's colour depends on, from its gradient."""
+    for layer in convolutions(network):  # gradients of pixels must not cancel
         nn.init.constant_(layer.weight, 1 / layer.weight[0].numel())
         nn.init.zeros_(layer.bias)
     picture = torch.rand(1, 1, 31, 31, requires_grad=True)
@@ -128,13 +128,13 @@ def seen_by_a_pixel(network: PolyChromify) -> int:
 @pytest.mark.parametrize(
     ("arch", "side"), [("polychromify_v0", 1), ("polychromify_v1", 13), ("polychromify", 13), ("polychromify_cnn", 9)]
 )
-def test_how_far_a_pixel_sees(arch, side):
-    """Layers that are fully connected at each pixel see no further."""
+def test_receptive_field_of_a_pixel(arch, side):
+    """Layers that are fully connected at each pixel do not enlarge the receptive field."""
     network = build_generator(arch, neurons="low", filters="low", norm="none")
     assert seen_by_a_pixel(network) == side
 
 
-def test_v0_colours_pixels_of_one_grey_alike(lightness):
+def test_v0_gives_equal_greys_equal_colours(lightness):
     network = build_generator("polychromify_v0").eval()
     picture = lightness(1, 1, 8, 8)
     shuffled = picture.flip(-1, -2)

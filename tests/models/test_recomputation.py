@@ -1,4 +1,4 @@
-"""Parts of a batch, second passes, and buffers: none of them changes what is learned."""
+"""Micro-batches, second passes and saved buffers do not change what is learned."""
 
 import pytest
 import torch
@@ -13,7 +13,7 @@ STAGES = ("pretrain", "critic", "adversarial", "adversarial")
 
 
 def after(gan_step, stages=STAGES):
-    """The terms of each step, and the state in the end."""
+    """Return the terms of each step, and the final state."""
     terms = []
     for step, stage in enumerate(stages):
         torch.manual_seed(step)
@@ -25,7 +25,7 @@ def after(gan_step, stages=STAGES):
 
 
 @pytest.mark.parametrize("parts", [2, 8])
-def test_parts_learn_what_the_whole_batch_does(parts):
+def test_micro_batches_learn_the_same_as_the_whole_batch(parts):
     loss = LossConfig(l1=10.0, feature_matching=1.0, r1=1.0)
     whole, whole_state = after(make_gan_step(loss, norm="none"))
     cut, cut_state = after(make_gan_step(loss, OptimConfig(accumulate=parts), norm="none"))
@@ -37,8 +37,8 @@ def test_parts_learn_what_the_whole_batch_does(parts):
         torch.testing.assert_close(whole_state[name], cut_state[name], rtol=1e-3, atol=3e-4, msg=name)
 
 
-def test_each_part_has_the_same_dropout_in_both_of_its_passes():
-    """The discriminator is shown what the generator then answers for."""
+def test_micro_batch_has_the_same_dropout_in_both_passes():
+    """The discriminator sees the picture that the generator is then trained on."""
     gan_step = make_gan_step(optim=OptimConfig(accumulate=2), generator={"dropout": 0.5, "depth": 4})
     shown, answered = [], []
     adversarial_terms, discriminator_terms = gan_step.objective.adversarial_terms, gan_step._discriminator_terms
@@ -54,14 +54,14 @@ def test_each_part_has_the_same_dropout_in_both_of_its_passes():
     assert not torch.equal(gan_step.generator(make_batch(8).lightness[:4]).chroma, shown[0])
 
 
-def test_parts_count_batch_norms_statistics_once():
+def test_batchnorm_statistics_are_updated_once_per_micro_batch():
     gan_step = make_gan_step(optim=OptimConfig(accumulate=4))
     after(gan_step, ("adversarial", "pretrain"))
     counters = [value for name, value in gan_step.generator.state_dict().items() if name.endswith("batches_tracked")]
     assert counters and all(counter == 8 for counter in counters)  # 4 parts a step, however often they were seen
 
 
-def test_a_bad_part_leaves_the_whole_step_out():
+def test_non_finite_micro_batch_skips_the_whole_step():
     gan_step = make_gan_step(optim=OptimConfig(accumulate=4))
     after(gan_step)
     before = state_of(gan_step)
@@ -77,7 +77,7 @@ def test_a_bad_part_leaves_the_whole_step_out():
     ("arch", "precision"),
     [("attention_ugan", "fp32"), ("attention_ugan", "bf16"), ("pretrained_ugan", "fp32"), ("deoldify", "fp32")],
 )
-def test_recomputing_changes_nothing(arch, precision):
+def test_recomputation_does_not_change_results(arch, precision):
     """Dropout, BatchNorm's statistics and spectral norm's vectors included."""
     usual, again = (
         after(make_gan_step(arch=arch, precision=precision, generator={"dropout": 0.3, "recompute": recompute}))
@@ -87,7 +87,7 @@ def test_recomputing_changes_nothing(arch, precision):
     assert all(torch.equal(usual[1][name], again[1][name]) for name in usual[1])
 
 
-def test_recomputing_keeps_the_inputs_alone():
+def test_recomputation_keeps_only_the_inputs():
     block = nn.Sequential(nn.Conv2d(2, 4, 3), nn.BatchNorm2d(4), nn.ReLU(), nn.Conv2d(4, 4, 3), nn.ReLU())
     features = torch.rand(2, 2, 16, 16, requires_grad=True)
 
@@ -105,7 +105,7 @@ def test_recomputing_keeps_the_inputs_alone():
     assert kept(lambda: recomputed(block, features)) < kept(lambda: block(features)) / 5
 
 
-def test_second_pass_gives_everything_back():
+def test_second_pass_restores_all_statistics():
     network = nn.Sequential(
         nn.utils.parametrizations.spectral_norm(nn.Conv2d(1, 2, 3)), nn.BatchNorm2d(2, momentum=0.3)
     )
@@ -128,7 +128,7 @@ def test_second_pass_gives_everything_back():
 # Buffers ----------------------------------------------------------------------------------------------------------
 
 
-def test_buffers_stay_where_they_were():
+def test_buffers_are_restored_unless_the_step_is_good():
     network = nn.Sequential(nn.Conv2d(1, 2, 3), nn.BatchNorm2d(2), nn.Sequential(nn.BatchNorm2d(2)))
     network(torch.rand(2, 1, 8, 8))
     before = {name: value.clone() for name, value in network.state_dict().items()}
@@ -144,8 +144,8 @@ def test_buffers_stay_where_they_were():
     assert not torch.equal(passed["1.running_mean"], before["1.running_mean"])
 
 
-def test_buffers_lie_where_compiled_networks_and_cuda_graphs_want_them():
-    """A counter takes 8 bytes, and the next one is not to follow right behind it."""
+def test_buffers_are_aligned_for_cuda_graphs():
+    """A counter takes 8 bytes, but the next buffer must start at an aligned address."""
     network = nn.Sequential(*[nn.BatchNorm2d(channels) for channels in (3, 1, 5)])
     Buffers(network)
     assert all(buffer.data_ptr() % 16 == 0 for buffer in network.buffers())

@@ -1,4 +1,4 @@
-"""The U-Nets: pix2pix's, with gates, on a ResNet, and DeOldify's."""
+"""The U-Nets: pix2pix's, with attention gates, with a ResNet, and DeOldify's."""
 
 import copy
 
@@ -40,14 +40,14 @@ def test_every_option_trains_on_a_backbone(build, lightness, arch, options):
 
 
 def test_deoldify_trains_on_a_backbone_that_starts_at_stride_16(build, lightness):
-    """Its self-attention is then in a block that nothing is joined on in."""
+    """Its self-attention is then in a block without a skip."""
     assert_every_parameter_is_reached(build("deoldify", backbone="efficientvit_m0"), lightness(2, 1, 64, 64))
 
 
 def assert_every_parameter_is_reached(network: nn.Module, picture: torch.Tensor) -> None:
     chroma = network(picture).chroma
     assert chroma.shape == (len(picture), 2, *picture.shape[-2:])
-    # not symmetrical: BatchNorm's output has a sum of its own, whatever goes in
+    # a weighted sum, because BatchNorm makes the plain sum constant
     (chroma * torch.linspace(-1, 2, chroma.numel()).view_as(chroma)).sum().backward()
     for name, parameter in network.named_parameters():
         assert parameter.grad is not None and parameter.grad.isfinite().all(), name
@@ -55,8 +55,8 @@ def assert_every_parameter_is_reached(network: nn.Module, picture: torch.Tensor)
 
 
 @pytest.mark.parametrize("arch", UGANS)
-def test_encoder_learns_through_the_skips_alone(build, lightness, arch):
-    """With the way through the innermost level cut, gradients still come to every level above it."""
+def test_encoder_learns_through_skips_only(build, lightness, arch):
+    """If the innermost level is cut, gradients still reach every other level."""
     network = build(arch)
     nn.init.zeros_(network.blocks[0].up[1].weight)
     if network.blocks[0].gate is not None:
@@ -94,7 +94,7 @@ def test_training_is_not_deterministic_with_dropout(build, lightness, arch):
     picture = lightness(2, 1, 64, 64)
     for dropout in (0.5, 0.0):
         network = build(arch, dropout=dropout)
-        for layer in network.modules():  # of which the power iteration goes on from pass to pass
+        for layer in network.modules():  # their power iteration continues in every pass
             if is_parametrized(layer):
                 layer.parametrizations.weight.eval()
         network(picture)
@@ -102,7 +102,7 @@ def test_training_is_not_deterministic_with_dropout(build, lightness, arch):
 
 
 @pytest.mark.parametrize("arch", ALL)
-def test_gates_are_where_the_name_says(build, arch):
+def test_only_attention_architectures_have_gates(build, arch):
     network = build(arch)
     skips = zip(network.strides, network.blocks, strict=False)
     gated = [block.gate is not None for stride, block in skips if stride in network.encoder.strides]
@@ -111,7 +111,7 @@ def test_gates_are_where_the_name_says(build, arch):
 
 
 def test_gates_close_the_skips(build, lightness):
-    """With psi saying no everywhere, what lies in a skip does not matter."""
+    """If psi closes the gate everywhere, the skip has no effect."""
     network = build("attention_ugan").eval()
     for block in network.blocks:
         nn.init.constant_(block.gate.psi.bias, -1e4)
@@ -125,8 +125,8 @@ def test_gates_close_the_skips(build, lightness):
     assert torch.allclose(network(picture).chroma, usual, atol=1e-6)
 
 
-def test_lightness_is_joined_on_where_the_encoder_has_no_map(build, lightness):
-    """At full size, and with a ConvNeXt, which starts at a quarter of it, at half, averaged."""
+def test_lightness_is_the_skip_without_an_encoder_map(build, lightness):
+    """At full size and, with a ConvNeXt, which starts at a quarter of it, at half size too."""
     network, skips = build("pretrained_attention_ugan", backbone="convnext_atto", decoder_convs=1), []
     for block in network.blocks:
         block.register_forward_pre_hook(lambda _block, inputs: skips.append(inputs[1]))
@@ -139,7 +139,7 @@ def test_lightness_is_joined_on_where_the_encoder_has_no_map(build, lightness):
     assert [skip.shape[1] for skip in skips] == [160, 80, 40, 1, 1]
 
 
-def test_without_convolutions_the_encoders_maps_alone_are_joined_on(build, lightness):
+def test_decoder_without_convolutions_uses_only_encoder_maps(build, lightness):
     network = build("pretrained_ugan", backbone="convnext_atto")
     picture = lightness(1, 1, 64, 96)
     assert [block.channels for block in network.blocks] == [320, 160, 80, 20]
@@ -151,7 +151,7 @@ def test_without_convolutions_the_encoders_maps_alone_are_joined_on(build, light
 
 @pytest.mark.parametrize("convs", [0, 2])
 @pytest.mark.parametrize("arch", [*ALL, "convnext"])
-def test_chroma_at_half_size_is_enlarged_within(build, lightness, arch, convs):
+def test_half_size_chroma_is_upsampled_in_the_network(build, lightness, arch, convs):
     """Full size in, full size out; between, chroma at half the size, and no block beyond it."""
     options = {"chroma_stride": 2, "decoder_convs": convs}
     options |= {"backbone": "convnext_atto"} if arch == "convnext" else {}
@@ -175,13 +175,13 @@ def test_decoder_widths_are_as_given(build, arch):
 
 
 @pytest.mark.parametrize(("options", "blocks"), [({}, 4), ({"decoder_convs": 1}, 5), ({"chroma_stride": 2}, 4)])
-def test_widths_that_are_not_one_a_block_are_refused(build, options, blocks):
+def test_wrong_number_of_decoder_widths_is_refused(build, options, blocks):
     with pytest.raises(InputError, match=rf"--generator.decoder_widths \[8, 8\]: this decoder has {blocks} blocks"):
         build("pretrained_ugan", decoder_widths=[8, 8], **options)
 
 
 @pytest.mark.parametrize("arch", ALL)
-def test_skip_norm_normalises_what_is_joined_on(build, lightness, arch):
+def test_skip_norm_normalises_skips(build, lightness, arch):
     network, plain = build(arch, skip_norm=True), build(arch)
     norms = [block.skip_norm for block in network.blocks if isinstance(block.skip_norm, nn.BatchNorm2d)]
     assert [norm.num_features for norm in norms] == network.encoder.channels[-2::-1]
@@ -194,15 +194,15 @@ def test_skip_norm_normalises_what_is_joined_on(build, lightness, arch):
 
 
 @pytest.mark.parametrize(("size", "levels"), [(16, 4), (31, 4), (32, 5), (64, 6), (128, 7), (256, 8), (512, 8)])
-def test_depth_brings_the_size_down_to_1(size, levels):
+def test_default_depth_reduces_the_size_to_1(size, levels):
     network = build_generator("ugan", width=1, size=size)
     assert len(network.encoder.levels) == levels
 
 
 @pytest.mark.parametrize("depth", [1, 6, 99])
 @pytest.mark.parametrize("arch", PLAIN)
-def test_depth_that_the_size_does_not_take_is_refused(arch, depth):
-    with pytest.raises(InputError, match=rf"--generator.depth {depth}: 32 pixels take 2 to 5"):
+def test_depth_too_large_for_the_size_is_refused(arch, depth):
+    with pytest.raises(InputError, match=rf"--generator.depth {depth}: 32 pixels allow 2 to 5"):
         build_generator(arch, depth=depth, size=32)
 
 
@@ -211,7 +211,7 @@ def test_depth_that_the_size_does_not_take_is_refused(arch, depth):
 
 @pytest.fixture(scope="module")
 def pix2pix():
-    """The whole thing, in memory's shape only where weights don't matter."""
+    """Full-size network, on the meta device if weights don't matter."""
     with torch.device("meta"):
         return UNet(PlainEncoder(64, 8))
 
@@ -272,7 +272,7 @@ def test_convolutions_have_biases_where_no_batchnorm_follows(build, norm):
     assert not any(isinstance(layer, nn.BatchNorm2d) for layer in network.modules())
 
 
-def test_convolutions_start_as_pix2pixs(build):
+def test_convolution_initialisation_matches_pix2pix(build):
     torch.manual_seed(0)
     network = build("ugan", width=16, size=64)
     for layer in network.modules():
@@ -310,7 +310,7 @@ def test_deoldify_has_spectral_norm_on_every_convolution_of_the_decoder(build, o
         assert is_parametrized(layer, "weight"), name
 
 
-def test_deoldifys_weights_have_norm_1(build, lightness):
+def test_deoldify_weights_have_spectral_norm_1(build, lightness):
     network = build("deoldify")
     for _ in range(10):  # of the power iteration
         network(lightness(2, 1, 32, 32))
@@ -327,7 +327,7 @@ def test_deoldify_attends_once_at_an_eighth_of_the_size(build, lightness):
     assert seen == [((2, 128, 8, 12), (2, 128, 8, 12))]
 
 
-def test_deoldifys_attention_starts_without_a_say_and_gets_one(lightness):
+def test_deoldify_attention_starts_at_zero_and_learns(lightness):
     network = build_generator("deoldify", backbone="resnet18", backbone_weights="random")
     (attention,) = (layer for layer in network.modules() if isinstance(layer, SelfAttention))
     assert attention.gamma.item() == 0
@@ -336,7 +336,7 @@ def test_deoldifys_attention_starts_without_a_say_and_gets_one(lightness):
     assert not attention.query.parametrizations.weight.original.grad.any()
 
 
-def test_deoldify_is_its_artistic_model():
+def test_deoldify_matches_the_artistic_model():
     with torch.device("meta"):
         network = generator_builder("deoldify")(backbone_weights="random")
     stages = [network.encoder.network[f"layer{number}"] for number in (1, 2, 3, 4)]
@@ -348,14 +348,14 @@ def test_deoldify_is_its_artistic_model():
     assert len(norms) == 5 * 3
 
 
-def test_self_attention_and_spectral_norm_are_deoldifys_alone(build):
+def test_only_deoldify_has_self_attention_and_spectral_norm(build):
     for arch in UGANS:
         modules = list(build(arch).modules())
         assert not any(isinstance(layer, SelfAttention) or is_parametrized(layer) for layer in modules)
 
 
-def test_a_copy_of_deoldify_goes_on_by_itself(build, lightness):
-    """Its spectral norms keep vectors of their own, which a moving average must not share."""
+def test_copy_of_deoldify_is_independent(build, lightness):
+    """The copy (such as the EMA generator) must have its own spectral norm vectors."""
     network, picture = build("deoldify"), lightness(2, 1, 32, 32)
     network(picture)
     twin = copy.deepcopy(network).eval()

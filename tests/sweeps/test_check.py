@@ -1,4 +1,4 @@
-"""gancolor.sweeps.check: everything is tried on the trainer's parser before the first run."""
+"""gancolor.sweeps.check: options are checked by the trainer's parser before the first run."""
 
 import pytest
 import yaml
@@ -13,7 +13,7 @@ from gancolor.utils.errors import InputError
 
 @pytest.fixture
 def refusal(tmp_path, monkeypatch, capfd):
-    """The line that a sweep of these parameters is refused with."""
+    """Return the error line of a sweep of these parameters."""
     monkeypatch.chdir(RECIPES.parent)
     monkeypatch.setattr(SweepRunner, "run", lambda _: pytest.fail("it was not refused"))
 
@@ -54,18 +54,18 @@ SECOND = {"values": ["ugan", "unet3000"]}
         ({"seed": {"value": 1}}, {"command": ["python", str(TRAINER), "${args}", "--no"]}, "no option --no"),
     ],
 )  # fmt: skip
-def test_what_the_trainer_would_refuse(refusal, parameters, keys, named):
+def test_values_that_the_trainer_refuses_are_refused(refusal, parameters, keys, named):
     assert named in refusal(parameters, **{"run_cap": 9, **keys})
 
 
 @pytest.mark.parametrize(
     ("parameters", "keys"),
     [
-        ({"arch": {"values": ["ugan", "ltbc", "unet3000"]}}, {"run_cap": 2}),  # the third is not asked for
+        ({"arch": {"values": ["ugan", "ltbc", "unet3000"]}}, {"run_cap": 2}),  # the third run is not requested
         ({"loss.l1": {"values": [1, 0]}, "loss.gan": {"values": [1, 0]}}, {"method": "random"}),  # one in four
     ],
 )
-def test_what_may_pass(tmp_path, monkeypatch, parameters, keys):
+def test_sweeps_that_may_be_valid_pass(tmp_path, monkeypatch, parameters, keys):
     monkeypatch.chdir(RECIPES.parent)
     path = tmp_path / "mine.yaml"
     path.write_text(yaml.safe_dump({"method": "grid", "run_cap": 9, "parameters": parameters, **keys}))

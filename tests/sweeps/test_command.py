@@ -1,4 +1,4 @@
-"""gancolor.sweeps.command: command lines, beside those that the agent of wandb builds."""
+"""gancolor.sweeps.command: command lines, compared with those of the wandb agent."""
 
 import json
 import os
@@ -42,7 +42,7 @@ COMMANDS = {
 
 @pytest.fixture
 def agent(monkeypatch, tmp_path):
-    """What wandb's own agent starts: a function of command and values."""
+    """Return a function of command and values that gives the words that wandb's own agent starts."""
     from wandb import wandb_agent
 
     started = []
@@ -68,7 +68,7 @@ def agent(monkeypatch, tmp_path):
 
 
 @pytest.mark.parametrize("name", COMMANDS)
-def test_words_are_the_agents(agent, monkeypatch, name):
+def test_command_words_match_the_wandb_agent(agent, monkeypatch, name):
     monkeypatch.setenv("FOLDER", "/some where")
     theirs = agent(COMMANDS[name], VALUES)
     json_file = os.path.join("wandb", "sweep-s", "config-r.json")  # noqa: PTH118 - the agent's
@@ -78,14 +78,14 @@ def test_words_are_the_agents(agent, monkeypatch, name):
         assert json.loads(Path(json_file).read_text()) == VALUES
 
 
-def test_default_command_is_the_agents():
+def test_default_command_matches_the_wandb_agent():
     from wandb.wandb_agent import Agent
 
     assert [*DEFAULT] == Agent.DEFAULT_SWEEP_COMMAND
 
 
 @pytest.mark.parametrize("macro", ["${args}", "${args_no_equals}"])
-def test_the_trainer_takes_every_value_as_the_agent_writes_it(macro):
+def test_trainer_accepts_values_as_the_wandb_agent_writes_them(macro):
     config = parse_train(command_words((macro,), (), VALUES, "", ""))
     assert (config.arch, config.compile, config.data.flip) == ("ugan", True, False)
     assert (config.data.source, config.generator.depth) == ("my photographs", None)
@@ -93,12 +93,12 @@ def test_the_trainer_takes_every_value_as_the_agent_writes_it(macro):
     assert (config.optim.betas, config.tracking.tags) == ((0.5, 0.9), ["a b", "c"])
 
 
-def test_none_is_null_for_text_too():
+def test_none_is_null_for_text_options():
     assert parse_train(["--tracking.name=None"]).tracking.name is None
     assert parse_train(["--tracking.name", "None"]).tracking.name is None
 
 
-def test_variable_that_is_not_set_leaves_its_name(monkeypatch):
+def test_unset_environment_variable_is_replaced_by_its_name(monkeypatch):
     monkeypatch.delenv("NOT_SET", raising=False)
     assert make_command(["a-${envvar:NOT_SET}-b", "${args}"]) == ("a-NOT_SET-b", "${args}")
 
@@ -108,7 +108,7 @@ def test_variable_that_is_not_set_leaves_its_name(monkeypatch):
     [
         ("python train.py ${args}", ["a list"]),
         ([], ["a list"]),
-        (["python", "train.py"], ["${args}", "no parameter would reach"]),
+        (["python", "train.py"], ["${args}", "no parameter reaches"]),
         (["python", "train.py", "${arg}"], ["${arg}", "did you mean", "${args}"]),
         (["python", "${args_no_hyphen}"], ["${args_no_hyphens}"]),
     ],

@@ -1,4 +1,4 @@
-"""configs/sweeps: every shipped sweep file, by what gancolor makes of it. tests/test_recipes.py parses their values."""
+"""configs/sweeps: every shipped sweep file, read and checked. tests/config/test_recipes.py parses their values."""
 
 import pytest
 
@@ -20,18 +20,20 @@ def root(monkeypatch):
 
 
 @pytest.mark.parametrize("path", FILES, ids=[path.stem for path in FILES])
-def test_every_run_of_it_is_taken_by_the_trainer(path):
-    sweep = read_sweep_file(path, {"generator.backbone_weights": "random"})  # the published ones are not here
+def test_every_run_of_a_shipped_sweep_is_accepted_by_the_trainer(path):
+    sweep = read_sweep_file(
+        path, {"generator.backbone_weights": "random"}
+    )  # published weights are not available in tests
     assert sweep.parameters.keys() <= flatten(TrainConfig()).keys()
     assert sweep.metric.name in LOGGED and sweep.metric.maximize
-    plan = Plan(sweep, 0, None)  # which has an end
+    plan = Plan(sweep, 0, None)  # raises an error if the search never ends
     samples = [*plan.samples()]
     assert len(samples) >= (plan.total if sweep.method == "grid" else 2 * len(sweep.varying))
     check_sweep(sweep, samples)
 
 
 @pytest.mark.parametrize("path", FILES, ids=[path.stem for path in FILES])
-def test_it_says_how_to_run_it(path):
+def test_comment_of_a_shipped_sweep_has_its_command(path):
     comment = " ".join(line[2:] for line in path.read_text().splitlines() if line.startswith("# "))
     assert (
         f"`gancolor sweep configs/sweeps/{path.name}" in comment
@@ -39,8 +41,8 @@ def test_it_says_how_to_run_it(path):
     )
 
 
-def test_what_is_asked_can_be_seen_in_a_run_of_it():
-    """Runs that differ have folders that differ, and names that a table has room for."""
+def test_runs_of_shipped_sweeps_have_distinct_folders_and_short_names():
+    """Different runs have different folders, and names that fit into a table."""
     for path in FILES:
         sweep = read_sweep_file(path, {})
         plan = Plan(sweep, 0, None)
@@ -49,7 +51,7 @@ def test_what_is_asked_can_be_seen_in_a_run_of_it():
         assert max(len(trial.name) for trial in trials) < 70
 
 
-def test_learning_rates_are_searched_evenly_in_their_logarithms():
+def test_learning_rates_are_log_uniform():
     sweep = read_sweep_file(RECIPES / "sweeps/learning_rates.yaml", {})
     assert sweep.hyperband.bands(20) == [3, 6, 12]
     rates = [parameter for parameter in sweep.parameters.values() if isinstance(parameter, Range)]

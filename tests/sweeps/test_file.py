@@ -1,4 +1,4 @@
-"""gancolor.sweeps.file: what a sweep file may say, and what is refused."""
+"""gancolor.sweeps.file: valid and refused sweep files."""
 
 import pytest
 import yaml
@@ -46,20 +46,20 @@ def test_every_key_is_read(read):
     assert "name" not in sweep.content and "run_cap" not in sweep.content  # may change between two starts
 
 
-def test_least_file(read):
+def test_minimal_sweep_file(read):
     sweep = read("method: grid\nparameters: {seed: {value: 0}}")
     assert (sweep.program, sweep.command, sweep.metric, sweep.run_cap) == ("train.py", DEFAULT, None, None)
     assert sweep.varying == ["seed"]
 
 
-def test_given_options_stand_above_the_files(read):
+def test_given_options_override_the_files(read):
     sweep = read(FULL, arch="ltbc", seed="3")
     assert sweep.parameters["arch"].at([0.1, 0.9]) == ["ltbc", "ltbc"]
     assert [*sweep.parameters] == ["arch", "data.source", "optim.lr_g", "seed"]
     assert sweep.varying == ["optim.lr_g"]
 
 
-def test_goal_is_to_minimize_unless_told(read):
+def test_default_goal_is_to_minimize(read):
     metric = read("method: bayes\nmetric: {name: l1, target: 2}\nparameters: {a: {values: [1, 2]}}").metric
     assert metric.best([3.0, 2.5, 4.0]) == 2.5
     assert metric.loss(2.5) == 2.5
@@ -84,7 +84,7 @@ SEED = "parameters: {seed: {value: 0}}"
         ("- a list", ["`method` and `parameters`"]),
         ("a: [", ["can't be read"]),
         ("method: grid\nparameters: {}", ["parameters"]),
-        ("method: grid\nparameters: [seed]", ["parameters: by name"]),
+        ("method: grid\nparameters: [seed]", ["parameters must be named"]),
         (f"method: bayse\n{SEED}", ["method: bayse", "did you mean bayes"]),
         (SEED, ["method: None", "grid, random, bayes"]),
         (f"method: grid\nmetod: grid\n{SEED}", ["metod", "did you mean method"]),
@@ -93,7 +93,7 @@ SEED = "parameters: {seed: {value: 0}}"
         ("method: grid\nparameters: {3: {value: 1}}", ["no key 3"]),
         ("method: grid\nparameters: {loss l1: {value: 1}}", ["loss l1"]),
         ("method: grid\nparameters: {loss: {parameters: {l1: {value: 1}}}}", ["loss: ", "nested", "loss.l1"]),
-        ("method: grid\nparameters: {loss.l1: {min: 1.0, max: 100}}", ["loss.l1", "a grid takes"]),
+        ("method: grid\nparameters: {loss.l1: {min: 1.0, max: 100}}", ["loss.l1", "a grid needs"]),
         ("method: grid\nparameters: {loss.l1: {values: []}}", ["loss.l1"]),
         ("method: grid\nparameters: {out: {value: here}}", ["out", "--out DIR"]),
         (f"method: bayes\n{SEED}", ["bayes needs `metric`"]),

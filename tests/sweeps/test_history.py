@@ -1,4 +1,4 @@
-"""gancolor.sweeps.history: what a run has logged so far."""
+"""gancolor.sweeps.history: values that a run has logged so far."""
 
 from gancolor.sweeps.history import History, logged_names
 
@@ -15,16 +15,16 @@ def test_values_of_a_file_that_grows(tmp_path):
     with path.open("a") as file:
         file.write('s": 1.5}\n')
     assert history.read() == [3.0, 2, 1.5]
-    path.write_text('{"step": 1, "loss": 9.0}\n')  # begun anew
+    path.write_text('{"step": 1, "loss": 9.0}\n')  # started again
     assert history.read() == [9.0]
 
 
-def test_no_metric_is_no_value(tmp_path):
+def test_history_without_metric_is_empty(tmp_path):
     (tmp_path / "metrics.jsonl").write_text('{"step": 1, "loss": 3.0}\n')
     assert History(tmp_path, None).read() == []
 
 
-def test_names_of_numbers(tmp_path):
+def test_logged_names_are_those_of_numbers(tmp_path):
     assert logged_names(tmp_path) == []
     (tmp_path / "metrics.jsonl").write_text(
         '{"step": 1, "loss": 3.0, "stage": "pretraining", "done": true}\n{"step": 2, "val/psnr": 20}\n[1]\n'

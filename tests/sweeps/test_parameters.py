@@ -1,4 +1,4 @@
-"""gancolor.sweeps.parameters: every form that a parameter of a sweep file may have."""
+"""gancolor.sweeps.parameters: every form of a sweep file's parameters."""
 
 import datetime
 import math
@@ -62,12 +62,12 @@ def test_quantiles_at_the_ends_are_numbers():
     assert -15 < low < -5 and 15 < high < 25
 
 
-def test_no_distribution_is_left_out():
+def test_every_distribution_is_tested():
     named = {*CONTINUOUS, *QUANTIZED, "constant", "categorical", "categorical_w_probabilities", "int_uniform"}
     assert named == {*DISTRIBUTIONS}
 
 
-def test_whole_numbers_are_ints_and_alike():
+def test_whole_numbers_are_ints_and_equally_likely():
     parameter = make_parameter({"min": 2, "max": 5})
     values = parameter.at(U)
     assert {type(value) for value in values} == {int}
@@ -77,7 +77,7 @@ def test_whole_numbers_are_ints_and_alike():
 
 
 @pytest.mark.parametrize(("low", "high"), [(1.0, 9), (1, 9.5), (1.0, 9.0)])
-def test_a_bound_with_a_point_makes_it_uniform(low, high):
+def test_float_bound_implies_uniform(low, high):
     values = make_parameter({"min": low, "max": high}).at([0.0, 0.31, 1.0])
     assert values[1] == pytest.approx(low + 0.31 * (high - low), rel=1e-5)
     assert (values[0], values[2]) == (low, high)
@@ -95,15 +95,15 @@ def test_choices():
     assert not make_parameter({"values": [1]}).varies
 
 
-def test_values_as_they_arrive_at_an_agent():
-    """By way of JSON as Go writes it."""
+def test_values_are_converted_as_by_wandbs_server():
+    """The server sends values as JSON written by Go."""
     when = datetime.date(2020, 1, 2)
     values = [3.0, True, None, [0.5, 1.0], {"a": 2.0}, when, 1e30]
     assert make_parameter({"values": values}).ends() == [3, True, None, [0.5, 1], {"a": 2}, "2020-01-02", 1e30]
     assert [type(value) for value in make_parameter({"values": [3.0, True]}).ends()] == [int, bool]
 
 
-def test_different_values_lie_apart():
+def test_different_values_have_different_points():
     choices = make_parameter({"values": ["a", "b", "c"]})
     points = choices.points(["a", "b", "c"])
     apart = np.linalg.norm(points[:, None] - points[None], axis=-1)
@@ -112,7 +112,7 @@ def test_different_values_lie_apart():
     np.testing.assert_allclose(rates.points([1e-4, 1e-2, 1.0]), [[0], [0.5], [1]])
 
 
-def test_what_a_grid_takes():
+def test_parameters_that_a_grid_accepts():
     assert make_parameter({"min": 1, "max": 3}).grid() == [1, 2, 3]
     assert law("q_uniform", min=0, max=1, q=0.25).grid() == [0, 0.25, 0.5, 0.75]
     assert law("q_uniform", min=0, max=0.3, q=0.1).grid() == [0, 0.1, 0.2]
@@ -126,13 +126,13 @@ def test_what_a_grid_takes():
 def test_ends():
     assert law("log_uniform_values", min=1e-5, max=0.3).ends() == [1e-5, 0.3]
     assert law("q_uniform", min=1, max=10, q=5).ends() == [0, 10]
-    assert law("normal", mu=5).ends() == [2.67365, 7.32635]  # of infinitely far ones, 1 % and 99 %
+    assert law("normal", mu=5).ends() == [2.67365, 7.32635]  # for infinite bounds, the 1 % and 99 % quantiles
     assert min(law("log_normal").ends()) > 0
     assert make_parameter({"values": ["a", "b"], "probabilities": [1, 0]}).ends() == ["a", "b"]
 
 
 @pytest.mark.parametrize("name", [*CONTINUOUS])
-def test_the_trainer_takes_them_as_they_are_written(name):
+def test_trainer_accepts_written_values(name):
     for value in CONTINUOUS[name][0].at([0.013, 0.5, 0.99]):
         if value > 0:
             assert parse_train([f"--loss.l1={value}"]).loss.l1 == value
@@ -145,27 +145,27 @@ def test_the_trainer_takes_them_as_they_are_written(name):
         ({}, ["value", "values", "min", "max"]),
         ({"parameters": {"l1": {"value": 1}}}, ["nested", "loss.l1"]),
         ({"vaules": [1]}, ["give"]),
-        ({"values": []}, ["one value or more"]),
+        ({"values": []}, ["one or more values"]),
         ({"values": 3}, ["a list"]),
         ({"values": [1], "min": 3}, ["categorical has no min"]),
         ({"values": [1, 2], "probabilities": [1]}, ["as long as values"]),
-        ({"values": [1, 2], "probabilities": [0.5, 0.6]}, ["come to 1.1"]),
-        ({"values": [1, 2], "probabilities": [1.5, -0.5]}, ["0 or more"]),
+        ({"values": [1, 2], "probabilities": [0.5, 0.6]}, ["add up to 1, not 1.1"]),
+        ({"values": [1, 2], "probabilities": [1.5, -0.5]}, ["must be >= 0"]),
         ({"min": 1}, ["needs max"]),
-        ({"min": 3, "max": 3}, ["not under"]),
-        ({"min": "1e-5", "max": 0.1}, ["min is a number", "1.0e-5"]),
+        ({"min": 3, "max": 3}, ["not less than"]),
+        ({"min": "1e-5", "max": 0.1}, ["min must be a number", "1.0e-5"]),
         ({"min": "low", "max": 0.1}, ["'low'"]),
         ({"min": True, "max": 0.1}, ["True"]),
         ({"min": 1, "max": math.inf}, ["inf"]),
         ({"distribution": "int_uniform", "min": 1, "max": 2.5}, ["whole"]),
         ({"distribution": "log_unifrom_values", "min": 1, "max": 2}, ["did you mean", "log_uniform_values"]),
-        ({"distribution": "log_uniform_values", "min": 0, "max": 2}, ["over 0"]),
+        ({"distribution": "log_uniform_values", "min": 0, "max": 2}, ["must be > 0"]),
         ({"distribution": "log_uniform", "min": 1, "max": 1000}, ["too large", "_values"]),
         ({"distribution": "uniform", "min": 1, "max": 2, "q": 1}, ["uniform has no q"]),
-        ({"distribution": "q_uniform", "min": 1, "max": 2, "q": 0}, ["q is over 0"]),
-        ({"distribution": "normal", "sigma": 0}, ["sigma is over 0"]),
+        ({"distribution": "q_uniform", "min": 1, "max": 2, "q": 0}, ["q must be > 0"]),
+        ({"distribution": "normal", "sigma": 0}, ["sigma must be > 0"]),
         ({"distribution": "normal", "mean": 0}, ["no mean", "mu"]),
-        ({"distribution": "beta", "a": -1}, ["a is over 0"]),
+        ({"distribution": "beta", "a": -1}, ["a must be > 0"]),
         ({"distribution": "constant"}, ["needs value"]),
     ],
 )

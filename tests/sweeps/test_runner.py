@@ -1,4 +1,4 @@
-"""gancolor.sweeps.runner, with a program that takes no time: what is run, when, where, and what is kept of it."""
+"""gancolor.sweeps.runner with a quick program: which runs start, when and where, and what is kept."""
 
 import json
 import os
@@ -54,7 +54,7 @@ def toy(tmp_path):
 
 @pytest.fixture
 def write(tmp_path, toy):
-    """Writes a sweep file of the toy: a function of parameters and other keys."""
+    """Return a function that writes a sweep file of the toy program, from parameters and other keys."""
 
     def writing(parameters, **keys):
         path = tmp_path / "sweep.yaml"
@@ -101,18 +101,18 @@ def test_each_run_has_its_command_and_folder(sweep, tmp_path):
     assert [(trial["status"], trial["metric"]) for trial in trials(runs)] == [("done", 4.5), ("done", 0.75)]
     assert "best   x=2.5: loss 0.75" in out
     while_running = json.loads((runs / "x=2.5/journal.json").read_text())["trials"]
-    assert [trial["status"] for trial in while_running] == ["done", "running"]  # a kill -9 leaves it so
-    assert not (runs / "table.md").exists()  # there are no figures of the trainer's
+    assert [trial["status"] for trial in while_running] == ["done", "running"]  # the state after kill -9
+    assert not (runs / "table.md").exists()  # the toy writes no results
 
 
-def test_another_program_is_run_unchecked_and_that_is_said(sweep, tmp_path):
+def test_other_program_runs_with_a_note_that_options_are_not_checked(sweep, tmp_path):
     _, out, _ = sweep({"no.such.option": {"value": 1}})
     assert out.splitlines()[0] == (
-        f"{tmp_path}/sweep.yaml: does not run train.py of gancolor, so its options are not checked"
+        f"{tmp_path}/sweep.yaml does not run gancolor's train.py, so its options are not checked"
     )
 
 
-def test_runs_at_once_write_logs_and_lines(sweep, tmp_path):
+def test_concurrent_runs_write_log_files(sweep, tmp_path):
     status, out, err = sweep({"mode": {"values": ["together", "fail"]}, "x": {"values": [1, 2]}}, jobs=2)
     runs = tmp_path / "runs"
     assert status == 1
@@ -127,7 +127,7 @@ def test_runs_at_once_write_logs_and_lines(sweep, tmp_path):
     assert log.startswith("/usr/bin/env python ") and "something is said\n" in log and "the reason why\n" in log
 
 
-def test_what_is_done_is_done_and_what_failed_is_tried_again(sweep, tmp_path):
+def test_finished_runs_are_kept_and_failed_ones_retried(sweep, tmp_path):
     parameters = {"mode": {"values": ["quick", "fail once"]}, "x": {"values": [1, 2]}}
     assert sweep(parameters)[0] == 1
     assert [trial["status"] for trial in trials(tmp_path / "runs")] == ["done", "done", "failed", "failed"]
@@ -138,7 +138,7 @@ def test_what_is_done_is_done_and_what_failed_is_tried_again(sweep, tmp_path):
     assert status == 0 and out.count(" is done: ") == 4
 
 
-def test_run_whose_folder_is_gone_is_run_again(sweep, tmp_path):
+def test_run_with_a_removed_folder_runs_again(sweep, tmp_path):
     sweep({"x": {"values": [1, 2]}})
     for path in (tmp_path / "runs/x=1").iterdir():
         path.unlink()
@@ -147,7 +147,7 @@ def test_run_whose_folder_is_gone_is_run_again(sweep, tmp_path):
     assert out.count(" is done: ") == 1 and (tmp_path / "runs/x=1/starts").is_file()
 
 
-def test_killed_sweep_goes_on_with_the_run_that_was_running(sweep, tmp_path):
+def test_killed_sweep_resumes_with_the_interrupted_run(sweep, tmp_path):
     sweep({"x": {"values": [1, 2, 3]}})
     kept = json.loads((tmp_path / "runs/sweep.json").read_text())
     kept["trials"][1]["status"] = "running"
@@ -187,7 +187,7 @@ def test_name_and_number_of_runs_may_change(sweep, tmp_path):
     assert len(trials(tmp_path / "runs")) == 3
 
 
-def test_only_one_sweep_in_a_folder(sweep, tmp_path):
+def test_second_sweep_in_a_folder_is_refused(sweep, tmp_path):
     from filelock import FileLock
 
     (tmp_path / "runs").mkdir()
@@ -195,7 +195,7 @@ def test_only_one_sweep_in_a_folder(sweep, tmp_path):
         sweep({"x": {"value": 1}})
 
 
-def test_searches_have_an_end(sweep, tmp_path):
+def test_search_without_run_cap_is_refused(sweep, tmp_path):
     with pytest.raises(InputError, match="run_cap in the file, or --trials N"):
         sweep({"x": X}, method="random")
     assert not (tmp_path / "runs").exists()
@@ -212,7 +212,7 @@ def test_random_runs_are_numbered_and_named(sweep, tmp_path):
     assert trials(tmp_path / "other")[0]["values"] != one["values"]
 
 
-def test_bayes_goes_on_as_if_it_had_not_stopped(sweep, tmp_path):
+def test_resumed_bayes_draws_the_same_values(sweep, tmp_path):
     how = {"parameters": {"x": X, "y": X}, "method": "bayes", "metric": LOSS}
     sweep(**how, trials=8)
     sweep(**how, trials=6, folder="other")
@@ -222,7 +222,7 @@ def test_bayes_goes_on_as_if_it_had_not_stopped(sweep, tmp_path):
     assert min(trial["metric"] for trial in whole[4:]) < min(trial["metric"] for trial in whole[:4])
 
 
-def test_bayes_is_told_what_has_come_of_each_run(sweep, monkeypatch):
+def test_bayes_uses_the_results_of_all_runs(sweep, monkeypatch):
     told = []
 
     def draw(parameters, draw, number, results):
@@ -233,13 +233,13 @@ def test_bayes_is_told_what_has_come_of_each_run(sweep, monkeypatch):
     parameters = {"x": X, "mode": {"values": ["quick", "fail"]}}
     how = {"method": "bayes", "metric": {"name": "loss", "goal": "maximize"}, "trials": 3}
     sweep(parameters, **how)
-    assert told == [[], [(-2.5, False)], [(-2.5, False), (None, False)]]  # the best that each has reached
+    assert told == [[], [(-2.5, False)], [(-2.5, False), (None, False)]]  # the best value of each run
     told.clear()
     sweep(parameters, **how, jobs=3, folder="at once")
     assert told == [[], [(None, True)], [(None, True), (None, True)]]
 
 
-def test_metric_that_no_run_logs_is_one_line(sweep, tmp_path):
+def test_metric_that_is_not_logged_gives_a_warning(sweep, tmp_path):
     status, _, err = sweep({"x": X}, method="bayes", trials=2, metric={"name": "losss"})
     assert (status, err.count("\n")) == (0, 1)
     for part in ("sweep.yaml: metric: trial-000", "logged no losss", "it has loss; did you mean loss?", "at random"):
@@ -252,14 +252,14 @@ def test_target_ends_the_sweep(sweep, tmp_path):
     assert {*starts(tmp_path / "runs")} == {"x=1", "x=3"}
 
 
-def test_hyperband_stops_a_run_that_is_behind_and_it_stays_stopped(sweep, tmp_path):
+def test_hyperband_stops_a_worse_run_permanently(sweep, tmp_path):
     parameters = {"x": {"values": [3, 4, 9]}, "mode": {"value": "bad is slow"}}
     how = {"metric": LOSS, "early_terminate": {"type": "hyperband", "min_iter": 5, "eta": 2}}
     status, out, _ = sweep(parameters, **how)
     runs = tmp_path / "runs"
     assert status == 0
     assert [trial["status"] for trial in trials(runs)] == ["done", "done", "stopped early"]
-    assert (runs / "x=9/saved").is_file()  # SIGTERM, and it was waited for
+    assert (runs / "x=9/saved").is_file()  # it got SIGTERM, and the runner waited for it
     assert 5 <= len((runs / "x=9/metrics.jsonl").read_text().splitlines()) < 60
     assert "stopped early, and not in the table: x=9" in out
     status, out, _ = sweep(parameters, **how)
@@ -275,14 +275,14 @@ def test_json_file(sweep, tmp_path):
     assert (tmp_path / "runs/x=None/got").read_text() == repr({"x": None, "out": str(tmp_path / "runs/x=None")})
 
 
-def test_programs_that_are_not_there(sweep, tmp_path):
+def test_missing_programs_are_refused(sweep, tmp_path):
     with pytest.raises(InputError, match=r"there is no none\.py here"):
         sweep({"x": {"value": 1}}, program="none.py")
     with pytest.raises(InputError, match=r"sweep\.yaml: no-such-tool: No such file"):
         sweep({"x": {"value": 1}}, command=["no-such-tool", "${args}"])
 
 
-def test_folder_names_that_fall_together_or_are_too_long_are_numbered(sweep, tmp_path):
+def test_colliding_or_long_folder_names_are_numbered(sweep, tmp_path):
     sweep({"x": {"values": ["1/2", "1_2"]}}, {"x": "1"}, folder="one")
     assert [trial["folder"] for trial in trials(tmp_path / "one")] == ["x=1"]
     for values in (["a/b", "a_b"], ["a" * 300, "b"]):
@@ -309,7 +309,7 @@ def test_slots(monkeypatch):
     assert (_slots(None), _slots(2)) == ([None], [None, None])
 
 
-def test_one_run_a_gpu(sweep, tmp_path, monkeypatch):
+def test_one_run_per_gpu(sweep, tmp_path, monkeypatch):
     monkeypatch.setenv("CUDA_VISIBLE_DEVICES", "4,7")
     sweep({"x": {"values": [1, 2, 3, 4]}, "mode": {"value": "together"}}, jobs=None)
     devices = [lines[0].split()[0] for lines in starts(tmp_path / "runs").values()]
@@ -317,7 +317,7 @@ def test_one_run_a_gpu(sweep, tmp_path, monkeypatch):
 
 
 @pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM])
-def test_signal_reaches_every_run_and_they_are_waited_for(write, tmp_path, number):
+def test_signal_stops_every_run_and_the_sweep_waits_for_them(write, tmp_path, number):
     path = write({"x": {"values": [1, 2, 3]}, "mode": {"value": "long"}})
     command = "from gancolor.cli import main; import sys; sys.argv[0] = 'gancolor'; main()"
     words = [sys.executable, "-c", command, "sweep", str(path), "--out", str(tmp_path / "runs"), "--jobs", "2"]
@@ -330,11 +330,11 @@ def test_signal_reaches_every_run_and_they_are_waited_for(write, tmp_path, numbe
         assert process.poll() is None and time.monotonic() < limit
         time.sleep(0.02)
     if number == signal.SIGINT:
-        os.killpg(process.pid, number)  # a terminal tells all
+        os.killpg(process.pid, number)  # a terminal signals all processes
     else:
         process.terminate()
     out, err = process.communicate(timeout=60)
     assert (process.returncode, err) == (128 + number, "")
     assert len([*tmp_path.glob("runs/*/saved")]) == 2 and "[3/3]" not in out
     assert [trial["status"] for trial in trials(tmp_path / "runs")] == ["interrupted", "interrupted"]
-    assert out.count(": interrupted; the same command goes on") == 2
+    assert out.count(": interrupted; the same command resumes it") == 2

@@ -1,4 +1,4 @@
-"""torch.compile: the same networks, compiled once a way of use, however long the run."""
+"""torch.compile: same results, and one compilation per mode of use."""
 
 import pytest
 import torch
@@ -15,7 +15,7 @@ ROUND = ("pretrain", "critic", "adversarial")
 
 @pytest.fixture
 def quick(monkeypatch):
-    """Traced as for inductor, which takes minutes, but run as it is."""
+    """Trace as for inductor, but run the graph without compiling, which would take minutes."""
     real = torch.compile
     monkeypatch.setattr(torch, "compile", lambda *args, **options: real(*args, backend="eager", **options))
     torch.compiler.reset()
@@ -24,14 +24,16 @@ def quick(monkeypatch):
     torch.compiler.reset()
 
 
-def compiled_players(parts=1, graphs=False):
-    return make_gan_step(optim=OptimConfig(accumulate=parts), compiled=True, graphs=graphs, generator={"dropout": 0.3})
+def compiled_gan_step(micro_batches=1, graphs=False):
+    return make_gan_step(
+        optim=OptimConfig(accumulate=micro_batches), compiled=True, graphs=graphs, generator={"dropout": 0.3}
+    )
 
 
-@pytest.mark.parametrize("parts", [1, 2])
-def test_nothing_is_compiled_again(quick, parts):
-    """Not when stages change, after evaluations, or after batches of other sizes than the training's."""
-    gan_step, pictures = compiled_players(parts), torch.randint(0, 256, (3, 3, 32, 32), dtype=torch.uint8)
+@pytest.mark.parametrize("micro_batches", [1, 2])
+def test_no_recompilation(quick, micro_batches):
+    """Stage changes, evaluations and other batch sizes cause no recompilation."""
+    gan_step, pictures = compiled_gan_step(micro_batches), torch.randint(0, 256, (3, 3, 32, 32), dtype=torch.uint8)
     for stage in ROUND:
         gan_step.step(make_batch(), stage, RATES)
     first = counters["stats"]["unique_graphs"]
@@ -43,9 +45,9 @@ def test_nothing_is_compiled_again(quick, parts):
     assert not counters["graph_break"]
 
 
-def test_compiled_players_learn_the_same(quick):
+def test_compiled_networks_learn_the_same(quick):
     ends = []
-    for gan_step in (compiled_players(), make_gan_step(generator={"dropout": 0.3})):
+    for gan_step in (compiled_gan_step(), make_gan_step(generator={"dropout": 0.3})):
         for step, stage in enumerate(ROUND):
             torch.manual_seed(step)
             terms = gan_step.step(make_batch(), stage, RATES)
@@ -54,15 +56,15 @@ def test_compiled_players_learn_the_same(quick):
 
 
 @pytest.mark.parametrize("graphs", [False, True])
-def test_cuda_graphs_are_asked_for_and_told_of_each_step(quick, monkeypatch, graphs):
-    """A CPU has none: that torch is asked for them, and that a step is one of theirs, is all that shows here."""
+def test_cuda_graphs_are_requested_and_each_step_is_marked(quick, monkeypatch, graphs):
+    """A CPU has no CUDA graphs: only the request to torch and the marks of steps can be tested."""
     modes, begun = [], []
     real = torch.compile
     monkeypatch.setattr(
         torch, "compile", lambda *args, mode=None, **options: modes.append(mode) or real(*args, **options)
     )
     monkeypatch.setattr(torch.compiler, "cudagraph_mark_step_begin", lambda: begun.append(True))
-    gan_step = compiled_players(2, graphs)
+    gan_step = compiled_gan_step(2, graphs)
     for stage in ROUND:
         gan_step.step(make_batch(), stage, RATES)
     assert modes == (["reduce-overhead"] * 2 if graphs else [None] * 2)

@@ -16,11 +16,11 @@ from gancolor.training.diagnostics import check_adversarial_training, check_colo
     ],
 )  # fmt: skip
 def test_colour_is_judged_between_grey_and_truth(colorfulness, name):
-    """Of grey pictures that have 5, and a truth that has 35: half of the way is 20, five quarters are 42.5."""
+    """With 5 for grey and 35 for the truth, the limits are 20 (half) and 42.5 (five quarters)."""
     assert list(check_colourfulness(colorfulness, grey=5.0, truth=35.0)) == ([name] if name else [])
 
 
-def test_grey_photographs_make_no_trouble():
+def test_grey_photographs_give_no_warning():
     assert check_colourfulness(0.1, grey=0.1, truth=0.1) == check_colourfulness(0.1, grey=0.2, truth=0.1) == {}
 
 
@@ -31,12 +31,12 @@ def test_grey_photographs_make_no_trouble():
         (0.551, None), (0.549, "discriminator too weak"), (0.0, "discriminator too weak"), (None, None),
     ],
 )  # fmt: skip
-def test_game_is_judged_by_the_share_that_is_told_apart(accuracy, name):
+def test_discriminator_is_judged_by_its_accuracy(accuracy, name):
     terms = {"l1": 0.1} | ({} if accuracy is None else {"d_accuracy": accuracy})
     assert list(check_adversarial_training(terms, 1000)) == ([name] if name else [])
 
 
-def test_a_new_discriminator_may_guess():
+def test_new_discriminator_gives_no_weakness_warning():
     assert not check_adversarial_training({"d_accuracy": 0.5}, 99)
     assert check_adversarial_training({"d_accuracy": 0.5}, 100) and check_adversarial_training({"d_accuracy": 1.0}, 1)
 
@@ -50,7 +50,7 @@ def test_a_new_discriminator_may_guess():
         check_adversarial_training({"d_accuracy": 0.5}, 1000),
     ],
 )
-def test_advice_says_how_much_and_names_options_that_there_are(found):
+def test_advice_has_a_percentage_and_existing_options(found):
     (line,) = found.values()
     assert "\n" not in line and re.search(r"\b\d+%", line)
     options = re.findall(r"--([\w.]+\w)", line)

@@ -1,4 +1,4 @@
-"""The game and what holds in every stage; test_players_stages.py has the critic's stage and the penalties."""
+"""Adversarial steps, and what holds in every stage; test_gan_step_stages.py has the critic stage and penalties."""
 
 import copy
 import math
@@ -33,7 +33,7 @@ def batch():
     return make_batch()
 
 
-def test_one_step_changes_every_weight_of_both(batch):
+def test_one_step_changes_every_weight_of_both_networks(batch):
     gan_step = make_gan_step()
     before = {name: weights(getattr(gan_step, name)) for name in NETWORKS}
     gan_step.step(batch, "adversarial", RATES)
@@ -54,7 +54,7 @@ def test_terms_are_the_log_keys(batch):
     [(LossConfig(), "pretrain"), (LossConfig(gan=0.0), "adversarial"), (LossConfig(gan=0.0, r1=3.0), "adversarial")],
     ids=["pretraining", "loss.gan 0", "loss.gan 0 with a penalty"],
 )
-def test_discriminator_is_left_alone(batch, loss, stage):
+def test_discriminator_is_unchanged_without_adversarial_training(batch, loss, stage):
     gan_step = make_gan_step(loss)
     before = state_of(gan_step)
     terms = gan_step.step(batch, stage, RATES)
@@ -65,8 +65,8 @@ def test_discriminator_is_left_alone(batch, loss, stage):
     assert terms["generator"].item() == pytest.approx(loss.l1 * terms["l1"].item(), rel=1e-5)
 
 
-def test_generators_step_leaves_the_discriminators_weights_and_gradients_alone(batch):
-    """Whatever weight the game has in the generator's objective, the discriminator learns the same."""
+def test_generator_update_does_not_affect_the_discriminator(batch):
+    """The discriminator learns the same for any weight of the adversarial loss in the generator's objective."""
     ends = []
     for gan in (1e-3, 1e3):
         gan_step = make_gan_step(LossConfig(gan=gan))
@@ -77,8 +77,8 @@ def test_generators_step_leaves_the_discriminators_weights_and_gradients_alone(b
     assert all_equal(*ends)
 
 
-def test_discriminators_step_leaves_the_generators_gradients_alone(batch):
-    """Without weights in the objective the generator stays, though the discriminator has judged its pictures."""
+def test_discriminator_update_does_not_affect_the_generator(batch):
+    """Without weights in its objective, the generator gets no gradient from the discriminator's update."""
     gan_step = make_gan_step(LossConfig(l1=0.0, gan=1e-30))
     gradients = catch_gradients(gan_step)
     gan_step.step(batch, "adversarial", RATES)
@@ -95,10 +95,10 @@ def test_gradients_of_the_adversarial_term_reach_the_generator(batch):
 
 
 @pytest.mark.parametrize("mode", ["vanilla", "lsgan", "hinge"])
-def test_game_is_the_textbooks(batch, mode):
-    """The same as a plain loop: the discriminator first, then the generator against the new one, with plain Adam."""
+def test_adversarial_step_matches_a_plain_loop(batch, mode):
+    """The plain loop updates the discriminator first, then the generator against the updated one, with plain Adam."""
     loss, optim = LossConfig(l1=10.0, gan=2.0, gan_mode=mode), OptimConfig(betas=(0.5, 0.99))
-    # Before a BatchNorm, biases have gradients of rounding errors alone, of which Adam would make whole steps.
+    # Gradients of biases before BatchNorm are only rounding errors, which Adam would turn into full steps.
     gan_step = make_gan_step(loss, optim, norm="none")
     generator, discriminator = copy.deepcopy(gan_step.generator), copy.deepcopy(gan_step.discriminator)
     adam_g = torch.optim.Adam(generator.parameters(), lr=RATES["lr_g"], betas=optim.betas)
@@ -117,7 +117,9 @@ def test_game_is_the_textbooks(batch, mode):
         (10 * l1 + 2 * gan).backward()
         adam_g.step()
         expected = {"discriminator": of_d, "gan": gan, "l1": l1, "generator": 10 * l1 + 2 * gan}
-        expected["d_accuracy"] = (judged > judged_fake).float().mean()  # of the patches, the truth the likelier
+        expected["d_accuracy"] = (
+            (judged > judged_fake).float().mean()
+        )  # share of patches where the truth is rated higher
         for name, value in expected.items():
             assert torch.allclose(terms[name], value, rtol=1e-3), name
     for mine, theirs in ((gan_step.generator, generator), (gan_step.discriminator, discriminator)):
@@ -126,7 +128,7 @@ def test_game_is_the_textbooks(batch, mode):
 
 
 @pytest.mark.parametrize("idle", ["generator", "discriminator"])
-def test_each_player_has_its_own_rate(batch, idle):
+def test_each_network_has_its_own_learning_rate(batch, idle):
     gan_step = make_gan_step()
     before = {name: weights(getattr(gan_step, name)) for name in NETWORKS}
     gan_step.step(batch, "adversarial", RATES | {"lr_g" if idle == "generator" else "lr_d": 0.0})
@@ -149,8 +151,8 @@ def test_weight_decay_is_decoupled(batch):
 @pytest.mark.parametrize("bad", [math.nan, math.inf, -math.inf])
 @pytest.mark.parametrize("where", ["lightness", "chroma"])
 @pytest.mark.parametrize("stage", ["pretrain", "critic", "adversarial"])
-def test_non_finite_batch_leaves_everything_as_it_was(batch, bad, where, stage):
-    """Weights, BatchNorm's statistics and optimizer state, bit for bit."""
+def test_non_finite_batch_changes_nothing(batch, bad, where, stage):
+    """Weights, BatchNorm's statistics and optimizer state stay equal bit for bit."""
     gan_step = make_gan_step()
     gan_step.step(batch, "adversarial", RATES)
     before = state_of(gan_step)
@@ -162,7 +164,7 @@ def test_non_finite_batch_leaves_everything_as_it_was(batch, bad, where, stage):
     assert gan_step.bad_steps == 1
 
 
-def test_first_step_can_be_left_out(batch):
+def test_first_step_can_be_skipped(batch):
     gan_step = make_gan_step()
     before = {name: weights(getattr(gan_step, name)) for name in NETWORKS}
     gan_step.step(spoiled(batch, math.nan), "adversarial", RATES)
@@ -171,11 +173,11 @@ def test_first_step_can_be_left_out(batch):
     gan_step.step(batch, "adversarial", RATES)
     fresh = make_gan_step()
     fresh.step(batch, "adversarial", RATES)
-    for name in ("generator", "discriminator"):  # as though it had never been
+    for name in ("generator", "discriminator"):  # as if the bad step had not happened
         assert all_equal(weights(getattr(gan_step, name)), weights(getattr(fresh, name)))
 
 
-def test_bad_steps_are_counted_in_a_row_and_a_good_one_resets(batch):
+def test_consecutive_bad_steps_are_counted_and_reset(batch):
     gan_step = make_gan_step()
     broken = spoiled(batch, math.nan)
     counts = []
@@ -185,7 +187,7 @@ def test_bad_steps_are_counted_in_a_row_and_a_good_one_resets(batch):
     assert counts == [0, 1, 2, 0, 1]
 
 
-def test_training_goes_on_after_a_bad_step(batch):
+def test_training_continues_after_a_bad_step(batch):
     gan_step = make_gan_step()
     gan_step.step(batch, "adversarial", RATES)
     gan_step.step(spoiled(batch, math.nan), "adversarial", RATES)
@@ -215,7 +217,7 @@ def test_clipping_bounds_each_networks_gradient_and_reports_the_unclipped(batch,
         assert norm_of(gradients) == pytest.approx(clip, rel=1e-3)
 
 
-def test_gradients_under_the_limit_are_left_as_they_are(batch):
+def test_gradients_below_the_limit_are_not_clipped(batch):
     plain, clipped = make_gan_step(), make_gan_step(optim=OptimConfig(clip=1e6))
     for gan_step in (plain, clipped):
         gan_step.step(batch, "adversarial", RATES)
@@ -225,7 +227,7 @@ def test_gradients_under_the_limit_are_left_as_they_are(batch):
 # Moving average ---------------------------------------------------------------------------------------------------
 
 
-def test_moving_average_by_hand(batch):
+def test_ema_by_hand(batch):
     gan_step = make_gan_step()
     expected = {name: value.clone() for name, value in gan_step.generator.state_dict().items()}
     for decay in (0.1, 0.75, 0.9):
@@ -240,13 +242,13 @@ def test_moving_average_by_hand(batch):
         assert torch.allclose(value, expected[name], atol=1e-6), name
 
 
-def test_decay_of_0_is_the_generator_itself(batch):
+def test_ema_with_decay_0_equals_the_generator(batch):
     gan_step = make_gan_step()
     gan_step.step(batch, "adversarial", RATES | {"ema": 0.0})
     assert all_equal(gan_step.ema.state_dict().values(), gan_step.generator.state_dict().values())
 
 
-def test_moving_average_is_never_trained(batch):
+def test_ema_generator_is_never_trained(batch):
     gan_step = make_gan_step(generator={"dropout": 0.5})
     gan_step.step(batch, "adversarial", RATES)
     assert not gan_step.ema.training
@@ -274,7 +276,7 @@ def largest_singular_value(layer: nn.Conv2d) -> float:
 
 def test_spectral_norm_bounds_every_convolution_of_the_discriminator(batch):
     gan_step = make_gan_step(spectral_norm=True, norm="none")
-    for _ in range(30):  # each brings the estimate nearer
+    for _ in range(30):  # each iteration improves the estimate
         gan_step.step(batch, "adversarial", RATES | {"lr_d": 0.0})
     gan_step.discriminator.eval()
     values = [largest_singular_value(m) for m in gan_step.discriminator.modules() if isinstance(m, nn.Conv2d)]
@@ -298,15 +300,15 @@ def test_spectral_norm_is_copied_and_saved(batch, tmp_path):
 
 
 @pytest.mark.parametrize("steps", [0, 1, 3, 4])
-def test_saved_players_play_on_bit_for_bit(batch, tmp_path, steps):
-    """Optimizer state included: the step after loading is the step that would have been."""
+def test_restored_gan_step_continues_bit_for_bit(batch, tmp_path, steps):
+    """The step after loading equals the step without saving, because the optimizer state is restored too."""
     gan_step = make_gan_step(generator={"dropout": 0.5})
     for step in range(steps):
         torch.manual_seed(step)
         gan_step.step(batch, STAGES[step], RATES)
     save_state(tmp_path / "last.safetensors", state_tensors(gan_step.state_parts()), {"step": steps})
     other = make_gan_step(generator={"dropout": 0.5})
-    other.step(batch, STAGES[max(steps - 1, 0)], RATES)  # so that it isn't in that state already
+    other.step(batch, STAGES[max(steps - 1, 0)], RATES)  # so that its state differs before loading
     assert load_state(tmp_path / "last.safetensors", other.state_parts())["step"] == steps
     for pair in (gan_step, other) if steps else ():
         torch.manual_seed(steps)
@@ -317,7 +319,7 @@ def test_saved_players_play_on_bit_for_bit(batch, tmp_path, steps):
             assert not changed(one, two, part)
 
 
-def test_same_seed_same_steps(batch):
+def test_same_seed_gives_the_same_steps(batch):
     ends = []
     for _ in range(2):
         gan_step = make_gan_step(generator={"dropout": 0.5})

@@ -1,4 +1,4 @@
-"""The critic's stage, penalties in every game, and generators of which a part is frozen."""
+"""The critic stage, gradient penalties in every gan_mode, and partly frozen generators."""
 
 import copy
 import math
@@ -50,9 +50,9 @@ def statistics(gan_step):
     ("when", "stages"),
     [("never", []), ("adversarial", ["adversarial"]), ("always", ["pretrain", "adversarial"])],
 )
-def test_batchnorm_keeps_its_statistics_in_the_stages_that_are_asked_for(batch, when, stages):
+def test_batchnorm_is_frozen_in_the_requested_stages(batch, when, stages):
     gan_step = make_gan_step(optim=OptimConfig(frozen_norm=when))
-    for stage in ("pretrain", "critic", "adversarial", "pretrain"):  # and thaws again
+    for stage in ("pretrain", "critic", "adversarial", "pretrain"):  # and unfreezes again
         before, weights_before = statistics(gan_step), weights(gan_step.generator)
         gan_step.step(batch, stage, RATES)
         kept = all_equal(before, statistics(gan_step))
@@ -67,7 +67,7 @@ def test_frozen_batchnorm_normalises_as_evaluation_does(batch):
 
 
 @pytest.mark.parametrize(("when", "taken_over"), [("adversarial", True), ("never", False), ("always", False)])
-def test_adversarial_training_with_frozen_batchnorm_starts_from_the_moving_average(batch, when, taken_over):
+def test_adversarial_training_with_frozen_batchnorm_starts_from_the_ema_generator(batch, when, taken_over):
     gan_step = make_gan_step(optim=OptimConfig(frozen_norm=when))
     for _ in range(3):
         gan_step.step(batch, "pretrain", RATES)
@@ -78,8 +78,8 @@ def test_adversarial_training_with_frozen_batchnorm_starts_from_the_moving_avera
 # The critic's stage -----------------------------------------------------------------------------------------------
 
 
-def test_critic_stage_changes_the_discriminator_alone(batch):
-    """Of generator and moving average neither weights nor BatchNorm's statistics, though both have been trained."""
+def test_critic_stage_changes_only_the_discriminator(batch):
+    """Weights and BatchNorm statistics of the generator and the EMA generator stay unchanged."""
     gan_step = make_gan_step(generator={"dropout": 0.5})
     gan_step.step(batch, "pretrain", RATES)
     before = state_of(gan_step)
@@ -94,8 +94,8 @@ def test_critic_stage_changes_the_discriminator_alone(batch):
     assert gan_step.bad_steps == 0
 
 
-def test_critic_learns_to_tell_what_the_moving_average_predicts(batch):
-    """Ready to use, without dropout and with its own statistics, as it is judged and exported."""
+def test_critic_stage_uses_predictions_of_the_ema_generator(batch):
+    """The EMA generator predicts in eval mode, as in evaluation and export."""
     gan_step = make_gan_step(generator={"dropout": 0.5})
     for _ in range(3):
         gan_step.step(batch, "pretrain", RATES)
@@ -108,7 +108,7 @@ def test_critic_learns_to_tell_what_the_moving_average_predicts(batch):
     assert terms["discriminator"].item() == pytest.approx(expected.item(), rel=1e-5)
 
 
-def test_critic_gets_better(batch):
+def test_critic_stage_improves_the_discriminator(batch):
     gan_step = make_gan_step(norm="none")
     found = [gan_step.step(batch, "critic", RATES)["discriminator"].item() for _ in range(30)]
     assert found[-1] < 0.7 * found[0]
@@ -129,7 +129,7 @@ def test_critic_stage_has_the_discriminators_penalties(batch):
     assert set(terms) == {"discriminator", "d_accuracy", "r1", "gradient_penalty", "grad_norm_d"}
 
 
-def test_feature_matching_alone_is_a_game_too(batch):
+def test_feature_matching_alone_is_adversarial_training(batch):
     gan_step = make_gan_step(LossConfig(gan=0.0, feature_matching=3.0))
     before = weights(gan_step.discriminator)
     terms = gan_step.step(batch, "adversarial", RATES)
@@ -144,7 +144,7 @@ def test_feature_matching_alone_is_a_game_too(batch):
 @modes
 @norms
 @pytest.mark.parametrize("precision", ["fp32", "bf16"])
-def test_every_game_trains_with_penalties_and_feature_matching(batch, mode, norm, spectral_norm, precision):
+def test_every_gan_mode_trains_with_penalties_and_feature_matching(batch, mode, norm, spectral_norm, precision):
     loss = LossConfig(gan_mode=mode, r1=2.0, feature_matching=5.0)
     gan_step = make_gan_step(loss, precision=precision, norm=norm, spectral_norm=spectral_norm)
     before = [weights(network) for network in (gan_step.generator, gan_step.discriminator)]
@@ -161,7 +161,7 @@ def test_every_game_trains_with_penalties_and_feature_matching(batch, mode, norm
 
 @pytest.mark.parametrize("saturation", [1.0, 1.5])
 @modes
-def test_game_with_penalties_is_the_textbooks(batch, mode, saturation):
+def test_adversarial_step_with_penalties_matches_a_plain_loop(batch, mode, saturation):
     """The same as a plain loop that differentiates by hand, with plain Adam. All that concerns the discriminator's real
     pictures sees them at their saturation; L1 compares with the true chroma."""
     loss = LossConfig(l1=10.0, gan=2.0, gan_mode=mode, r1=3.0, feature_matching=4.0, gradient_penalty=5.0)
@@ -209,7 +209,7 @@ def test_game_with_penalties_is_the_textbooks(batch, mode, saturation):
 
 @pytest.mark.parametrize("precision", ["bf16", "fp16"])
 def test_penalties_are_float32_whatever_the_networks_precision(batch, precision):
-    """Slopes squared leave half precision's range, or its digits."""
+    """Squared gradients would exceed the range or precision of half precision."""
     found = []
     for each in ("fp32", precision):
         gan_step = make_gan_step(LossConfig(r1=1.0), precision=each, norm="none")
@@ -221,8 +221,8 @@ def test_penalties_are_float32_whatever_the_networks_precision(batch, precision)
 
 
 @modes
-def test_loss_scaler_scales_penalties_back(batch, mode):
-    """The discriminator's gradient with one is that without."""
+def test_loss_scaler_does_not_change_penalty_gradients(batch, mode):
+    """The discriminator's gradient is the same with and without a loss scaler."""
     loss = LossConfig(r1=100.0, gan_mode=mode)
     exact, scaled = (make_gan_step(loss, precision=precision, norm="none") for precision in ("fp32", "fp16"))
     scaled.scaler = torch.amp.GradScaler("cpu", init_scale=1024.0)
@@ -240,7 +240,7 @@ def test_loss_scaler_scales_penalties_back(batch, mode):
 @pytest.mark.parametrize("stage", STAGES)
 @pytest.mark.parametrize("where", ["lightness", "chroma"])
 @modes
-def test_bad_batch_leaves_everything_as_it_was_with_every_term(batch, stage, where, mode):
+def test_bad_batch_changes_nothing_with_every_term(batch, stage, where, mode):
     gan_step = make_gan_step(LossConfig(gan_mode=mode, **EVERYTHING))
     for earlier in STAGES:
         assert all(value.isfinite() for value in gan_step.step(batch, earlier, RATES).values())
@@ -255,7 +255,7 @@ def test_bad_batch_leaves_everything_as_it_was_with_every_term(batch, stage, whe
     assert gan_step.bad_steps == 0
 
 
-def test_penalty_that_overflows_leaves_the_discriminator_as_it_was(batch):
+def test_overflowing_penalty_does_not_change_the_discriminator(batch):
     gan_step = make_gan_step(LossConfig(r1=3e38), norm="none")
     for parameter in gan_step.discriminator.parameters():
         parameter.data.mul_(20)
@@ -271,14 +271,14 @@ def test_penalty_that_overflows_leaves_the_discriminator_as_it_was(batch):
 
 @pytest.fixture
 def frozen():
-    """Players whose generator has a frozen encoder with BatchNorm, and weight decay, which would change it."""
+    """GANStep whose generator has a frozen encoder with BatchNorm, with weight decay, which could change it."""
     options = {"freeze_backbone": True}
     return lambda: make_gan_step(
         LossConfig(), OptimConfig(weight_decay=0.1), arch="resnet18_autoencoder", generator=options
     )
 
 
-def test_frozen_parameters_are_no_optimizers_and_stay_as_they_are(frozen, batch):
+def test_frozen_parameters_are_not_optimized(frozen, batch):
     gan_step = frozen()
     encoder = dict(gan_step.generator.named_parameters())
     held = {name for name, parameter in encoder.items() if not parameter.requires_grad}
@@ -294,7 +294,7 @@ def test_frozen_parameters_are_no_optimizers_and_stay_as_they_are(frozen, batch)
         assert moved and not any(name.startswith(f"{part}.encoder.") for name in moved)  # BatchNorm's statistics too
 
 
-def test_frozen_players_are_saved_and_restored_bit_for_bit(frozen, batch, tmp_path):
+def test_gan_step_with_frozen_encoder_is_restored_bit_for_bit(frozen, batch, tmp_path):
     gan_step, other = frozen(), frozen()
     for stage in STAGES:
         gan_step.step(batch, stage, RATES)
@@ -307,7 +307,7 @@ def test_frozen_players_are_saved_and_restored_bit_for_bit(frozen, batch, tmp_pa
     assert not any(changed(one, two, part) for part in PARTS)
 
 
-def test_penalties_on_weights_are_of_trainable_ones(frozen, batch):
+def test_weight_penalties_only_cover_trainable_weights(frozen, batch):
     gan_step = frozen()
     gan_step.objective.loss.weight_l2 = gan_step.objective.weights["weight_l2"] = 1e-6
     trainable = [p for p in gan_step.generator.parameters() if p.requires_grad and p.dim() > 1]
@@ -321,7 +321,7 @@ def test_penalties_on_weights_are_of_trainable_ones(frozen, batch):
 @pytest.mark.parametrize("arch", ["eccv16", "ugan"])
 @pytest.mark.parametrize("term", ["bins", "color_weighted"])
 def test_rarity_reaches_the_gradient_of_a_step(batch, arch, term):
-    """Other weights, another gradient; twice the weights, twice the gradient."""
+    """Other rarity weights change the gradient, and doubled weights double it."""
     found = []
     for rarity in (some_rarity(), some_rarity(1), 2 * some_rarity()):
         gan_step = make_gan_step(LossConfig(l1=0.0, gan=0.0, **{term: 1.0}), arch=arch, rarity=rarity)
@@ -333,8 +333,8 @@ def test_rarity_reaches_the_gradient_of_a_step(batch, arch, term):
     assert torch.allclose(double, 2 * one, rtol=1e-3, atol=1e-5 * one.abs().max().item())
 
 
-def test_moving_average_keeps_spectral_norm_true():
-    """Its vectors belong to the weights; the mean of several would bound nothing."""
+def test_ema_copies_spectral_norm_vectors():
+    """The vectors belong to the weights; an average of vectors would not bound the norm."""
     gan_step = make_gan_step(LossConfig(l1=10.0), arch="deoldify")
     for seed in range(3):
         gan_step.step(make_batch(seed=seed), "pretrain", RATES)
@@ -351,15 +351,15 @@ def test_moving_average_keeps_spectral_norm_true():
 
 @pytest.fixture
 def on_backbone():
-    """A function of a factor: gan_step whose generator is a U-Net on a small backbone."""
+    """Return a function of the factor that creates a GANStep whose generator has a small backbone."""
     options = {"backbone": "mobilenetv3_small_100", "upsampling": "nearest"}
     return lambda factor: make_gan_step(
         LossConfig(), OptimConfig(backbone_lr=factor), arch="pretrained_ugan", generator=options
     )
 
 
-def test_a_backbones_first_step_is_as_much_smaller_as_its_factor(on_backbone, batch):
-    """Adam's first step is the rate's length in every parameter, whatever the gradient's."""
+def test_backbone_learning_rate_factor_scales_the_first_step(on_backbone, batch):
+    """Adam's first step changes each parameter by the learning rate, whatever the gradient."""
     gan_step = on_backbone(0.25)
     before = {name: parameter.detach().clone() for name, parameter in gan_step.generator.named_parameters()}
     gan_step.step(batch, "pretrain", RATES)

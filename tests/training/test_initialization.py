@@ -1,4 +1,4 @@
-"""Starting from a finished generator: what is taken over, and what is refused."""
+"""Starting from a finished generator: what is copied, and what is refused."""
 
 import json
 
@@ -24,12 +24,12 @@ OPTIONS = {"width": 4, "depth": 4, "dropout": 0.0}
 
 @pytest.fixture
 def exported(tmp_path):
-    """A small U-Net's file."""
+    """File of a small U-Net."""
     return made_generator(tmp_path / "generator.safetensors", arch="attention_ugan")
 
 
 def started(path, arch: str = "attention_ugan", **options: object) -> tuple[nn.Module, list[str]]:
-    """A network of these options that starts from the file, and the lines for the user."""
+    """Return a network with these options that starts from the file, and the notes for the user."""
     network = build_generator(arch, **{**OPTIONS, "size": 32, **options})
     return network, initialize(find_start(str(path)), network, build_discriminator(32, layers=1, width=4))
 
@@ -37,7 +37,7 @@ def started(path, arch: str = "attention_ugan", **options: object) -> tuple[nn.M
 # Parameters -------------------------------------------------------------------------------------------------------
 
 
-def test_a_generator_begins_where_the_file_ended(exported):
+def test_generator_starts_with_the_files_output(exported):
     network, notes = started(exported)
     picture = torch.rand(1, 1, 40, 33) * 2 - 1
     with torch.no_grad():
@@ -45,7 +45,7 @@ def test_a_generator_begins_where_the_file_ended(exported):
     digest = file_digest(exported)[:12]
     assert notes == [
         f"starts from {exported} (attention_ugan, step None, sha256 {digest})",
-        "the discriminator starts fresh: there is none in the file",
+        "the discriminator starts from random weights: the file contains none",
     ]
 
 
@@ -59,7 +59,7 @@ def test_weights_of_half_precision_start_a_network_of_float32(tmp_path, exported
 
 
 def test_new_input_channels_start_at_zero(exported):
-    """So that the network says of lightness what it said before."""
+    """Then the network's output for lightness is unchanged."""
     network = build_generator("attention_ugan", **OPTIONS, size=32)
     first = network.encoder.levels[0][1]
     wider = nn.Conv2d(4, first.out_channels, 4, stride=2, padding=1, bias=False)
@@ -67,10 +67,10 @@ def test_new_input_channels_start_at_zero(exported):
     lines = initialize(find_start(str(exported)), network, build_discriminator(32, layers=1, width=4))
     kernel = load_file(exported)["encoder.levels.0.1.weight"]
     assert torch.equal(wider.weight[:, :1], kernel) and not wider.weight[:, 1:].any()
-    assert lines[1] == "  encoder.levels.0.1: its new input channels start at zero"
+    assert lines[1] == "  encoder.levels.0.1: the weights of its new input channels start at zero"
 
 
-def test_layers_of_another_shape_start_fresh_and_are_named_once(tmp_path):
+def test_layers_of_another_shape_start_from_random_weights_and_are_listed_once(tmp_path):
     options = {"width": 4, "global_size": 32, "classifier_width": 8}
     path = made_generator(tmp_path / "ltbc.safetensors", arch="ltbc", classes=3, **options)
     network = build_generator("ltbc", classes=5, **options)
@@ -81,19 +81,19 @@ def test_layers_of_another_shape_start_fresh_and_are_named_once(tmp_path):
     for name, value in network.state_dict().items():
         expected = before[name] if name in fresh else load_file(path)[name]
         assert torch.equal(value, expected), name
-    (line,) = [line for line in lines if "starts fresh: 3" in line]
+    (line,) = [line for line in lines if "starts from random weights: 3" in line]
     assert line.endswith("3 x 8 in the file, 5 x 8 here")
 
 
 def test_kernels_under_spectral_norm_get_new_inputs_too(exported, tmp_path):
-    """Their estimated singular vectors with them, so that the scale by which they are divided stays what it was."""
+    """The estimated singular vectors get new inputs too, so that the scale stays the same."""
     network = build_generator("attention_ugan", **OPTIONS, size=32)
     network.encoder.levels[0][1] = spectral(nn.Conv2d(1, 4, 4, stride=2, padding=1, bias=False))
     export_generator(tmp_path / "g.safetensors", network, describe(exported))
     wider = build_generator("attention_ugan", **OPTIONS, size=32).eval()
     wider.encoder.levels[0][1] = spectral(nn.Conv2d(4, 4, 4, stride=2, padding=1, bias=False)).eval()
     lines = initialize(find_start(str(tmp_path / "g.safetensors")), wider, build_discriminator(32, layers=1, width=4))
-    assert lines[1:-1] == ["  encoder.levels.0.1: its new input channels start at zero"]
+    assert lines[1:-1] == ["  encoder.levels.0.1: the weights of its new input channels start at zero"]
     old, new = network.eval().encoder.levels[0][1].weight, wider.encoder.levels[0][1].weight
     assert torch.allclose(new[:, :1], old) and not new[:, 1:].any()
 
@@ -111,7 +111,7 @@ def test_a_file_with_layers_of_another_network_is_refused(exported):
         started(exported, "polychromify", neurons="low", filters="low")
 
 
-def test_the_states_discriminator_is_taken_over_from_a_run_or_its_state(exported, tmp_path):
+def test_discriminator_is_copied_from_a_run_or_its_state(exported, tmp_path):
     run = tmp_path / "run"
     run.mkdir()
     about = describe(exported)
@@ -148,23 +148,23 @@ def test_size_and_depth_are_those_it_was_trained_with(tmp_path):
     assert (larger.data.size, larger.generator.depth) == (256, 5)
 
 
-def test_the_same_options_given_again_are_taken(exported):
+def test_options_equal_to_the_files_are_accepted(exported):
     config = parse_train(["--init", str(exported), "--arch", "attention_ugan", "--generator.width", "4"])
     assert config.generator.width == 4
 
 
-def test_what_changes_no_parameter_may_be_given(exported):
+def test_options_that_change_no_parameter_may_differ(exported):
     config = parse_train(["--init", str(exported), "--generator.dropout", "0.3", "--generator.recompute", "true"])
     assert (config.generator.dropout, config.generator.recompute) == (0.3, True)
 
 
-def test_bundled_is_the_generator_that_comes_with_gancolor():
+def test_bundled_starts_from_the_bundled_generator():
     config = parse_train(["--init", "bundled"])
     assert config.init == "bundled"
     assert config.arch == describe(FOLDER / "generator.safetensors")["generator"]["arch"]
 
 
-def test_a_saved_configuration_is_a_configuration(exported, tmp_path):
+def test_saved_configuration_can_be_used_again(exported, tmp_path):
     from gancolor.config.identity import save_yaml
 
     config = parse_train(["--init", str(exported), "--out", str(tmp_path / "run")])
@@ -172,7 +172,7 @@ def test_a_saved_configuration_is_a_configuration(exported, tmp_path):
     assert parse_train(["--config", str(tmp_path / "config.yaml")]) == config
 
 
-def test_runs_are_told_apart_by_the_files_contents_not_its_place(exported, tmp_path):
+def test_run_is_identified_by_the_files_contents_not_its_path(exported, tmp_path):
     moved = tmp_path / "elsewhere.safetensors"
     moved.write_bytes(exported.read_bytes())
     other = made_generator(tmp_path / "other.safetensors", arch="attention_ugan", width=8)
@@ -210,12 +210,12 @@ def of_no_known_architecture(path):
 @pytest.mark.parametrize(
     ("damage", "said"),
     [
-        (foreign, "no gancolor checkpoint"), (truncated, "truncated"), (newer, "upgrade gancolor"),
-        (silent, "does not say what generator"), (without_options, "does not say what generator"),
+        (foreign, "not a gancolor checkpoint"), (truncated, "truncated"), (newer, "upgrade gancolor"),
+        (silent, "does not describe the generator"), (without_options, "does not describe the generator"),
         (of_no_known_architecture, "no architecture 'unet3000'"),
     ],
 )  # fmt: skip
-def test_files_that_start_nothing_are_refused(exported, damage, said):
+def test_invalid_init_files_are_refused(exported, damage, said):
     damage(exported)
     with pytest.raises(InputError, match=said) as refusal:
         parse_train(["--init", str(exported)])
@@ -231,7 +231,7 @@ def test_files_that_start_nothing_are_refused(exported, damage, said):
         (["--init_sha256", "0" * 64], "has changed: its sha256 is"),
     ],
 )
-def test_what_contradicts_the_file_is_refused(exported, words, said):
+def test_options_that_contradict_the_file_are_refused(exported, words, said):
     # A file written before an option existed was built with the builder's default.
     about = describe(exported)
     about["generator"]["options"].pop("skip_norm", None)
@@ -245,6 +245,6 @@ def test_a_hash_without_a_file_is_refused():
         parse_train(["--init_sha256", "0" * 64])
 
 
-def test_a_folder_that_is_no_runs_is_refused(tmp_path):
+def test_folder_without_a_run_is_refused(tmp_path):
     with pytest.raises(InputError, match="no checkpoint in this folder"):
         parse_train(["--init", str(tmp_path)])

@@ -8,7 +8,7 @@ from gancolor.training.meter import Meter
 
 @pytest.fixture
 def clock(monkeypatch):
-    """A clock that goes when it is told to."""
+    """Clock that tests advance by hand."""
     now = [100.0]
     monkeypatch.setattr(time, "perf_counter", lambda: now[0])
     return now
@@ -29,8 +29,8 @@ def test_means_are_of_the_steps_since_the_last_reading(clock):
 
 
 @pytest.mark.parametrize("steps", [1, 2, 5])
-def test_pace_counts_the_time_of_every_step(clock, steps):
-    """The first step after a reading too."""
+def test_speed_includes_the_time_of_every_step(clock, steps):
+    """The first step after a reading is included."""
     meter = Meter()
     for _ in range(3):
         for _ in range(steps):
@@ -38,14 +38,14 @@ def test_pace_counts_the_time_of_every_step(clock, steps):
         assert meter.read(16)["photographs_per_second"] == pytest.approx(32)
 
 
-def test_new_names_start_anew_with_their_own_time(clock):
+def test_new_term_names_restart_sums_and_time(clock):
     meter = Meter()
     add(meter, clock, 10, l1=1.0)
     add(meter, clock, 2, l1=5.0, gan=1.0)
     assert meter.read(4) == {"l1": 5.0, "gan": 1.0, "photographs_per_second": 2.0}
 
 
-def test_what_is_no_step_does_not_count(clock):
+def test_time_outside_steps_is_not_counted(clock):
     meter = Meter()
     add(meter, clock, 1, l1=1.0)
     clock[0] += 60  # an evaluation

@@ -38,8 +38,8 @@ def test_factor_is_within_0_and_1(optim, timeline):
 
 
 @given(optims, timelines, st.integers(0, 10**6))
-def test_factor_is_a_function_of_the_step_alone(optim, timeline, start):
-    """What a run that is resumed computes is what one that was never interrupted does."""
+def test_factor_depends_only_on_the_step(optim, timeline, start):
+    """So a resumed run computes the same as an uninterrupted one."""
     assume(timeline.total_steps)
     start %= timeline.total_steps
     resumed = factors(replace(optim), replace(timeline), start)
@@ -58,8 +58,8 @@ def test_stages_follow_each_other_without_gap_or_overlap(timeline):
 
 
 @given(timelines)
-def test_stages_are_as_long_as_asked_and_none_is_lost_to_rounding(timeline):
-    """A short game on few photographs (deoldify's 3 % of an epoch) is a step, not none."""
+def test_stages_have_the_requested_length_and_at_least_one_step(timeline):
+    """A very short stage (such as deoldify's 3 % of an epoch) has at least one step."""
     asked = (timeline.pretrain_epochs, timeline.critic_epochs, timeline.epochs)
     for epochs, (first, last) in zip(asked, timeline.spans.values(), strict=True):
         steps = epochs * timeline.steps_per_epoch
@@ -86,7 +86,7 @@ def test_stage_of_every_step():
         ((1, 0, 0), "10 of pretraining"),
     ],
 )
-def test_timeline_says_the_steps_of_each_stage(epochs, text):
+def test_timeline_text_lists_the_steps_of_each_stage(epochs, text):
     pretrain, critic, adversarial = epochs
     assert str(Timeline(10, pretrain, adversarial, critic_epochs=critic)) == text
 
@@ -105,7 +105,7 @@ def test_constant_linear_is_constant_then_falls_linearly_to_zero():
     differences = [a - b for a, b in pairwise(series[100:])]
     assert differences == pytest.approx([0.01] * 99)
     assert series[150] == pytest.approx(0.5)
-    assert series[-1] == pytest.approx(0.01)  # the next, which is never taken, would be 0
+    assert series[-1] == pytest.approx(0.01)  # the step after the last would have rate 0
 
 
 def test_cosine_is_half_a_period():
@@ -189,7 +189,7 @@ def test_rates_are_the_options_times_the_factors():
 
 
 def test_seeds_of_steps_are_all_different_and_never_change():
-    """Of every step, rank and run its own, and torch takes them."""
+    """Seeds differ for every step, rank and run, and are valid for torch."""
     seeds = [step_seed(seed, step, rank) for seed in range(5) for step in range(200) for rank in range(3)]
     assert len(set(seeds)) == len(seeds)
     assert all(0 <= seed < 2**64 for seed in seeds)
@@ -203,31 +203,31 @@ def test_evaluates_every_so_many_epochs_and_at_the_ends_of_stages():
     assert [done for done in range(1, 41) if timeline.evaluates(done)] == [10, 15, 25, 35, 40]
 
 
-def test_adversarial_training_is_evaluated_early_where_that_is_asked():
+def test_early_evaluations_of_adversarial_training():
     timeline = Timeline(100, pretrain_epochs=1, epochs=2, evaluate_every=1, critic_epochs=0.1, early_evaluations=4)
     marks = [done for done in range(1, timeline.total_steps + 1) if timeline.evaluates(done)]
     assert marks == [100, 110 + 6, 110 + 12, 110 + 25, 110 + 50, 210, 310]
 
 
-def test_early_evaluations_of_few_steps_are_as_many_as_there_are():
+def test_early_evaluations_of_a_short_stage():
     timeline = Timeline(4, pretrain_epochs=0, epochs=1, evaluate_every=1, early_evaluations=9)
     assert [done for done in range(1, 5) if timeline.evaluates(done)] == [1, 2, 4]
 
 
 def ends(timeline: Timeline) -> set[int]:
-    """Of the stages in which the generator learns."""
+    """Return the last steps of the stages that train the generator."""
     return {last for stage, (first, last) in timeline.spans.items() if stage != "critic" and last > first}
 
 
 @given(timelines)
-def test_every_stage_ends_with_an_evaluation_but_the_critics(timeline):
+def test_every_stage_except_critic_ends_with_an_evaluation(timeline):
     assert all(timeline.evaluates(done) for done in ends(timeline))
     first, last = timeline.spans["critic"]
     assert not any(timeline.evaluates(done) for done in range(first + 1, last + 1))
 
 
 @given(timelines)
-def test_evaluations_are_as_far_apart_as_asked(timeline):
+def test_evaluations_have_the_requested_interval(timeline):
     every = max(round(timeline.evaluate_every * timeline.steps_per_epoch), 1)
     marks = [done for done in range(1, timeline.total_steps + 1) if timeline.evaluates(done)]
     resting = timeline.spans["critic"]

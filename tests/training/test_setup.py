@@ -27,7 +27,7 @@ SMALL = {"width": 4, "global_size": 16, "classifier_width": 4, "backbone_weights
 
 @pytest.fixture(scope="module")
 def classes(photos, tmp_path_factory):
-    """The photographs in three subfolders."""
+    """Photographs in three subfolders."""
     folder = tmp_path_factory.mktemp("classes")
     for number, path in enumerate(sorted(photos.iterdir())):
         place = folder / ("beach", "forest", "city")[number % 3]
@@ -38,7 +38,7 @@ def classes(photos, tmp_path_factory):
 
 @pytest.fixture
 def configure(photos, tmp_path):
-    """A small configuration on photographs without classes: a function of its options, groups as dictionaries."""
+    """Return a function of options (groups as dictionaries) that gives a small configuration without classes."""
 
     def make(arch: str = "polychromify", source=photos, **options: object) -> TrainConfig:
         groups = {
@@ -69,12 +69,12 @@ def refusal(config: TrainConfig) -> str:
 
 
 @pytest.mark.parametrize("arch", sorted(ARCHITECTURES.keys() - {"ltbc"}))
-def test_scenes_want_an_architecture_with_a_classifier(configure, classes, arch):
+def test_scene_loss_requires_an_architecture_with_a_classifier(configure, classes, arch):
     line = refusal(configure(arch, classes, loss={"scene": 0.1}))
     assert line == f"--loss.scene: {arch} has no scene classifier; ltbc has"
 
 
-def test_scenes_want_photographs_in_classes(configure, photos, classes, tmp_path):
+def test_scene_loss_requires_photographs_with_classes(configure, photos, classes, tmp_path):
     line = refusal(configure("ltbc", loss={"scene": 0.1}))
     for part in (str(photos), "subfolder", "--loss.scene 0", "--arch ltbc_no_classifier"):
         assert part in line
@@ -83,20 +83,20 @@ def test_scenes_want_photographs_in_classes(configure, photos, classes, tmp_path
     assert "no classes" in refusal(configure("ltbc", one, loss={"scene": 0.1}))
 
 
-def test_critic_without_a_game_is_refused(configure):
+def test_critic_stage_without_adversarial_loss_is_refused(configure):
     line = refusal(configure(critic_epochs=0.5, loss={"gan": 0.0}))
     for part in ("--critic_epochs", "--loss.gan 0"):
         assert part in line
 
 
-def test_critic_without_a_stage_to_learn_it_for_is_refused(configure):
+def test_critic_stage_without_adversarial_stage_is_refused(configure):
     line = refusal(configure(critic_epochs=0.5, epochs=0.0, pretrain_epochs=1.0))
     for part in ("--critic_epochs", "--epochs"):
         assert part in line
 
 
 @pytest.mark.parametrize("loss", [{}, {"gan": 0.0, "feature_matching": 1.0}])
-def test_critic_with_a_game_is_fine(configure, loss):
+def test_critic_stage_with_adversarial_loss_is_accepted(configure, loss):
     assert built(configure(critic_epochs=0.5, loss=loss)).gan_step.objective.is_adversarial
 
 
@@ -104,7 +104,7 @@ def test_critic_with_a_game_is_fine(configure, loss):
     "arch", ["pretrained_ugan", "vgg16_autoencoder", "ltbc", "ltbc_no_classifier", "polychromify_v3"]
 )
 def test_batch_of_one_is_refused_where_batchnorm_would_see_a_single_value(configure, arch):
-    """In whichever layer: at the innermost, or among those that are fully connected."""
+    """In any layer: the innermost one or a fully connected one."""
     line = refusal(configure(arch, data={"batch_size": 1}))
     for part in ("a batch of one photograph of 16 x 16", "BatchNorm", "--data.batch_size"):
         assert part in line
@@ -117,12 +117,12 @@ def test_batch_of_one_is_refused_where_batchnorm_would_see_a_single_value(config
         ("ltbc", {"norm": "instance"}), ("resnet18_autoencoder", {"freeze_backbone": True, "norm": "none"}),
     ],
 )  # fmt: skip
-def test_batch_of_one_is_fine_elsewhere(configure, arch, options):
+def test_batch_of_one_is_accepted_otherwise(configure, arch, options):
     config = configure(arch, data={"batch_size": 1}, generator=options)
     assert built(config).gan_step.generator(torch.zeros(1, 1, 16, 16)).chroma.shape == (1, 2, 16, 16)
 
 
-def test_trial_of_a_batch_of_one_leaves_no_trace(configure):
+def test_check_of_a_batch_of_one_changes_nothing(configure):
     gan_step = built(configure("ugan", data={"batch_size": 1})).gan_step
     statistics = [m for m in gan_step.generator.modules() if isinstance(m, torch.nn.BatchNorm2d)]
     assert statistics and all(m.num_batches_tracked == 0 and m.running_mean.abs().sum() == 0 for m in statistics)
@@ -135,7 +135,7 @@ def test_photographs_that_are_too_small_are_refused(configure):
 
 
 @pytest.mark.parametrize("network", ["vgg16", "lpips"])
-def test_weights_of_the_perceptual_distance_that_cannot_be_had_are_refused(configure, network):
+def test_unavailable_perceptual_weights_are_refused(configure, network):
     loss = {"perceptual": 1.0, "perceptual_network": network, "perceptual_weights": "nothing.pth"}
     assert "nothing.pth: no such file of weights" in refusal(configure(loss=loss, data={"size": 32}))
 
@@ -143,15 +143,15 @@ def test_weights_of_the_perceptual_distance_that_cannot_be_had_are_refused(confi
 # Notes ------------------------------------------------------------------------------------------------------------
 
 
-def test_options_of_other_architectures_are_passed_over_and_said(configure):
+def test_options_of_other_architectures_are_ignored_with_a_note(configure):
     found = built(configure("polychromify", generator={"width": 32, "neurons": "low", "backbone": "resnet50"}))
     (note,) = found.notes
-    assert note.startswith("passed over, since polychromify has no such option: --generator.width 32, ")
+    assert note.startswith("ignored, because polychromify has no such option: --generator.width 32, ")
     assert "--generator.backbone resnet50" in note and "neurons" not in note
 
 
 @pytest.mark.parametrize("arch", ["ugan", "eccv16", "polychromify_v0"])
-def test_options_left_at_their_defaults_are_not_spoken_of(configure, arch):
+def test_default_options_give_no_note(configure, arch):
     config = configure(arch)
     config.generator = GeneratorConfig(**{name: SMALL[name] for name in SMALL.keys() & generator_options(arch)})
     assert built(config).notes == []
@@ -178,8 +178,8 @@ def test_options_build_the_generator_again(configure, classes, arch):
     assert to_dict(configure(arch).generator).keys() | {"size", "classes"} == found.options.keys()
 
 
-def test_networks_follow_from_the_seed(configure):
-    """The random one of the perceptual distance too: a resumed run has to have it again."""
+def test_seed_determines_random_networks(configure):
+    """Also the perceptual distance's random network, because a resumed run needs the same one."""
     loss = {"perceptual": 1.0, "perceptual_weights": "random"}
     one, two, other = (built(configure("ugan", loss=loss, seed=seed)).gan_step for seed in (3, 3, 4))
     pictures = torch.rand(2, 2, 3, 16, 16)
@@ -191,7 +191,7 @@ def test_networks_follow_from_the_seed(configure):
         assert torch.equal(*distances) == same
 
 
-def test_perceptual_distance_is_there_only_where_it_is_weighed(configure, monkeypatch):
+def test_perceptual_distance_is_built_only_with_weight(configure, monkeypatch):
     monkeypatch.setattr("gancolor.losses.perceptual.perceptual_distance", lambda *asked: asked)
     assert built(configure()).gan_step.objective.perceptual is None
     loss = {"perceptual": 1.0, "perceptual_network": "lpips", "perceptual_weights": "my.pth"}
@@ -203,7 +203,7 @@ def test_perceptual_distance_is_there_only_where_it_is_weighed(configure, monkey
 
 @pytest.mark.parametrize("term", ["bins", "color_weighted"])
 @pytest.mark.parametrize("uniform", [0.5, 0.0])
-def test_rarity_is_that_of_the_photographs_that_are_trained_on(configure, term, uniform):
+def test_rarity_is_that_of_the_training_photographs(configure, term, uniform):
     config = configure(loss={term: 1.0, "uniform": uniform}, data={"min_colorfulness": 40.0})
     data = Dataset(config.data, config.seed, CPU)
     assert 0 < len(data.batches.kept) < len(data.train)
@@ -215,19 +215,19 @@ def test_rarity_is_that_of_the_photographs_that_are_trained_on(configure, term, 
     assert not torch.equal(found.prior, whole)
 
 
-def test_colours_are_not_counted_where_none_are_weighed(configure, monkeypatch):
+def test_colours_are_not_counted_without_colour_weighting(configure, monkeypatch):
     monkeypatch.setattr(setup, "color_prior", lambda *_: pytest.fail("counted for nothing"))
     found = built(configure())
     assert found.prior is None and found.rarity is None and found.gan_step.objective.rarity is None
 
 
-def test_saturation_of_the_real_pictures_is_the_options(configure):
+def test_real_saturation_option_reaches_the_objective(configure):
     assert built(configure()).gan_step.objective.real_saturation == 1
     assert built(configure(data={"real_saturation": 1.3})).gan_step.objective.real_saturation == 1.3
 
 
-def test_assembled_players_take_a_step(configure, classes):
-    """On the photographs' own labels and colours."""
+def test_gan_step_of_a_setup_takes_a_step(configure, classes):
+    """With the photographs' labels and colours."""
     loss = dict.fromkeys(TERMS, 1.0) | {"perceptual_weights": "random", "r1": 1.0, "gan_mode": "wgan_gp"}
     config = configure("ltbc", classes, loss=loss)
     data = Dataset(config.data, config.seed, CPU)
@@ -249,21 +249,21 @@ def test_assembled_players_take_a_step(configure, classes):
         ({"epochs": 1.0, "loss": LossConfig(l1=0.0, gan=0.0)}, "all losses have weight 0"),
     ],
 )
-def test_a_generator_with_nothing_to_learn_is_refused(options, named):
+def test_training_without_any_loss_is_refused(options, named):
     with pytest.raises(InputError, match=named):
         check_options(TrainConfig(**options))
 
 
-def test_the_game_alone_can_be_learned():
+def test_adversarial_loss_alone_is_accepted():
     check_options(TrainConfig(epochs=1.0, loss=LossConfig(l1=0.0)))
 
 
-def test_recomputing_what_is_compiled_is_refused():
+def test_compile_with_recomputation_is_refused():
     with pytest.raises(InputError, match=r"--compile .* --generator.recompute"):
         check_options(TrainConfig(compile=True, generator=GeneratorConfig(recompute=True)))
 
 
-def test_cuda_graphs_are_of_compiled_networks():
+def test_cuda_graphs_require_compile():
     with pytest.raises(InputError, match=r"^--cuda_graphs records compiled networks: give --compile too$"):
         check_options(TrainConfig(cuda_graphs=True))
 
@@ -279,8 +279,8 @@ def test_cuda_graphs_are_refused_without_cuda():
 @pytest.mark.parametrize(
     ("side", "precision", "refused"), [(16, "bf16", True), (16, "fp32", False), (32, "bf16", False)]
 )
-def test_gradients_that_bf16_gets_wrong_are_refused(configure, side, precision, refused):
-    """Of a photograph scaled to 16 x 16, a single pixel reaches ltbc's last convolution of stride 2."""
+def test_sizes_with_wrong_bf16_gradients_are_refused(configure, side, precision, refused):
+    """A photograph scaled to 16 x 16 reaches ltbc's last convolution of stride 2 as a single pixel."""
     config = configure("ltbc_no_classifier", generator={"global_size": side})
     data = Dataset(config.data, config.seed, CPU)
     if not refused:
@@ -290,7 +290,7 @@ def test_gradients_that_bf16_gets_wrong_are_refused(configure, side, precision, 
         set_up(config, data, Hardware(CPU, precision))
 
 
-def test_a_batch_that_cannot_be_cut_is_refused():
+def test_indivisible_batch_is_refused():
     with pytest.raises(InputError, match=r"--optim.accumulate 3: a batch of 16 .* give a divisor of --data.batch_size"):
         check_options(TrainConfig(optim=OptimConfig(accumulate=3)))
     check_options(TrainConfig(optim=OptimConfig(accumulate=8)))

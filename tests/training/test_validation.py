@@ -27,7 +27,7 @@ OFF = LpipsConfig("off")
 
 
 class Colorist(nn.Module):
-    """Predicts one chroma everywhere, with a layer whose mode tells."""
+    """Generator that predicts one chroma everywhere, with a layer that shows the mode."""
 
     def __init__(self, a: float = 0.0, b: float = 0.0) -> None:
         super().__init__()
@@ -47,12 +47,12 @@ def photographs(scenes):
 
 @pytest.fixture
 def validate(photographs):
-    """A validation with these options, without LPIPS."""
+    """Create a validation with these options, without LPIPS."""
     return lambda **options: Validation(photographs, EvalConfig(**options), OFF, CPU)
 
 
 def figures(monkeypatch, validation_: Validation, metric: str, values: list[float], stages: str = "") -> list[bool]:
-    """What evaluations of these values say, in stages of one letter each."""
+    """Return which of these evaluations are the best so far, in stages named by one letter each."""
     said = []
     for step, (value, stage) in enumerate(zip(values, stages or "p" * len(values), strict=True)):
         scores = {"psnr": torch.tensor([20.0]), "colorfulness": torch.tensor([30.0]), metric: torch.tensor([value])}
@@ -66,7 +66,7 @@ def figures(monkeypatch, validation_: Validation, metric: str, values: list[floa
 # Figures ----------------------------------------------------------------------------------------------------------
 
 
-def test_grey_baseline_and_truth_are_there_from_the_start(validate, scenes):
+def test_grey_baseline_and_truth_are_scored_at_construction(validate, scenes):
     found = validate()
     truth, baseline = to_float(scenes), to_float(to_uint8(grey(rgb_to_lab(to_float(scenes))[0])))
     expected = psnr(baseline, truth).mean().item()
@@ -76,7 +76,7 @@ def test_grey_baseline_and_truth_are_there_from_the_start(validate, scenes):
     assert found.truth["colorfulness"].mean == pytest.approx(colorfulness(truth).mean().item(), rel=1e-6)
 
 
-def test_a_generator_that_predicts_no_colour_is_the_grey_baseline(validate):
+def test_generator_without_colour_scores_like_grey(validate):
     found = validate()
     found.evaluate(Colorist(), "pretrain", 10)
     for name, mean in found.grey.items():
@@ -96,7 +96,7 @@ def test_gain_is_over_grey_photograph_by_photograph(validate, scenes):
 
 
 @pytest.mark.parametrize("batch_size", [1, 3, 4, 32])
-def test_figures_do_not_depend_on_the_batch(validate, batch_size):
+def test_scores_do_not_depend_on_the_batch(validate, batch_size):
     found, whole = validate(batch_size=batch_size), validate()
     for one in (found, whole):
         one.evaluate(Colorist(0.1, -0.1), "pretrain", 1)
@@ -105,7 +105,7 @@ def test_figures_do_not_depend_on_the_batch(validate, batch_size):
 
 
 @pytest.mark.parametrize("training", [True, False])
-def test_generator_is_evaluated_in_its_mode_for_use_and_given_back_in_its_own(validate, training):
+def test_generator_is_evaluated_in_eval_mode_and_its_mode_restored(validate, training):
     generator = Colorist().train(training)
     validate().evaluate(generator, "pretrain", 1)
     assert generator.modes and not any(generator.modes)
@@ -127,7 +127,7 @@ def test_generator_is_evaluated_in_its_mode_for_use_and_given_back_in_its_own(va
         ("mse", [300.0, 400.0], [True, False]),
     ],
 )
-def test_best_is_the_highest_but_of_distances_the_lowest(monkeypatch, validate, metric, values, improved):
+def test_best_is_highest_or_for_distances_lowest(monkeypatch, validate, metric, values, improved):
     found = validate()
     assert figures(monkeypatch, found, metric, values) == improved
     step = len(values) - 1 - improved[::-1].index(True)
@@ -137,8 +137,8 @@ def test_best_is_the_highest_but_of_distances_the_lowest(monkeypatch, validate, 
     }  # fmt: skip
 
 
-def test_stages_compare_only_with_themselves(monkeypatch, validate):
-    """Adversarial training gives up PSNR for colour."""
+def test_evaluations_are_compared_only_within_a_stage(monkeypatch, validate):
+    """Adversarial training trades PSNR for colour."""
     found = validate()
     assert figures(monkeypatch, found, "psnr", [25.0, 26.0, 20.0, 19.0, 20.5], "ppaaa") == [
         True, True, True, False, True,
@@ -146,8 +146,8 @@ def test_stages_compare_only_with_themselves(monkeypatch, validate):
     assert found.best["stage"] == "a" and found.best["step"] == 4
 
 
-def test_metrics_compare_only_with_themselves(monkeypatch, validate):
-    """A run may be resumed with another --eval.best_metric."""
+def test_evaluations_are_compared_only_within_a_metric(monkeypatch, validate):
+    """A run may resume with another --eval.best_metric."""
     found = validate()
     assert figures(monkeypatch, found, "psnr", [25.0]) == [True]
     assert figures(monkeypatch, found, "ssim", [0.8, 0.7, 0.9]) == [True, False, True]
@@ -156,14 +156,14 @@ def test_metrics_compare_only_with_themselves(monkeypatch, validate):
 
 
 @pytest.mark.parametrize("metric", ["psnr", "lpips"])
-def test_what_is_no_number_is_never_the_best(monkeypatch, validate, metric):
+def test_non_finite_score_is_never_the_best(monkeypatch, validate, metric):
     found = validate()
     assert figures(monkeypatch, found, metric, [math.nan, 0.5, math.nan]) == [False, True, False]
     assert found.best["value"] == 0.5
 
 
 def judge(monkeypatch, found: Validation, evaluations: list[tuple[float, float]]) -> list[bool]:
-    """Which of evaluations, of LPIPS and the share of the truth's colourfulness, are the best so far."""
+    """Return which evaluations, given LPIPS and share of the truth's colourfulness, are the best so far."""
     said = []
     for step, (lpips, share) in enumerate(evaluations):
         colourful = torch.tensor([share * found.truth["colorfulness"].mean])
@@ -175,7 +175,7 @@ def judge(monkeypatch, found: Validation, evaluations: list[tuple[float, float]]
 
 
 def test_best_is_chosen_among_the_colourful_enough(monkeypatch, validate):
-    """LPIPS alone would take the second; those that are too pale rank by their colour until one is colourful enough."""
+    """LPIPS alone would choose the second. Pale evaluations rank by colourfulness until one is colourful enough."""
     found = validate()
     found.config = replace(found.config, best_metric="lpips", least_colorfulness=0.65)
     evaluations = [(0.15, 0.4), (0.13, 0.3), (0.16, 0.5), (0.20, 0.7), (0.14, 0.6), (0.18, 0.66), (0.19, 0.9)]
@@ -184,20 +184,20 @@ def test_best_is_chosen_among_the_colourful_enough(monkeypatch, validate):
     assert found.verdict() == "best so far"
 
 
-def test_a_best_that_is_too_pale_says_so(monkeypatch, validate):
+def test_verdict_reports_a_best_that_is_too_pale(monkeypatch, validate):
     found = validate()
     found.config = replace(found.config, best_metric="lpips", least_colorfulness=0.65)
     judge(monkeypatch, found, [(0.15, 0.4)])
-    assert "40% of the truth's colourfulness, and 65% is asked" in found.verdict()
+    assert "40% of the truth's colourfulness (--eval.least_colorfulness 0.65)" in found.verdict()
 
 
-def test_without_a_bound_the_metric_alone_chooses(monkeypatch, validate):
+def test_best_without_least_colorfulness_depends_only_on_the_metric(monkeypatch, validate):
     found = validate()
     found.config = replace(found.config, best_metric="lpips")
     assert judge(monkeypatch, found, [(0.15, 0.4), (0.13, 0.1), (0.14, 0.9)]) == [True, True, False]
 
 
-def test_state_is_json_and_comes_back(monkeypatch, validate):
+def test_validation_state_survives_json(monkeypatch, validate):
     found, resumed = validate(), validate()
     figures(monkeypatch, found, "psnr", [21.0, 23.0])
     resumed.load_state(json.loads(json.dumps(found.state())))
@@ -227,7 +227,7 @@ def test_lpips_is_measured_where_its_weights_are_given(photographs, alexnet):
     assert "LPIPS" in found.line() and "LPIPS" in found.table("ugan")
 
 
-def test_lpips_is_left_out_where_its_weights_are_not_there(photographs):
+def test_lpips_is_left_out_if_its_weights_are_missing(photographs):
     found = Validation(photographs, EvalConfig(), LpipsConfig("auto", "auto"), CPU)
     assert not {"lpips", "lpips_vgg"} & found.grey.keys()
     found.evaluate(Colorist(), "pretrain", 1)
@@ -245,7 +245,7 @@ def test_lpips_is_left_out_where_its_weights_are_not_there(photographs):
         (("off", "nothing.pth"), "psnr", r"nothing\.pth: no such file of weights"),
     ],
 )
-def test_lpips_that_is_needed_but_not_there_is_refused(photographs, weights, metric, match):
+def test_missing_lpips_weights_are_refused_if_needed(photographs, weights, metric, match):
     with pytest.raises(InputError, match=match):
         Validation(photographs, EvalConfig(best_metric=metric), LpipsConfig(*weights), CPU)
 
@@ -253,7 +253,7 @@ def test_lpips_that_is_needed_but_not_there_is_refused(photographs, weights, met
 # Guards -----------------------------------------------------------------------------------------------------------
 
 
-def test_troubles_are_of_the_last_evaluations_colours(validate):
+def test_troubles_describe_the_last_evaluation(validate):
     found = validate()
     for chroma, troubles in (((0.0, 0.0), ["colour collapse"]), ((0.9, 0.9), ["oversaturation"])):
         found.evaluate(Colorist(*chroma), "pretrain", 1)
@@ -263,7 +263,7 @@ def test_troubles_are_of_the_last_evaluations_colours(validate):
 # What people see --------------------------------------------------------------------------------------------------
 
 
-def test_line_says_every_figure_beside_its_measure(validate):
+def test_line_lists_every_score_with_its_metric(validate):
     found = validate()
     found.evaluate(Colorist(0.1, 0.2), "pretrain", 1)
     means, truth = found.means, found.truth["colorfulness"].mean

@@ -35,7 +35,7 @@ with threadpool_limits(limits=1, user_api="blas"):
 """
 
 
-def test_one_thread_while_anyone_is_inside_and_as_before_after() -> None:
+def test_one_thread_limit_is_nested_and_restored() -> None:
     environment = os.environ | {"OPENBLAS_NUM_THREADS": "2"}
     done = subprocess.run([sys.executable, "-c", CODE], env=environment, capture_output=True, text=True)
     assert done.returncode == 0, done.stderr

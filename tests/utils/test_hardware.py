@@ -13,7 +13,7 @@ CPU = torch.device("cpu")
 
 @pytest.fixture(autouse=True)
 def switches(monkeypatch):
-    """torch's global switches, given back afterwards."""
+    """Restore torch's global switches afterwards."""
     backends = torch.backends
     before = backends.cuda.matmul.allow_tf32, backends.cudnn.allow_tf32, backends.cudnn.benchmark
     deterministic = torch.are_deterministic_algorithms_enabled()
@@ -27,7 +27,7 @@ def switches(monkeypatch):
 
 @pytest.fixture
 def machine(monkeypatch):
-    """A machine that has these devices, whatever this one has."""
+    """Simulate a machine with these devices."""
 
     def has(cuda=False, mps=False, bf16=True, amx=False):
         monkeypatch.setattr(torch.cuda, "is_available", lambda: cuda)
@@ -52,58 +52,58 @@ def machine(monkeypatch):
         ({"cuda": True, "bf16": False}, "cuda:0", "fp16"),
     ],
 )
-def test_auto_takes_the_best_there_is(machine, has, device, precision):
+def test_auto_device_is_the_best_available(machine, has, device, precision):
     machine(**has)
     assert choose_hardware("auto", "auto") == Hardware(torch.device(device), precision)
 
 
 @pytest.mark.parametrize("device", ["cuda", "mps"])
-def test_device_that_is_not_there_is_refused_with_those_that_are(machine, device):
+def test_unavailable_device_is_refused_with_the_available_ones(machine, device):
     machine()
-    with pytest.raises(InputError, match=f"--device {device}: this machine has none; it has cpu$"):
+    with pytest.raises(InputError, match=f"--device {device}: not available here; available are cpu$"):
         choose_hardware(device, "auto")
 
 
 @pytest.mark.parametrize("precision", ["fp16", "tf32"])
 @pytest.mark.parametrize("device", ["cpu", "mps"])
-def test_precision_of_cuda_alone_is_refused_elsewhere(machine, device, precision):
+def test_cuda_only_precision_is_refused_elsewhere(machine, device, precision):
     machine(mps=True)
-    with pytest.raises(InputError, match=f"--precision {precision} needs CUDA; on {device} take fp32 or bf16"):
+    with pytest.raises(InputError, match=f"--precision {precision} needs CUDA; on {device} use fp32 or bf16"):
         choose_hardware(device, precision)
 
 
-def test_bf16_is_refused_on_a_card_without(machine):
+def test_bf16_is_refused_on_a_gpu_without_it(machine):
     machine(cuda=True, bf16=False)
-    with pytest.raises(InputError, match="--precision bf16: this card has none; take fp16"):
+    with pytest.raises(InputError, match="--precision bf16: this GPU does not support it; use fp16"):
         choose_hardware("cuda", "bf16")
 
 
 @pytest.mark.parametrize("precision", ["fp32", "bf16"])
-def test_cpu_takes_both_of_its_precisions(precision):
+def test_cpu_supports_fp32_and_bf16(precision):
     assert choose_hardware("cpu", precision) == Hardware(CPU, precision)
 
 
-def test_each_rank_has_its_own_card(machine, monkeypatch):
+def test_each_rank_has_its_own_gpu(machine, monkeypatch):
     machine(cuda=True)
     monkeypatch.setenv("LOCAL_RANK", "3")
     assert choose_hardware("cuda", "fp32").device == torch.device("cuda:3")
 
 
-def test_more_ranks_than_cards_are_refused(machine, monkeypatch):
+def test_more_ranks_than_gpus_are_refused(machine, monkeypatch):
     machine(cuda=True)
     monkeypatch.setenv("LOCAL_RANK", "4")
-    with pytest.raises(InputError, match=r"4 GPU\(s\): start no more processes"):
+    with pytest.raises(InputError, match=r"4 GPU\(s\): start at most that many processes"):
         choose_hardware("cuda", "fp32")
 
 
 @pytest.mark.parametrize(("precision", "tf32"), [("fp32", False), ("tf32", True), ("bf16", False), ("fp16", False)])
-def test_tf32_is_on_where_it_was_asked_for(machine, precision, tf32):
+def test_tf32_is_enabled_only_by_its_precision(machine, precision, tf32):
     machine(cuda=True)
     choose_hardware("cuda", precision)
     assert (torch.backends.cuda.matmul.allow_tf32, torch.backends.cudnn.allow_tf32) == (tf32, tf32)
 
 
-def test_deterministic_is_torchs_switch():
+def test_deterministic_sets_torchs_switch():
     choose_hardware("cpu", "fp32")
     assert torch.backends.cudnn.benchmark and not torch.are_deterministic_algorithms_enabled()
     choose_hardware("cpu", "fp32", deterministic=True)
@@ -118,7 +118,7 @@ def test_autocast_is_the_precision_of_matrix_products(precision, dtype):
     assert (torch.ones(2, 2) @ torch.ones(2, 2)).dtype == torch.float32
 
 
-def test_autocast_of_fp32_turns_an_outer_one_off():
+def test_autocast_of_fp32_disables_an_outer_autocast():
     with torch.autocast("cpu", dtype=torch.bfloat16), Hardware(CPU, "fp32").autocast():
         assert (torch.ones(2, 2) @ torch.ones(2, 2)).dtype == torch.float32
 
@@ -136,6 +136,6 @@ def test_peak_memory_is_this_process_in_gib():
     assert Hardware(CPU, "fp32").peak_memory() == pytest.approx(int(kilobytes) / 2**20, rel=0.05)
 
 
-def test_says_device_and_precision():
+def test_hardware_text_has_device_and_precision():
     text = str(Hardware(CPU, "bf16"))
     assert text.startswith("cpu (") and text.endswith("threads), bf16") and str(torch.get_num_threads()) in text

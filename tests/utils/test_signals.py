@@ -14,8 +14,8 @@ def test_first_signal_is_kept(number):
         assert interruption.signal == number
 
 
-def test_second_ctrl_c_ends_at_once():
-    """Whoever presses Ctrl-C twice does not wait for a long step."""
+def test_second_ctrl_c_interrupts_at_once():
+    """A second Ctrl-C does not wait for the end of the step."""
     before = signal.signal(signal.SIGINT, signal.default_int_handler)  # a job in the background is given SIG_IGN
     try:
         with Interruption():
@@ -26,7 +26,7 @@ def test_second_ctrl_c_ends_at_once():
         signal.signal(signal.SIGINT, before)
 
 
-def test_handlers_are_given_back():
+def test_signal_handlers_are_restored():
     before = [signal.getsignal(number) for number in Interruption.SIGNALS]
     with Interruption():
         assert [signal.getsignal(number) for number in Interruption.SIGNALS] != before

@@ -41,7 +41,7 @@ def assert_same(one, other):
 
 
 class Bomb:
-    """A pickle that makes a file when it is loaded."""
+    """Object whose unpickling creates a file."""
 
     def __init__(self, path):
         self.path = path
@@ -71,7 +71,7 @@ def test_weights_are_downloaded_once_and_with_progress(published, tensors, serve
     assert_same(load_published(url, OPTION), tensors)
 
 
-def test_cache_alone_is_not_filled(published, serve):
+def test_nothing_is_downloaded_in_cache_only_mode(published, serve):
     url = f"{serve(published.parent)}/{published.name}"
     with pytest.raises(InputError) as refusal:
         load_published(url, OPTION, download=False)
@@ -82,7 +82,7 @@ def test_cache_alone_is_not_filled(published, serve):
 
 @pytest.mark.parametrize("damage", ["truncated", "changed", "another"])
 def test_cached_weights_of_other_contents_are_refused(published, damage, nowhere):
-    """torch itself takes a cached file of any contents."""
+    """torch itself accepts a cached file with any contents."""
     contents = published.read_bytes()
     torch.save({"conv.weight": torch.zeros(4, 3)}, published)
     contents = {
@@ -104,7 +104,7 @@ def test_downloaded_weights_of_other_contents_are_refused(published, serve):
         load_published(f"{serve(published.parent)}/{published.name}", OPTION)
 
 
-def test_offline_is_one_line_that_says_what_to_do(published, nowhere):
+def test_offline_gives_a_one_line_error_with_advice(published, nowhere):
     with pytest.raises(InputError) as refusal:
         load_published(f"{nowhere}/{published.name}", OPTION)
     for part in (published.name, str(cached_path(published.name).parent), "refused", OPTION):
@@ -113,13 +113,13 @@ def test_offline_is_one_line_that_says_what_to_do(published, nowhere):
     assert not cached_path(published.name).exists()
 
 
-def test_a_server_without_the_file_is_one_line(published, serve):
+def test_missing_file_on_the_server_gives_a_one_line_error(published, serve):
     with pytest.raises(InputError, match="ound"):
         load_published(f"{serve(published.parent)}/other-01234567.pth", OPTION)
     assert not cached_path("other-01234567.pth").exists()
 
 
-def test_name_without_a_hash_is_taken_as_it_is(tmp_path, tensors, serve):
+def test_file_name_without_hash_is_not_checked(tmp_path, tensors, serve):
     torch.save(tensors, tmp_path / "plain.pth")
     assert_same(load_published(f"{serve(tmp_path)}/plain.pth", OPTION), tensors)
 
@@ -188,7 +188,7 @@ def test_truncated_file_is_refused(tmp_path, tensors, suffix, share):
 
 
 @pytest.mark.parametrize("content", [[1, 2], {"epoch": 3}, torch.zeros(3), "text"])
-def test_what_is_no_dictionary_of_tensors_is_refused(tmp_path, content):
+def test_file_without_a_dictionary_of_tensors_is_refused(tmp_path, content):
     torch.save(content, tmp_path / "other.pth")
     with pytest.raises(InputError, match="no dictionary of tensors"):
         load_file(tmp_path / "other.pth")
