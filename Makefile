@@ -9,8 +9,8 @@ INSTALLED := $(VENV)/.installed
 demo: $(INSTALLED)  ## train a U-Net on ImageNet features on scenes drawn by code, on any computer, in minutes
 	$(BIN)/python train.py --config configs/demo.yaml --out runs/demo
 
-test: $(INSTALLED)  ## run all tests
-	$(BIN)/python -m pytest
+test: $(INSTALLED)  ## run all tests, on all cores
+	$(BIN)/python -m pytest -n auto --dist worksteal
 
 lint: $(INSTALLED)  ## style and types
 	$(BIN)/ruff check .

@@ -9,8 +9,8 @@ from fake_hub import point_to
 
 from gancolor import cli
 from gancolor.export import formats
-from gancolor.export import hub as hub_module
 from gancolor.export.hub import push_to_hub
+from gancolor.inference import hub as hub_module
 from gancolor.inference.hub import download_from_hub
 from gancolor.models.checkpoint import describe, load_generator
 from gancolor.utils.errors import InputError

@@ -8,7 +8,7 @@ from gancolor.models import build_generator
 from gancolor.models.cost import count_parameters
 from gancolor.models.polychromify import PolyChromify
 
-FAMILY = ["polychromify", *[f"polychromify_v{number}" for number in range(4)], "polychromify_cnn"]
+FAMILY = ["polychromify", "polychromify_v0", "polychromify_v1", "polychromify_v3", "polychromify_cnn"]
 
 
 def convolutions(network: nn.Module) -> list[nn.Conv2d]:
