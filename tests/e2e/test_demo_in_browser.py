@@ -84,7 +84,9 @@ def started(folder, *words):
         stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True,
     )  # fmt: skip
     line = process.stdout.readline()
-    assert line.startswith("http://127.0.0.1:"), line + process.stdout.read()
+    if not line.startswith("http://127.0.0.1:"):
+        process.kill()  # else the read would wait for ever
+        pytest.fail(line + process.stdout.read())
     return Demo(process, line.split()[0], folder)
 
 
