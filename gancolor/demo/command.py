@@ -54,7 +54,7 @@ def run_demo(
         address = serve(page, f"[{host}]" if ":" in host else host, port, most_mb, names)
         if not is_loopback(host):
             print(f"gancolor: warning: at {host}, anyone in the network can use this page", file=sys.stderr, flush=True)
-        print(f"serving the page at {address}; Ctrl-C stops it", flush=True)
+        print(f"{address} serves the demo page; Ctrl-C stops it", flush=True)
         if show:
             webbrowser.open(address)
         while interruption.signal is None:
