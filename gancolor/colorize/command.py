@@ -15,7 +15,7 @@ from tqdm import tqdm
 
 from gancolor.colorize.inputs import FOLDER, ColorizeJob, Found, Problem, find_jobs, shown
 from gancolor.colorize.photographs import colour_photographs, reason
-from gancolor.colorize.sharing import share, this_ranks_device, wait_for_ranks
+from gancolor.colorize.ranks import share, this_ranks_device, wait_for_ranks
 from gancolor.colorize.smoothing import STEADINESS
 from gancolor.inference.colorizer import Colorizer
 from gancolor.inference.image_files import QUALITY

@@ -8,7 +8,7 @@ from pathlib import Path
 from gancolor.compare.comparison import Comparison
 from gancolor.compare.inputs import compare_results, find_results
 from gancolor.compare.page import write_page
-from gancolor.compare.table import seeds_table, terminal_table, write_ranking_csv
+from gancolor.compare.text_tables import seeds_table, terminal_table, write_ranking_csv
 from gancolor.utils.files import check_writable
 
 

@@ -5,7 +5,7 @@ from collections.abc import Iterable
 from pathlib import Path
 
 from gancolor.compare.comparison import Comparison
-from gancolor.compare.table import cost_table
+from gancolor.compare.text_tables import cost_table
 from gancolor.evaluation.results import EvaluationResult, load_result
 from gancolor.utils.errors import InputError
 

@@ -14,7 +14,7 @@ from gancolor.compare.gallery import gallery
 from gancolor.compare.importance import Importance, importance
 from gancolor.compare.rendering import render
 from gancolor.compare.standings import class_table, standings
-from gancolor.compare.table import COSTS
+from gancolor.compare.text_tables import COSTS
 from gancolor.metrics.bootstrap import Mean
 from gancolor.metrics.table import METRICS
 from gancolor.utils.files import write_atomically

@@ -10,7 +10,7 @@ from markupsafe import Markup
 
 from gancolor.compare.comparison import Comparison, Entry
 from gancolor.compare.rendering import decimals, render
-from gancolor.compare.table import COSTS, cost
+from gancolor.compare.text_tables import COSTS, cost
 from gancolor.metrics.bootstrap import Mean
 from gancolor.metrics.table import METRICS
 

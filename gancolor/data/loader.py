@@ -7,8 +7,8 @@ from concurrent.futures import Future, ThreadPoolExecutor
 import torch
 from torch import Tensor
 
-from gancolor.data.cache.decoder import Decoder
 from gancolor.data.cache.photographs import Photographs
+from gancolor.data.cache.uncached import Decoder
 from gancolor.data.catalogue import Selection
 from gancolor.data.sampler import Order, ShardShuffle, Shuffle
 from gancolor.data.sources.reading import Store

@@ -15,12 +15,13 @@ from gancolor.config.options import LpipsConfig
 from gancolor.data.cache.photographs import Photographs, load_parts, load_photographs
 from gancolor.data.catalogue import Item, Selection, Source, shuffled
 from gancolor.data.sources.find import find_source, open_source
-from gancolor.evaluation.predictions import ToolPictures
+from gancolor.evaluation.grids import sample_indices, save_grid
+from gancolor.evaluation.other_tools import ToolPictures
 from gancolor.evaluation.protocols import PROTOCOLS
-from gancolor.evaluation.report import results_table, sample_indices, save_grid
 from gancolor.evaluation.results import BASELINES, SystemResult, describe_generator, gallery_indices, make_result
 from gancolor.evaluation.scoring import GREY, Colorized, System, as_system, load_networks, score, with_gain
 from gancolor.evaluation.summary import class_tables, differences, write_scores_csv
+from gancolor.evaluation.tables import results_table
 from gancolor.metrics.fid import FID_LEAST, Inception, fid, kid
 from gancolor.models.checkpoint import describe, find_generator, load_generator
 from gancolor.utils.errors import InputError

@@ -4,8 +4,8 @@ import csv
 from collections.abc import Iterator
 from pathlib import Path
 
-from gancolor.evaluation.report import figure, text_table
 from gancolor.evaluation.results import BASELINES, EvaluationResult
+from gancolor.evaluation.tables import figure, text_table
 from gancolor.metrics.bootstrap import difference
 from gancolor.metrics.table import METRICS
 from gancolor.utils.files import write_atomically

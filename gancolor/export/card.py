@@ -11,8 +11,8 @@ import yaml
 from gancolor.config.identity import flatten
 from gancolor.config.options import TrainConfig
 from gancolor.config.parsing import RECIPES
-from gancolor.evaluation.report import figure, markdown_table
 from gancolor.evaluation.results import EvaluationResult, load_result
+from gancolor.evaluation.tables import figure, markdown_table
 from gancolor.export.description import last_name
 from gancolor.export.exporter import Exported
 from gancolor.metrics.bootstrap import Mean

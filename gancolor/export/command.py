@@ -3,7 +3,7 @@
 from collections.abc import Sequence
 from pathlib import Path
 
-from gancolor.evaluation.report import text_table
+from gancolor.evaluation.tables import text_table
 from gancolor.export.card import load_scores, model_card
 from gancolor.export.exporter import Exported, card_of, export
 from gancolor.export.formats import choose_format

@@ -10,7 +10,7 @@ from typing import Any
 import gancolor
 from gancolor.config.options import TrainConfig
 from gancolor.sweeps.command import INSTALLED_TRAINER, command_words, program_words
-from gancolor.sweeps.file import SweepFile
+from gancolor.sweeps.sweep_file import SweepFile
 from gancolor.training.command import parse_train
 from gancolor.utils.errors import InputError
 
@@ -40,7 +40,7 @@ def check_sweep(sweep: SweepFile, samples: Iterable[tuple[str, Mapping[str, Any]
         if options is None:
             print(f"{sweep.path} does not run gancolor's {TRAINER.name}, so its options are not checked", flush=True)
             return
-        from gancolor.training.setup import check_options  # imports torch
+        from gancolor.training.option_checks import check_options  # imports torch
 
         config = _parse(sweep.path, options)
         try:

@@ -9,8 +9,8 @@ from typing import Any
 from filelock import FileLock, Timeout
 
 from gancolor.config.identity import flatten
-from gancolor.sweeps.file import SweepFile
 from gancolor.sweeps.plan import Trial
+from gancolor.sweeps.sweep_file import SweepFile
 from gancolor.utils.errors import InputError
 from gancolor.utils.files import write_json
 

@@ -5,8 +5,8 @@ from dataclasses import dataclass
 from itertools import islice
 from typing import Any, Literal
 
-from gancolor.sweeps.file import SweepFile
 from gancolor.sweeps.search import RunSoFar, draw_bayes, draw_random, grid
+from gancolor.sweeps.sweep_file import SweepFile
 from gancolor.utils.errors import InputError
 
 LONGEST = 200  # most characters of a folder's name; file systems allow 255 bytes

@@ -17,11 +17,11 @@ from typing import Any
 from gancolor.choices import RANKING_METRICS
 from gancolor.sweeps.check import check_sweep
 from gancolor.sweeps.command import JSON_FILE, command_words, program_words
-from gancolor.sweeps.file import SweepFile, read_sweep_file
 from gancolor.sweeps.history import History, logged_names
 from gancolor.sweeps.journal import Journal
 from gancolor.sweeps.plan import Plan, Trial
 from gancolor.sweeps.search import RunSoFar
+from gancolor.sweeps.sweep_file import SweepFile, read_sweep_file
 from gancolor.utils.errors import InputError, near
 from gancolor.utils.files import write_atomically
 

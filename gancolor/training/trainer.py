@@ -9,19 +9,20 @@ from gancolor.config.identity import to_dict
 from gancolor.config.options import TrainConfig
 from gancolor.data.dataset import Dataset
 from gancolor.data.preprocess import Preprocess
+from gancolor.evaluation.grids import save_prior
 from gancolor.evaluation.protocols import PROTOCOLS
-from gancolor.evaluation.report import save_prior
 from gancolor.evaluation.results import EvaluationResult, SystemResult, describe_generator, gallery_indices, make_result
 from gancolor.losses.objective import Terms
 from gancolor.models.checkpoint import describe, export_generator
 from gancolor.training.announcement import start_lines
 from gancolor.training.diagnostics import check_adversarial_training
 from gancolor.training.meter import Meter
+from gancolor.training.option_checks import check_hardware, check_options
 from gancolor.training.progress import Progress, say
 from gancolor.training.run_folder import RunFolder
+from gancolor.training.run_state import Saver, load_state
 from gancolor.training.schedule import Timeline, rates, step_seed
-from gancolor.training.setup import check_hardware, check_options, set_up
-from gancolor.training.state import Saver, load_state
+from gancolor.training.setup import set_up
 from gancolor.training.tracking import Tracker, open_tracker
 from gancolor.training.validation import Validation
 from gancolor.utils import distributed

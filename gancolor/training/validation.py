@@ -10,8 +10,9 @@ from torch import Tensor, nn
 
 from gancolor.config.options import EvalConfig, LpipsConfig
 from gancolor.data.cache.photographs import Photographs
-from gancolor.evaluation.report import results_table, sample_indices, save_grid
+from gancolor.evaluation.grids import sample_indices, save_grid
 from gancolor.evaluation.scoring import GREY, Scores, colorize, greyed, load_networks, score, score_generator, with_gain
+from gancolor.evaluation.tables import results_table
 from gancolor.metrics.bootstrap import Mean, summarize
 from gancolor.metrics.table import METRICS
 from gancolor.training.diagnostics import check_colourfulness

@@ -10,7 +10,7 @@ from made_files import COMMAND, clip, files, made_video, save
 from made_pictures import scene
 
 from gancolor.colorize.inputs import ColorizeJob
-from gancolor.colorize.sharing import share, this_ranks_device
+from gancolor.colorize.ranks import share, this_ranks_device
 from gancolor.utils.errors import InputError
 
 

@@ -243,11 +243,11 @@ def test_out_of_memory_splits_the_batch_then_halves_the_size_with_a_warning(colo
 
 def test_inputs_that_are_not_pictures_are_refused(colorizer: Colorizer, tmp_path: Path) -> None:
     cases = [
-        (3, "a int is no picture"), (np.zeros((4, 4, 7), np.uint8), r"shape \(4, 4, 7\) is no picture's"),
-        (np.zeros((0, 4, 3), np.uint8), "is no picture's"), (np.zeros((4, 4), np.int64), "array of int64"),
+        (3, "a int is not a picture"), (np.zeros((4, 4, 7), np.uint8), r"shape \(4, 4, 7\) is not that of a picture"),
+        (np.zeros((0, 4, 3), np.uint8), "is not that of a picture"), (np.zeros((4, 4), np.int64), "array of int64"),
         (np.full((4, 4), 255.0), "floats from 255 to 255"), (np.full((4, 4), np.nan), "floats from nan"),
-        (torch.zeros(4, 4), "is no picture's"), (torch.full((3, 4, 4), -1.0), "floats from -1"),
-        (tmp_path / "none.jpg", "no such file"), (np.zeros(4), "is no picture's"),
+        (torch.zeros(4, 4), "is not that of a picture"), (torch.full((3, 4, 4), -1.0), "floats from -1"),
+        (tmp_path / "none.jpg", "no such file"), (np.zeros(4), "is not that of a picture"),
     ]  # fmt: skip
     for case, words in cases:
         with pytest.raises(InputError, match=words):

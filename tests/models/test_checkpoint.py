@@ -21,7 +21,7 @@ import gancolor
 from gancolor.choices import ARCHITECTURES
 from gancolor.models import build_generator, checkpoint
 from gancolor.models.checkpoint import describe, export_generator, find_generator, load_generator
-from gancolor.training.state import Saver, load_state, save_state, state_tensors
+from gancolor.training.run_state import Saver, load_state, save_state, state_tensors
 from gancolor.utils import metadata as header
 from gancolor.utils.errors import InputError
 from gancolor.utils.files import write_atomically, write_json

@@ -5,9 +5,9 @@ import yaml
 
 from gancolor.config.parsing import RECIPES
 from gancolor.sweeps.check import TRAINER, check_sweep
-from gancolor.sweeps.file import read_sweep_file
 from gancolor.sweeps.plan import Plan
 from gancolor.sweeps.runner import SweepRunner, run_sweep
+from gancolor.sweeps.sweep_file import read_sweep_file
 from gancolor.utils.errors import InputError
 
 

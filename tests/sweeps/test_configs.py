@@ -6,9 +6,9 @@ from gancolor.config.identity import flatten
 from gancolor.config.options import TrainConfig
 from gancolor.config.parsing import RECIPES
 from gancolor.sweeps.check import check_sweep
-from gancolor.sweeps.file import read_sweep_file
 from gancolor.sweeps.parameters import Range
 from gancolor.sweeps.plan import Plan
+from gancolor.sweeps.sweep_file import read_sweep_file
 
 FILES = sorted(RECIPES.glob("sweeps/*.yaml"))
 LOGGED = ("val/psnr", "val/ssim")  # tests/e2e/test_training.py: what a validation logs

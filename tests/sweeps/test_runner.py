@@ -242,7 +242,7 @@ def test_bayes_uses_the_results_of_all_runs(sweep, monkeypatch):
 def test_metric_that_is_not_logged_gives_a_warning(sweep, tmp_path):
     status, _, err = sweep({"x": X}, method="bayes", trials=2, metric={"name": "losss"})
     assert (status, err.count("\n")) == (0, 1)
-    for part in ("sweep.yaml: metric: trial-000", "logged no losss", "it has loss; did you mean loss?", "at random"):
+    for part in ("sweep.yaml: metric: trial-000", "logged no losss", "it logged loss; did you mean loss?", "at random"):
         assert part in err
 
 

@@ -23,7 +23,7 @@ from toys import (
 from gancolor.config.networks import LossConfig
 from gancolor.config.options import OptimConfig
 from gancolor.losses import terms as losses
-from gancolor.training.state import load_state, save_state, state_tensors
+from gancolor.training.run_state import load_state, save_state, state_tensors
 
 STAGES = ("pretrain", "pretrain", "critic", "adversarial", "adversarial")  # of the first steps
 

@@ -16,7 +16,8 @@ from gancolor.data.prior import color_prior
 from gancolor.losses.objective import TERMS
 from gancolor.models import build_generator, generator_options
 from gancolor.training import setup as setup
-from gancolor.training.setup import check_hardware, check_options, set_up
+from gancolor.training.option_checks import check_hardware, check_options
+from gancolor.training.setup import set_up
 from gancolor.utils.errors import InputError
 from gancolor.utils.hardware import Hardware
 

@@ -13,8 +13,8 @@ import torch
 from torch import Tensor
 
 from gancolor.data.cache.build import PICTURES, IndexJob, build
-from gancolor.data.cache.decoder import Decoder
 from gancolor.data.cache.index import Columns, Index, Names, combined, in_order
+from gancolor.data.cache.uncached import Decoder
 from gancolor.data.catalogue import Item, Selection, Source, facts_of, select
 from gancolor.data.decode import Fit
 from gancolor.utils import distributed

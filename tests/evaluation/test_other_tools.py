@@ -11,7 +11,7 @@ from gancolor.data.cache.photographs import load_photographs
 from gancolor.data.sources.demo import draw_scene
 from gancolor.data.sources.find import DemoScene
 from gancolor.data.sources.folders import list_photographs
-from gancolor.evaluation.predictions import ToolPictures
+from gancolor.evaluation.other_tools import ToolPictures
 from gancolor.utils.errors import InputError
 
 

@@ -1,10 +1,10 @@
-"""gancolor.sweeps.file: valid and refused sweep files."""
+"""gancolor.sweeps.sweep_file: valid and refused sweep files."""
 
 import pytest
 import yaml
 
 from gancolor.sweeps.command import DEFAULT
-from gancolor.sweeps.file import SweepMetric, read_sweep_file
+from gancolor.sweeps.sweep_file import SweepMetric, read_sweep_file
 from gancolor.utils.errors import InputError
 
 FULL = """

@@ -5,7 +5,7 @@ import pytest
 from made_results import made_result, made_run
 
 from gancolor.compare.comparison import Comparison
-from gancolor.compare.table import COSTS, behind, cost, cost_table, seeds_table, terminal_table, write_ranking_csv
+from gancolor.compare.text_tables import COSTS, behind, cost, cost_table, seeds_table, terminal_table, write_ranking_csv
 
 
 @pytest.fixture

@@ -9,17 +9,8 @@ from PIL import Image
 
 from gancolor.color.bins import REACH, bin_centres, nearest_bin, smoothed
 from gancolor.color.torch_lab import rgb_to_lab
-from gancolor.evaluation.report import (
-    HEADING,
-    LEAST_SIDE,
-    MARGIN,
-    PRIOR_CELL,
-    markdown_table,
-    results_table,
-    sample_indices,
-    save_grid,
-    save_prior,
-)
+from gancolor.evaluation.grids import HEADING, LEAST_SIDE, MARGIN, PRIOR_CELL, sample_indices, save_grid, save_prior
+from gancolor.evaluation.tables import markdown_table, results_table
 from gancolor.metrics.bootstrap import Mean
 from gancolor.metrics.table import METRICS
 

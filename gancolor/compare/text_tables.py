@@ -6,7 +6,7 @@ from pathlib import Path
 from typing import Any
 
 from gancolor.compare.comparison import Comparison, Entry
-from gancolor.evaluation.report import figure, markdown_table, text_table
+from gancolor.evaluation.tables import figure, markdown_table, text_table
 from gancolor.metrics.table import METRICS
 from gancolor.utils.files import write_atomically
 

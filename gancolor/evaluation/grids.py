@@ -1,6 +1,6 @@
-"""Reports for people: tables for the terminal, sample grids, and the picture of the colour prior."""
+"""Pictures for people: sample grids, and the picture of the colour prior."""
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
 from pathlib import Path
 
 import torch
@@ -9,47 +9,12 @@ from torch import Tensor
 
 from gancolor.color.bins import REACH, SIDE, bin_centres
 from gancolor.color.torch_lab import AB_RANGE, L_HALF_RANGE, lab_to_rgb, to_uint8
-from gancolor.metrics.bootstrap import Mean
-from gancolor.metrics.table import METRICS
 from gancolor.utils.files import write_atomically
 
 MARGIN = 4  # between pictures [pixels]
 HEADING = 24  # height of a system's name [pixels]
 PRIOR_CELL, PRIOR_LIGHTNESS = 10, 70  # side of a bin [pixels], and L of the bins' own colours
 LEAST_SIDE = 128  # [pixels]; smaller pictures are enlarged
-
-
-def results_table(systems: Mapping[str, Mapping[str, Mean]]) -> str:
-    """Format a table of systems (rows) and the brief metrics (columns); - if a system lacks a metric."""
-    metrics = [name for name, kind in METRICS.items() if kind.brief and any(name in row for row in systems.values())]
-    rows = [["", *(METRICS[name].heading for name in metrics)]]
-    rows += [[system, *(figure(row.get(name), name) for name in metrics)] for system, row in systems.items()]
-    return text_table(rows)
-
-
-def figure(value: Mean | None, metric: str) -> str:
-    """Format mean ± half of the 95 % interval; the mean alone if there is no interval; - for no value."""
-    if value is None:
-        return "-"
-    digits = METRICS[metric].digits
-    if value.half_width != value.half_width:  # NaN: a single photograph, or a metric of the whole set
-        return f"{value.mean:.{digits}f}"
-    return f"{value.mean:.{digits}f} ± {value.half_width:.{digits}f}"
-
-
-def text_table(rows: Sequence[Sequence[str]]) -> str:
-    """Format a text table: the first row is the heading; the first column is left-aligned, the others right-aligned."""
-    widths = [max(map(len, column)) for column in zip(*rows, strict=True)]
-    lines = ["  ".join([row[0].ljust(widths[0]), *map(str.rjust, row[1:], widths[1:])]).rstrip() for row in rows]
-    return "\n".join([lines[0], "-" * max(map(len, lines)), *lines[1:]])
-
-
-def markdown_table(rows: Sequence[Sequence[str]]) -> str:
-    """Format a Markdown table; rows and alignment are those of `text_table`."""
-    widths = [max(map(len, column)) for column in zip(*rows, strict=True)]
-    lines = [" | ".join([row[0].ljust(widths[0]), *map(str.rjust, row[1:], widths[1:])]) for row in rows]
-    rule = " | ".join(["-" * widths[0], *("-" * (width - 1) + ":" for width in widths[1:])])
-    return "\n".join(f"| {line} |" for line in [lines[0], rule, *lines[1:]])
 
 
 def save_grid(path: Path, rows: Mapping[str, Tensor]) -> None:

@@ -1,0 +1,51 @@
+"""Checks for options that contradict each other, or that the device does not support, before training starts."""
+
+from gancolor.choices import ARCHITECTURES
+from gancolor.config.identity import to_dict
+from gancolor.config.options import TrainConfig
+from gancolor.losses.objective import ADVERSARIAL_TERMS, PENALTIES, TERMS, Objective
+from gancolor.models import build_generator, generator_options
+from gancolor.utils.errors import InputError
+from gancolor.utils.hardware import Hardware
+
+
+def check_options(config: TrainConfig) -> None:
+    """Reject conflicting options before any photograph is decoded.
+
+    Raises:
+        InputError: which options conflict, and what to do.
+    """
+    classifiers = [arch for arch in ARCHITECTURES if "classes" in generator_options(arch)]
+    if config.loss.scene and config.arch not in classifiers:
+        raise InputError(f"--loss.scene: {config.arch} has no scene classifier; use --arch {' or '.join(classifiers)}")
+    if config.data.batch_size % config.optim.accumulate:
+        raise InputError(
+            f"--optim.accumulate {config.optim.accumulate}: a batch of {config.data.batch_size} can't be split into "
+            "that many equal micro-batches; give a divisor of --data.batch_size"
+        )
+    if config.compile and config.generator.recompute:
+        raise InputError("--compile does not work with --generator.recompute: leave out one")
+    if config.cuda_graphs and not config.compile:
+        raise InputError("--cuda_graphs records compiled networks: give --compile too")
+    adversarial = Objective(config.loss).is_adversarial
+    if config.critic_epochs and not adversarial:
+        raise InputError("--critic_epochs trains a discriminator, which --loss.gan 0 does not use: leave out one")
+    loss = to_dict(config.loss)
+    learns = any(loss[name] for name in TERMS if name not in (*PENALTIES, *ADVERSARIAL_TERMS))
+    if config.pretrain_epochs and not learns:
+        raise InputError(
+            "nothing to learn in pretraining: give a loss that is not adversarial a weight, such as --loss.l1 100"
+        )
+    if config.epochs and not learns and not adversarial:
+        raise InputError("nothing to learn: all losses have weight 0; give one a weight, such as --loss.l1 100")
+    if config.critic_epochs and not config.epochs:
+        raise InputError("--critic_epochs without --epochs: the trained discriminator would not be used")
+    if "backbone" in generator_options(config.arch) and not config.init:
+        # Report missing backbone weights now, not after decoding.
+        build_generator(config.arch, **to_dict(config.generator))
+
+
+def check_hardware(config: TrainConfig, hardware: Hardware) -> None:
+    """Raise InputError for an option that the device does not support."""
+    if config.cuda_graphs and hardware.device.type != "cuda":
+        raise InputError(f"--cuda_graphs needs CUDA, and this run is on {hardware.device.type}: leave it out")
