@@ -72,7 +72,7 @@ def refusal(config: TrainConfig) -> str:
 @pytest.mark.parametrize("arch", sorted(ARCHITECTURES.keys() - {"ltbc"}))
 def test_scene_loss_requires_an_architecture_with_a_classifier(configure, classes, arch):
     line = refusal(configure(arch, classes, loss={"scene": 0.1}))
-    assert line == f"--loss.scene: {arch} has no scene classifier; ltbc has"
+    assert line == f"--loss.scene: {arch} has no scene classifier; use --arch ltbc"
 
 
 def test_scene_loss_requires_photographs_with_classes(configure, photos, classes, tmp_path):
