@@ -2,7 +2,13 @@
 DIR`; see `--help`."""
 
 from gancolor import cli
-from gancolor.evaluation.command import run_evaluate
+
+
+def main() -> int:
+    from gancolor.evaluation.command import run_evaluate  # a missing package is reported in one line
+
+    return run_evaluate()
+
 
 if __name__ == "__main__":
-    cli.run(run_evaluate)
+    cli.run(main)

@@ -1,7 +1,13 @@
 """Train a colorization GAN: `python train.py --arch attention_ugan --data.source DIR`; see `--help`."""
 
 from gancolor import cli
-from gancolor.training.command import run_train
+
+
+def main() -> int:
+    from gancolor.training.command import run_train  # a missing package is reported in one line
+
+    return run_train()
+
 
 if __name__ == "__main__":
-    cli.run(run_train)
+    cli.run(main)

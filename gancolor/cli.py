@@ -56,13 +56,15 @@ def main() -> None:
 
 
 def _gancolor(argv: Sequence[str]) -> int:
+    if argv and argv[0] in ("train", "evaluate"):  # their options are the configuration's, which has its own parser
+        return {"train": _train, "evaluate": _evaluate}[argv[0]](argv[1:])
     parser = argparse.ArgumentParser(
         prog="gancolor",
         description="Trains, scores, compares and uses generators that colour photographs.",
     )
     commands = parser.add_subparsers(required=True, metavar="COMMAND")
-    _add_train(commands)
-    _add_evaluate(commands)
+    commands.add_parser("train", help="train a generator (python train.py)")
+    commands.add_parser("evaluate", help="score generators on held-out photographs (python evaluate.py)")
     _add_colorize(commands)
     _add_compare(commands)
     _add_sweep(commands)
@@ -72,18 +74,10 @@ def _gancolor(argv: Sequence[str]) -> int:
     return chosen.command(chosen, others)
 
 
-def _add_train(commands: Any) -> None:
-    commands.add_parser("train", help="train a generator (python train.py)")
-
-
 def _train(argv: Sequence[str]) -> int:
     from gancolor.training.command import run_train
 
     return run_train(argv, "gancolor train")
-
-
-def _add_evaluate(commands: Any) -> None:
-    commands.add_parser("evaluate", help="score generators on held-out photographs (python evaluate.py)")
 
 
 def _evaluate(argv: Sequence[str]) -> int:

@@ -213,7 +213,7 @@ def test_format_follows_from_the_suffix(tmp_path, file, expected):
 @pytest.mark.parametrize(
     ("file", "name", "match"),
     [
-        ("a.pth", None, r"no format has the suffix '\.pth'; take \.safetensors .*did you mean .*\.pt"),
+        ("a.pth", None, r"no format has the suffix '\.pth'; choose from \.safetensors .*did you mean \.pt2"),
         ("a", None, "no format has the suffix ''"),
         ("a.onnx", "torch_export", r"not a --format torch_export file: end it in \.pt2"),
         ("a", "onnx", r"not a --format onnx file: end it in \.onnx"),

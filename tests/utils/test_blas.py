@@ -2,6 +2,10 @@ import os
 import subprocess
 import sys
 
+import pytest
+
+from gancolor.utils.cores import cores
+
 # Two that come and go in turn: the first to leave must not set back what the second relies on, nor the second keep what
 # the first had set; and the setting stays anybody's.
 CODE = """
@@ -35,6 +39,7 @@ with threadpool_limits(limits=1, user_api="blas"):
 """
 
 
+@pytest.mark.skipif(len(cores()) < 2, reason="with one core, there is one thread anyway")
 def test_one_thread_limit_is_nested_and_restored() -> None:
     environment = os.environ | {"OPENBLAS_NUM_THREADS": "2"}
     done = subprocess.run([sys.executable, "-c", CODE], env=environment, capture_output=True, text=True)
