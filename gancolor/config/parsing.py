@@ -107,7 +107,9 @@ def make_parser(prog: str, config_class: type, description: str, recipe: Path | 
         default_config_files=[str(recipe)] if recipe else [],
         formatter_class=_HelpFormatter,
     )
-    parser.add_argument("--config", action="config", help="YAML file of options; flags after it override them")
+    parser.add_argument(
+        "--config", action="config", help="YAML file of options, or the name of a recipe; flags after it override them"
+    )
     parser.add_class_arguments(config_class, skip={"checkpoints", "predictions"})
     return parser
 

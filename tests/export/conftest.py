@@ -1,5 +1,7 @@
 """A small checkpoint, its exports, and a Hub to push them to."""
 
+import dataclasses
+
 import pytest
 from fake_hub import Hub, hosted
 from small_checkpoint import save_checkpoint
@@ -27,6 +29,24 @@ def exports(checkpoint, tmp_path_factory):
         return made[name, half]
 
     return exported
+
+
+@pytest.fixture(scope="session")
+def onnx_writers():
+    return {}
+
+
+@pytest.fixture
+def onnx_converted_once(monkeypatch, onnx_writers):
+    """Convert `checkpoint` to ONNX once for all tests: it takes seconds. For tests of that checkpoint only."""
+    onnx = EXPORTERS["onnx"]
+
+    def convert(generator, half):
+        if half not in onnx_writers:
+            onnx_writers[half] = onnx.convert(generator, half)
+        return onnx_writers[half]
+
+    monkeypatch.setitem(EXPORTERS, "onnx", dataclasses.replace(onnx, convert=convert))
 
 
 @pytest.fixture
