@@ -216,6 +216,10 @@ def _add_export(commands: Any) -> None:
         "--format", metavar="NAME", choices=EXPORT_FORMATS,
         help=f"{', '.join(EXPORT_FORMATS)} (default: by FILE's suffix)",
     )  # fmt: skip
+    export.add_argument(
+        "--interpolate", metavar=("OTHER", "SHARE"), nargs=2,
+        help="export SHARE times RUN's weights plus 1 - SHARE times OTHER's, such as of what RUN was fine-tuned from",
+    )  # fmt: skip
     export.add_argument("--half", action="store_true", help="store the weights as float16: half the size")
     export.add_argument("--overwrite", action="store_true", help="overwrite FILE and its card")
     export.add_argument(
@@ -240,6 +244,7 @@ def _export(chosen: argparse.Namespace, others: Sequence[str]) -> int:
     return run_export(
         chosen.path, chosen.out, chosen.format, half=chosen.half, overwrite=chosen.overwrite, results=chosen.result,
         license_id=chosen.license, repository=chosen.push_to_hub, private=chosen.private,
+        interpolate=chosen.interpolate,
     )  # fmt: skip
 
 

@@ -1,13 +1,16 @@
 """The command `gancolor export`."""
 
+import math
 from collections.abc import Sequence
 from pathlib import Path
+from tempfile import TemporaryDirectory
 
 from gancolor.evaluation.tables import text_table
 from gancolor.export.card import load_scores, model_card
 from gancolor.export.exporter import Exported, card_of, export
 from gancolor.export.formats import choose_format
 from gancolor.models.checkpoint import describe, find_generator
+from gancolor.models.interpolation import interpolate as interpolate_generators
 from gancolor.utils.errors import InputError
 from gancolor.utils.files import check_writable
 
@@ -15,6 +18,7 @@ from gancolor.utils.files import check_writable
 def run_export(
     source: Path, out: Path | None, format_name: str | None, *, half: bool = False, overwrite: bool = False,
     results: Sequence[Path] = (), license_id: str | None = None, repository: str | None = None, private: bool = False,
+    interpolate: Sequence[str] | None = None,
 ) -> int:  # fmt: skip
     """Write a generator and its model card to a file, to the Hub, or to both.
 
@@ -22,6 +26,8 @@ def run_export(
         source: a run's folder, or a checkpoint.
         results: files from evaluate.py --json, for the card.
         repository: OWNER/NAME on the Hub.
+        interpolate: another checkpoint's path, and the share of the source in their interpolation, which is exported
+            then.
 
     Raises:
         InputError: the source is missing, can't be exported, or can't be written to this destination.
@@ -30,6 +36,19 @@ def run_export(
         raise InputError("nothing to write: give -o FILE, or --push_to_hub OWNER/NAME")
     checkpoint = find_generator(source)
     describe(checkpoint)
+    if interpolate is None:
+        return _export(checkpoint, out, format_name, half, overwrite, results, license_id, repository, private)
+    with TemporaryDirectory() as folder:
+        mean = Path(folder) / "interpolated.safetensors"
+        other, share = interpolate
+        interpolate_generators(checkpoint, find_generator(other), _number(share), mean)
+        return _export(mean, out, format_name, half, overwrite, results, license_id, repository, private)
+
+
+def _export(
+    checkpoint: Path, out: Path | None, format_name: str | None, half: bool, overwrite: bool, results: Sequence[Path],
+    license_id: str | None, repository: str | None, private: bool,
+) -> int:  # fmt: skip
     scores = load_scores(results, checkpoint)
     if out is not None:
         format_name = choose_format(out, format_name)
@@ -49,6 +68,13 @@ def run_export(
         )
         print(f"pushed to {address}")
     return 0
+
+
+def _number(share: str) -> float:
+    try:
+        return float(share)
+    except ValueError:
+        return math.nan  # which is refused as any other that is not from 0 to 1
 
 
 def _check_free(out: Path, checkpoint: Path, overwrite: bool) -> None:

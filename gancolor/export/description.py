@@ -4,7 +4,18 @@ import re
 from collections.abc import Mapping
 from typing import Any
 
-KEPT = ("generator", "data", "config", "effective_batch", "step", "stage", "metrics", "grey", "init_sha256")
+KEPT = (
+    "generator",
+    "data",
+    "config",
+    "effective_batch",
+    "step",
+    "stage",
+    "metrics",
+    "grey",
+    "init_sha256",
+    "interpolated",
+)
 KEPT_OPTIONS = (
     "arch", "epochs", "pretrain_epochs", "critic_epochs", "seed", "precision",
     "data", "generator", "discriminator", "loss", "optim",

@@ -1,0 +1,67 @@
+"""Interpolation between two generators' weights."""
+
+import pytest
+import torch
+from made_generators import made_generator
+
+from gancolor import cli
+from gancolor.models.checkpoint import describe, export_generator, load_generator
+from gancolor.models.interpolation import interpolate
+from gancolor.utils.errors import InputError
+from gancolor.utils.files import file_digest
+
+
+@pytest.fixture
+def pair(tmp_path):
+    """A generator, and one with other weights."""
+    first = made_generator(tmp_path / "first.safetensors")
+    other, about = load_generator(first), describe(first)
+    for tensor in other.state_dict().values():
+        if tensor.is_floating_point():
+            tensor.add_(0.25)
+    export_generator(tmp_path / "other.safetensors", other, about | {"metrics": {"psnr": 1.0}})
+    return first, tmp_path / "other.safetensors"
+
+
+@pytest.mark.parametrize("share", [0.0, 0.75, 1.0])
+def test_weights_are_the_weighted_mean(pair, tmp_path, share):
+    first, other = pair
+    interpolate(first, other, share, tmp_path / "mean.safetensors")
+    one, two = (load_generator(path).state_dict() for path in pair)
+    for name, tensor in load_generator(tmp_path / "mean.safetensors").state_dict().items():
+        expected = share * one[name] + (1 - share) * two[name] if tensor.is_floating_point() else one[name]
+        torch.testing.assert_close(tensor, expected)
+
+
+def test_metadata_name_the_other_and_drop_its_metrics(pair, tmp_path):
+    first, other = pair
+    interpolate(other, first, 0.5, tmp_path / "mean.safetensors")
+    about = describe(tmp_path / "mean.safetensors")
+    assert about["interpolated"] == {"share": 0.5, "with_sha256": file_digest(first)}
+    assert "metrics" not in about and about["generator"] == describe(first)["generator"]
+
+
+def test_command_exports_the_interpolation(pair, tmp_path, capsys):
+    first, other = pair
+    out = tmp_path / "mean.safetensors"
+    assert cli._gancolor(["export", str(first), "--interpolate", str(other), "0.75", "-o", str(out)]) == 0
+    name, tensor = next((n, t) for n, t in load_generator(out).state_dict().items() if t.is_floating_point())
+    torch.testing.assert_close(tensor, load_generator(first).state_dict()[name] + 0.0625)
+    assert describe(out)["interpolated"]["share"] == 0.75
+
+
+@pytest.mark.parametrize("share", ["1.5", "-0.1", "nan", "much"])
+def test_share_out_of_range_is_refused(pair, tmp_path, share):
+    first, other = pair
+    with pytest.raises(InputError, match="from 0 to 1"):
+        cli._gancolor(["export", str(first), "--interpolate", str(other), share, "-o", str(tmp_path / "x.safetensors")])
+    assert not (tmp_path / "x.safetensors").exists()
+
+
+def test_another_architecture_is_refused(pair, tmp_path):
+    first, other = pair
+    about = describe(other)
+    changed = about | {"generator": about["generator"] | {"options": about["generator"]["options"] | {"dropout": 0.9}}}
+    export_generator(tmp_path / "third.safetensors", load_generator(other), changed)
+    with pytest.raises(InputError, match="another generator"):
+        interpolate(first, tmp_path / "third.safetensors", 0.5, tmp_path / "x.safetensors")
