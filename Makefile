@@ -4,13 +4,23 @@ VENV := .venv
 BIN := $(VENV)/bin
 INSTALLED := $(VENV)/.installed
 
-.PHONY: demo test lint bench pictures clean
+# A selection for every change: the arithmetic, the step, the options, the structure.
+QUICK := tests/color tests/config tests/losses tests/metrics/test_bootstrap.py tests/data/test_tone.py tests/data/test_sampler.py \
+	tests/training/test_gan_step.py tests/training/test_schedule.py tests/training/test_meter.py \
+	tests/models/test_layers.py tests/models/test_patchgan.py tests/models/test_interpolation.py \
+	tests/inference/test_recombine.py tests/inference/test_upsampling.py tests/evaluation/test_tables.py \
+	tests/test_structure.py tests/test_docs.py
+
+.PHONY: demo test quick lint bench pictures clean
 
 demo: $(INSTALLED)  ## train a U-Net on ImageNet features on scenes drawn by code, on any computer, in minutes
 	$(BIN)/python train.py --config configs/demo.yaml --out runs/demo
 
 test: $(INSTALLED)  ## run all tests, on all cores
 	$(BIN)/python -m pytest -n auto --dist worksteal
+
+quick: $(INSTALLED)  ## run a selection of the tests, in a minute
+	$(BIN)/python -m pytest -q -n auto --dist worksteal $(QUICK)
 
 lint: $(INSTALLED)  ## style and types
 	$(BIN)/ruff check .
