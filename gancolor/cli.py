@@ -28,6 +28,9 @@ def run(main: Callable[[], int | None]) -> None:
         if str(error.name).startswith("gancolor"):
             raise
         status = fail(name, f"{error.name} is needed and not installed: pip install 'gancolor[train]'", 2)
+    except BrokenPipeError:  # the reader of our output has left, as in `gancolor ... | head`
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())  # else Python complains when it flushes at exit
+        status = 128 + 13  # as if SIGPIPE had ended it
     except OSError as error:
         if error.errno is None:
             raise
@@ -59,8 +62,7 @@ def _gancolor(argv: Sequence[str]) -> int:
     if argv and argv[0] in ("train", "evaluate"):  # their options are the configuration's, which has its own parser
         return {"train": _train, "evaluate": _evaluate}[argv[0]](argv[1:])
     parser = argparse.ArgumentParser(
-        prog="gancolor",
-        description="Trains, scores, compares and uses generators that colour photographs.",
+        prog="gancolor", description="Trains, scores, compares and uses generators that colour photographs."
     )
     commands = parser.add_subparsers(required=True, metavar="COMMAND")
     commands.add_parser("train", help="train a generator (python train.py)")
