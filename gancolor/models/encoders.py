@@ -174,7 +174,9 @@ def timm_features(name: str, channels: int, levels: Sequence[int] | None = None)
     if tag and name not in (published := timm.list_pretrained(f"{model}.*")):
         tags = [weights.partition(".")[2] for weights in published]
         raise InputError(f"--generator.backbone {name}: no such weights; timm has {', '.join(tags)} of {model}")
-    chosen = {} if levels is None else {"out_indices": levels}
+    chosen: dict[str, Any] = {} if levels is None else {"out_indices": levels}
+    if model.startswith("vgg"):
+        chosen["mlp_ratio"] = 1 / 4096  # one hidden unit: a classifier of 100 M parameters would be built, and dropped
     try:
         network = timm.create_model(name, features_only=True, in_chans=channels, pretrained=False, **chosen)
     except (RuntimeError, AttributeError, TypeError, AssertionError, ValueError):
