@@ -8,11 +8,11 @@ import torch
 from torch import Tensor
 
 from gancolor.data.cache.photographs import Photographs
-from gancolor.data.cache.uncached import Decoder
 from gancolor.data.catalogue import Selection
 from gancolor.data.sampler import Order, ShardShuffle, Shuffle
 from gancolor.data.sources.reading import Store
 from gancolor.data.sources.shards import ShardCatalogue
+from gancolor.data.uncached import Decoder
 from gancolor.utils import distributed
 
 AHEAD = 2  # batches to prefetch

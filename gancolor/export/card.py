@@ -112,11 +112,22 @@ def model_card(exported: Exported, name: str, scores: Sequence[Scored] = (), lic
         f"## Use\n\n{_usage(exported, name)}",
         f"## Figures\n\n{_figures(arch, about, scores)}",
         f"## Intended use, and limits\n\n{LIMITS}",
-        f"## Training\n\n{_recipe(about)}",
+        f"## Training\n\n{_interpolation(about)}{_recipe(about)}",
         f"## File\n\n{_file(exported)}",
         f"## Licence\n\n{license_id or 'Not stated. Ask whoever gave you this file.'}\n",
     ]
     return "\n".join(parts)
+
+
+def _interpolation(about: Mapping[str, Any]) -> str:
+    found = _part(about, "interpolated")
+    if "share" not in found:
+        return ""
+    share = found["share"]
+    return (
+        f"The weights are {share:g} times those of the run below, and {1 - share:.4g} times those of another generator "
+        f"(sha256 {found.get('with_sha256')}).\n\n"
+    )
 
 
 def _training(about: Mapping[str, Any]) -> str:

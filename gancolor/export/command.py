@@ -1,7 +1,7 @@
 """The command `gancolor export`."""
 
-import math
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
 from pathlib import Path
 from tempfile import TemporaryDirectory
 
@@ -34,54 +34,58 @@ def run_export(
     """
     if out is None and repository is None:
         raise InputError("nothing to write: give -o FILE, or --push_to_hub OWNER/NAME")
-    checkpoint = find_generator(source)
-    describe(checkpoint)
-    if interpolate is None:
-        return _export(checkpoint, out, format_name, half, overwrite, results, license_id, repository, private)
-    with TemporaryDirectory() as folder:
-        mean = Path(folder) / "interpolated.safetensors"
-        other, share = interpolate
-        interpolate_generators(checkpoint, find_generator(other), _number(share), mean)
-        return _export(mean, out, format_name, half, overwrite, results, license_id, repository, private)
+    original = find_generator(source)
+    describe(original)
+    other, share = (find_generator(interpolate[0]), interpolate[1]) if interpolate else (None, "")
+    with _exported_checkpoint(original, other, share) as checkpoint:
+        scores = load_scores(results, checkpoint)
+        if out is not None:
+            format_name = choose_format(out, format_name)
+            _check_free(out, [path for path in (original, other) if path], overwrite)
+            name = out.name
+            exported = export(
+                checkpoint, out, format_name, half, lambda exported: model_card(exported, name, scores, license_id)
+            )
+            _say(exported)
+            print(f"card {card_of(out)}")
+        if repository is not None:
+            from gancolor.export.hub import push_to_hub
 
-
-def _export(
-    checkpoint: Path, out: Path | None, format_name: str | None, half: bool, overwrite: bool, results: Sequence[Path],
-    license_id: str | None, repository: str | None, private: bool,
-) -> int:  # fmt: skip
-    scores = load_scores(results, checkpoint)
-    if out is not None:
-        format_name = choose_format(out, format_name)
-        _check_free(out, checkpoint, overwrite)
-        name = out.name
-        exported = export(
-            checkpoint, out, format_name, half, lambda exported: model_card(exported, name, scores, license_id)
-        )
-        _say(exported)
-        print(f"card {card_of(out)}")
-    if repository is not None:
-        from gancolor.export.hub import push_to_hub
-
-        formats = (format_name,) if format_name else ()
-        address = push_to_hub(
-            checkpoint, repository, private=private, formats=formats, half=half, results=results, license_id=license_id
-        )
-        print(f"pushed to {address}")
+            formats = (format_name,) if format_name else ()
+            address = push_to_hub(
+                checkpoint,
+                repository,
+                private=private,
+                formats=formats,
+                half=half,
+                results=results,
+                license_id=license_id,
+            )
+            print(f"pushed to {address}")
     return 0
 
 
-def _number(share: str) -> float:
+@contextmanager
+def _exported_checkpoint(original: Path, other: Path | None, share: str) -> Iterator[Path]:
+    """Yield the checkpoint to export: the original, or a temporary one between it and another."""
+    if other is None:
+        yield original
+        return
     try:
-        return float(share)
+        number = float(share)
     except ValueError:
-        return math.nan  # which is refused as any other that is not from 0 to 1
+        raise InputError(f"--interpolate {other} {share}: the share must be a number from 0 to 1") from None
+    with TemporaryDirectory() as folder:
+        between = Path(folder) / "interpolated.safetensors"
+        interpolate_generators(original, other, number, between)
+        yield between
 
 
-def _check_free(out: Path, checkpoint: Path, overwrite: bool) -> None:
+def _check_free(out: Path, sources: Sequence[Path], overwrite: bool) -> None:
     """Check that the file and its card can be written. Raises InputError if one exists and must not be overwritten."""
     for path in (out, card_of(out)):
         check_writable("-o", path)
-    if out.exists() and out.samefile(checkpoint):
+    if out.exists() and any(out.samefile(source) for source in sources):
         raise InputError(f"-o {out} is the checkpoint itself; give another name")
     for path in (out, card_of(out)):
         if path.exists() and not overwrite:

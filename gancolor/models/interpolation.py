@@ -11,8 +11,8 @@ def interpolate(path: Path, other: Path, share: float, out: Path) -> None:
     """Write a generator whose weights are `share` times one's and 1 - `share` times another's (Wortsman 2022, "Robust
     fine-tuning of zero-shot models", https://arxiv.org/abs/2109.01903).
 
-    Between a generator and what it was fine-tuned from, the mean is often better than both. Metrics of either are not
-    kept.
+    Between a generator and what it was fine-tuned from, the share chooses a compromise without further training.
+    Metrics of either are not kept.
 
     Args:
         path, other: checkpoints of the same architecture and options.
@@ -22,7 +22,7 @@ def interpolate(path: Path, other: Path, share: float, out: Path) -> None:
         InputError: a checkpoint can't be read, or they hold different generators.
     """
     if not 0 <= share <= 1:
-        raise InputError(f"--interpolate {other} {share:g}: the share must be from 0 to 1")
+        raise InputError(f"--interpolate {other} {share:g}: the share must be a number from 0 to 1")
     about = describe(path)
     if about["generator"] != describe(other)["generator"]:
         raise InputError(f"--interpolate {other}: it holds another generator than {path}")

@@ -63,12 +63,9 @@ def wandb_mode(requested: Literal["auto", "online", "offline", "disabled"]) -> t
     return "disabled", "Weights & Biases: off, not logged in (to turn on: wandb login)"
 
 
-def open_tracker(config: TrainConfig, run: Path, effective_batch: int, step: int) -> "Tracker":
-    """Open the record of a training in its folder, as the configuration says; print the line of `wandb_mode`."""
+def open_tracker(config: TrainConfig, mode: Mode, run: Path, effective_batch: int, step: int) -> "Tracker":
+    """Open the record of a training in its folder, as the configuration says; `mode` is that of `wandb_mode`."""
     tracking = config.tracking
-    mode, line = wandb_mode(tracking.wandb)
-    if line:
-        print(line, flush=True)
     about = {**to_dict(config), "effective_batch": effective_batch}
     return Tracker(
         run, mode=mode, project=tracking.project, entity=tracking.entity, name=tracking.name or run.name,

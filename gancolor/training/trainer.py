@@ -23,7 +23,7 @@ from gancolor.training.run_folder import RunFolder
 from gancolor.training.run_state import Saver, load_state
 from gancolor.training.schedule import Timeline, rates, step_seed
 from gancolor.training.setup import set_up
-from gancolor.training.tracking import Tracker, open_tracker
+from gancolor.training.tracking import Tracker, open_tracker, wandb_mode
 from gancolor.training.validation import Validation
 from gancolor.utils import distributed
 from gancolor.utils.errors import InputError, TrainingError
@@ -78,6 +78,8 @@ class Trainer:
         self.validation = Validation(self.data.val, config.eval, config.lpips, self.hardware)
         self.saver = Saver()
         self.done = self._resume()
+        if distributed.is_main():  # here, because an unknown mode refuses the start
+            self.wandb_mode, self.wandb_note = wandb_mode(config.tracking.wandb)
 
     def _resume(self) -> int:
         """Load the run's last state, if there is one, and return the number of finished steps."""
@@ -127,7 +129,8 @@ class Trainer:
             with Interruption() as interruption:
                 self._announce()
                 if distributed.is_main():
-                    self.tracker = open_tracker(self.config, self.run.folder, self.batches.effective_batch, self.done)
+                    mode, batch = self.wandb_mode, self.batches.effective_batch
+                    self.tracker = open_tracker(self.config, mode, self.run.folder, batch, self.done)
                 signal = self._loop(interruption)
                 status = 128 + signal if signal else 0
                 if not signal:
@@ -309,3 +312,5 @@ class Trainer:
             save_prior(self.run.prior, prior, rarity)
         for line in start_lines(self.config, self.setup, self.data, self.timeline, self.hardware, self.run, self.done):
             print(line, flush=True)
+        if self.wandb_note:
+            print(self.wandb_note, flush=True)

@@ -97,6 +97,11 @@ def test_folder_of_grey_photographs(commands, tmp_path):
     refused.refusal("5 more left out as grey", "--data.min_colorfulness")
 
 
+def test_refused_wandb_mode_leaves_no_run_folder(commands, tmp_path):
+    commands.tiny(tmp_path / "run", WANDB_MODE="sometimes").refusal("sometimes", "offline")
+    assert not (tmp_path / "run").exists()
+
+
 def test_out_is_a_file(commands, tmp_path):
     taken = tmp_path / "taken"
     taken.write_text("mine")

@@ -53,7 +53,7 @@ def test_command_exports_the_interpolation(pair, tmp_path, capsys):
 @pytest.mark.parametrize("share", ["1.5", "-0.1", "nan", "much"])
 def test_share_out_of_range_is_refused(pair, tmp_path, share):
     first, other = pair
-    with pytest.raises(InputError, match="from 0 to 1"):
+    with pytest.raises(InputError, match=f"other.safetensors {share}: the share must be a number from 0 to 1"):
         cli._gancolor(["export", str(first), "--interpolate", str(other), share, "-o", str(tmp_path / "x.safetensors")])
     assert not (tmp_path / "x.safetensors").exists()
 
@@ -65,3 +65,19 @@ def test_another_architecture_is_refused(pair, tmp_path):
     export_generator(tmp_path / "third.safetensors", load_generator(other), changed)
     with pytest.raises(InputError, match="another generator"):
         interpolate(first, tmp_path / "third.safetensors", 0.5, tmp_path / "x.safetensors")
+
+
+@pytest.mark.parametrize("number", [0, 1])
+def test_neither_source_is_overwritten(pair, number):
+    before = pair[number].read_bytes()
+    words = ["export", str(pair[0]), "--interpolate", str(pair[1]), "0.5", "-o", str(pair[number]), "--overwrite"]
+    with pytest.raises(InputError, match="is the checkpoint itself"):
+        cli._gancolor(words)
+    assert pair[number].read_bytes() == before
+
+
+def test_card_says_what_was_interpolated(pair, tmp_path):
+    out = tmp_path / "mean.safetensors"
+    assert cli._gancolor(["export", str(pair[0]), "--interpolate", str(pair[1]), "0.75", "-o", str(out)]) == 0
+    card = (tmp_path / "mean.safetensors.md").read_text(encoding="utf-8")
+    assert "0.75 times those of the run below, and 0.25 times" in card and file_digest(pair[1]) in card

@@ -294,15 +294,19 @@ def test_frozen_parameters_are_not_optimized(frozen, batch):
         assert moved and not any(name.startswith(f"{part}.encoder.") for name in moved)  # BatchNorm's statistics too
 
 
-def test_gan_step_with_frozen_encoder_is_restored_bit_for_bit(frozen, batch, tmp_path):
-    gan_step, other = frozen(), frozen()
+def states_after_resume(gan_step, other, batch, folder):
+    """Return the states of a pair, of which the second has loaded the first's, after one more step of each."""
     for stage in STAGES:
         gan_step.step(batch, stage, RATES)
-    save_state(tmp_path / "last.safetensors", state_tensors(gan_step.state_parts()), {"step": 1})
-    load_state(tmp_path / "last.safetensors", other.state_parts())
+    save_state(folder / "last.safetensors", state_tensors(gan_step.state_parts()), {"step": 1})
+    load_state(folder / "last.safetensors", other.state_parts())
     for pair in (gan_step, other):
         pair.step(batch, "adversarial", RATES)
-    one, two = state_of(gan_step), state_of(other)
+    return state_of(gan_step), state_of(other)
+
+
+def test_gan_step_with_frozen_encoder_is_restored_bit_for_bit(frozen, batch, tmp_path):
+    one, two = states_after_resume(frozen(), frozen(), batch, tmp_path)
     assert one.keys() == two.keys()
     assert not any(changed(one, two, part) for part in PARTS)
 
@@ -371,12 +375,5 @@ def test_backbone_learning_rate_factor_scales_the_first_step(on_backbone, batch)
 
 
 def test_optimizers_of_two_rates_are_saved_and_restored_bit_for_bit(on_backbone, batch, tmp_path):
-    gan_step, other = on_backbone(0.25), on_backbone(0.25)
-    for stage in STAGES:
-        gan_step.step(batch, stage, RATES)
-    save_state(tmp_path / "last.safetensors", state_tensors(gan_step.state_parts()), {"step": 1})
-    load_state(tmp_path / "last.safetensors", other.state_parts())
-    for pair in (gan_step, other):
-        pair.step(batch, "adversarial", RATES)
-    one, two = state_of(gan_step), state_of(other)
+    one, two = states_after_resume(on_backbone(0.25), on_backbone(0.25), batch, tmp_path)
     assert not any(changed(one, two, part) for part in PARTS)

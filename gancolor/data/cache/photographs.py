@@ -14,9 +14,9 @@ from torch import Tensor
 
 from gancolor.data.cache.build import PICTURES, IndexJob, build
 from gancolor.data.cache.index import Columns, Index, Names, combined, in_order
-from gancolor.data.cache.uncached import Decoder
 from gancolor.data.catalogue import Item, Selection, Source, facts_of, select
 from gancolor.data.decode import Fit
+from gancolor.data.uncached import Decoder
 from gancolor.utils import distributed
 
 CACHE_VERSION = 3
