@@ -17,7 +17,7 @@ warnings.filterwarnings("ignore", message=".*torch.jit.script.*")  # from gancol
 
 if TYPE_CHECKING:
     from measure import Row
-    from steps import StepSpec
+    from step_runners import StepSpec
 
 PARTS = ("step", "data", "evaluation", "choices", "floor", "epochs", "equality", "quality")
 USUAL = PARTS[:3]
@@ -34,49 +34,49 @@ def main() -> None:
 def measure_parts(options: argparse.Namespace, base: "StepSpec", shown: list[str]) -> "dict[str, list[Row]]":
     """Measure the selected parts and return their rows, which are printed as they are measured."""
     # These modules import torch and gancolor, which --help does not need. Each part imports only its own.
-    from pictures import photo_files, photo_folder
+    from data_pipeline import photo_files, photo_folder
 
     parts: dict[str, list[Row]] = {}
     wanted, archs, limit = options.only, options.arch, options.limit
     if "floor" in wanted:
-        from floor import measure_floors
+        from roofline import measure_floors
 
         parts["floor"] = measure_floors(archs, base)
     if "step" in wanted:
-        from training import measure_steps
+        from step_speed import measure_steps
 
         parts["step"] = measure_steps(archs, base, shown, options.compile)
     if "choices" in wanted:
-        from training import measure_choices
+        from step_speed import measure_choices
 
         parts["choices"] = measure_choices(archs, base)
     if "equality" in wanted:
-        from equality import measure_curves
+        from loss_curves import measure_curves
 
         parts["equality"] = measure_curves(archs, base, options.steps)
     if not {"data", "evaluation", "epochs", "quality", "equality"} & set(wanted):
         return parts
     with photo_folder(options.photos) as folder:
         if "data" in wanted:
-            from epochs import measure_decoding
-            from pictures import measure_data
+            from data_pipeline import measure_data
+            from epoch_speed import measure_decoding
 
             parts["data"] = measure_data(photo_files(folder, limit), base)
             parts["decoding"] = measure_decoding(base, folder, limit)
         if "evaluation" in wanted:
-            from pictures import measure_evaluation
+            from data_pipeline import measure_evaluation
 
             parts["evaluation"] = measure_evaluation(photo_files(folder, limit), archs, base)
         if "epochs" in wanted:
-            from epochs import measure_epochs
+            from epoch_speed import measure_epochs
 
             parts["epochs"] = measure_epochs(archs, base, folder, shown, options.epochs, limit)
         if "equality" in wanted:
-            from equality import measure_bf16
+            from loss_curves import measure_bf16
 
             parts["bf16"] = measure_bf16(archs, base, folder, options.seeds, options.epochs, limit)
         if "quality" in wanted:
-            from quality import measure_quality
+            from time_to_psnr import measure_quality
 
             parts["quality"] = measure_quality(archs, base, folder, shown, options.minutes, limit)
     return parts
@@ -91,7 +91,7 @@ def measuring(
 
     def whole() -> None:
         import torch
-        from steps import StepSpec, precisions
+        from step_runners import StepSpec, precisions
 
         device = options.device if options.device != "auto" else "cuda" if torch.cuda.is_available() else "cpu"
         torch.set_num_threads(options.threads or torch.get_num_threads())

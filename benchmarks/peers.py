@@ -22,7 +22,7 @@ from gancolor.utils.errors import InputError
 
 if TYPE_CHECKING:
     from measure import Row
-    from steps import StepSpec
+    from step_runners import StepSpec
     from torch import Tensor
 
 
@@ -134,7 +134,7 @@ def measure_steps(name: str, peer: Peer, spec: "StepSpec", shown: list[str]) -> 
     turns."""
     import torch
     from measure import Contender, Table, interleave
-    from steps import BATCHES, REFERENCE, ReferenceSteps, as_torch_ships, make_steps
+    from step_runners import BATCHES, REFERENCE, ReferenceSteps, as_torch_ships, make_steps
 
     table = Table(
         f"Adversarial step beside {name}, {spec.size} x {spec.size}, batch {spec.batch_size}",
@@ -160,8 +160,8 @@ def measure_steps(name: str, peer: Peer, spec: "StepSpec", shown: list[str]) -> 
 
 def measure_loaders(name: str, peer: Peer, files: Sequence[Any], spec: "StepSpec") -> "list[Row]":
     """Print the table of loading, by epochs of Lab batches on the device, and return its rows."""
+    from data_pipeline import Pipeline
     from measure import Contender, Table, interleave
-    from pictures import Pipeline
 
     from gancolor.utils.hardware import choose_hardware
 
@@ -200,7 +200,7 @@ def main() -> None:
     options = parser.parse_args()
 
     def measure(base: "StepSpec", shown: list[str]) -> "dict[str, list[Row]]":
-        from pictures import photo_files, photo_folder
+        from data_pipeline import photo_files, photo_folder
 
         with photo_folder(options.photos) as folder, tempfile.TemporaryDirectory() as scratch:
             files = photo_files(folder, options.limit)

@@ -20,7 +20,7 @@ warnings.filterwarnings("ignore", message=".*torch.jit.script.*")  # from gancol
 import torch  # noqa: E402
 import torch.distributed as dist  # noqa: E402
 from measure import Table, synchronize  # noqa: E402
-from steps import GancolorSteps, StepSpec  # noqa: E402
+from step_runners import GancolorSteps, StepSpec  # noqa: E402
 from torch._utils import _flatten_dense_tensors, _unflatten_dense_tensors  # noqa: E402
 
 from gancolor.training.gan_step import parameters_of  # noqa: E402

@@ -3,7 +3,7 @@ import sys
 import peers
 import pytest
 import torch
-from steps import StepSpec
+from step_runners import StepSpec
 
 from gancolor.utils.errors import InputError
 

@@ -2,11 +2,11 @@ from dataclasses import replace
 
 import pytest
 import torch
-from epochs import Epochs
+from epoch_speed import Epochs
+from interleaved import EnoughError, take_turns, trainer_of
 from measure import Contender
-from quality import GAINS, Learner
-from steps import StepSpec
-from turns import EnoughError, take_turns, trainer_of
+from step_runners import StepSpec
+from time_to_psnr import GAINS, Learner
 
 SMALL = ("--generator.width", "4", "--discriminator.width", "4", "--discriminator.layers", "1")
 SPEC = StepSpec("ugan", 16, 4, "cpu", 1.0, words=SMALL)
@@ -49,7 +49,7 @@ def test_first_epoch_is_not_measured():
 def test_learner_records_each_gain_once(monkeypatch):
     learner = Learner(None, None, grey=20.0)
     for seconds, psnr in ((5.0, 20.6), (10.0, 21.2), (15.0, 20.1)):
-        monkeypatch.setattr("quality.score_generator", lambda *_, psnr=psnr: {"psnr": torch.tensor([psnr])})
+        monkeypatch.setattr("time_to_psnr.score_generator", lambda *_, psnr=psnr: {"psnr": torch.tensor([psnr])})
         learner.seconds = seconds
         learner.look(torch.nn.Identity())
     assert learner.reached == {GAINS[0]: 5.0, GAINS[1]: 10.0}

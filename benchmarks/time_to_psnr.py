@@ -9,10 +9,10 @@ from pathlib import Path
 from typing import Any
 
 import reference
+from interleaved import EnoughError, take_turns, trainer_of
 from measure import Row, Table, attempt, synchronize
-from steps import StepSpec, as_torch_ships, forget
+from step_runners import StepSpec, as_torch_ships, forget
 from torch import nn
-from turns import EnoughError, take_turns, trainer_of
 
 from gancolor.data.cache.photographs import Photographs
 from gancolor.evaluation.scoring import score_generator

@@ -1,11 +1,11 @@
 """Comparison of the fast path with the benchmarks' plain loop: equal except for the order of arithmetic."""
 
-import equality
+import loss_curves
 import pytest
 import torch
-from equality import ALLOWED, ROUNDED, Curves, Way, excess
+from loss_curves import ALLOWED, ROUNDED, Curves, Way, excess
 from reference import L1_WEIGHT, ReferenceTrainer
-from steps import StepSpec
+from step_runners import StepSpec
 
 from gancolor.losses import terms as losses
 
@@ -29,7 +29,7 @@ def rounded():
 
 def test_rounding_differences_are_small_but_not_zero(plain, rounded):
     """Otherwise the tolerance would accept everything or nothing."""
-    explained = [float(equality.deviation(curves, plain)[-1]) for curves in rounded]
+    explained = [float(loss_curves.deviation(curves, plain)[-1]) for curves in rounded]
     assert 0 < max(explained) < 1e-4
 
 
@@ -85,10 +85,10 @@ class GeneratorFirst(ReferenceTrainer):
 
 
 def test_generator_update_before_discriminator_is_detected(plain, rounded, monkeypatch):
-    monkeypatch.setattr(equality, "ReferenceTrainer", GeneratorFirst)
+    monkeypatch.setattr(loss_curves, "ReferenceTrainer", GeneratorFirst)
     assert excess(curves_of().plain(), plain, rounded).max() > 10 * ALLOWED
 
 
 def test_deviation_never_falls():
     one, other = torch.tensor([[1.0, 2.0], [1.5, 2.0], [1.0, 2.0]]), torch.tensor([[1.0, 2.0]]).repeat(3, 1)
-    assert equality.deviation(one, other).tolist() == [0.0, 0.5, 0.5]
+    assert loss_curves.deviation(one, other).tolist() == [0.0, 0.5, 0.5]

@@ -9,9 +9,9 @@ from importlib import import_module
 from typing import Literal
 
 import torch
-from floor import show_rates, step_floors
 from measure import Contender, Memory, Row, Table, Timing, attempt, in_fresh_process, synchronize
-from steps import REFERENCE, StepSpec, forget, make_steps, precisions
+from roofline import show_rates, step_floors
+from step_runners import REFERENCE, StepSpec, forget, make_steps, precisions
 
 from gancolor.utils.hardware import choose_hardware
 

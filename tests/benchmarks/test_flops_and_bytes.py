@@ -1,10 +1,10 @@
 from dataclasses import replace
 
-import counting
+import flops_and_bytes
 import pytest
 import torch
-from floor import Rates
-from steps import GancolorSteps, StepSpec
+from roofline import Rates
+from step_runners import GancolorSteps, StepSpec
 from torch import nn
 from torch.utils.flop_counter import FlopCounterMode
 
@@ -18,7 +18,7 @@ FLOAT, HALF = 4, 2  # bytes
 
 @pytest.fixture(scope="module")
 def counter():
-    return counting.StepCounter(SPEC)
+    return flops_and_bytes.StepCounter(SPEC)
 
 
 class TwoLayers(nn.Module):
@@ -38,7 +38,7 @@ DOWN, UP = BATCH * 16 * 6 * 16, BATCH * 16 * 6 * 2 * 16  # places, channels out,
 PICTURES, FEATURES, MADE, WEIGHTS = BATCH * 64, BATCH * 16 * 6, BATCH * 2 * 64, (6 * 16, 6 * 2 * 16)
 
 
-def of_two_layers(dtype: torch.dtype, backward: bool) -> counting.Work:
+def of_two_layers(dtype: torch.dtype, backward: bool) -> flops_and_bytes.Work:
     network = TwoLayers()
 
     def run() -> None:
@@ -47,7 +47,7 @@ def of_two_layers(dtype: torch.dtype, backward: bool) -> counting.Work:
         if backward:
             made.float().sum().backward()
 
-    return counting.count(run)
+    return flops_and_bytes.count(run)
 
 
 def test_forward_by_hand():
@@ -70,7 +70,7 @@ def test_forward_and_backward_by_hand(dtype, width):
 def test_frozen_layer_has_no_weight_gradient():
     network = TwoLayers()
     network.up.requires_grad_(False)
-    work = counting.count(lambda: network(torch.empty(BATCH, 1, 8, 8)).sum().backward())
+    work = flops_and_bytes.count(lambda: network(torch.empty(BATCH, 1, 8, 8)).sum().backward())
     assert work.macs == 2 * DOWN + 2 * UP
 
 
@@ -81,7 +81,7 @@ def test_pix2pix_at_256_by_hand():
     inputs = [512, 1024, 1024, 1024, 1024, 512, 256, 128]  # of the doublings from 1 x 1: joined with skips
     outputs = [512, 512, 512, 512, 256, 128, 64, 2]
     up = sum((1 << 2 * level) * inputs[level] * outputs[level] * 16 for level in range(8))
-    counter = counting.StepCounter(StepSpec("ugan", 256, 1, "cpu", 1.0))
+    counter = flops_and_bytes.StepCounter(StepSpec("ugan", 256, 1, "cpu", 1.0))
     assert counter.forward().macs == down + up == 5_981_077_504
 
 
@@ -100,9 +100,9 @@ def test_macs_equal_those_of_a_real_step(counter, stage):
 
 def test_optimizer_and_average_are_counted_once(counter):
     """In addition to the products: 28 bytes per trained weight, 8 per number of the generator's state."""
-    bare = counting.count(
+    bare = flops_and_bytes.count(
         lambda: counter.objective.generator_terms(
-            batch := counting._batch(SPEC), counter.generator(batch.lightness), []
+            batch := flops_and_bytes._batch(SPEC), counter.generator(batch.lightness), []
         )["l1"].backward()
     )
     weights = sum(parameter.numel() for parameter in counter.generator.parameters())
@@ -111,7 +111,7 @@ def test_optimizer_and_average_are_counted_once(counter):
 
 
 def test_autocast_halves_activations_and_not_the_optimizer():
-    counter = counting.StepCounter(replace(SPEC, size=64))
+    counter = flops_and_bytes.StepCounter(replace(SPEC, size=64))
     full, half = (counter.step("adversarial", precision) for precision in ("fp32", "bf16"))
     assert full.macs == half.macs
     assert 0.5 * full.bytes < half.bytes < 0.8 * full.bytes
@@ -119,7 +119,7 @@ def test_autocast_halves_activations_and_not_the_optimizer():
 
 def test_activations_grow_with_the_batch_and_weights_do_not():
     one, two, three = (
-        counting.StepCounter(replace(SPEC, batch_size=size)).step("pretrain", "fp32") for size in (2, 4, 6)
+        flops_and_bytes.StepCounter(replace(SPEC, batch_size=size)).step("pretrain", "fp32") for size in (2, 4, 6)
     )
     assert two.macs == 2 * one.macs
     assert two.bytes < 2 * one.bytes
@@ -142,6 +142,6 @@ def test_penalties_add_to_the_count(counter, monkeypatch):
 
 def test_floor_is_the_longer_of_compute_and_transfer_time():
     rates = Rates({"fp32": 100.0, "bf16": 1000.0}, 10.0)
-    work = counting.Work(macs=1000, bytes=50)
+    work = flops_and_bytes.Work(macs=1000, bytes=50)
     assert rates.floor(work, "fp32") == 10 and rates.bound(work, "fp32") == "MACs"
     assert rates.floor(work, "bf16") == 5 and rates.bound(work, "bf16") == "bytes"

@@ -1,4 +1,5 @@
-"""Floor of a training step: the time for its least work (counting.py) at the rates that this device reaches."""
+"""Floor of a training step (its roofline bound): the time that its arithmetic and transfers (flops_and_bytes.py) take
+at least, at the rates that this device reaches."""
 
 import time
 from collections.abc import Callable
@@ -6,9 +7,9 @@ from dataclasses import dataclass, replace
 from functools import partial
 
 import torch
-from counting import StepCounter, Work
+from flops_and_bytes import StepCounter, Work
 from measure import Row, Table, attempt, synchronize
-from steps import REFERENCE, STAGES, StepSpec, precisions
+from step_runners import REFERENCE, STAGES, StepSpec, precisions
 
 from gancolor.utils.hardware import choose_hardware
 

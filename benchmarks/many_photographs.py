@@ -1,7 +1,7 @@
 """Measure time and memory of the first start, and of later ones, with very many photographs.
 
-    python benchmarks/scale.py --folder DIR                                   # a million, as loose files and as shards
-    python benchmarks/scale.py --folder DIR --form shards --decode always --photos 100000
+    python benchmarks/many_photographs.py --folder DIR                        # a million, as loose files and as shards
+    python benchmarks/many_photographs.py --folder DIR --form shards --decode always --photos 100000
 
 The photographs are a few hundred small drawn ones, repeated as often as needed. They stay in DIR for the next time,
 until you delete them.

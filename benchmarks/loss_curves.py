@@ -14,11 +14,11 @@ from pathlib import Path
 from statistics import fmean, stdev
 
 import torch
+from interleaved import take_turns, trainer_of
 from measure import Row, Table, attempt
 from reference import L1_WEIGHT, ReferenceTrainer
-from steps import GancolorSteps, StepSpec, forget
+from step_runners import GancolorSteps, StepSpec, forget
 from torch import Tensor
-from turns import take_turns, trainer_of
 
 from gancolor.data.preprocess import Preprocess
 from gancolor.utils.hardware import choose_hardware

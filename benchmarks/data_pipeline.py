@@ -13,7 +13,7 @@ import reference
 import torch
 from measure import Contender, Row, Table, attempt, interleave
 from PIL import Image
-from steps import StepSpec, as_torch_ships, forget
+from step_runners import StepSpec, as_torch_ships, forget
 from torch import Tensor
 
 from gancolor.config.options import DataConfig

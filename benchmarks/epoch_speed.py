@@ -11,10 +11,10 @@ from pathlib import Path
 
 import reference
 import torch
+from data_pipeline import Pipeline, photo_files
+from interleaved import EnoughError, take_turns, trainer_of
 from measure import Contender, Row, Table, Timing, attempt, in_fresh_process, interleave, seconds_of, synchronize
-from pictures import Pipeline, photo_files
-from steps import GancolorSteps, StepSpec, as_torch_ships, forget
-from turns import EnoughError, take_turns, trainer_of
+from step_runners import GancolorSteps, StepSpec, as_torch_ships, forget
 
 from gancolor.utils.hardware import choose_hardware
 

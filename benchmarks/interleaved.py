@@ -1,4 +1,5 @@
-"""Turns of other contenders during a run of gancolor's own trainer, so that other work on the machine affects all."""
+"""Other contenders measured between the steps of gancolor's own trainer, so that other work on the machine slows all of
+them alike."""
 
 import tempfile
 from collections.abc import Callable, Iterator
@@ -7,7 +8,7 @@ from pathlib import Path
 from sys import stderr
 from typing import Any
 
-from steps import StepSpec
+from step_runners import StepSpec
 
 from gancolor.training.trainer import Trainer
 

@@ -22,7 +22,7 @@ from functools import partial
 from typing import Any
 
 import torch
-from steps import CLASSES, StepSpec
+from step_runners import CLASSES, StepSpec
 from torch import Tensor, nn
 from torch._subclasses.fake_tensor import FakeTensorMode
 from torch.utils._python_dispatch import TorchDispatchMode
