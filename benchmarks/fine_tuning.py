@@ -1,5 +1,6 @@
-"""Measure what fine-tuning saves: fine-tune a generator that has never seen a group of photographs on 300 of them, and
-compare it with training on the same 300 from ImageNet features, for as many steps and for more.
+"""Measure what fine-tuning saves. A generator that has never seen a group of photographs is fine-tuned on 300 of them,
+and compared with generators trained on the same 300 from ImageNet features, for as many steps and for up to ten times
+as many.
 
     python benchmarks/fine_tuning.py --photos DIR --group food --out runs/fine_tuning
 

@@ -3,9 +3,9 @@
 Each step runs once on tensors that have shapes and types but no contents. So autograd leaves out the same gradients as
 in training: those with respect to the photographs and to a frozen discriminator's weights. The counts are
 
-    MACs     of every convolution and matrix product, forward and backward. A transposed convolution has its inputs
-             times the outputs that each contributes to; counting it as a convolution of its output gives four times
-             as many.
+    MACs     of every convolution and matrix product, forward and backward. For a transposed convolution, the number of
+             inputs times the number of outputs that each contributes to; the formula of a convolution with the same
+             output would give four times as many at stride 2.
     bytes    of every convolution and matrix product: its reads (inputs, weights) and writes, once each, in the types
              that autocast gives them. The two products of a backward pass share a gradient, which is read once. In
              addition, per trained weight, in float32: its gradient is read, and the weight and Adam's two moments are

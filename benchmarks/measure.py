@@ -1,4 +1,4 @@
-"""Timing of contenders in turns, containment of failures to their rows, and printing of tables."""
+"""Time contenders in turns, report failures in their own rows without stopping the others, and print tables."""
 
 import gc
 import multiprocessing

@@ -3,8 +3,9 @@
     python benchmarks/search.py --trials 30 --seeds 20
 
 The toy has the parameters of a colorization sweep: learning rate, weight of L1, dropout and architecture. The best rate
-depends on the weight and on the architecture, and results are noisy. The regret after N runs is the noise-free loss of
-the run that looks best so far, over the least possible one, 0. All contenders start from the same random runs.
+depends on the weight and on the architecture, and results are noisy. The regret after N runs is the noise-free loss
+of the run with the lowest noisy loss so far, minus the lowest possible loss, 0. All contenders start from the same
+random runs.
 """
 
 import argparse

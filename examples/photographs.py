@@ -2,7 +2,7 @@
 
     python examples/photographs.py -o docs/colorized.png [--checkpoint PATH]
 
-What docs/colorized.png was made by.
+It made docs/colorized.png.
 """
 
 import argparse

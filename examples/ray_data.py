@@ -1,9 +1,9 @@
-"""Colours an archive on a Ray cluster, with one generator a GPU:
+"""Colours an archive on a Ray cluster, with one generator per GPU:
 
     python examples/ray_data.py /archive/scans --out /archive/colorized --gpus 1 --actors 16
 
-Every machine has gancolor installed and sees the archive at the same paths. Without a cluster, Ray makes one of this
-machine. The same command again goes on where it was stopped.
+Every machine has gancolor installed and sees the archive at the same paths. Without a cluster, Ray starts one on this
+machine. The same command continues where it was stopped.
 """
 
 import argparse

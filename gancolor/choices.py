@@ -2,7 +2,7 @@
 
 from typing import TYPE_CHECKING, Literal, TypeAlias, get_args
 
-# Architecture -> module of gancolor.models, and its function that builds the generator; configs/NAME.yaml: its recipe.
+# Architecture -> "MODULE.FUNCTION" in gancolor.models that builds its generator. Its recipe is configs/NAME.yaml.
 ARCHITECTURES = {
     "ugan": "unet.ugan",
     "attention_ugan": "unet.attention_ugan",
@@ -33,16 +33,16 @@ GanMode = Literal["vanilla", "lsgan", "hinge", "wgan_gp"]
 
 Precision = Literal["fp32", "tf32", "bf16", "fp16"]
 ProtocolName = Literal["native", "val5k-crop256", "squash256", "scenes128", "tiny64", "old128"]
-# Metrics that can rank systems. gain is not among them, because it gives the same order as psnr.
+# Metrics that can rank systems. gain (PSNR minus grey's) is not among them, because it gives the same order as psnr.
 RankingMetric = Literal["psnr", "ssim", "lpips", "lpips_vgg", "ciede2000", "auc", "mse", "fid", "kid"]
-CheckpointMetric = Literal["psnr", "ssim", "lpips", "lpips_vgg", "ciede2000", "auc", "mse"]  # of single photographs
+CheckpointMetric = Literal["psnr", "ssim", "lpips", "lpips_vgg", "ciede2000", "auc", "mse"]  # no FID, no KID
 
 # Suffixes of the picture files that are taken from folders and shards, for training and for colouring. A folder's split
 # into training and validation photographs depends on them: with one more, some folders would be split differently.
 PICTURE_SUFFIXES = frozenset(
     [".jpg", ".jpeg", ".jfif", ".png", ".webp", ".gif", ".bmp", ".tif", ".tiff", ".avif", ".ppm", ".pgm"]
 )
-# Colouring takes more, of formats that training can't decode (HEIC, JPEG 2000, TGA) or other names of those it can.
+# Colouring also takes formats that training can't decode (HEIC, JPEG 2000, TGA), and rare suffixes of those it can.
 COLORABLE_SUFFIXES = PICTURE_SUFFIXES | {".jpe", ".heic", ".heif", ".dib", ".pbm", ".pnm", ".jp2", ".tga"}
 
 ChromaUpsampling = Literal["guided", "bilinear"]

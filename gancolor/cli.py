@@ -34,7 +34,7 @@ def run(main: Callable[[], int | None]) -> None:
     except OSError as error:
         if error.errno is None:
             raise
-        full = "; what was saved is whole" if error.errno in (errno.ENOSPC, errno.EDQUOT, errno.EFBIG) else ""
+        full = "; files already saved are intact" if error.errno in (errno.ENOSPC, errno.EDQUOT, errno.EFBIG) else ""
         status = fail(name, f"{error.filename or 'a file'}: {error.strerror}{full}", 2)
     except RuntimeError as error:
         if type(error).__name__ != "OutOfMemoryError":  # torch's; compared by name, to avoid importing torch
@@ -43,7 +43,7 @@ def run(main: Callable[[], int | None]) -> None:
             "give --generator.recompute true, --optim.accumulate 2 or --data.on_device never, or lower "
             "--data.batch_size or --data.size (evaluate.py: --batch_size)"
         )
-        status = fail(name, f"the device's memory is full; {advice}. What was saved is whole", 2)
+        status = fail(name, f"the device's memory is full; {advice}. Files already saved are intact", 2)
     sys.exit(status)
 
 
@@ -136,7 +136,9 @@ def _colorize(chosen: argparse.Namespace, others: Sequence[str]) -> int:
     options = {name: value for name, value in vars(chosen).items() if name not in ("command", "inputs")}
     if unknown := [word for word in others if word.startswith("-")]:
         file = unknown[0]
-        raise InputError(f"no option {file}; gancolor colorize --help lists them (for a file of that name: ./{file})")
+        raise InputError(
+            f"unknown option {file}; gancolor colorize --help lists all (for a file of that name: ./{file})"
+        )
     # Photographs are processed in parallel here. PyTorch's threads spin while they wait for one another, and so take
     # cores from threads that work. This must be set before PyTorch is imported.
     os.environ.setdefault("OMP_WAIT_POLICY", "PASSIVE")
@@ -169,7 +171,7 @@ def _add_compare(commands: Any) -> None:
 
 def _compare(chosen: argparse.Namespace, others: Sequence[str]) -> int:
     if others:
-        raise InputError(f"no option {others[0]}; gancolor compare --help lists them")
+        raise InputError(f"unknown option {others[0]}; gancolor compare --help lists all")
     from gancolor.compare.command import run_compare  # imports torch
 
     return run_compare(chosen.paths, chosen.metric, chosen.csv, chosen.html)
@@ -179,7 +181,7 @@ def _add_sweep(commands: Any) -> None:
     sweep = commands.add_parser(
         "sweep",
         help="run a sweep file on this machine, and write one table of its runs",
-        usage="gancolor sweep FILE [--out DIR] [--jobs N] [--trials N] [--draw N] [--NAME=VALUE ...]",
+        usage="gancolor sweep FILE [--out DIR] [--jobs N] [--trials N] [--search_seed N] [--NAME=VALUE ...]",
         description="Runs a Weights & Biases sweep file (grid, random or bayes; hyperband) with no account, server or "
         "network, and writes DIR/table.md. The same command resumes an interrupted sweep.",
         epilog="--NAME=VALUE: options of train.py for all runs, which override the file's",
@@ -189,9 +191,7 @@ def _add_sweep(commands: Any) -> None:
     sweep.add_argument("--out", metavar="DIR", type=Path, help="folder for the runs (default: runs/ and FILE's name)")
     sweep.add_argument("--jobs", metavar="N", type=_count, help="concurrent runs (default: one per GPU, or one)")
     sweep.add_argument("--trials", metavar="N", type=_count, help="maximum number of runs (default: run_cap in FILE)")
-    sweep.add_argument(
-        "--draw", metavar="N", type=_seed, default=0, help="seed of the values that random and bayes draw (default: 0)"
-    )
+    sweep.add_argument("--search_seed", metavar="N", type=_seed, default=0, help="seed of random and bayes (default 0)")
     sweep.set_defaults(command=_sweep)
 
 
@@ -200,7 +200,7 @@ def _sweep(chosen: argparse.Namespace, others: Sequence[str]) -> int:
 
     folder = chosen.out or Path("runs") / chosen.file.stem
     given = dict(_options(others))
-    return run_sweep(chosen.file, folder, given, jobs=chosen.jobs, trials=chosen.trials, draw=chosen.draw)
+    return run_sweep(chosen.file, folder, given, jobs=chosen.jobs, trials=chosen.trials, seed=chosen.search_seed)
 
 
 def _add_export(commands: Any) -> None:
@@ -220,7 +220,7 @@ def _add_export(commands: Any) -> None:
     )  # fmt: skip
     export.add_argument(
         "--interpolate", metavar=("OTHER", "SHARE"), nargs=2,
-        help="export SHARE times RUN's weights plus 1 - SHARE times OTHER's, such as of what RUN was fine-tuned from",
+        help="export SHARE x RUN's weights + (1 - SHARE) x OTHER's, such as of the generator that it was tuned from",
     )  # fmt: skip
     export.add_argument("--half", action="store_true", help="store the weights as float16: half the size")
     export.add_argument("--overwrite", action="store_true", help="overwrite FILE and its card")
@@ -240,7 +240,7 @@ def _add_export(commands: Any) -> None:
 
 def _export(chosen: argparse.Namespace, others: Sequence[str]) -> int:
     if others:
-        raise InputError(f"no option {others[0]}; gancolor export --help lists them")
+        raise InputError(f"unexpected argument {others[0]}; see gancolor export --help")
     from gancolor.export.command import run_export
 
     return run_export(
@@ -278,7 +278,7 @@ def _add_demo(commands: Any) -> None:
 
 def _demo(chosen: argparse.Namespace, others: Sequence[str]) -> int:
     if others:
-        raise InputError(f"no option {others[0]}; gancolor demo --help lists them")
+        raise InputError(f"unexpected argument {others[0]}; see gancolor demo --help")
     from gancolor.demo.command import run_demo
 
     return run_demo(

@@ -6,7 +6,7 @@ from typing import Literal
 from jsonargparse.typing import ClosedUnitInterval, NonNegativeInt, PositiveInt
 
 from gancolor.choices import DecoderUpsampling, Filters, GanMode, Neurons, Norm
-from gancolor.config.types import Decay, Neighbours, NonNegative, Positive, Share, Side
+from gancolor.config.types import BelowOne, Neighbours, NonNegative, Positive, Side, UpToOne
 
 
 @dataclass
@@ -40,7 +40,7 @@ class GeneratorConfig:
 
     width: PositiveInt = 64
     depth: PositiveInt | None = None
-    dropout: Decay = 0.5
+    dropout: BelowOne = 0.5
     norm: Norm = "batch"
     upsampling: DecoderUpsampling = "transposed"
     decoder_convs: NonNegativeInt = 0
@@ -53,7 +53,7 @@ class GeneratorConfig:
     freeze_backbone: bool = False
     global_size: Side = 224
     classifier_width: PositiveInt = 256
-    temperature: Share = 0.38
+    temperature: UpToOne = 0.38
     neurons: Neurons = "high"
     filters: Filters = "high"
     strides: bool = False
@@ -83,7 +83,7 @@ class LossConfig:
     Args:
         l1: mean absolute error of the chroma (ab / 110); the weight is pix2pix's lambda
         mse: mean squared error of the chroma
-        log_mse: logarithm of each photograph's mean squared error, which is PSNR as a loss
+        log_mse: log(1 + a photograph's mean squared error / 0.05^2): PSNR as a loss, but flat for small errors
         smooth_l1: like l1, but smooth for errors below smooth_l1_delta
         tv: total variation of the predicted chroma
         perceptual: distance between the pictures' features in a network trained on ImageNet

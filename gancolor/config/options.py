@@ -8,7 +8,7 @@ from jsonargparse.typing import ClosedUnitInterval, NonNegativeInt, OpenUnitInte
 
 from gancolor.choices import Architecture, CheckpointMetric
 from gancolor.config.networks import DiscriminatorConfig, GeneratorConfig, LossConfig
-from gancolor.config.types import Decay, NonNegative, Positive, Seed, Share, Side
+from gancolor.config.types import BelowOne, NonNegative, Positive, Seed, Side, UpToOne
 
 
 @dataclass
@@ -23,12 +23,13 @@ class DataConfig:
         limit: maximum number of training photographs (the first of a seeded shuffle); null: all
         val_limit: maximum number of validation photographs (the first of a seeded shuffle); null: all
         val_fraction: share of the photographs that is held out for validation if the source has no val folder
-        min_colorfulness: leave out training photographs that are less colourful than this (Hasler and Suesstrunk 2003)
+        min_colorfulness: leave out training photographs of lower colourfulness (Hasler and Suesstrunk 2003; grey: 0, an
+            average photograph: about 40)
         flip: mirror half of the training photographs
         crop_scale: random resized crop: smallest share of the area to keep; 1: no crop
-        tone: simulate old photographs: show the networks some training photographs in the greys of old film (blind to
-            red, blur, other exposure and contrast, grain); their true colours remain the target; 0: off, 1: full
-            strength
+        tone: simulate old photographs, at a strength from 0 (off) to 1: damage the lightness of three quarters of the
+            training photographs as old film and prints do (insensitivity to red, blur, changed exposure and contrast,
+            grain); the true colours remain the target
         real_saturation: factor on the chroma of the real pictures that the discriminator sees (DDColor: 1.2)
         demo_photos: training scenes of the demo; a tenth as many are for validation
         cache: folder for decoded photographs; null: $XDG_CACHE_HOME/gancolor or ~/.cache/gancolor
@@ -46,7 +47,7 @@ class DataConfig:
     val_fraction: OpenUnitInterval = 0.1
     min_colorfulness: NonNegative = 4.0
     flip: bool = True
-    crop_scale: Share = 1.0
+    crop_scale: UpToOne = 1.0
     tone: ClosedUnitInterval = 0.0
     real_saturation: Positive = 1.0
     demo_photos: PositiveInt = 2000
@@ -63,7 +64,7 @@ class OptimConfig:
         lr_pretrain: learning rate of the generator in pretraining
         lr_g: learning rate of the generator in adversarial training
         lr_d: learning rate of the discriminator
-        backbone_lr: factor on the generator's learning rates for its pretrained backbone
+        backbone_lr: learning rate of the pretrained backbone, as a multiple of the rest of the generator's
         betas: Adam's betas
         weight_decay: decoupled weight decay
         schedule: schedule of the learning rates within each stage
@@ -83,16 +84,16 @@ class OptimConfig:
     lr_g: Positive = 2e-4
     lr_d: Positive = 2e-4
     backbone_lr: Positive = 1.0
-    betas: tuple[Decay, Decay] = (0.5, 0.999)
+    betas: tuple[BelowOne, BelowOne] = (0.5, 0.999)
     weight_decay: NonNegative = 0.0
     schedule: Literal["constant_linear", "cosine", "one_cycle"] = "constant_linear"
-    decay_from: Decay = 0.5
+    decay_from: BelowOne = 0.5
     warmup_steps: NonNegativeInt = 0
     clip: NonNegative = 0.0
     scale_lr: Literal["none", "sqrt", "linear"] = "none"
     lr_batch: PositiveInt = 16
     accumulate: PositiveInt = 1
-    ema: Decay = 0.999
+    ema: BelowOne = 0.999
     frozen_norm: Literal["never", "adversarial", "always"] = "never"
 
 

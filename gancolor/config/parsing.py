@@ -29,7 +29,9 @@ class _Parser(ArgumentParser):
         if found := re.search(r"Expected a typing.Literal\[(.*?)\]\. Got value: (\S+)", text):
             choices = [choice.strip(" '\"") for choice in found[1].split(",")]
             text = (
-                text[: found.start()] + f"no {found[2]!r}; choose from {', '.join(choices)}" + near(found[2], choices)
+                text[: found.start()]
+                + f"unknown value {found[2]!r}; choose from {', '.join(choices)}"
+                + near(found[2], choices)
             )
         elif found := re.search(r"Does not validate against any of the Union.*?: \[(.*?), .*Given value: (.*)", text):
             # "v>=16 and v<=4096" or "v>0"
@@ -38,12 +40,12 @@ class _Parser(ArgumentParser):
             kind = "a whole number" + bounds
             if found[1].startswith("list"):
                 kind = f"a list of whole numbers{bounds}, such as [96, 64]"
-            text = text[: found.start()] + f"{found[2]} is neither {kind}, nor null"
+            text = text[: found.start()] + f"{found[2]} is not {kind}, nor null"
         elif found := re.search(r"Not of type (\w+): (\S+) does not conform to restriction (.*)", text):
             text = text[: found.start()] + f"{found[2]} is out of range: it must be {found[3].replace('v', '')}"
         elif found := re.match(r"unrecognized arguments: (.*)", text, re.IGNORECASE):
             unknown = found[1].split()[0]
-            text = f"no option {found[1]}" + near(unknown.split("=")[0], list(self._option_string_actions))
+            text = f"unknown option {found[1]}" + near(unknown.split("=")[0], list(self._option_string_actions))
         elif found := re.match(r"(?:Group '(\S+)' does not accept option|Option) '(\S+)'", text):
             options = [option.lstrip("-") for option in self._option_string_actions]
             text += near(f"{found[1]}.{found[2]}" if found[1] else found[2], options)
@@ -97,14 +99,13 @@ def normalized_words(argv: Sequence[str], config_class: type) -> list[str]:
     return words
 
 
-def make_parser(prog: str, config_class: type, description: str, recipe: Path | None = None) -> ArgumentParser:
+def make_parser(prog: str, config_class: type, description: str) -> ArgumentParser:
     """Create a parser of `config_class`'s fields as dotted flags, with `--config` and `--print_config`."""
     parser = _Parser(
         prog=prog,
         description=description,
         usage="%(prog)s [--NAME VALUE ...]" + (" [CHECKPOINT ...]" if config_class is EvaluateConfig else ""),
         allow_abbrev=False,
-        default_config_files=[str(recipe)] if recipe else [],
         formatter_class=_HelpFormatter,
     )
     parser.add_argument(

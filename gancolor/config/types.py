@@ -6,16 +6,16 @@ from typing import TYPE_CHECKING, TypeAlias
 from jsonargparse.typing import restricted_number_type
 
 if TYPE_CHECKING:
-    Share: TypeAlias = float
-    Decay: TypeAlias = float
+    UpToOne: TypeAlias = float
+    BelowOne: TypeAlias = float
     NonNegative: TypeAlias = float
     Positive: TypeAlias = float
     Neighbours: TypeAlias = int
     Side: TypeAlias = int
     Seed: TypeAlias = int
 else:
-    Share = restricted_number_type("Share", float, [(">", 0), ("<=", 1)], docstring="above 0, at most 1")
-    Decay = restricted_number_type("Decay", float, [(">=", 0), ("<", 1)], docstring="at least 0, below 1")
+    UpToOne = restricted_number_type("UpToOne", float, [(">", 0), ("<=", 1)], docstring="above 0, at most 1")
+    BelowOne = restricted_number_type("BelowOne", float, [(">=", 0), ("<", 1)], docstring="at least 0, below 1")
     NonNegative = restricted_number_type(
         "NonNegative", float, [(">=", 0), ("<", math.inf)], docstring="finite, 0 or more"
     )

@@ -18,8 +18,8 @@ class Autoencoder(nn.Module):
 
     Args:
         encoder: returns its feature pyramid; the decoder starts from the innermost map.
-        widths: of the decoder's blocks: 3 x 3 convolution, norm, ReLU and upsampling by 2. If there are fewer blocks
-            than the encoder has halvings, the chroma is upsampled bilinearly to full size.
+        widths: channels of the decoder's blocks: 3 x 3 convolution, norm, ReLU and upsampling by 2. If there are fewer
+            blocks than the encoder has halvings, the chroma is upsampled bilinearly to full size.
         residual: after each block, add the encoder's map of the same size; both must have the same width.
     """
 

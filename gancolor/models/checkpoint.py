@@ -1,7 +1,7 @@
 """Checkpoint files, and the exported generator.
 
 Checkpoints are safetensors files with JSON metadata in the header. They contain no code, and are written atomically. A
-run's state, which is one too, is in training/state.py.
+run's saved state is also a checkpoint; training/run_state.py reads and writes it.
 """
 
 import errno

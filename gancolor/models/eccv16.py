@@ -8,7 +8,7 @@ from gancolor.color.bins import annealed_mean, bin_centres
 from gancolor.models.layers import norm_layer, pad_to_multiple
 from gancolor.models.output import GeneratorOutput
 
-LOGITS_STRIDE = 4  # of the bins' logits
+LOGITS_STRIDE = 4  # the bins' logits are so many times smaller than the photograph
 # (width as a multiple of the first layer's, convolutions, dilation) of 7 blocks; the first three end with stride 2
 BLOCKS = [(1, 2, 1), (2, 2, 1), (4, 3, 1), (8, 3, 1), (8, 3, 2), (8, 3, 2), (8, 3, 1)]
 HALVING_BLOCKS = 3
@@ -20,14 +20,14 @@ class ECCV16(nn.Module):
     supplement; released code).
 
     Convolutions are 3 x 3 with ReLU, and each block ends with norm. Chroma is the bins' annealed mean, upsampled
-    bilinearly; this equals the mean of annealed probabilities that were upsampled.
+    bilinearly, which gives the same as upsampling the annealed probabilities first, as the paper does, at less cost.
 
     Args:
-        width: of the first layer (64 in the paper); the others scale with it.
-        temperature: of the annealed mean, from the distribution's mode (0) to its mean (1) (0.38 in the paper).
+        width: channels of the first layer (64 in the paper); the others scale with it.
+        temperature: temperature of the annealed mean, from the mode (0) to the mean (1); 0.38 in the paper.
     """
 
-    stride = 8  # of the features
+    stride = 8  # the features are so many times smaller than the photograph
     centres: Tensor
 
     def __init__(self, width: int = 64, temperature: float = 0.38, norm: Norm = "batch") -> None:

@@ -1,5 +1,5 @@
-"""Encoders from lightness to a feature pyramid. `channels` lists the widths of its levels, `strides` how many times
-smaller than the photograph they are (2, 4, 8, ...)."""
+"""Encoders from lightness to a feature pyramid. An encoder's `channels` lists the number of channels of each level, and
+`strides` each level's downsampling factor (2, 4, 8, ...)."""
 
 from collections.abc import Sequence
 from contextlib import nullcontext
@@ -52,8 +52,9 @@ class PlainEncoder(nn.Module):
 
 
 def convolve(layer: nn.Conv2d, features: Tensor, padding: Any) -> Tensor:
-    """Apply a layer's convolution. Depthwise ones compute in float32 under autocast on a CPU: oneDNN (in torch 2.14)
-    has no fast bf16 kernel for their gradients, which take four times as long then, and most of a backbone's step."""
+    """Apply a layer's convolution to features (B, C, H, W). Under autocast on a CPU, depthwise convolutions run in
+    float32: oneDNN (in torch 2.14) has no fast bf16 kernel for their gradients, which would take four times as long,
+    and most of a backbone's training step."""
     slow = _is_depthwise(layer) and features.device.type == "cpu" and torch.is_autocast_enabled("cpu")
     with torch.autocast("cpu", enabled=False) if slow else nullcontext():
         features = features.float() if slow else features
@@ -95,7 +96,7 @@ class Backbone(nn.Module):
     its weights and its BatchNorm statistics.
 
     Args:
-        name: of a timm model, such as resnet18, tf_efficientnet_lite0 or convnext_tiny.
+        name: timm's name of the model, such as resnet18, tf_efficientnet_lite0 or convnext_tiny.
         weights: "imagenet" (those that timm publishes), "random", or a file (.safetensors or .pth; with or without the
             classifier).
         frozen: don't train the weights.
@@ -160,8 +161,8 @@ def timm_features(name: str, channels: int, levels: Sequence[int] | None = None)
     """Build a timm model with random weights that returns its feature pyramid.
 
     Args:
-        channels: of the input picture.
-        levels: of the pyramid to return; None: all.
+        channels: number of input channels.
+        levels: indices of the pyramid's levels to return; None: all.
 
     Raises:
         InputError: timm has no such model, or the model has no feature maps.

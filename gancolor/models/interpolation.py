@@ -8,15 +8,15 @@ from gancolor.utils.files import file_digest
 
 
 def interpolate(path: Path, other: Path, share: float, out: Path) -> None:
-    """Write a generator whose weights are `share` times one's and 1 - `share` times another's (Wortsman 2022, "Robust
-    fine-tuning of zero-shot models", https://arxiv.org/abs/2109.01903).
+    """Write a generator with the weights share x `path`'s + (1 - share) x `other`'s (Wortsman 2022, "Robust fine-tuning
+    of zero-shot models", https://arxiv.org/abs/2109.01903).
 
-    Between a generator and what it was fine-tuned from, the share chooses a compromise without further training.
-    Metrics of either are not kept.
+    If `path` was fine-tuned from `other`, the share sets a compromise between the two without further training. The
+    metrics in the two files are not copied.
 
     Args:
         path, other: checkpoints of the same architecture and options.
-        share: in [0, 1].
+        share: weight of `path`, in [0, 1].
 
     Raises:
         InputError: a checkpoint can't be read, or they hold different generators.
@@ -25,7 +25,7 @@ def interpolate(path: Path, other: Path, share: float, out: Path) -> None:
         raise InputError(f"--interpolate {other} {share:g}: the share must be a number from 0 to 1")
     about = describe(path)
     if about["generator"] != describe(other)["generator"]:
-        raise InputError(f"--interpolate {other}: it holds another generator than {path}")
+        raise InputError(f"--interpolate {other}: its generator differs from {path}'s (architecture or options)")
     generator, second = load_generator(path), load_generator(other).state_dict()
     for name, tensor in generator.state_dict().items():
         if tensor.is_floating_point():  # counters of batches are kept

@@ -93,7 +93,7 @@ def init_weights(module: nn.Module) -> None:
 
 def init_relu(layers: nn.Module) -> None:
     """Initialise convolutions and fully connected layers before ReLU as in He 2015, eq. 10, with biases 0. Without
-    norm, torch's default keeps little of the picture after a few layers, and gives the same colour everywhere."""
+    norm, torch's default weights are so small that after a few layers the output hardly depends on the picture."""
     for layer in layers.modules():
         if isinstance(layer, nn.Conv2d | nn.Linear):
             nn.init.kaiming_normal_(layer.weight, nonlinearity="relu")

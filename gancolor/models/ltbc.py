@@ -1,5 +1,6 @@
-"""Let there be Color (Iizuka 2016): fused local and global features, with a scene classifier on the global ones. ltbc
-is the poster's "CNN + Classifier", ltbc_no_classifier its "CNN"."""
+"""Let there be Color (Iizuka 2016): fused local and global features, with a scene classifier on the global ones. The
+poster that this project reproduces (docs/architectures.md) calls ltbc "CNN + Classifier" and ltbc_no_classifier
+"CNN"."""
 
 import torch
 import torch.nn.functional as F
@@ -16,13 +17,13 @@ class LTBC(nn.Module):
 
     Args:
         classes: number of scene classes; 0: no classifier.
-        width: of the first layer (64 in the paper); the others scale with it.
+        width: channels of the first layer (64 in the paper); the others scale with it.
         global_size: side that the photograph is resized to for the global features [pixels] (224 in the paper).
-        classifier_width: of the classifier's hidden layer (256 in the paper, 400 in Jacob and Darcey's report).
-        norm: after every layer but the last of each head. With "batch", fully connected layers have it too.
+        classifier_width: units of the classifier's hidden layer (256 in the paper, 400 in Jacob and Darcey's report).
+        norm: norm after every layer but the last of each head. With "batch", fully connected layers have it too.
     """
 
-    stride = 8  # of the low-level features
+    stride = 8  # the low-level features are so many times smaller than the photograph
 
     def __init__(
         self,

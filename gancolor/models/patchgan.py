@@ -11,9 +11,13 @@ from gancolor.models.layers import init_weights, norm_layer
 class PatchGAN(nn.Module):
     """Discriminator that classifies each patch of a coloured photograph, not the whole (Isola 2017, section 6.1.2).
 
-    C64 without norm, C128, C256 (4 x 4, stride 2), C512 and the logits (4 x 4, stride 1), LeakyReLU 0.2: patches of
-    70 x 70, 30 x 30 of them at 256 x 256. `layers` convolutions have stride 2; with 0, three 1 x 1 convolutions
-    classify single pixels.
+    By default: 4 x 4 convolutions to 64, 128 and 256 channels (stride 2), to 512 and to one logit (stride 1). LeakyReLU
+    0.2 follows all but the last, norm all but the first and the last. A logit sees 70 x 70 pixels; a photograph of
+    256 x 256 gives 30 x 30 logits.
+
+    Args:
+        layers: convolutions with stride 2; 0: three 1 x 1 convolutions that classify single pixels.
+        width: channels of the first convolution.
     """
 
     def __init__(self, layers: int = 3, width: int = 64, norm: Norm = "batch", spectral_norm: bool = False) -> None:

@@ -10,8 +10,8 @@ from gancolor.choices import Filters, Neurons, Norm
 from gancolor.models.layers import init_relu, norm_layer, pad_to_multiple
 from gancolor.models.output import GeneratorOutput
 
-# "high" gives the report's 293 k parameters. The report also tuned over the others, but does not give their widths:
-# here each is half of the next.
+# "high" gives the report's 293 k parameters. The report's search also had smaller sizes, but their widths are not
+# given: here each is half of the next larger one.
 FILTERS: dict[str, list[int]] = {"low": [8, 16, 32], "high": [16, 32, 64]}
 NEURONS: dict[str, list[int]] = {
     "low": [64, 32, 16, 32, 64],
@@ -25,10 +25,10 @@ class PolyChromify(nn.Module):
     """Generator from lightness (B, 1, H, W) in [-1, 1] to chroma (B, 2, H, W) in [-1, 1], for any H and W.
 
     Args:
-        filters: widths of the 3 x 3 convolutions before the neurons; mirrored after them.
-        neurons: widths of the layers that are fully connected at each pixel.
+        filters: channels of the 3 x 3 convolutions before the neurons; mirrored after them.
+        neurons: channels of the 1 x 1 convolutions (the report: layers that are fully connected at each pixel).
         strides: halve the size in each convolution but the first, and upsample (nearest) before as many mirrored ones.
-        norm: after every layer but the last.
+        norm: norm after every layer but the last.
         mirrored: False: no convolutions after the neurons.
     """
 
@@ -88,8 +88,8 @@ def polychromify_v1(filters: Filters = "high", strides: bool = False, norm: Norm
 
 
 def polychromify_v3(neurons: Neurons = "high", norm: Norm = "none") -> PolyChromify:
-    """Build the very deep variant, with stride 2 and upsampling. The report gives no widths: here v2's, then 128 and
-    256."""
+    """Build the very deep variant, with stride 2 and upsampling. The report gives no widths: here those of
+    `polychromify`, then 128 and 256."""
     return PolyChromify(DEEP_FILTERS, NEURONS[neurons], strides=True, norm=norm)
 
 

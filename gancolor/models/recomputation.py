@@ -69,8 +69,8 @@ class Buffers:
             whole = found[0][2].new_zeros(sum(sizes))
             for (module, name, buffer), piece in zip(found, whole.split(sizes), strict=True):
                 place = piece[: buffer.numel()].view(buffer.shape)
-                # `data`: otherwise autograd counts a change of one buffer as a change of all, also of those that
-                # a backward pass still needs.
+                # `data` gives each piece a version counter of its own. With a shared one, autograd would take an
+                # update of one buffer for a change of all, even of those that a backward pass still needs.
                 module._buffers[name] = place.copy_(buffer).data
             self.whole.append(whole)
 

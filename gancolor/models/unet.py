@@ -26,7 +26,8 @@ from gancolor.models.recomputation import call, recomputed
 from gancolor.utils.errors import InputError
 
 MOST_LEVELS = 8  # as in pix2pix at 256 x 256
-DROPOUT_BLOCKS = (1, 2, 3)  # 0 is the innermost; as in the released PyTorch code, while the paper has 0 to 2
+# Decoder blocks with dropout, counted from the innermost: as in pix2pix's released PyTorch code; the paper has 0 to 2.
+DROPOUT_BLOCKS = (1, 2, 3)
 SELF_ATTENTION_STRIDE = 8  # as in fastai's decoder, which DeOldify uses
 
 
@@ -72,6 +73,7 @@ class DecoderBlock(nn.Module):
         self.refine = nn.Sequential(*refine)
 
     def forward(self, features: Tensor, skip: Tensor | None = None) -> Tensor:
+        """Map features (B, channels_in, h, w) and a skip (B, skip_channels, 2h, 2w) to (B, channels, 2h, 2w)."""
         up = self.up(features)
         if skip is not None:
             skip = self.skip_norm(skip)
@@ -200,7 +202,8 @@ def plain_unet(
     """Build the U-Net with pix2pix's encoder. `depth` None: the levels that reduce `size` to 1 x 1, at most 8.
 
     Raises:
-        InputError: fewer than two levels or more than `size` allows, or a number of widths that is not that of blocks.
+        InputError: `depth` is below 2 or too large for `size`, or `decoder_widths` has not as many widths as there are
+            blocks.
     """
     most = size.bit_length() - 1
     depth = plain_depth(size) if depth is None else depth
@@ -236,7 +239,8 @@ def deoldify(
     """Build DeOldify's U-Net (Antic 2018, released code): a ResNet as encoder; spectral norm, BatchNorm and a
     self-attention layer in the decoder. Its "artistic" model has ResNet-34, "stable" ResNet-101.
 
-    The decoder's widths are those of `UNet`, not those of fastai's DynamicUnet times 1.5 or 2.
+    The decoder's widths are `UNet`'s defaults. DeOldify's are those of fastai's DynamicUnet, times 1.5 (artistic) or 2
+    (stable).
     """
     return UNet(
         Backbone(backbone, backbone_weights, freeze_backbone), False, upsampling, norm, dropout, decoder_convs,

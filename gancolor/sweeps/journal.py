@@ -22,16 +22,16 @@ class Journal:
         folder: of the sweep, created if missing.
         sweep: the checked file.
         given: options that override the file's.
-        draw: seed of random draws.
+        seed: seed of the values that random and bayes draw.
 
     Raises:
         InputError: the folder holds another sweep, or another process runs a sweep in it.
     """
 
-    def __init__(self, folder: Path, sweep: SweepFile, given: Mapping[str, str], draw: int) -> None:
+    def __init__(self, folder: Path, sweep: SweepFile, given: Mapping[str, str], seed: int) -> None:
         self.folder = folder
         self._path = folder / "sweep.json"
-        about = {"file": sweep.content, "given": given, "draw": draw}
+        about = {"file": sweep.content, "given": given, "search_seed": seed}
         self._about: dict[str, Any] = json.loads(json.dumps(about, default=str))
         self.trials: list[Trial] = []
         try:
@@ -49,7 +49,7 @@ class Journal:
                 before = {key: kept[key] for key in self._about}
             except (ValueError, KeyError, TypeError):
                 raise InputError(
-                    f"{self._path}: damaged; remove it to start the sweep from the beginning, or give another --out"
+                    f"{self._path}: damaged; remove it to start the sweep from the beginning, or give a different --out"
                 ) from None
             self._check(before)
 
@@ -76,11 +76,11 @@ class Journal:
         if differing:
             raise InputError(
                 f"--out {self.folder} holds another sweep ({'; '.join(differing)}). "
-                "Give the same options to resume it, or another --out"
+                "Give the same options to resume it, or a different --out"
             )
 
 
 def _named(key: str) -> str:
-    """Return a key's name for messages: `--seed` for given.seed, `--draw`, and keys of the file unchanged."""
+    """Return a key's name for messages: `--seed` for given.seed, `--search_seed`, and keys of the file unchanged."""
     kind, _, name = key.partition(".")
     return name if kind == "file" else f"--{name or kind}"

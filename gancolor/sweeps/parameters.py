@@ -10,6 +10,7 @@ import math
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from decimal import Decimal
+from functools import cached_property
 from typing import Any
 
 import numpy as np
@@ -117,10 +118,15 @@ class Range:
     def _written(self, number: float) -> int | float:
         if self.step:
             return plain(float(Decimal(str(self.step)) * round(number / self.step)))
-        low, high = self.law.support()
+        low, high = self._support
         if self.whole:
             return int(min(max(number, low), high))
-        return plain(min(max(float(f"{number:.{DIGITS}g}"), float(low)), float(high)))
+        return plain(min(max(float(f"{number:.{DIGITS}g}"), low), high))
+
+    @cached_property
+    def _support(self) -> tuple[float, float]:
+        low, high = self.law.support()
+        return float(low), float(high)
 
 
 Parameter = Choice | Range

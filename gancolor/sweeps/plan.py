@@ -37,7 +37,7 @@ class Plan:
 
     Args:
         sweep: the checked file.
-        draw: seed of random draws.
+        seed: seed of the values that random and bayes draw.
         trials: maximum number of runs; overrides the file's run_cap.
 
     Attributes:
@@ -47,8 +47,8 @@ class Plan:
         InputError: the search has no end.
     """
 
-    def __init__(self, sweep: SweepFile, draw: int, trials: int | None) -> None:
-        self._sweep, self._draw = sweep, draw
+    def __init__(self, sweep: SweepFile, seed: int, trials: int | None) -> None:
+        self._sweep, self._seed = sweep, seed
         cap = trials or sweep.run_cap
         if sweep.method == "grid":
             self._grid = list(islice(grid(sweep.parameters), cap))
@@ -67,9 +67,9 @@ class Plan:
         if self._sweep.method == "grid":
             values = self._grid[number]
         elif self._sweep.method == "random":
-            values = draw_random(self._sweep.parameters, self._draw, number)
+            values = draw_random(self._sweep.parameters, self._seed, number)
         else:
-            values = draw_bayes(self._sweep.parameters, self._draw, number, results)
+            values = draw_bayes(self._sweep.parameters, self._seed, number, results)
         if self._folders:
             return Trial(self._describe(values), self._folders[number], values)
         numbered = f"trial-{number:03d}"

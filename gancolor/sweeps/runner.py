@@ -30,7 +30,7 @@ JUDGE_SECONDS = 1.0  # between checks of logged values, for early termination
 
 
 def run_sweep(
-    file: Path, folder: Path, given: Mapping[str, str], *, jobs: int | None, trials: int | None, draw: int
+    file: Path, folder: Path, given: Mapping[str, str], *, jobs: int | None, trials: int | None, seed: int
 ) -> int:
     """Run the unfinished trials of a sweep, and write folder/table.md.
 
@@ -40,7 +40,7 @@ def run_sweep(
         given: options by name, which override the file's.
         jobs: number of concurrent runs; None: one per GPU, or one without GPUs.
         trials: maximum number of runs; None: the file's.
-        draw: seed of random draws.
+        seed: seed of the values that random and bayes draw.
 
     Returns:
         0; 1 if runs have failed, which does not affect the others; or 128 + the signal that stopped the sweep.
@@ -49,9 +49,9 @@ def run_sweep(
         InputError: the user made a mistake that is found before the first run.
     """
     sweep = read_sweep_file(file, given)
-    plan = Plan(sweep, draw, trials)
+    plan = Plan(sweep, seed, trials)
     check_sweep(sweep, plan.samples())
-    journal = Journal(folder, sweep, given, draw)
+    journal = Journal(folder, sweep, given, seed)
     try:
         status = SweepRunner(sweep, plan, journal, _slots(jobs)).run()
         if status < 128:

@@ -51,13 +51,13 @@ def grid(parameters: Mapping[str, Parameter]) -> Iterator[dict[str, Any]]:
             yield dict(zip(parameters, values, strict=True))
 
 
-def draw_random(parameters: Mapping[str, Parameter], draw: int, number: int) -> dict[str, Any]:
+def draw_random(parameters: Mapping[str, Parameter], seed: int, number: int) -> dict[str, Any]:
     """Draw the values of run `number` (from 0), each parameter independently."""
-    return _values(parameters, _generator(draw, number).random((1, len(parameters))))[0]
+    return _values(parameters, _generator(seed, number).random((1, len(parameters))))[0]
 
 
 def draw_bayes(
-    parameters: Mapping[str, Parameter], draw: int, number: int, results: Sequence[RunSoFar]
+    parameters: Mapping[str, Parameter], seed: int, number: int, results: Sequence[RunSoFar]
 ) -> dict[str, Any]:
     """Return the values of run `number` (from 0) with the greatest expected improvement over the best run so far.
 
@@ -67,8 +67,8 @@ def draw_bayes(
     """
     known = [result for result in results if result.loss is not None and not result.running]
     if number < FIRST or len(known) < 2 or not any(parameter.varies for parameter in parameters.values()):
-        return draw_random(parameters, draw, number)
-    generator = _generator(draw, number)
+        return draw_random(parameters, seed, number)
+    generator = _generator(seed, number)
     worst = max(result.loss for result in known if result.loss is not None)
     ended = [result for result in results if not result.running][-MOST:]
     losses = np.array([worst if result.loss is None else result.loss for result in ended])
@@ -132,8 +132,8 @@ def _points(parameters: Mapping[str, Parameter], runs: Sequence[Mapping[str, Any
     )
 
 
-def _generator(draw: int, number: int) -> np.random.Generator:
-    return np.random.default_rng([draw, number])
+def _generator(seed: int, number: int) -> np.random.Generator:
+    return np.random.default_rng([seed, number])
 
 
 def _key(values: Mapping[str, Any]) -> str:

@@ -36,7 +36,7 @@ def start_lines(
     if prior is not None and rarity is not None:
         likeliest = bin_centres()[prior.argmax()] * AB_RANGE
         yield (
-            f"colours: {prior.max():.0%} of the pixels near a, b = {likeliest[0]:.0f}, {likeliest[1]:.0f}; weights "
-            f"{rarity.min():.2f} to {rarity.max():.1f}, drawn in {run.prior}"
+            f"colours: the most frequent bin, a, b = {likeliest[0]:.0f}, {likeliest[1]:.0f}, has {prior.max():.0%} of "
+            f"the pixels; the bins' weights are {rarity.min():.2f} to {rarity.max():.1f} (plotted in {run.prior})"
         )
     yield f"run folder {run.folder}{f', resumed at step {done}' if done else ''}"

@@ -3,6 +3,8 @@
 import sys
 from collections.abc import Sequence
 
+from jsonargparse import ArgumentParser
+
 from gancolor.config.identity import default_out
 from gancolor.config.options import TrainConfig
 from gancolor.config.parsing import RECIPES, instantiate, make_parser, normalized_words
@@ -29,15 +31,15 @@ def parse_train(argv: Sequence[str] | None = None, prog: str = "train.py") -> Tr
     words = normalized_words(sys.argv[1:] if argv is None else list(argv), TrainConfig)
     # The architecture chooses the recipe, so it is read first, wherever it is given (a flag or a --config file).
     asking = ("-h", "--help", "--print_config")
-    first = make_parser(prog, TrainConfig, description)
-    chosen = first.parse_args([word for word in words if not word.startswith(asking)])
+    parser = make_parser(prog, TrainConfig, description)
+    chosen = parser.parse_args([word for word in words if not word.startswith(asking)])
     if chosen.init is not None:
-        return _parse_fine_tuning(prog, description, chosen.init, words)
-    parser = make_parser(prog, TrainConfig, description, RECIPES / f"{chosen.arch}.yaml")
+        return _parse_fine_tuning(parser, chosen.init, words)
+    parser.default_config_files = [str(RECIPES / f"{chosen.arch}.yaml")]
     return _finished(instantiate(parser, words, TrainConfig))
 
 
-def _parse_fine_tuning(prog: str, description: str, init: str, words: list[str]) -> TrainConfig:
+def _parse_fine_tuning(parser: ArgumentParser, init: str, words: list[str]) -> TrainConfig:
     """Parse the configuration of a run that starts from a finished generator.
 
     The architecture and the generator's options come from its file; other values are refused.
@@ -45,7 +47,7 @@ def _parse_fine_tuning(prog: str, description: str, init: str, words: list[str])
     from gancolor.training import initialization  # imports torch
 
     start = initialization.find_start(init)
-    parser = make_parser(prog, TrainConfig, description, RECIPES / "fine_tuning.yaml")
+    parser.default_config_files = [str(RECIPES / "fine_tuning.yaml")]
     config: TrainConfig = instantiate(parser, [*initialization.as_flags(start), *words], TrainConfig)
     initialization.check_against_file(config, start)
     initialization.resolve(config, start)

@@ -3,7 +3,7 @@
 from collections.abc import Mapping
 
 # All of these are rules of thumb, and only trigger warnings.
-COLLAPSED = 0.5  # limits of colourfulness relative to the ground truth's, both measured above grey pictures
+COLLAPSED = 0.5  # limits of (C - C of grey) / (C of the truth - C of grey), with C the mean colourfulness
 OVERSATURATED = 1.25
 TOO_STRONG, TOO_WEAK = (
     0.99,

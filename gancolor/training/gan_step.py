@@ -50,8 +50,8 @@ def parameters_of(optimizer: torch.optim.Optimizer) -> list[nn.Parameter]:
 class GANStep:
     """Generator and discriminator with an optimizer each, and the EMA generator.
 
-    One forward pass of the generator serves both networks. A step whose gradient is not finite leaves its network
-    unchanged and is counted; both happen on the device, without synchronization with the host. Gradients are freed
+    One forward pass of the generator serves both networks. A network is not updated if its gradient is not finite;
+    such steps are skipped and counted on the device, without synchronization with the host. Gradients are freed
     right after use.
 
     Args:
@@ -94,7 +94,7 @@ class GANStep:
         self._copied = [mine[name] for name in copied], [live[name] for name in copied]
 
     def step(self, batch: Batch, stage: Stage, rates: Mapping[str, float]) -> Terms:
-        """Run one training step: the generator alone in pretraining, the discriminator alone as critic, otherwise both.
+        """Run one training step: the generator's in stage "pretrain", the discriminator's in "critic", otherwise both.
 
         Args:
             rates: "lr_g", "lr_d" and "ema".
@@ -120,7 +120,7 @@ class GANStep:
             for micro_batch in micro_batches.for_network(self.joint_discriminator):
                 if stage == "critic":  # judge the EMA generator, the one that is evaluated and exported
                     fake = self._predict(micro_batch, self.ema, with_graph=False).chroma
-                else:  # the generator is updated by the same graph; several graphs would fill the memory
+                else:  # the generator's update uses the graph again if there is only one; several would fill the memory
                     output = self._predict(micro_batch, self.joint_generator, with_graph=whole)
                     fake = output.chroma.detach()
                 micro_terms = self._discriminator_terms(micro_batch, fake.float())

@@ -49,9 +49,12 @@ class Start:
         return self.about["generator"]["arch"]
 
     def options(self) -> dict[str, Any]:
-        """Return the generator's options that GeneratorConfig has, with the depth resolved, since it must not depend on
-        --data.size. An option added after the file was written gets its builder's default, which is how the
-        architecture was then."""
+        """Return the options of this architecture that GeneratorConfig has, as the file's generator was built.
+
+        A depth of None becomes the number of levels for the file's size, so that another --data.size does not change
+        it. An option that is newer than the file gets the builder's default, which builds the architecture as it was
+        before that option existed.
+        """
         built = self.about["generator"]["options"]
         builder = inspect.signature(generator_builder(self.arch)).parameters
         own = generator_options(self.arch)
@@ -145,14 +148,15 @@ def initialize(start: Start, generator: nn.Module, discriminator: nn.Module) -> 
     tensors = read_tensors(start.state, "discriminator")
     own = discriminator.state_dict()
     if {name: value.shape for name, value in own.items()} != {name: value.shape for name, value in tensors.items()}:
-        return [*notes, f"the discriminator starts from random weights: that of {start.name} has other layers"]
+        return [*notes, f"the discriminator starts from random weights: that of {start.name} has different layers"]
     discriminator.load_state_dict(tensors)
     return [*notes, f"the discriminator starts from {start.state}"]
 
 
 @torch.no_grad()
 def _copy(network: nn.Module, tensors: Mapping[str, Tensor]) -> list[str]:
-    """Copy tensors of equal names and shapes, and kernels with fewer input channels. Weights of new channels are zero,
+    """Copy tensors whose names and shapes match, and kernels that have fewer input channels in the file. Weights of new
+    channels are zero,
     so that the network starts with exactly the file's output.
 
     Returns:
@@ -188,7 +192,7 @@ def _layer(name: str) -> str:
 def _has_more_inputs(layer: nn.Module, name: str, own: Tensor, theirs: Tensor) -> bool:
     """Return whether a convolution's tensor differs from the file's only in having more input channels.
 
-    It is a kernel (out, in, height, width), or spectral norm's vector of the inputs (in x height x width).
+    The tensor is a kernel (out, in, height, width), or spectral norm's right singular vector (in * height * width).
     """
     if not isinstance(layer, nn.Conv2d) or layer.groups > 1 or own.dim() != theirs.dim():
         return False

@@ -10,7 +10,7 @@ from gancolor.utils import distributed
 
 
 class Meter:
-    """Sums of loss terms on their device; only `read` waits for it."""
+    """Accumulates loss terms on the device. Only `read` makes the host wait for the device."""
 
     def __init__(self) -> None:
         self.restart()

@@ -34,7 +34,7 @@ def check_options(config: TrainConfig) -> None:
     learns = any(loss[name] for name in TERMS if name not in (*PENALTIES, *ADVERSARIAL_TERMS))
     if config.pretrain_epochs and not learns:
         raise InputError(
-            "nothing to learn in pretraining: give a loss that is not adversarial a weight, such as --loss.l1 100"
+            "nothing to learn in pretraining: give a weight to a loss that is not adversarial, such as --loss.l1 100"
         )
     if config.epochs and not learns and not adversarial:
         raise InputError("nothing to learn: all losses have weight 0; give one a weight, such as --loss.l1 100")

@@ -42,13 +42,13 @@ class Progress:
             disable=not (distributed.is_main() and sys.stderr.isatty()),
         )
 
-    def step(self, terms: Mapping[str, Tensor], looks: bool) -> None:
+    def step(self, terms: Mapping[str, Tensor], synchronized: bool) -> None:
         """Count one step.
 
         Args:
-            looks: whether the host waits for the device in this step anyway, so that terms can be shown.
+            synchronized: whether the host has waited for the device, so that reading the terms costs nothing.
         """
-        if not self.bar.disable and (looks or self.device.type == "cpu"):
+        if not self.bar.disable and (synchronized or self.device.type == "cpu"):
             shown = {name: f"{terms[name].item():.3g}" for name in SHOWN if name in terms}
             self.bar.set_postfix(shown, refresh=False)
         self.bar.update(self.effective_batch)

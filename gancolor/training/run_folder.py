@@ -92,8 +92,8 @@ class RunFolder:
         ]
         if differing:
             raise InputError(
-                f"--out {self.folder} contains a run with other options ({'; '.join(differing)}). "
-                "Give the same options to resume it, or another --out"
+                f"--out {self.folder} contains a run with different options ({'; '.join(differing)}). "
+                "Give the same options to resume it, or a different --out"
             )
 
     def note_start(self, step: int, hardware: str, processes: int, effective_batch: int) -> None:

@@ -84,7 +84,7 @@ def load_state(path: Path, parts: Mapping[str, Part]) -> dict[str, Any]:
             else:
                 _load_optimizer(part, own)
     except (RuntimeError, KeyError, IndexError, ValueError):
-        raise InputError(f"{path} is the state of other networks than this command's") from None
+        raise InputError(f"{path} is the state of different networks from this command's") from None
     return about
 
 

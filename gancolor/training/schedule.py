@@ -64,7 +64,7 @@ class Timeline:
 
     def __str__(self) -> str:
         """List the number of steps of each stage."""
-        words = {"pretrain": "of pretraining", "critic": "of the critic", "adversarial": "adversarial"}
+        words = {"pretrain": "pretraining", "critic": "discriminator only", "adversarial": "adversarial"}
         steps = {words[stage]: last - first for stage, (first, last) in self.spans.items()}
         return ", ".join(f"{count} {name}" for name, count in steps.items() if count)
 

@@ -139,9 +139,9 @@ class Tracker:
     def close(self, exit_code: int = 0) -> None:
         """Close the record and, online, wait for uploads, at most 120 s ($WANDB_FINISH_TIMEOUT).
 
-        Errors of W&B are not raised; a second call does nothing. `exit_code` is not 0 if the training failed, and 128 +
-        the signal if one interrupted it. A sweep's run that SIGTERM interrupted returns to the sweep, whose next agent
-        resumes it."""
+        Errors of W&B are not raised; a second call does nothing. `exit_code` is 0 after success, 128 + the number of
+        the signal that interrupted training, or else not 0. A run of a W&B sweep that SIGTERM interrupts is marked as
+        preempted, so that the sweep's next agent resumes it."""
         self._file.close()
         run, self._run = self._run, None
         try:
@@ -195,7 +195,8 @@ class Tracker:
                 return f"no connection to {urlsplit(server).netloc}"
             self._init("online", about)
         except Exception as error:
-            # The id stays in use until wandb's service ends; ending it would also end a run of the user's own code.
+            # wandb reserves the id until its service stops, and the offline run has the same id. But if the user's own
+            # code has a run open, stopping the service would end that run.
             if self._wandb.run is None:
                 self._wandb.teardown(exit_code=1)
             return _short(error)

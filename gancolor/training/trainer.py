@@ -98,17 +98,17 @@ class Trainer:
         if about["effective_batch"] != self.batches.effective_batch:
             raise InputError(
                 f"{self.run.folder} was started with an effective batch of {about['effective_batch']}, and now it is "
-                f"{self.batches.effective_batch}; start as many processes as before, or give another --out"
+                f"{self.batches.effective_batch}; start as many processes as before, or give a different --out"
             )
         if about["step"] > self.timeline.total_steps:
             raise InputError(
-                f"{self.run.folder} has already been trained for {about['step']} steps, and --epochs "
-                f"{self.config.epochs:g} makes {self.timeline.total_steps}; give more epochs, or another --out"
+                f"{self.run.folder} has already been trained for {about['step']} steps, more than the "
+                f"{self.timeline.total_steps} of this command; give more --epochs, or a different --out"
             )
         if about["data"]["digest"] != self.data.digest:
             raise InputError(
                 f"the photographs of {self.data.source.name} have changed since {self.run.folder} was started; "
-                "give another --out to train on the present ones"
+                "give a different --out to train on the present ones"
             )
         if about["scaler"]:
             self.gan_step.scaler.load_state_dict(about["scaler"])
@@ -154,13 +154,13 @@ class Trainer:
             terms = self._step(step, pictures, labels)
             self.done = step + 1
             self._log(terms)
-            looks = self.done % CHECK_EVERY == 0
-            stops = (looks or distributed.world_size() == 1) and distributed.any_rank(
+            synchronizes = self.done % CHECK_EVERY == 0
+            stops = (synchronizes or distributed.world_size() == 1) and distributed.any_rank(
                 interruption.signal is not None, device
             )
-            if looks or self.done == total:
+            if synchronizes or self.done == total:
                 self._check(terms)
-            progress.step(terms, looks)
+            progress.step(terms, synchronizes)
             evaluates = self.timeline.evaluates(self.done)
             if evaluates:
                 self._evaluate()
@@ -199,21 +199,23 @@ class Trainer:
 
     def _check(self, terms: Terms) -> None:
         if self.gan_step.scaler.is_enabled() and self.gan_step.scaler.get_scale() < 1:
-            raise TrainingError(f"gradients up to step {self.done} overflow fp16 at any scale, {self._last_good()}")
+            raise TrainingError(
+                f"gradients overflow fp16 even at the smallest loss scale (step {self.done}); {self._last_good()}"
+            )
         if int(self.gan_step.bad_steps) < MOST_BAD_STEPS:
             return
         bad = [name for name, value in terms.items() if not value.isfinite()]
         raise TrainingError(
-            f"{' and '.join(bad) or 'the gradient'} of step {self.done} is not finite, {self._last_good()}"
+            f"{' and '.join(bad) or 'the gradient'} of step {self.done} is not finite, for at least {MOST_BAD_STEPS} "
+            f"steps in a row; {self._last_good()}"
         )
 
     def _last_good(self) -> str:
         self.saver.close()
         saved = f"{self.run.last} (step {describe(self.run.last)['step']})" if self.run.last.is_file() else "none"
         return (
-            f"in {MOST_BAD_STEPS} or more consecutive steps; last good checkpoint: {saved}. "
-            "Try lower learning rates (--optim.lr_pretrain, --optim.lr_g, --optim.lr_d), --optim.clip 1 or "
-            "--precision fp32, in another --out"
+            f"last good checkpoint: {saved}. Start a new run in a different --out with lower learning rates "
+            "(--optim.lr_pretrain, --optim.lr_g, --optim.lr_d), --optim.clip 1 or --precision fp32"
         )
 
     # Evaluation and files ---------------------------------------------------------------------------------------------
@@ -269,7 +271,7 @@ class Trainer:
             if wait:
                 self.saver.wait()
         except FloatingPointError as error:
-            raise TrainingError(f"{error} is not finite, {self._last_good()}") from None
+            raise TrainingError(f"{error} of step {self.done} is not finite; {self._last_good()}") from None
 
     def _finish(self) -> None:
         """Export the finished generator and print its scores."""

@@ -41,8 +41,12 @@ class Validation:
         self.best: dict[str, Any] = {}
 
     def _load_networks(self, config: LpipsConfig) -> None:
-        """Load the metrics that are computed by networks. If weights are not in torchvision's cache, their metric is
-        left out (evaluate.py downloads them); it is an error if they were named or choose the best generator."""
+        """Load the networks of LPIPS. If weights are not in torchvision's cache, their metric is left out: only
+        evaluate.py downloads them.
+
+        Raises:
+            InputError: weights are missing that the user named, or that `best_metric` needs.
+        """
         best = self.config.best_metric
         self.networks, problems = load_networks(config, self.hardware.device, self.photographs.size, download=False)
         named = {"lpips": ("--lpips.weights", config.weights), "lpips_vgg": ("--lpips.vgg_weights", config.vgg_weights)}

@@ -114,7 +114,7 @@ def test_nothing_at_all_to_colour(tmp_path: Path, colorize) -> None:
         (["--steadiness", "1.1"], "--steadiness 1.1 is outside"),
         (["--strength", "-1"], "strength of -1.0 is outside"),
         (["--upsampling", "guidde"], "did you mean guided"),
-        (["--chekpoint=x"], "no option --chekpoint=x"),
+        (["--chekpoint=x"], "unknown option --chekpoint=x"),
         (["-o", "/proc/nowhere"], "can't be made"),
         (["--checkpoint", "nope.safetensors"], "no such checkpoint"),
     ],
@@ -161,7 +161,7 @@ def test_a_full_disk_ends_it_in_one_line(tmp_path: Path, start) -> None:
     _, errors = process.communicate()
     assert process.returncode == 2
     assert len(errors.splitlines()) == 1
-    assert f"{tmp_path}/out/20.png: File too large; what was saved is whole" in errors
+    assert f"{tmp_path}/out/20.png: File too large; files already saved are intact" in errors
     done = files(tmp_path / "out")
     assert "20.png" not in done
     assert all(name.endswith(".png") for name in done)

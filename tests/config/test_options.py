@@ -154,10 +154,10 @@ def test_null_overrides_an_earlier_value(name):
     ("argv", "named"),
     [
         (["--data.sise", "64"], ["--data.sise", "--data.size"]),
-        (["--data.limit", "0"], ["--data.limit: 0 is neither a whole number >0, nor null"]),
-        (["--generator.decoder_widths", "[0]"], ["[0] is neither a list of whole numbers >0, such as [96, 64]"]),
-        (["--data.limit", "x"], ["--data.limit: x is neither a whole number, nor null"]),
-        (["--generator.decoder_widths", "7"], ["--generator.decoder_widths: 7 is neither a list", "[96, 64]"]),
+        (["--data.limit", "0"], ["--data.limit: 0 is not a whole number >0, nor null"]),
+        (["--generator.decoder_widths", "[0]"], ["[0] is not a list of whole numbers >0, such as [96, 64]"]),
+        (["--data.limit", "x"], ["--data.limit: x is not a whole number, nor null"]),
+        (["--generator.decoder_widths", "7"], ["--generator.decoder_widths: 7 is not a list", "[96, 64]"]),
         (["--data.sise=64"], ["--data.sise", "--data.size"]),
         (["--compil"], ["--compil", "--compile"]),
         (["--epoch", "3"], ["--epoch ", "--epochs"]),  # no abbreviations

@@ -64,5 +64,5 @@ def test_generator_tests_cover_the_example_architecture(commands, copy):
 
 def test_unregistered_architecture_is_unknown(commands):
     refused = commands.train("--arch", "shallow")
-    assert refused.status == 2 and "no 'shallow'" in refused.err
+    assert refused.status == 2 and "unknown value 'shallow'" in refused.err
     assert not (commands.root / "configs/shallow.yaml").exists()

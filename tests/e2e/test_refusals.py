@@ -251,7 +251,7 @@ def test_full_disk_stops_the_run_which_can_be_resumed(commands, finished, read, 
     stopped = tmp_path / "run"
     words = [*options, "--out", stopped, "--tracking.log_every", "1"]
     result = commands.start("train.py", *words, file_limit=50_000).wait()
-    line = result.refusal("what was saved is whole")
+    line = result.refusal("files already saved are intact")
     assert str(stopped) in line
     read.everything(stopped)
     commands.train(*words).ok()
@@ -269,7 +269,7 @@ def test_full_file_system_stops_the_run_which_can_be_resumed(commands, finished,
         pytest.skip("no file systems may be mounted here")
     try:
         words = [*options, "--out", disk / "run"]
-        commands.train(*words).refusal(str(disk), "what was saved is whole")
+        commands.train(*words).refusal(str(disk), "files already saved are intact")
         read.everything(disk / "run")
         subprocess.run(["mount", "-o", "remount,size=50m", str(disk)], check=True)
         commands.train(*words).ok()

@@ -173,7 +173,7 @@ def test_different_options_in_a_runs_folder_are_refused(commands, read, copied, 
     run, options = copied
     before = (run / "config.yaml").read_bytes()
     refused = commands.train(*options, "--loss.l1", "50", "--data.flip", "false")
-    refused.refusal(str(run), "--loss.l1 was 100.0, is 50.0", "--data.flip was True, is False", "another --out")
+    refused.refusal(str(run), "--loss.l1 was 100.0, is 50.0", "--data.flip was True, is False", "a different --out")
     assert (run / "config.yaml").read_bytes() == before
     read.same_run(finished[0], run)
 
@@ -192,7 +192,7 @@ def test_changed_photographs_are_refused(commands, draw, tmp_path):
     commands.tiny(tmp_path / "run", *options).ok()
     draw(photographs, 1, seed=8)
     refused = commands.tiny(tmp_path / "run", *options)
-    refused.refusal(str(photographs), "have changed", "another --out")
+    refused.refusal(str(photographs), "have changed", "a different --out")
 
 
 def test_copied_photographs_with_other_times_are_the_same(commands, draw, read, tmp_path):

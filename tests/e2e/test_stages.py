@@ -26,7 +26,7 @@ def straight(commands, tmp_path_factory):
 
 def test_critic_stage_trains_only_the_discriminator(straight, read):
     run, result = straight
-    assert "15 of pretraining, 25 of the critic, 15 adversarial" in result.out
+    assert "15 pretraining, 25 discriminator only, 15 adversarial" in result.out
     lines = read.losses(run)
     stages = [line["stage"] for line in lines]
     assert stages == ["pretrain"] * PRETRAINED + ["critic"] * (JUDGED - PRETRAINED) + ["adversarial"] * (TOTAL - JUDGED)

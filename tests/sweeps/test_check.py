@@ -22,7 +22,7 @@ def refusal(tmp_path, monkeypatch, capfd):
         content = {"program": "train.py", "method": "grid", "metric": {"name": "val/psnr"}, "run_cap": 3}
         path.write_text(yaml.safe_dump({**content, "parameters": parameters, **keys}))
         with pytest.raises(InputError) as error:
-            run_sweep(path, tmp_path / "runs", given or {}, jobs=1, trials=None, draw=0)
+            run_sweep(path, tmp_path / "runs", given or {}, jobs=1, trials=None, seed=0)
         assert capfd.readouterr() == ("", "")
         assert not (tmp_path / "runs").exists()
         line = str(error.value)
@@ -32,7 +32,7 @@ def refusal(tmp_path, monkeypatch, capfd):
     return refuse
 
 
-MISSPELT = "no option --generator.widht=4; did you mean --generator.width"
+MISSPELT = "unknown option --generator.widht=4; did you mean --generator.width"
 SECOND = {"values": ["ugan", "unet3000"]}
 
 
@@ -41,17 +41,17 @@ SECOND = {"values": ["ugan", "unet3000"]}
     [
         ({"generator.widht": {"value": 4}}, {}, MISSPELT),
         ({"arch": {"value": "ugan"}}, {"given": {"generator.widht": "4"}}, MISSPELT),
-        ({"arch": SECOND}, {}, "no 'unet3000'; choose from"),
-        ({"arch": SECOND}, {"method": "random"}, "no 'unet3000'; choose from"),
+        ({"arch": SECOND}, {}, "unknown value 'unet3000'; choose from"),
+        ({"arch": SECOND}, {"method": "random"}, "unknown value 'unet3000'; choose from"),
         ({"generator.dropout": {"min": 0.0, "max": 1.0}}, {"method": "random"}, "dropout: 1 is out of range"),
         ({"optim.lr_g": {"distribution": "normal"}}, {"method": "bayes"}, "--optim.lr_g: -2.32635 is out of range"),
         ({"seed": {"min": -1, "max": 3}}, {"method": "bayes"}, "--seed: -1 is out of range"),
         ({"loss.l1": {"values": [1, 0]}, "loss.gan": {"values": [1, 0]}}, {}, "gan=0, loss.l1=0: nothing to learn"),
         ({"loss.l1": {"values": [0, 0.0]}, "loss.gan": {"value": 0}}, {"method": "random"}, "nothing to learn"),
-        ({"seed": {"value": 1}}, {"command": ["${program}", "--data.sise", "8", "${args}"]}, "no option --data.sise"),
-        ({"seed": {"value": 1}}, {"command": ["${program}", "${args_no_hyphens}"]}, "no option seed=1"),
-        ({"seed": {"value": 1}}, {"command": ["torchrun", "train.py", "${args}", "--no"]}, "no option --no"),
-        ({"seed": {"value": 1}}, {"command": ["python", str(TRAINER), "${args}", "--no"]}, "no option --no"),
+        ({"seed": {"value": 1}}, {"command": ["${program}", "--data.sise", "8", "${args}"]}, "option --data.sise"),
+        ({"seed": {"value": 1}}, {"command": ["${program}", "${args_no_hyphens}"]}, "unknown option seed=1"),
+        ({"seed": {"value": 1}}, {"command": ["torchrun", "train.py", "${args}", "--no"]}, "unknown option --no"),
+        ({"seed": {"value": 1}}, {"command": ["python", str(TRAINER), "${args}", "--no"]}, "unknown option --no"),
     ],
 )  # fmt: skip
 def test_values_that_the_trainer_refuses_are_refused(refusal, parameters, keys, named):

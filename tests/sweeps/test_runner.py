@@ -69,9 +69,9 @@ def write(tmp_path, toy):
 def sweep(write, tmp_path, capfd):
     """Runs a sweep: a function of parameters, how, and the file's other keys. Returns status, out and err."""
 
-    def run(parameters, given=None, folder="runs", jobs=1, trials=None, draw=0, **keys):
+    def run(parameters, given=None, folder="runs", jobs=1, trials=None, seed=0, **keys):
         path = write(parameters, **keys)
-        status = run_sweep(path, tmp_path / folder, given or {}, jobs=jobs, trials=trials, draw=draw)
+        status = run_sweep(path, tmp_path / folder, given or {}, jobs=jobs, trials=trials, seed=seed)
         return status, *capfd.readouterr()
 
     return run
@@ -163,7 +163,7 @@ def test_killed_sweep_resumes_with_the_interrupted_run(sweep, tmp_path):
         ({"parameters": {"x": {"values": [1, 3]}}}, "parameters.x.values was [1, 2], is [1, 3]"),
         ({"given": {"seed": "4"}}, "--seed was 3, is 4"),
         ({"given": {}}, "--seed was 3, is not there"),
-        ({"draw": 1}, "--draw was 0, is 1"),
+        ({"seed": 1}, "--search_seed was 0, is 1"),
         ({"metric": {"name": "other"}}, "metric.name was not there, is other"),
     ],
 )
@@ -208,7 +208,7 @@ def test_random_runs_are_numbered_and_named(sweep, tmp_path):
     one, two = trials(tmp_path / "runs")
     assert (one["folder"], two["folder"]) == ("trial-000", "trial-001")
     assert one["name"] == f"trial-000: x={one['values']['x']}"
-    sweep({"x": X, "mode": {"value": "quick"}}, method="random", trials=2, metric=LOSS, draw=1, folder="other")
+    sweep({"x": X, "mode": {"value": "quick"}}, method="random", trials=2, metric=LOSS, seed=1, folder="other")
     assert trials(tmp_path / "other")[0]["values"] != one["values"]
 
 

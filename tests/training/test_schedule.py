@@ -80,10 +80,10 @@ def test_stage_of_every_step():
 @pytest.mark.parametrize(
     ("epochs", "text"),
     [
-        ((2, 0, 3), "20 of pretraining, 30 adversarial"),
-        ((2, 0.5, 3), "20 of pretraining, 5 of the critic, 30 adversarial"),
+        ((2, 0, 3), "20 pretraining, 30 adversarial"),
+        ((2, 0.5, 3), "20 pretraining, 5 discriminator only, 30 adversarial"),
         ((0, 0, 1), "10 adversarial"),
-        ((1, 0, 0), "10 of pretraining"),
+        ((1, 0, 0), "10 pretraining"),
     ],
 )
 def test_timeline_text_lists_the_steps_of_each_stage(epochs, text):
