@@ -7,6 +7,8 @@ import threading
 from functools import partial
 from pathlib import Path
 
+os.environ.setdefault("OPENBLAS_NUM_THREADS", "1")  # as for torch below; before NumPy is imported
+
 import hypothesis
 import numpy as np
 import pytest

@@ -4,23 +4,18 @@ import logging
 import re
 import struct
 import warnings
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager, suppress
-from functools import lru_cache
+from functools import lru_cache, partial
 from io import BufferedReader, BytesIO
 from pathlib import Path
 from typing import Any, Literal, cast
 
 import numpy as np
 import torch
+import torch.nn.functional as F
 from PIL import ExifTags, Image, ImageCms
 from torch import Tensor
-from torchvision.transforms.v2 import functional
-
-try:
-    from torchvision.io import ImageReadMode, decode_jpeg
-except ImportError:  # deprecated since torchvision 0.29; Pillow gives the same, but more slowly
-    decode_jpeg = None
 
 Fit = Literal["crop", "squash"]  # how a photograph becomes a square
 
@@ -102,7 +97,7 @@ def fit_square(picture: Tensor, size: int, fit: Fit = "crop") -> Tensor:
     if height == width == size:
         return picture.contiguous()
     if fit == "squash":
-        return functional.resize(picture, [size, size], antialias=True).contiguous()
+        return _resize(picture, size)
     # Crop before resizing: enlarging the short side of 4000 x 3 pixels first would fill the memory.
     side = min(height, width)
     top, left = (height - side) // 2, (width - side) // 2
@@ -110,7 +105,11 @@ def fit_square(picture: Tensor, size: int, fit: Fit = "crop") -> Tensor:
     if side == size:
         # Not a view, which would keep the whole picture in memory.
         return square.clone(memory_format=torch.contiguous_format)
-    return functional.resize(square, [size, size], antialias=True).contiguous()
+    return _resize(square, size)
+
+
+def _resize(picture: Tensor, size: int) -> Tensor:
+    return F.interpolate(picture[None], (size, size), mode="bilinear", antialias=True)[0].contiguous()
 
 
 # Colouring reads files with libvips (inference/image_files.py), for their depth, alpha and metadata. Training does not,
@@ -125,6 +124,7 @@ def _decode_stream(stream: BufferedReader, max_pixels: int) -> Tensor:
     if jpeg and jpeg.rfind(b"\xff\xd9", scan) < 0:  # no end marker: the decoder would fill in missing pixels
         raise UndecodableError("truncated")
     # Plain JPEGs bypass Pillow: to open a small file with it takes a fifth of the time of decoding it.
+    decode_jpeg = _jpeg_decoder() if jpeg else None
     image: Any = None if size and decode_jpeg else _open(stream, start)
     width, height = size or image.size
     if width * height > max_pixels:
@@ -134,7 +134,7 @@ def _decode_stream(stream: BufferedReader, max_pixels: int) -> Tensor:
     fit = image is None or (jpeg and image.mode in ("RGB", "L") and _to_srgb(profile, image.mode) is None)
     if fit and decode_jpeg:
         try:
-            picture = decode_jpeg(torch.frombuffer(jpeg, dtype=torch.uint8), ImageReadMode.RGB)
+            picture = decode_jpeg(torch.frombuffer(jpeg, dtype=torch.uint8))
             return _upright(picture, image) if image else picture
         except RuntimeError:
             image = image or _open(stream, start)  # Pillow reads some of these, or reports why it can't
@@ -143,6 +143,20 @@ def _decode_stream(stream: BufferedReader, max_pixels: int) -> Tensor:
     transform = _to_srgb(profile, flat.mode)
     rgb = np.array(ImageCms.applyTransform(flat, transform) if transform else flat.convert("RGB"))
     return _upright(torch.from_numpy(rgb).permute(2, 0, 1), image)
+
+
+@lru_cache(maxsize=1)
+def _jpeg_decoder() -> Callable[[Tensor], Tensor] | None:
+    """Return torchvision's decoder to RGB, if it has one: it is deprecated since 0.29. Pillow's gives the same, but is
+    slower.
+
+    Imported here, because torchvision takes longer to import than torch, and a run on decoded photographs needs none.
+    """
+    try:
+        from torchvision.io import ImageReadMode, decode_jpeg
+    except ImportError:
+        return None
+    return partial(decode_jpeg, mode=ImageReadMode.RGB)
 
 
 def _survey_jpeg(data: bytearray) -> tuple[tuple[int, int] | None, int]:

@@ -1,12 +1,13 @@
 """Communication between torchrun's ranks (torch DistributedDataParallel). A single process needs none."""
 
 import hashlib
+import inspect
 import os
 from collections.abc import Iterator
 from contextlib import AbstractContextManager, contextmanager, nullcontext
 from datetime import timedelta
 from pathlib import Path
-from typing import cast
+from typing import Any, cast
 
 import torch
 import torch.distributed as dist
@@ -51,7 +52,9 @@ def wrap(network: nn.Module) -> nn.Module:
     """
     if world_size() == 1:
         return network
-    return DistributedDataParallel(network, broadcast_buffers=False)
+    renamed = "forward_sync_buffers" in inspect.signature(DistributedDataParallel).parameters  # by torch 2.14
+    no_sync: dict[str, Any] = {"forward_sync_buffers" if renamed else "broadcast_buffers": False}
+    return DistributedDataParallel(network, **no_sync)
 
 
 def averaged(network: nn.Module, now: bool) -> AbstractContextManager[None]:

@@ -64,10 +64,10 @@ def archive(tmp_path: Path) -> Path:
     return place
 
 
-def test_two_processes(archive: Path, tmp_path: Path, checkpoint: Path) -> None:
+def test_two_processes(archive: Path, tmp_path: Path, onnx_checkpoint: Path) -> None:
     processes = [
         subprocess.Popen(
-            [*COMMAND, str(archive), "-o", str(tmp_path / "out"), "--checkpoint", str(checkpoint)],
+            [*COMMAND, str(archive), "-o", str(tmp_path / "out"), "--checkpoint", str(onnx_checkpoint)],
             env=os.environ | {"RANK": str(rank), "WORLD_SIZE": "2", "LOCAL_RANK": str(rank)},
             stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True,
         )
@@ -82,7 +82,7 @@ def test_two_processes(archive: Path, tmp_path: Path, checkpoint: Path) -> None:
     assert said[1][1] == ""
 
 
-def test_torchrun_lets_all_ranks_finish(archive: Path, tmp_path: Path, checkpoint: Path) -> None:
+def test_torchrun_lets_all_ranks_finish(archive: Path, tmp_path: Path, onnx_checkpoint: Path) -> None:
     """It ends all as soon as one has failed; the rank with the bad file is done long before the other."""
     (tmp_path / "out").mkdir()
     save(archive / "0.jpg", scene(500, 750))
@@ -96,7 +96,7 @@ def test_torchrun_lets_all_ranks_finish(archive: Path, tmp_path: Path, checkpoin
         port = free.getsockname()[1]
     ran = subprocess.run(
         [sys.executable, "-m", "torch.distributed.run", "--nproc_per_node", "2", "--master_port", str(port),
-         "--no_python", *COMMAND, str(archive), "-o", str(tmp_path / "out"), "--checkpoint", str(checkpoint)],
+         "--no_python", *COMMAND, str(archive), "-o", str(tmp_path / "out"), "--checkpoint", str(onnx_checkpoint)],
         capture_output=True, text=True,
     )  # fmt: skip
     assert ran.returncode == 1

@@ -308,7 +308,7 @@ def test_pillow_is_asked_where_torchvision_fails_or_is_gone(decoded, options, mo
     data = encoded(noise(), "JPEG", **options)
     expected = decoded(data)
     for replacement in (refuse, None):
-        monkeypatch.setattr(module, "decode_jpeg", replacement)
+        monkeypatch.setattr(module, "_jpeg_decoder", lambda replacement=replacement: replacement)
         assert torch.equal(decoded(data), expected)
 
 
@@ -348,7 +348,7 @@ def test_pixel_limit_is_checked_before_decoding(decoded, monkeypatch):
     jpeg = bytearray(encoded(noise(), "JPEG"))
     frame = jpeg.index(b"\xff\xc0")
     jpeg[frame + 5 : frame + 9] = struct.pack(">HH", 60000, 50000)
-    monkeypatch.setattr(module, "decode_jpeg", lambda *_: pytest.fail("decoded"))
+    monkeypatch.setattr(module, "_jpeg_decoder", lambda: lambda _: pytest.fail("decoded"))
     with pytest.raises(UndecodableError, match=r"^50000 x 60000 pixels, over the limit"):
         decoded(bytes(jpeg))
     for kind in ("JPEG", "PNG", "GIF", "TIFF", "BMP"):

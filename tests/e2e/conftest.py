@@ -6,7 +6,9 @@ import os
 import re
 import select
 import shlex
+import shutil
 import signal
+import socket
 import subprocess
 import sys
 import tempfile
@@ -19,6 +21,7 @@ from typing import Any
 import pytest
 import torch
 import yaml
+from made_once import made_once
 from PIL import Image
 from safetensors.torch import load_file
 
@@ -80,7 +83,7 @@ class Result:
         assert self.status == status, self
         lines = self.err.splitlines()
         assert len(lines) == 1, self.err
-        assert re.match(r"(train|evaluate)\.py: error: ", lines[0])
+        assert re.match(r"(train|evaluate)\.py: (rank \d: )?error: ", lines[0])
         for name in named:
             assert name in lines[0], f"{name!r} is not in {lines[0]!r}"
         return lines[0]
@@ -210,6 +213,14 @@ class Commands:
     def tiny(self, out: Path, *argv: object, **how: Any) -> Result:
         return self.train(*self.TINY, "--out", out, *argv, **how)
 
+    def ranks(self, *argv: object) -> tuple[Started, Started]:
+        """Start train.py in two ranks, with the variables that torchrun sets."""
+        with socket.create_server(("127.0.0.1", 0)) as free:
+            port = free.getsockname()[1]
+        common = {"WORLD_SIZE": "2", "LOCAL_WORLD_SIZE": "2", "MASTER_ADDR": "127.0.0.1", "MASTER_PORT": str(port)}
+        one, two = (self.start("train.py", *argv, RANK=rank, LOCAL_RANK=rank, **common) for rank in ("0", "1"))
+        return one, two
+
     def evaluate(self, *argv: object, **how: Any) -> Result:
         return self.start("evaluate.py", *argv, **how).wait()
 
@@ -294,6 +305,20 @@ class Read:
         assert cls.figures(one / "results.json") == cls.figures(other / "results.json")
         assert cls.validations(one) == cls.validations(other)
         assert cls.losses(one) == cls.losses(other)
+
+
+@pytest.fixture(scope="session")
+def source(tmp_path_factory):
+    """Copy of the repository's files that git knows, so that no leftovers of the working tree are installed."""
+
+    def copy(folder: Path) -> None:
+        files = subprocess.run(["git", "ls-files", "-z"], cwd=ROOT, check=True, capture_output=True, text=True).stdout
+        for name in filter(None, files.split("\0")):
+            if (ROOT / name).is_file():
+                (folder / name).parent.mkdir(parents=True, exist_ok=True)
+                shutil.copy(ROOT / name, folder / name)
+
+    return made_once(tmp_path_factory, "source", copy)
 
 
 @pytest.fixture(scope="session")

@@ -196,17 +196,20 @@ def test_table_and_charts_are_shown_without_javascript(browser, file):
     assert browser.js("document.querySelector('.controls').hidden")
 
 
-def test_ten_systems_on_540_photographs_open_in_under_two_seconds(browser, tmp_path, capsys):
+def test_ten_systems_on_540_photographs_open_in_under_two_seconds(browser, tmp_path):
+    """Of the main thread's own time, whatever else the machine does."""
     runs = {f"arch_{n}": made_run(f"arch_{n}", n / 3) for n in range(10)}
     path = tmp_path / "report.html"
     write_page(path, [Comparison({"r.json": made_result(runs, 540, 256, 24, ("sea", "wood"))})], [], "gancolor compare")
     browser.size(1280)
-    times = []
-    for _ in range(3):  # the machine may be busy
-        browser.open(path)
-        times.append(
-            browser.js("new Promise(done => requestAnimationFrame(() => setTimeout(done)))." + f"then(() => {READY})")
-        )
-    with capsys.disabled():
-        print(f"\n{path.stat().st_size / 1e6:.1f} MB open in {min(times):.0f} ms")
-    assert min(times) < 2000
+    browser("Performance.enable", timeDomain="threadTicks")
+    before = busy(browser)
+    browser.open(path)
+    assert browser.js("new Promise(done => requestAnimationFrame(() => setTimeout(done)))." + f"then(() => {READY})")
+    assert 0.05 < busy(browser) - before < 2
+
+
+def busy(browser):
+    """Return the seconds that the main thread has worked."""
+    metrics = {metric["name"]: metric["value"] for metric in browser("Performance.getMetrics")["metrics"]}
+    return metrics["TaskDuration"]

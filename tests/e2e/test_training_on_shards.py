@@ -3,8 +3,6 @@
 import shlex
 import shutil
 import signal
-import subprocess
-import sys
 
 import pytest
 from made_shards import tar, write_shards
@@ -49,13 +47,9 @@ def test_run_on_shards_prints_its_data_and_can_be_scored(commands, shards, strai
 
 
 def test_two_processes_train_on_different_shards(commands, shards, read, tmp_path):
-    words = [*commands.TINY, *ALWAYS, "--data.source", str(shards), "--out", str(tmp_path)]
-    result = subprocess.run(
-        [sys.executable, "-m", "torch.distributed.run", "--standalone", "--nproc_per_node", "2", "train.py", *words],
-        cwd=commands.root, env=commands.env, capture_output=True, text=True, timeout=120,
-    )  # fmt: skip
-    assert result.returncode == 0, result.stderr
-    assert "effective batch 4 (2 x 2), 8 steps per epoch" in result.stdout and len(read.losses(tmp_path)) == 16
+    ranks = commands.ranks(*commands.TINY, *ALWAYS, "--data.source", shards, "--out", tmp_path)
+    results = [rank.wait().ok() for rank in ranks]
+    assert "effective batch 4 (2 x 2), 8 steps per epoch" in results[0].out and len(read.losses(tmp_path)) == 16
 
 
 @pytest.mark.parametrize(

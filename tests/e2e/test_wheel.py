@@ -24,12 +24,12 @@ def call(*words: object, cwd: Path, **env: str) -> str:
     return process.stdout
 
 
-@pytest.fixture(scope="module")
-def bin_folder(tmp_path_factory) -> Path:
+@pytest.fixture
+def bin_folder(tmp_path_factory, source) -> Path:
     """The programs of an environment with the wheel; its dependencies are those of this one, which has [train]."""
     folder = tmp_path_factory.mktemp("wheel")
     pip = [sys.executable, "-m", "pip", "--quiet", "--disable-pip-version-check"]
-    call(*pip, "wheel", "--no-deps", "--no-build-isolation", "--wheel-dir", folder, ROOT, cwd=folder)
+    call(*pip, "wheel", "--no-deps", "--no-build-isolation", "--wheel-dir", folder, source, cwd=folder)
     (wheel,) = folder.glob("gancolor-*.whl")
     venv.create(folder / "env", with_pip=False)
     (site,) = (folder / "env").glob("lib/python*/site-packages")

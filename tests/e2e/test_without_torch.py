@@ -8,32 +8,28 @@ import venv
 from pathlib import Path
 
 import pytest
+from made_once import made_once
 from made_pictures import colourfulness, scene
 
 from gancolor.inference.image_files import Picture, read_picture
 
 ROOT = Path(__file__).resolve().parents[2]
+PROGRAMS = "Scripts" if sys.platform == "win32" else "bin"
 
 
-@pytest.fixture(scope="module")
-def environment(tmp_path_factory) -> Path:
+@pytest.fixture(scope="session")
+def environment(tmp_path_factory, source) -> Path:
     """Scripts folder of a new environment in which pip has installed the package."""
-    folder = tmp_path_factory.mktemp("onnx") / "environment"
-    venv.create(folder, with_pip=True)
-    programs = folder / ("Scripts" if sys.platform == "win32" else "bin")
-    source = tmp_path_factory.mktemp("source") / "gancolor"
-    # Only files known to git, so that leftovers in the working tree are not packed.
-    files = subprocess.run(["git", "ls-files", "-z"], cwd=ROOT, check=True, capture_output=True, text=True).stdout
-    for name in filter(None, files.split("\0")):
-        if (ROOT / name).is_file():
-            (source / name).parent.mkdir(parents=True, exist_ok=True)
-            (source / name).write_bytes((ROOT / name).read_bytes())
-    install = [programs / "python", "-m", "pip", "install", "--quiet", "--disable-pip-version-check", f"{source}[onnx]"]
-    done = subprocess.run(install, capture_output=True, text=True)
-    if "No matching distribution" in done.stderr or "Temporary failure in name resolution" in done.stderr:
-        pytest.skip("pip reaches no index")
-    assert done.returncode == 0, done.stderr
-    return programs
+
+    def install(folder: Path) -> None:
+        venv.create(folder, with_pip=True)
+        pip = [folder / PROGRAMS / "python", "-m", "pip", "install", "--quiet", "--disable-pip-version-check"]
+        done = subprocess.run([*pip, f"{source}[onnx]"], capture_output=True, text=True)
+        if "No matching distribution" in done.stderr or "Temporary failure in name resolution" in done.stderr:
+            pytest.skip("pip reaches no index")
+        assert done.returncode == 0, done.stderr
+
+    return made_once(tmp_path_factory, "without_torch", install) / PROGRAMS
 
 
 def run(*command: object, cwd: Path) -> subprocess.CompletedProcess[str]:

@@ -80,15 +80,15 @@ def test_half_is_half_the_size_and_nearly_the_same(checkpoint, exports, name):
         assert largest_difference(run, rounded, *size) < 1e-3
 
 
-@pytest.mark.parametrize("name", EXPORTERS)
-def test_generators_on_a_timm_backbone_are_exported_too(tmp_path, name):
-    """One with TensorFlow's padding, which depends on the size, and chroma at half size."""
+def test_generators_on_a_timm_backbone_are_exported_too(tmp_path):
+    """One with TensorFlow's padding, which depends on the size, and chroma at half size. ONNX is made from what
+    torch.export gives."""
     generator = save_checkpoint(
         tmp_path / "run.safetensors", "pretrained_ugan", backbone="tf_mobilenetv3_small_minimal_100",
         decoder_convs=1, decoder_widths=[16, 16, 16, 16], skip_norm=True, chroma_stride=2,
     )  # fmt: skip
-    exported = export(tmp_path / "run.safetensors", tmp_path / f"made{EXPORTERS[name].suffixes[0]}", name)
-    run, _ = load(name, exported.path)
+    exported = export(tmp_path / "run.safetensors", tmp_path / "made.onnx", "onnx")
+    run, _ = load("onnx", exported.path)
     for size in SIZES:
         assert largest_difference(run, generator, *size) < 1e-2
 

@@ -147,7 +147,7 @@ def test_offline_gives_a_one_line_error_and_cached_files_work(checkpoint, hub, m
     push_to_hub(checkpoint[0], REPO)
     before = download_from_hub(REPO)
     point_to(monkeypatch, nowhere, tmp_path / "hub")
-    start = time.monotonic()
+    monkeypatch.setattr(time, "sleep", lambda _: pytest.fail("it waits, to try again"))
     assert download_from_hub(REPO) == before
     with pytest.raises(InputError) as refusal:
         download_from_hub("someone/else")
@@ -155,7 +155,6 @@ def test_offline_gives_a_one_line_error_and_cached_files_work(checkpoint, hub, m
     with pytest.raises(InputError) as refusal:
         push_to_hub(checkpoint[0], REPO, token="hf_x")
     one_line(refusal, "can't be reached")
-    assert time.monotonic() - start < 5
 
 
 def test_missing_package_gives_a_one_line_error(checkpoint, monkeypatch):

@@ -81,9 +81,9 @@ def test_single_photograph_has_no_interval():
 def test_many_photographs_take_seconds_and_little_memory(monkeypatch):
     sizes, draw = [], torch.randint
     monkeypatch.setattr(torch, "randint", lambda high, size, **how: sizes.append(size) or draw(high, size, **how))
-    start = time.perf_counter()
+    start = time.process_time()
     found = mean_of(drawn(50_000))
-    assert time.perf_counter() - start < 5
+    assert time.process_time() - start < 5
     assert sum(rows for rows, _ in sizes) == RESAMPLES and max(math.prod(size) for size in sizes) <= AT_ONCE
     assert found.half_width == pytest.approx(1.96 / 50_000**0.5, rel=0.05)
 
