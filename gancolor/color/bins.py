@@ -116,8 +116,8 @@ def smoothed(prior: Tensor) -> Tensor:
 def rebalancing(prior: Tensor, uniform: float = 0.5) -> Tensor:
     """Return each bin's weight (313,): 1 / ((1 - u) p + u / Q), scaled to a mean of 1 over p (Zhang 2016, eq. 4).
 
-    The mean over the pixels themselves is lower, because smoothing spreads p into empty bins: 0.7 on a few photographs
-    with u = 1/2.
+    Over the training set's actual pixels, the mean weight is below 1 (0.7 on a few photographs with u = 1/2): smoothing
+    moves a part of p into empty bins, which have the greatest weights.
 
     Args:
         prior: each bin's share p of the training set's pixels, smoothed.

@@ -1,7 +1,8 @@
 """sRGB and CIELAB (D65) conversion for photographs at full resolution, in float32.
 
-The colour space is that of `color`, on arrays of any library (NumPy, PyTorch on any device), so that colouring a
-photograph does not need PyTorch. f is Lab's function of XYZ relative to white (CIE 15).
+The colour space is that of `torch_lab`, but these functions take arrays of any library (NumPy, PyTorch on any device),
+so that colouring a photograph does not need PyTorch. f is the function in CIELAB's definition (CIE 15): the cube root
+of X, Y or Z relative to white, and a straight line near black.
 """
 
 from typing import Any

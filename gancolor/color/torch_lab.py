@@ -18,7 +18,7 @@ from gancolor.color.lab import AB_RANGE, KNEE, L_HALF_RANGE, LIGHTNESS, RGB_TO_X
 __all__ = ["AB_RANGE", "L_HALF_RANGE"]
 
 ROOTS_TO_LAB = torch.tensor([[0.0, 116.0, 0.0], [500.0, -500.0, 0.0], [0.0, 200.0, -200.0]])
-LAB_OF_BLACK = torch.tensor([[16.0], [0.0], [0.0]])
+LAB_OFFSET = torch.tensor([[16.0], [0.0], [0.0]])
 
 
 @contextmanager
@@ -102,12 +102,12 @@ def _roots(xyz: Tensor) -> Tensor:
 
 @cache
 def lab_constants(device: torch.device) -> tuple[Tensor, ...]:
-    """Return sRGB's 256 levels in linear light, and the matrices. Cached per device, since copies would make it
-    wait."""
+    """Return sRGB's 256 levels in linear light (256,), the matrices (3, 3) from linear sRGB to XYZ and from f(XYZ) to
+    Lab, and the offset (3, 1) to subtract then. They are cached, because the host would wait for each copy."""
     with torch.inference_mode(False):
         levels = torch.arange(256, device=device) / 255
         linear = torch.where(levels > 0.04045, ((levels + 0.055) / 1.055) ** 2.4, levels / 12.92)
-        matrices = (torch.tensor(RGB_TO_XYZ, dtype=torch.float32), ROOTS_TO_LAB, LAB_OF_BLACK)
+        matrices = (torch.tensor(RGB_TO_XYZ, dtype=torch.float32), ROOTS_TO_LAB, LAB_OFFSET)
         return linear, *(matrix.to(device) for matrix in matrices)
 
 

@@ -50,7 +50,7 @@ class Flicker:
 
 
 class Steady:
-    """Recursive mean of the predicted chroma over time, which follows motion.
+    """Exponential moving average of the predicted chroma over time, which follows motion.
 
     Each pixel is matched to the previous frame by lightness alone, near its own position. The more certain the match,
     the more it takes of the colour there. At a cut, too few pixels match and the mean restarts.

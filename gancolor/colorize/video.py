@@ -25,7 +25,7 @@ except ImportError:
 
 EXACT = Interpolation.BICUBIC | Interpolation.ACCURATE_RND | Interpolation.FULL_CHR_H_INT | Interpolation.FULL_CHR_H_INP
 UNSPECIFIED = 2  # H.273's code point for an unspecified matrix
-HD = 720  # rows from which gan_step assume BT.709 for an unspecified matrix
+HD = 720  # height [rows] from which players assume BT.709 if the file does not specify a colour matrix
 COPIED = ("audio", "subtitle")
 COPIES = 8  # bytes per pixel in flight: the frame, its RGB before and after
 
@@ -186,6 +186,7 @@ class VideoResult:
         self.container, self.time_base = container, clip.time_base
         self.height, self.width = size
         webm = container.format.name == "webm"
+        # Quality 1 to 100 maps linearly to CRF, from the codec's worst: 63 to 21 for VP9, 51 to 15 for x264.
         options = {"crf": str(round(63 - 0.42 * quality)), "row-mt": "1", "cpu-used": "4"} if webm else {}
         options = options or {"crf": str(round(51 - 0.36 * quality))}
         self.stream = container.add_stream("libvpx-vp9" if webm else "libx264", rate=clip.rate, options=options)
@@ -237,7 +238,8 @@ class VideoResult:
 
 
 def rgb(frame: Any) -> np.ndarray:
-    """Convert a frame to sRGB (H, W, 3) uint8, by the matrix and range that it specifies, or that gan_step assume."""
+    """Convert a frame to sRGB (H, W, 3) uint8, by the colour matrix and range that it specifies, or else by those that
+    players assume."""
     matrix = frame.colorspace
     if matrix == UNSPECIFIED:
         matrix = Colorspace.ITU709 if frame.height >= HD else Colorspace.ITU601

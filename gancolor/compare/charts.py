@@ -63,7 +63,7 @@ class Bar:
 
 @dataclass(frozen=True)
 class Label:
-    """A system's number at (x, y), and the ends of a line from it to what it belongs to: x1, y1, x2, y2."""
+    """A label at (x, y), such as a system's number, and its leader line (x1, y1, x2, y2) from the labelled point."""
 
     number: int
     text: str

@@ -104,7 +104,7 @@ class Comparison:
         sampled: photographs that have a picture of every system with pictures.
         entries: best first.
         grey, truth: the baselines.
-        behind: entry -> paired difference to the first entry, over photographs; positive is worse. Not for the first.
+        behind: entry, except the first -> mean paired difference from the first entry; positive is worse.
         varying: the options in which entries differ.
         unranked: systems without a value of the metric.
     """
@@ -202,7 +202,8 @@ def _varying(options: list[dict[str, Any]]) -> list[str]:
 
 
 def _name(member: SeedRun, varying: list[str], groups: Sequence[list[SeedRun]]) -> str:
-    """Return the architecture, with the options that tell it from others of it or, if too many, its run's folder."""
+    """Return the architecture, with the options that distinguish this system from others of the same architecture, or
+    with its run's folder if there are more than MOST_NAMED such options."""
     if not member.options:
         return member.name
     arch = member.about["arch"]

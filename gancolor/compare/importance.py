@@ -60,7 +60,7 @@ def importance(comparison: Comparison) -> Importance | str:
     """
     entries = [entry for entry in comparison.entries if entry.members[0].options]
     if len(entries) < LEAST:
-        return f"{len(entries)} systems with known options; it takes {LEAST}"
+        return f"only {len(entries)} systems have known options; at least {LEAST} are needed"
     options = [entry.members[0].options for entry in entries]
     target = np.array([entry.means[comparison.metric].mean for entry in entries])
     groups = _told_apart({name: [found.get(name) for found in options] for name in comparison.varying})

@@ -166,9 +166,9 @@ def _importance(comparison: Comparison) -> Figure | str | None:
     """Plot the importance of the options that vary; or the sentence that says why it is unknown."""
     if not comparison.varying:
         return None
-    title, found = "What the options matter", importance(comparison)
+    title, found = "How much the options matter", importance(comparison)
     if not isinstance(found, Importance):
-        return f"No importance of options: {found}."
+        return f"The importance of the options is unknown: {found}."
     bars = []
     for parameter in found.parameters[:8]:
         sign = "" if parameter.correlation is None else f", correlation {parameter.correlation:+.2f}".replace("-", "−")
@@ -177,7 +177,7 @@ def _importance(comparison: Comparison) -> Figure | str | None:
     how = f"Of {METRICS[comparison.metric].heading}: a random forest on {found.systems} systems; out-of-bag R² {score}."
     warning = "That is low: the bars are a hint at most." if found.doubtful else ""
     grouped = any(len(parameter.names) > 1 for parameter in found.parameters)
-    aside = "Options of one line always change together." if grouped else ""
+    aside = "Options that share a bar always change together." if grouped else ""
     return Figure(title, bar_chart(title, bars), how, warning, aside)
 
 

@@ -30,7 +30,7 @@ def shape(number: int) -> str:
 
 
 def decimals(value: float | None, digits: int) -> str:
-    """Format a value with as many decimals; a missing one as a dash."""
+    """Format a value with `digits` decimals; a missing value (None or NaN) as a dash."""
     return "–" if value is None or math.isnan(value) else f"{value:.{digits}f}".replace("-", "−")
 
 

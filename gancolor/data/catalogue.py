@@ -1,10 +1,10 @@
-"""Photographs that can be loaded, and collections of them that create each item on access.
+"""Photographs that can be loaded, and sequences of them that create each item when it is accessed.
 
-In this package, photographs have rows and indices. A row is a place in what is stored: in a catalogue (every photograph
-in a folder or in shards), or in an index on the disk (those that could be decoded). An index is a position in what is
-at hand: in `items`, a `Selection`, `Names` or `Photographs`. A `Selection` maps indices to the rows of its catalogue,
-`Photographs` to those of their index on the disk. `load_parts` goes from one to the other; what comes after loading
-(sampling, training, evaluation) knows only indices of `Photographs`.
+Two kinds of numbers identify a photograph in this package. Its row is its position in stored data: in a catalogue (all
+photographs in a folder or in shards), or in an index on the disk (those that could be decoded). Its index is its
+position in a sequence: in `items`, a `Selection`, `Names` or `Photographs`. A `Selection` maps its indices to rows of
+its catalogue, and `Photographs` map theirs to rows of their index on the disk. `load_parts` turns selections into
+`Photographs`; what comes after loading (sampling, training, evaluation) uses only indices of these.
 """
 
 import hashlib
@@ -83,7 +83,7 @@ class Catalogue(ABC, Generic[Made]):
 
     Attributes:
         names: of the photographs.
-        index: the index on the disk that the photographs are known from, with the same rows (shards); else None.
+        index: for shards, the index on the disk that lists the photographs, with the same rows; else None.
     """
 
     names: Names
@@ -150,7 +150,8 @@ class Selection(Sequence[AnyItem]):
         return Selection(self.catalogue, np.sort(np.concatenate(parts)))
 
     def indices_of(self, some: "Selection[AnyItem]") -> np.ndarray:
-        """Return the indices (int64) of some of these photographs, which must be in the catalogue's order."""
+        """Return the indices in this selection (int64) of the photographs in `some`, all of which must be in it. This
+        selection must be in the catalogue's order."""
         rows = np.arange(len(some)) if some.rows is None else some.rows
         return rows if self.rows is None else np.searchsorted(self.rows, rows)
 

@@ -26,7 +26,7 @@ class Dataset:
     def __init__(self, config: DataConfig, seed: int, device: torch.device) -> None:
         self.config = config
         if (config.decode, config.on_device) == ("always", "always"):
-            raise InputError("--data.decode always keeps no photographs that --data.on_device always could hold")
+            raise InputError("--data.decode always and --data.on_device always: what is decoded each time is not kept")
         found = find_source(
             config.source, seed, config.val_fraction, config.limit, config.val_limit, config.demo_photos
         )

@@ -23,6 +23,8 @@ Fit = Literal["crop", "squash"]  # how a photograph becomes a square
 _FORMATS = ("JPEG", "PNG", "WEBP", "GIF", "BMP", "TIFF", "AVIF", "PPM")
 MAX_PIXELS = 178_956_970  # Pillow's own limit, against decompression bombs: half a gigabyte of RGB
 
+# JPEG segments that don't need Pillow: frame headers, tables, JFIF, comments and APP3 to APP14, but not APP1 and APP2
+# (EXIF, XMP and colour profiles).
 _PLAIN_SEGMENTS = frozenset([0xC0, 0xC1, 0xC2, 0xC4, 0xDB, 0xDD, 0xE0, *range(0xE3, 0xEF), 0xFE])
 _DECODERS = ("ignore", None, Warning, re.compile(r"(PIL|torchvision)\."), 0)  # an entry of warnings.filters
 
@@ -112,11 +114,12 @@ def _resize(picture: Tensor, size: int) -> Tensor:
     return F.interpolate(picture[None], (size, size), mode="bilinear", antialias=True)[0].contiguous()
 
 
-# Colouring reads files with libvips (inference/image_files.py), for their depth, alpha and metadata. Training does not,
-# because that would change what it sees and refuses: libvips gives CMYK without a profile a printing press's colours
-# (red is 232, not 255), and the reader of colouring clips floats that are no brightness and takes a truncated,
-# uncompressed TIFF for a black picture. RGB JPEGs and PNGs would look the same, but JPEGs with EXIF take three times as
-# long (366 photographs of 400 x 300 per second and core, to squares of 128, not 1,105), and PNGs as long (277 and 271).
+# Inference reads files with libvips (inference/image_files.py), which keeps bit depth, alpha and metadata. Training
+# does not, because that would change its photographs and which files it rejects. libvips converts CMYK without a
+# profile by a printing press's profile (pure red becomes R = 232, not 255). image_files.py accepts what is rejected
+# here: floats out of range, which it clips, and truncated, uncompressed TIFFs, which it reads as black. RGB JPEGs and
+# PNGs would look the same, but JPEGs with EXIF would take three times as long (366 instead of 1,105 photographs of
+# 400 x 300 per second and core, resized to 128 x 128), and PNGs as long as now (277 and 271).
 def _decode_stream(stream: BufferedReader, max_pixels: int) -> Tensor:
     start = stream.peek(16)[:16]
     jpeg = bytearray(stream.read() if start[:2] == b"\xff\xd8" else b"")  # torch warns about read-only bytes
@@ -147,10 +150,11 @@ def _decode_stream(stream: BufferedReader, max_pixels: int) -> Tensor:
 
 @lru_cache(maxsize=1)
 def _jpeg_decoder() -> Callable[[Tensor], Tensor] | None:
-    """Return torchvision's decoder to RGB, if it has one: it is deprecated since 0.29. Pillow's gives the same, but is
-    slower.
+    """Return torchvision's JPEG decoder, set to return RGB, or None if torchvision has none (deprecated since 0.29).
+    Pillow's decoder returns the same pixels, but is slower.
 
-    Imported here, because torchvision takes longer to import than torch, and a run on decoded photographs needs none.
+    It is imported here, because torchvision takes longer to import than torch, and a run whose photographs are already
+    decoded does not need it.
     """
     try:
         from torchvision.io import ImageReadMode, decode_jpeg
@@ -212,7 +216,8 @@ def _flatten(image: Image.Image) -> Image.Image:
 
 @lru_cache(maxsize=16)
 def _to_srgb(profile: bytes, mode: str) -> Any:
-    """Return the transform from a profile to sRGB; None if it is missing, broken, for other modes, or sRGB itself."""
+    """Return the transform from a colour profile to sRGB; None if the profile is missing, broken, made for other modes,
+    or sRGB itself."""
     try:
         how = ImageCms.Intent.RELATIVE_COLORIMETRIC, ImageCms.Flags.BLACKPOINTCOMPENSATION
         colors = BytesIO(profile), ImageCms.createProfile("sRGB")

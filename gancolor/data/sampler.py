@@ -24,6 +24,7 @@ class Order(Protocol):
 
 
 def _generator(seed: int, epoch: int) -> torch.Generator:
+    """Create an epoch's random generator, seeded differently for every pair of seed and epoch (below 1,000,003)."""
     return torch.Generator().manual_seed(seed * 1_000_003 + epoch)
 
 
@@ -55,7 +56,8 @@ class ShardShuffle:
     """Shuffle that reads a few shards at a time. In every epoch, shards are dealt to the ranks at random. A rank goes
     through its shards in windows of a few, and shuffles the photographs of each window.
 
-    All epochs are equally long: they end where the smallest share that a rank can be dealt would end.
+    All epochs have the same number of steps: as many whole batches as fit in the fewest photographs that a rank can be
+    dealt.
 
     Args:
         kept: indices of the photographs to train on, int64 (N,), shard by shard.

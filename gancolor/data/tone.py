@@ -62,9 +62,9 @@ def draw_damage(
 
     Args:
         count: number of photographs.
-        size: of their sides [pixels].
+        size: side of the square photographs [pixels].
         strength: 0 to 1.
-        generator: of random numbers; None: torch's default one of the device.
+        generator: source of random numbers, on `device`; None: the device's default generator.
         damaged: share of the photographs that are damaged at all.
         each: probability of each kind of damage in those.
     """

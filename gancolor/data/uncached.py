@@ -30,7 +30,8 @@ class Decoder:
 
     @cached_property
     def _pool(self) -> ThreadPoolExecutor:
-        ranks = int(os.environ.get("LOCAL_WORLD_SIZE", "1"))  # on this machine; they share cores, or each has its own
+        # The ranks on this machine share its cores, unless each is bound to some of them: then `cores` has only those.
+        ranks = int(os.environ.get("LOCAL_WORLD_SIZE", "1"))
         return ThreadPoolExecutor(max(min(len(cores()), (os.cpu_count() or 1) // ranks), 1))
 
     def take(self, rows: Tensor) -> Tensor:
@@ -47,8 +48,8 @@ class Decoder:
                 pictures[place] = item.load(self.size, self.fit)
             except UndecodableError as error:
                 raise InputError(
-                    f"{item.name} can't be decoded any more ({error}), and could when the photographs were indexed; "
-                    "put it back, or start again without it"
+                    f"{item.name} can't be decoded any more ({error}), although it could when the photographs were "
+                    "indexed; put it back, or start again without it"
                 ) from None
 
         list(self._pool.map(load, range(len(rows)), rows.tolist()))

@@ -33,7 +33,8 @@ class ToolPicture:
 
     @property
     def version(self) -> str:
-        """Version with the path: two tools' files for a photograph can share name, length and (from archives) time."""
+        """The file's path and version. The path is needed because two tools' files for one photograph can have the same
+        length and, if they were unpacked from archives, the same time."""
         return f"{self.file.path.absolute()} {self.file.version}"
 
     def digest(self) -> str:

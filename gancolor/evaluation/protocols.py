@@ -34,8 +34,8 @@ class Protocol:
         size: side of the square [pixels]; None: the training size of the (first) generator.
         fit: "crop": resize the centre square; "squash": resize the whole photograph, ignoring its aspect ratio.
         limit: number of photographs; None: all.
-        order: from which `limit` takes the first photographs: sorted by file name, or shuffled.
-        tone: strength, in [0, 1], of the damage to the lightness that systems see (`data.tone`).
+        order: which photographs `limit` keeps: "names": the first by file name; "shuffle": a random sample.
+        tone: strength, in [0, 1], of the simulated damage to the lightness that systems are given (`data.tone`).
     """
 
     size: int | None = None
@@ -76,7 +76,9 @@ class Protocol:
         """Describe the protocol for a result.
 
         Args:
-            limit: --data.val_limit: number of photographs, from a shuffle with this seed.
+            size: side of the square photographs [pixels].
+            limit: number of the protocol's photographs that are drawn at random (--data.val_limit); None: all are used.
+            seed: seed of that draw.
         """
         files = "all" if self.limit is None else f"the first {self.limit} by {self.order}"
         if limit is not None:

@@ -70,10 +70,10 @@ class EvaluationResult:
     Attributes:
         protocol: {"name", "size" [pixels], "photographs", "resizing", "rounding"}, and "seen" if systems see damaged
             photographs.
-        source: of the photographs, for display.
-        names: of the photographs (N).
+        source: the name of the photographs' source, for display.
+        names: the N photographs' names.
         files: digest of the photographs' names and contents, the same on every machine.
-        classes: of the photographs (N), empty if there are none.
+        classes: the N photographs' class names; empty if they have no classes.
         systems: by name; "grey" first and "truth" last.
         sample_indices: indices of the photographs whose pictures are included.
         made: {"command", "versions", ...}: how the result was made.

@@ -26,10 +26,12 @@ Scores = dict[str, Tensor]  # metric -> one value per photograph, float32 (N,) o
 # Maps uint8 sRGB photographs (B, 3, S, S) and their indices (B,) to the same photographs in colour. Generators see only
 # the lightness; another tool's pictures are looked up by index.
 System = Callable[[Tensor, Tensor], "Colorized"]
-# Maps the same to the lightness that a generator sees, (B, 1, S, S) in [-1, 1]; None: the photographs' own.
+# Maps photographs and indices, as above, to the lightness (B, 1, S, S) in [-1, 1] that generators are given; None: they
+# are given the photographs' own.
 View = Callable[[Tensor, Tensor], Tensor | None]
 
-OWN = ("colorfulness", "colorfulness_ddcolor")  # of a picture alone, without the ground truth
+OWN = ("colorfulness", "colorfulness_ddcolor")  # no-reference metrics: computed without the ground truth
+# What `_judge` computes for each system's picture.
 PAIRED = ("psnr", "ssim", "mse", "ciede2000", "auc", "colorfulness_difference", *OWN)
 
 
@@ -114,8 +116,8 @@ def score(
     networks: Mapping[str, PictureDistance] | None = None,
     embed: Callable[[Tensor], Tensor] | None = None,
 ) -> tuple[dict[str, Scores], dict[str, Tensor]]:
-    """Compute every metric of every photograph for each system, and for "truth" the metrics of a picture alone. The
-    ranks share the work.
+    """Compute all metrics for each photograph and system and, under "truth", the no-reference metrics (OWN) of the
+    ground truth. The ranks share the work.
 
     Args:
         networks: metrics that are computed by networks, a batch at a time (LPIPS).

@@ -50,7 +50,7 @@ def export(
 
     Args:
         checkpoint: an exported generator or a run's state.
-        format_name: a key of FORMATS.
+        format_name: a key of `formats.EXPORTERS`.
         half: store kernels and matrices as float16; computation stays float32.
         card: returns the text of a model card, for `card_of(out)`. Both files are written, or neither.
 

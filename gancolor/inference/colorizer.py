@@ -80,10 +80,10 @@ class Colorizer:
         """Load an exported generator (.safetensors, .onnx) or a run's folder.
 
         Args:
-            path: None: the generator that comes with gancolor.
-            device: auto: cuda, else mps, else cpu.
-            size: None: the size that the generator was trained on.
-            options: the other attributes.
+            path: the file or folder; None: the generator that comes with gancolor.
+            device: cpu, cuda, cuda:N or mps; auto: cuda, else mps, else cpu.
+            size: see Attributes; None: the size that the generator was trained on.
+            options: `upsampling`, `strength` and `flips`.
 
         Raises:
             InputError: the file is missing, not a generator, pickled (no code in it is run), or from a newer version,
@@ -143,8 +143,11 @@ class Colorizer:
         return _normalised(_lightness(shrink(picture.pixels, height, width).transpose(2, 0, 1) / _most(picture.pixels)))
 
     def predict(self, seen: Sequence[np.ndarray]) -> list[ChromaPrediction]:
-        """Predict chroma, in batches of inputs of one shape. If memory is full, split the batch, then halve the working
-        size with a warning."""
+        """Predict chroma from outputs of `see`: lightness (1, h, w) in [-1, 1] each.
+
+        Inputs of the same shape share batches. If memory is full, the batch is split; if that is not enough, the
+        working size is halved with a warning.
+        """
         answers: list[ChromaPrediction | None] = [None] * len(seen)
         shapes: dict[tuple[int, ...], list[int]] = {}
         for number, lightness in enumerate(seen):

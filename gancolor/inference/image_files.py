@@ -109,7 +109,7 @@ class Picture:
         """Convert to a Pillow image in 8 bits, Pillow's depth for colour."""
         pixels = self._all_channels()
         if pixels.dtype == np.uint16:
-            pixels = ((pixels.astype(np.uint32) * 255 + 32895) >> 16).astype(np.uint8)
+            pixels = ((pixels.astype(np.uint32) * 255 + 32895) >> 16).astype(np.uint8)  # exactly round(x / 257)
         mode = {1: "L", 2: "LA", 3: "RGB", 4: "RGBA"}[pixels.shape[-1]]
         return Image.fromarray(pixels[..., 0] if mode == "L" else pixels, mode)
 

@@ -16,7 +16,7 @@ from gancolor.inference.upsampling import Enlarged
 from gancolor.utils.cores import cores
 
 STRIP = 2**17  # pixels: larger strips exceed a core's cache, smaller ones make threads wait for the interpreter lock
-CODE_STEPS, CODE_MARGIN = 65000.0, 200.0
+CODE_STEPS, CODE_MARGIN = 65000.0, 200.0  # entries of `_codes` per unit of linear light, and for values below 0
 TENSOR_STRIP = 2**24  # pixels of a batch per strip on an accelerator
 
 
@@ -79,7 +79,7 @@ def _threads() -> ThreadPoolExecutor:
     return ThreadPoolExecutor(len(cores()))
 
 
-# Both functions use the following, in any array library, so that they deliver the same picture.
+# `recombine` and `recombine_batch` share the functions below, which take any library's arrays, so their results agree.
 
 
 def _decode(pixels: Array) -> Array:

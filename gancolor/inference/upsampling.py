@@ -11,8 +11,8 @@ from gancolor.color.lab import Array
 from gancolor.utils.errors import InputError, near
 
 # Measured (benchmarks/colorize.py): 5 to 7 % closer to the ground truth than bilinear; larger windows gain less.
-RADIUS = 1  # of the window in which a pixel's line is fitted [pixels of the small picture]
-SMOOTHNESS = 50.0  # added to the variance of L: edges of seven units of L and more are followed
+RADIUS = 1  # radius of the windows in which chroma is fitted to lightness [pixels of the small picture]
+SMOOTHNESS = 50.0  # epsilon, added to the variance of L: colour follows edges of about sqrt(50) = 7 units of L or more
 
 
 class Enlarged:

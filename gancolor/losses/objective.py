@@ -17,7 +17,7 @@ from gancolor.models.patchgan import PatchGAN
 
 Terms = dict[str, Tensor]  # name -> scalar
 
-BINS_STRIDE = 4  # of the grid on which colours are classified [pixels]
+BINS_STRIDE = 4  # factor by which predicted chroma is averaged down before it is converted to logits of the bins
 # The generator's terms. The option of the same name is the term's weight.
 TERMS = (
     "l1", "mse", "log_mse", "smooth_l1", "tv", "perceptual", "color_weighted", "bins", "scene", "colorfulness",

@@ -45,8 +45,8 @@ def perceptual_distance(network: str, weights: str, device: torch.device, size: 
 
     Args:
         network: "vgg16" or "lpips".
-        weights: of VGG-16, or for lpips of AlexNet: "imagenet" (timm's and torchvision's, from their caches or
-            downloaded), "random", or a file.
+        weights: weights of VGG-16 ("vgg16") or AlexNet ("lpips"): "imagenet" (timm's for VGG-16, torchvision's for
+            AlexNet, from their caches or downloaded), "random", or a file.
         size: side of the pictures [pixels].
 
     Raises:

@@ -1,7 +1,7 @@
 """Loss terms as pure functions. A term's name is its weight's flag (`--loss.NAME`) and its log key.
 
-Terms of pixels are means over pixels and channels of chroma (B, 2, H, W) in [-1, 1] (ab / 110), so that a weight means
-the same at every picture and batch size.
+All terms are scalars. `predicted` (p) and `truth` (t) are chroma (B, 2, H, W) in [-1, 1], ab / 110. Terms that take
+them are averaged over photographs and pixels, so that a weight means the same at every picture and batch size.
 """
 
 from collections.abc import Callable, Iterable, Mapping, Sequence

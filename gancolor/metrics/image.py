@@ -14,7 +14,7 @@ from torch import Tensor
 
 from gancolor.color.torch_lab import exact
 
-PictureDistance = Callable[[Tensor, Tensor], Tensor]
+PictureDistance = Callable[[Tensor, Tensor], Tensor]  # two batches of pictures to distances (B,)
 
 # PSNR and MSE --------------------------------------------------------------------------------------------------------
 

@@ -23,7 +23,8 @@ def lpips(
     option: str = "--lpips.weights",
     trunk: Trunk = "alex",
 ) -> PictureDistance:
-    """Return LPIPS (Zhang 2018), v0.1, as a function of two batches of pictures to distances (B,); lower is closer.
+    """Return LPIPS (Zhang 2018), version 0.1: a function that maps two batches of pictures, sRGB (B, 3, H, W) in
+    [0, 1], to distances (B,); lower is more similar.
 
     Args:
         weights: the trunk's: "auto" (torchvision's cache, else its server), "random" or a file.

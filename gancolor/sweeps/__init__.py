@@ -1,6 +1,6 @@
 """Local runner of Weights & Biases sweep files: no account, server or network.
 
-file.py        reads and checks the sweep file
+sweep_file.py  reads and checks the sweep file
 parameters.py  maps quantiles to values
 search.py      chooses the next values: grid, random, bayes
 hyperband.py   decides which runs stop early

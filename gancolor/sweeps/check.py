@@ -20,8 +20,8 @@ TRAINER = Path(gancolor.__file__).resolve().parent.parent / "train.py"
 def check_sweep(sweep: SweepFile, samples: Iterable[tuple[str, Mapping[str, Any]]]) -> None:
     """Reject values that the trainer does not accept, alone or in combination.
 
-    A random or Bayesian search may draw some invalid combinations, each of which costs a run. It is rejected only if
-    all samples are invalid combinations.
+    A grid is rejected if any combination is invalid. Random and Bayesian searches may draw a few invalid combinations,
+    each at the cost of a run, so they are rejected only if all samples are invalid combinations.
 
     Args:
         samples: names and values.

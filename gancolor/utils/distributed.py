@@ -58,8 +58,8 @@ def wrap(network: nn.Module) -> nn.Module:
 
 
 def averaged(network: nn.Module, now: bool) -> AbstractContextManager[None]:
-    """Return a context for a wrapped network's forward and backward pass: average gradients over the ranks, or (`now`
-    is False) accumulate them locally."""
+    """Return a context for a wrapped network's forward and backward pass: if `now`, gradients are averaged over the
+    ranks; otherwise they accumulate on each rank without communication."""
     return nullcontext() if now or world_size() == 1 else cast(DistributedDataParallel, network).no_sync()
 
 

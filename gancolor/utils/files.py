@@ -15,8 +15,8 @@ LONGEST_NAME = 240  # bytes; file systems allow 255, and the prefix and suffix a
 
 
 def write_atomically(path: Path, write: Callable[[Path], object]) -> None:
-    """Write a temporary file with `write`, sync it to disk, and rename it to `path`. An existing file stays until then,
-    and if anything fails (a full disk, a kill)."""
+    """Write a temporary file with `write`, sync it to disk, and rename it to `path`. Until then, and if
+    anything fails (a full disk, a kill), an existing file stays as it is."""
     # A hidden name within the length limit. An old file is removed first, in case it is a link to somewhere else.
     beside = path.with_name(f".{os.fsdecode(os.fsencode(path.name)[:LONGEST_NAME])}.part")
     mode = path.stat().st_mode & 0o777 if path.exists() else 0o666 & ~umask()

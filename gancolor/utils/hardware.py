@@ -91,8 +91,8 @@ def choose_hardware(device: str, precision: str, deterministic: bool = False, ke
 
 
 def _choose_precision(device_type: str) -> str:
-    """Return bf16 with matrix units for it (CUDA from Ampere on, CPUs with AMX), else fp16 on CUDA and fp32
-    elsewhere."""
+    """Return bf16 on hardware with bf16 matrix units (NVIDIA GPUs from Ampere on, CPUs with AMX), else fp16 on CUDA and
+    fp32 elsewhere."""
     if device_type == "cuda":
         return "bf16" if torch.cuda.is_bf16_supported(False) else "fp16"
     return "bf16" if device_type == "cpu" and torch.cpu._is_amx_tile_supported() else "fp32"

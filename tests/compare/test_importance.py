@@ -76,7 +76,7 @@ def test_options_that_only_some_systems_have_are_categories():
 @pytest.mark.parametrize(
     ("settings", "reason"),
     [
-        (GRID[:5], "5 systems with known options; it takes 6"),
+        (GRID[:5], "only 5 systems have known options; at least 6 are needed"),
         ([{"arch": f"arch{n}"} for n in range(8)], "no option has the same value in two systems"),
         ([{f"o{i}": int(i == n) for i in range(8)} for n in range(8)], "8 systems differ in 8 ways"),
     ],
@@ -91,4 +91,4 @@ def test_systems_that_score_the_same_tell_nothing():
 
 def test_pictures_of_other_tools_do_not_count():
     comparison = Comparison({"a.json": made_result({f"tool {n}": {"pictures": "x"} for n in range(9)}, pictured=0)})
-    assert importance(comparison) == "0 systems with known options; it takes 6"
+    assert importance(comparison) == "only 0 systems have known options; at least 6 are needed"

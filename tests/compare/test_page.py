@@ -137,7 +137,7 @@ def test_systems_without_costs_or_curves_have_the_other_parts():
 def test_sweep_has_the_importance_of_its_options():
     runs = {f"{n}": made_run("a", n, **{"optim.lr": 10.0**-n, "loss.l1": n % 2}) for n in range(6)}
     shown = page([compare(runs)], [], "")
-    assert "What the options matter" in shown and "out-of-bag R²" in shown and ">optim.lr</text>" in shown
+    assert "How much the options matter" in shown and "out-of-bag R²" in shown and ">optim.lr</text>" in shown
 
 
 def test_single_photograph_has_no_intervals():

@@ -37,8 +37,9 @@ class IndexJob:
         size, fit: side of the squares [pixels], and how photographs are made square.
         what: what to call the photographs on the terminal; if empty, no message is printed.
         keep: whether to keep the decoded pictures.
-        place: returns an item's location in its shards, for the index.
-        labelling: called at the end; returns the new label for each label of the items, and the class names.
+        place: maps an item to (shard, first byte, number of bytes), or () if it is not in a shard.
+        labelling: called after the last item; returns an array that maps the items' labels to the final ones (None:
+            unchanged), and the class names.
     """
 
     items: Iterable[Item]

@@ -36,9 +36,9 @@ class Names(Sequence[str]):
     """Names stored one after another in UTF-8; each str is created on access.
 
     Args:
-        text: uint8, the bytes of all names.
-        ends: int64 (M,), where each name ends.
-        rows: int64 (N,), of the selected names, in order; None: all.
+        text: uint8, the bytes of all M names.
+        ends: int64 (M,), the offset in `text` at which each name ends.
+        rows: int64 (N,), the positions of the selected names among the M, in order; None: all.
     """
 
     def __init__(self, text: np.ndarray, ends: np.ndarray, rows: np.ndarray | None = None) -> None:
@@ -103,7 +103,7 @@ class Columns:
         contents: uint8 (M, 32), sha256 of name and contents, the same on every machine.
         items: int64 (M,), increasing: index of each photograph among the items that were read, of which some could not
             be decoded and were skipped.
-        places: int64 (M, 3), of photographs in shards: shard, first byte, number of bytes; else (0, 3).
+        places: int64 (M, 3): shard, first byte and number of bytes; (0, 3) if the photographs are not in shards.
         classes: class names, if the photographs themselves state them (shards).
         skipped: name -> why it could not be decoded; skipped_items: int64, indices of these items.
     """
@@ -170,7 +170,7 @@ class Index:
 
     Attributes:
         columns: metadata of the M photographs.
-        digest: of names, versions of the files and size; valid on this machine only.
+        digest: hash of the photographs' names, file versions and size; comparable on this machine only.
         pictures: uint8 sRGB (M, 3, S, S), memory-mapped; None: not kept.
     """
 

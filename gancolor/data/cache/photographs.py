@@ -31,8 +31,8 @@ class Photographs:
     Attributes:
         pictures: uint8 sRGB (M, 3, S, S), memory-mapped or on a device; or their decoder.
         columns: metadata of the M photographs.
-        digest: of names, versions of the files and size; valid on this machine only.
-        rows: int64 (N,), of these photographs among the M; None: all.
+        digest: hash of the photographs' names, file versions and size; comparable on this machine only.
+        rows: int64 (N,), the rows of these photographs among the M, in order; None: all.
         skipped: name -> why it could not be decoded.
     """
 
@@ -111,13 +111,18 @@ class Photographs:
         return Photographs(self.pictures, self.columns, digest.hexdigest()[:16], rows, skipped)
 
     def colourful(self, least: float) -> Tensor:
-        """Return the indices (int64) of photographs of at least this colourfulness. Others teach not to colour."""
+        """Return the indices (int64) of photographs with at least this colourfulness. Training on paler ones would
+        teach the network to leave photographs grey."""
         return (self.colorfulness >= least).nonzero().flatten()
 
     def to(self, device: torch.device, where: str = "auto") -> "Photographs":
-        """Return these photographs with their pictures in an accelerator's memory: "always", "never", or with "auto" if
-        they take less than a quarter of its free memory. On a CPU, pictures stay memory-mapped. A decoder is left as it
-        is."""
+        """Return these photographs with their pictures copied to an accelerator's memory.
+
+        On a CPU, pictures stay memory-mapped. A decoder is left as it is.
+
+        Args:
+            where: "always"; "never"; "auto": on CUDA, if they fit in a quarter of its free memory.
+        """
         if device.type == "cpu" or where == "never" or isinstance(self.pictures, Decoder):
             return self
         if where == "auto" and device.type == "cuda":
@@ -214,8 +219,8 @@ def load_parts(
     fit: Fit = "crop",
     decode: Decode = "once",
 ) -> list[Photographs]:
-    """Load parts of a source that we split ourselves. All its photographs share one index, in the order of their names,
-    which serves every seed's split."""
+    """Load parts of a source whose validation photographs were held out by a shuffle. All its photographs share one
+    index on the disk, in the order of their names, so that the splits of all seeds use the same index."""
     assert isinstance(source.train, Selection) and isinstance(source.val, Selection)
     whole = source.train.union(source.val)
     photographs = load_photographs(whole, size, cache, "photographs", fit, decode)

@@ -284,7 +284,8 @@ CLASSES: tuple[str, ...] = tuple(SCENES)
 
 
 def scene_label(index: int) -> int:
-    """Label of scene `index`, an index into CLASSES, which take turns so that a run of scenes is balanced."""
+    """Label of scene `index`: an index into CLASSES. Consecutive scenes cycle through the classes, so that any stretch
+    of scenes is balanced."""
     return index % len(CLASSES)
 
 

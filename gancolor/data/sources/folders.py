@@ -21,8 +21,8 @@ class Folder(Catalogue[PhotoFile]):
 
     Attributes:
         stats: int64 (N, 2), length [bytes] and modification time [ns] of each file.
-        subfolders: the first subfolders of all photographs; "" for photographs in none.
-        classes: first subfolder -> label.
+        subfolders: names of the direct subfolders with photographs at any depth; "" if some are in the root itself.
+        classes: name of such a subfolder -> label.
     """
 
     root: Path

@@ -21,9 +21,9 @@ class Store:
 
     Args:
         fs: an fsspec file system.
-        paths: of the shards, in the file system's notation.
-        names: of the shards, short.
-        versions: strings that change when the shards do.
+        paths: the shards' paths, in the file system's notation.
+        names: the shards' short names.
+        versions: a string for each shard that changes when the shard does.
         scratch: folder for the copies; None: the system's folder for temporary files.
     """
 
@@ -68,8 +68,8 @@ class Store:
             data = _tried(lambda: self.fs.cat_file(self.paths[shard], start=offset, end=offset + length))
             if len(data) > length:
                 raise InputError(
-                    f"{self.paths[shard]}: its server sends whole files where parts are asked for; take one that "
-                    "knows ranges, or copy the shards to this machine"
+                    f"{self.paths[shard]}: its server sends whole files instead of the requested parts; use a "
+                    "server with range requests, or copy the shards to this machine"
                 )
             return data
 

@@ -26,7 +26,7 @@ from gancolor.utils.errors import InputError
 Value = TypeVar("Value")
 ASKED_AT_ONCE = 16  # shards whose version is queried in parallel
 MOST_CLASSES = 65_536  # more distinct words than that are captions
-# Metadata that changes when a file's contents do, by the names of different file systems, the most reliable first.
+# Keys of metadata that changes with a file's contents, as various fsspec file systems name it; most reliable first.
 _MARKS = ("ETag", "etag", "md5Hash", "contentHash", "mtime", "LastModified", "last_modified", "updated", "created")
 
 
@@ -58,7 +58,7 @@ class ShardPhoto:
 
 @dataclass(frozen=True)
 class _Read(ShardPhoto):
-    """A photograph in a shard whose bytes are in memory."""
+    """A photograph in a shard, with its encoded bytes already in memory."""
 
     data: bytes = b""
 
@@ -114,7 +114,8 @@ def open_shards(
 
 
 def _read_through(store: Store, words: dict[str, int]) -> Iterator[_Read]:
-    """Yield every photograph with its bytes. Labels number the words for classes in the order in which they appear."""
+    """Yield every photograph with its bytes. Its label is the number of its class name in `words`, to which new class
+    names are added in the order of their appearance."""
     for shard, name in enumerate(store.names):
         with store.open(shard) as stream:
             for sample in read_samples(stream, store.paths[shard]):
