@@ -24,7 +24,7 @@ def call(*words: object, cwd: Path, **env: str) -> str:
     return process.stdout
 
 
-@pytest.fixture
+@pytest.fixture(scope="session")
 def bin_folder(tmp_path_factory, source) -> Path:
     """The programs of an environment with the wheel; its dependencies are those of this one, which has [train]."""
     folder = tmp_path_factory.mktemp("wheel")
