@@ -4,7 +4,6 @@ import csv
 import json
 import os
 import re
-import select
 import shlex
 import shutil
 import signal
@@ -30,45 +29,51 @@ ROOT = Path(__file__).resolve().parents[2]
 # Starting Python with torch costs seconds. Most commands are therefore run in forks of one process that has imported
 # it already: the script, the command line, the environment and the exit are the real ones.
 SERVER = """
-import gc, json, os, runpy, sys, traceback, warnings
+import gc, json, os, runpy, signal, sys, traceback, warnings
 sys.path.insert(0, os.getcwd())
 with warnings.catch_warnings():
     warnings.simplefilter("ignore")
     import fastai.vision.learner, lpips, gancolor.evaluation.evaluator, gancolor.training.trainer
 gc.freeze()
+signal.signal(signal.SIGCHLD, signal.SIG_IGN)
 for line in sys.stdin:
     job = json.loads(line)
+    if os.fork():  # several commands run at a time, each with a process that waits for it
+        continue
+    signal.signal(signal.SIGCHLD, signal.SIG_DFL)
     child = os.fork()
-    if not child:
-        os.dup2(os.open(os.devnull, os.O_RDONLY), 0)
-        os.dup2(os.open(job["out"], os.O_WRONLY), 1)
-        os.dup2(os.open(job["err"], os.O_WRONLY), 2)
-        os.environ.clear()
-        os.environ.update(job["env"])
-        sys.argv = job["argv"]
-        os.chdir(job["cwd"])
-        status = 0
-        if job["file_limit"]:
-            import resource
-            resource.setrlimit(resource.RLIMIT_FSIZE, (job["file_limit"], resource.RLIM_INFINITY))
-        try:
-            runpy.run_path(sys.argv[0], run_name="__main__")
-        except SystemExit as end:
-            status = end.code or 0
-        except BaseException:
-            traceback.print_exc()
-            status = 1
-        try:
-            sys.stdout.flush()
-            sys.stderr.flush()
-        except OSError:
-            status = 120
-        # as at the end of an interpreter: close open files, which reports errors
-        gc.collect()
-        os._exit(status)
-    print(child, flush=True)
-    _, status = os.waitpid(child, 0)
-    print(os.waitstatus_to_exitcode(status), flush=True)
+    if child:
+        with open(job["status"], "w", buffering=1) as said:
+            print(child, file=said)
+            _, status = os.waitpid(child, 0)
+            print(os.waitstatus_to_exitcode(status), file=said)
+        os._exit(0)
+    os.dup2(os.open(os.devnull, os.O_RDONLY), 0)
+    os.dup2(os.open(job["out"], os.O_WRONLY), 1)
+    os.dup2(os.open(job["err"], os.O_WRONLY), 2)
+    os.environ.clear()
+    os.environ.update(job["env"])
+    sys.argv = job["argv"]
+    os.chdir(job["cwd"])
+    status = 0
+    if job["file_limit"]:
+        import resource
+        resource.setrlimit(resource.RLIMIT_FSIZE, (job["file_limit"], resource.RLIM_INFINITY))
+    try:
+        runpy.run_path(sys.argv[0], run_name="__main__")
+    except SystemExit as end:
+        status = end.code or 0
+    except BaseException:
+        traceback.print_exc()
+        status = 1
+    try:
+        sys.stdout.flush()
+        sys.stderr.flush()
+    except OSError:
+        status = 120
+    # as at the end of an interpreter: close open files, which reports errors
+    gc.collect()
+    os._exit(status)
 """
 
 
@@ -147,8 +152,7 @@ class Commands:
             "OMP_NUM_THREADS": "1",
             "WANDB_MODE": "disabled",  # the default imports wandb, which takes a second or two per training
         }
-        self._servers: list[subprocess.Popen[str]] = []
-        self._idle: list[subprocess.Popen[str]] = []
+        self._server: subprocess.Popen[str] | None = None
         self._children: list[int] = []
 
     def start(
@@ -164,7 +168,7 @@ class Commands:
         """
         env = {name: value for name, value in (self.env | env).items() if value}
         words = [str(ROOT / script if cwd != ROOT else script), *map(str, argv)]
-        out, err = (Path(tempfile.mkstemp(dir=self.home, suffix=end)[1]) for end in (".out", ".err"))
+        out, err, told = (Path(tempfile.mkstemp(dir=self.home, suffix=end)[1]) for end in (".out", ".err", ".status"))
         if fresh:
             with out.open("w") as stdout, err.open("w") as stderr:
                 process = subprocess.Popen(
@@ -172,40 +176,41 @@ class Commands:
                     stdout=stdout, stderr=stderr,
                 )  # fmt: skip
             return Started(process.pid, out, err, lambda seconds: process.wait(seconds))
-        server = self._idle.pop() if self._idle else self._serve()
+        self._server = self._server or self._serve()
         job = {"argv": words, "cwd": str(cwd), "env": env, "out": str(out), "err": str(err)}
-        job |= {"file_limit": file_limit}
-        server.stdin.write(json.dumps(job) + "\n")
-        server.stdin.flush()
-        pid = int(server.stdout.readline())
+        job |= {"file_limit": file_limit, "status": str(told)}
+        self._server.stdin.write(json.dumps(job) + "\n")
+        self._server.stdin.flush()
 
+        def line(number: int, seconds: float) -> int:
+            end = time.monotonic() + seconds
+            while len(lines := told.read_text().split("\n")[:-1]) <= number:
+                assert time.monotonic() < end, f"not done in {seconds} s"
+                time.sleep(0.004)
+            return int(lines[number])
+
+        pid = line(0, 120)
         self._children.append(pid)
 
         def wait(seconds: float) -> int:
-            ready, _, _ = select.select([server.stdout], [], [], seconds)
-            assert ready, f"not done in {seconds} s"
-            status = int(server.stdout.readline())
+            status = line(1, seconds)
             self._children.remove(pid)
-            self._idle.append(server)
             return status
 
         return Started(pid, out, err, wait)
 
     def _serve(self) -> subprocess.Popen[str]:
-        pipe = subprocess.PIPE
-        server = subprocess.Popen(
-            [sys.executable, "-c", SERVER], cwd=ROOT, env=self.env, stdin=pipe, stdout=pipe,
-            stderr=subprocess.DEVNULL, text=True,
+        return subprocess.Popen(
+            [sys.executable, "-c", SERVER], cwd=ROOT, env=self.env, stdin=subprocess.PIPE,
+            stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL, text=True,
         )  # fmt: skip
-        self._servers.append(server)
-        return server
 
     def close(self) -> None:
         for pid in self._children:  # left by failed tests
             os.kill(pid, signal.SIGKILL)
-        for server in self._servers:
-            server.stdin.close()
-            server.wait(60)
+        if self._server:
+            self._server.stdin.close()
+            self._server.wait(60)
 
     def train(self, *argv: object, **how: Any) -> Result:
         return self.start("train.py", *argv, **how).wait()
