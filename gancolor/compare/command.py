@@ -44,5 +44,5 @@ def headline(comparison: Comparison) -> str:
     protocol = comparison.protocol
     return (
         f"{len(comparison.names)} photographs of {comparison.source}; protocol {protocol['name']}, "
-        f"{protocol['size']} x {protocol['size']}; mean ± half of the 95 % interval; ~ level with the first"
+        f"{protocol['size']} x {protocol['size']}; mean ± half-width of the 95 % interval; ~ level with the first"
     )

@@ -211,7 +211,7 @@ class Evaluator:
         protocol = self.result.protocol
         print(
             f"{len(self.photographs)} {self.which} of {self.source.name}; protocol {protocol['name']}: "
-            f"{protocol['resizing']}, {self.size} x {self.size}; mean ± half of the 95 % interval"
+            f"{protocol['resizing']}, {self.size} x {self.size}; mean ± half-width of the 95 % interval"
         )
         if "seen" in protocol:
             print(f"systems see {protocol['seen']}")

@@ -21,8 +21,8 @@ ROUNDING = (
     "the truth as decoded"
 )
 DAMAGE = (
-    "lightness with damage of tone that follows from each photograph's name (film blind to red, blur, tone curve, "
-    "grain, contrast; strength {:g}); the predicted colours are joined with the undamaged lightness"
+    "lightness with simulated damage, drawn with each photograph's name as the seed (film insensitive to red, blur, "
+    "tone curve, grain, contrast; strength {:g}); the predicted colours are combined with the undamaged lightness"
 )
 
 

@@ -15,7 +15,7 @@ def results_table(systems: Mapping[str, Mapping[str, Mean]]) -> str:
 
 
 def figure(value: Mean | None, metric: str) -> str:
-    """Format mean ± half of the 95 % interval; the mean alone if there is no interval; - for no value."""
+    """Format mean ± half-width of the 95 % interval; the mean alone if there is no interval; - for no value."""
     if value is None:
         return "-"
     digits = METRICS[metric].digits

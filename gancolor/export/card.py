@@ -84,7 +84,7 @@ def _scored(result: EvaluationResult, name: str) -> Scored:
     protocol = result.protocol
     what = (
         f"{len(result.names):,} photographs of {last_name(result.source)}, protocol `{protocol['name']}`, "
-        f"{protocol['size']} x {protocol['size']}; mean ± half of the 95 % interval"
+        f"{protocol['size']} x {protocol['size']}; mean ± half-width of the 95 % interval"
     )
     return Scored(what, {row: result.systems[row].means for row in ("grey", name, "truth")})
 

@@ -285,7 +285,7 @@ class Trainer:
         self.tracker.artifact(self.run.generator, self._about())
         size = self.config.data.size
         held_out = f"{len(self.data.val)} held-out photographs of {self.data.source.name}"
-        print(f"\n{held_out}, {size} x {size}, after step {self.done}; mean ± half of the 95 % interval:")
+        print(f"\n{held_out}, {size} x {size}, after step {self.done}; mean ± half-width of the 95 % interval:")
         print(self.validation.table(self.config.arch))
         print(f"pictures   {self.run.sample(self.done)}\ngenerator  {self.run.generator}")
 

@@ -184,9 +184,9 @@ def test_damaged_photographs_do_not_depend_on_the_batch_size(commands, finished,
         "one": ["--protocol", "old128", "--batch_size", 1, "--data.val_limit", 5],
     }.items():
         result = commands.evaluate(finished[0], twin, *options, *words, "--json", tmp_path / f"{name}.json").ok()
-        assert ("systems see lightness with damage of tone" in result.out) == (name != "clean")
+        assert ("systems see lightness with simulated damage" in result.out) == (name != "clean")
     clean, old, one = (read.json(tmp_path / f"{name}.json") for name in ("clean", "old", "one"))
-    assert "film blind to red" in old["protocol"]["seen"] and "seen" not in clean["protocol"]
+    assert "film insensitive to red" in old["protocol"]["seen"] and "seen" not in clean["protocol"]
     assert clean["files"] == old["files"]
     for baseline in ("grey", "truth"):
         assert clean["scores"][baseline] == old["scores"][baseline]
