@@ -71,7 +71,7 @@ def load_state(path: Path, parts: Mapping[str, Part]) -> dict[str, Any]:
     """Load a saved state into the parts it was saved from, and return its metadata.
 
     Raises:
-        InputError: the file can't be read, or belongs to other networks.
+        InputError: the file can't be read, or belongs to different networks.
     """
     about, tensors = open_checkpoint(path)
     if about.get("kind") != "state":

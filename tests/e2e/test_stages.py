@@ -55,7 +55,9 @@ def test_run_interrupted_in_the_critic_stage_resumes(commands, straight, read, t
 def test_colours_of_the_training_set_are_counted_once_and_shown(commands, straight, tmp_path):
     run, result = straight
     assert re.search(
-        r"^colours: \d+% of the pixels near a, b = -?\d+, -?\d+; weights [\d.]+ to [\d.]+, ", result.out, re.M
+        r"^colours: the most frequent bin, a, b = -?\d+, -?\d+, has \d+% of the pixels; .* are [\d.]+ to [\d.]+ \(",
+        result.out,
+        re.M,
     )
     assert Image.open(run / "prior.png").size[0] > 200
     cache = tmp_path / "cache"  # other tests count colours in the usual one
@@ -64,7 +66,7 @@ def test_colours_of_the_training_set_are_counted_once_and_shown(commands, straig
     (counted,) = cache.glob("prior-*.json")
     assert sum(json.loads(counted.read_text())["pixels"]) == 50 * 16 * 16
     counted.write_text(json.dumps({"pixels": [1] * 313}))  # so that counting again would show
-    assert "colours: 0% of the pixels" in commands.tiny(tmp_path / "again", *short).ok().out
+    assert "has 0% of the pixels" in commands.tiny(tmp_path / "again", *short).ok().out
 
 
 def test_unlabelled_photographs_are_refused_only_with_a_classifier(commands, photographs, tmp_path):

@@ -484,14 +484,14 @@ def test_exported_generator_is_refused_as_a_state(exported):
 def test_state_of_other_networks_is_refused(saved):
     parts = make_parts()
     parts["generator"] = make(width=8)
-    with pytest.raises(InputError, match="other networks"):
+    with pytest.raises(InputError, match="different networks"):
         load_state(saved, parts)
 
 
 def test_state_of_another_optimizer_is_refused(saved):
     parts = make_parts()
     parts["optim_g"] = torch.optim.AdamW(nn.Linear(1, 1).parameters())
-    with pytest.raises(InputError, match="other networks"):
+    with pytest.raises(InputError, match="different networks"):
         load_state(saved, parts)
 
 
@@ -499,7 +499,7 @@ def test_state_of_another_optimizer_is_refused(saved):
 def test_state_with_foreign_optimizer_entries_is_refused(saved, name):
     said = describe(saved)
     save_file(load_file(saved) | {name: torch.zeros(4, 1, 4, 4)}, saved, {"gancolor": json.dumps(said)})
-    with pytest.raises(InputError, match="other networks"):
+    with pytest.raises(InputError, match="different networks"):
         load_state(saved, make_parts())
 
 

@@ -63,7 +63,7 @@ def test_another_architecture_is_refused(pair, tmp_path):
     about = describe(other)
     changed = about | {"generator": about["generator"] | {"options": about["generator"]["options"] | {"dropout": 0.9}}}
     export_generator(tmp_path / "third.safetensors", load_generator(other), changed)
-    with pytest.raises(InputError, match="another generator"):
+    with pytest.raises(InputError, match="its generator differs"):
         interpolate(first, tmp_path / "third.safetensors", 0.5, tmp_path / "x.safetensors")
 
 
