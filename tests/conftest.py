@@ -1,7 +1,6 @@
 """Fixtures of all tests: a home folder of their own, seeds, and photographs drawn by code."""
 
 import http.server
-import math
 import os
 import tempfile
 import threading
@@ -18,18 +17,12 @@ import torch
 from PIL import Image
 
 from gancolor.data.sources.demo import draw_scene
-from gancolor.utils.cores import cores
 
 # Property tests try the same examples every time, and leave nothing in the working tree.
 hypothesis.configuration.set_hypothesis_home_dir(Path(tempfile.gettempdir()) / "gancolor-hypothesis")
 hypothesis.settings.register_profile("gancolor", deadline=None, derandomize=True, database=None, max_examples=40)
 hypothesis.settings.load_profile("gancolor")
 torch.set_num_threads(1)  # networks in tests are so small that threads would only wait for each other
-
-
-def pytest_xdist_auto_num_workers():
-    """More workers than cores, because tests wait for processes, servers and browsers for a quarter of their time."""
-    return math.ceil(1.5 * len(cores()))
 
 
 @pytest.fixture(autouse=True)
