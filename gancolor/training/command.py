@@ -2,6 +2,7 @@
 
 import sys
 from collections.abc import Sequence
+from functools import lru_cache
 
 from jsonargparse import ArgumentParser
 
@@ -27,16 +28,22 @@ def parse_train(argv: Sequence[str] | None = None, prog: str = "train.py") -> Tr
         argv: the words; None: those of this process.
         prog: the command's name, for help and errors.
     """
-    description = "Trains a colorization GAN. `--arch NAME --help` shows that architecture's own defaults."
     words = normalized_words(sys.argv[1:] if argv is None else list(argv), TrainConfig)
     # The architecture chooses the recipe, so it is read first, wherever it is given (a flag or a --config file).
     asking = ("-h", "--help", "--print_config")
-    parser = make_parser(prog, TrainConfig, description)
+    parser = _make_parser(prog)
+    parser.default_config_files = []
     chosen = parser.parse_args([word for word in words if not word.startswith(asking)])
     if chosen.init is not None:
         return _parse_fine_tuning(parser, chosen.init, words)
     parser.default_config_files = [str(RECIPES / f"{chosen.arch}.yaml")]
     return _finished(instantiate(parser, words, TrainConfig))
+
+
+@lru_cache  # a sweep parses the options of each of its runs
+def _make_parser(prog: str) -> ArgumentParser:
+    description = "Trains a colorization GAN. `--arch NAME --help` shows that architecture's own defaults."
+    return make_parser(prog, TrainConfig, description)
 
 
 def _parse_fine_tuning(parser: ArgumentParser, init: str, words: list[str]) -> TrainConfig:

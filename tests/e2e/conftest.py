@@ -33,7 +33,7 @@ import gc, json, os, runpy, signal, sys, traceback, warnings
 sys.path.insert(0, os.getcwd())
 with warnings.catch_warnings():
     warnings.simplefilter("ignore")
-    import fastai.vision.learner, lpips, gancolor.evaluation.evaluator, gancolor.training.trainer
+    import fastai.vision.learner, lpips, timm, gancolor.evaluation.evaluator, gancolor.training.trainer
 gc.freeze()
 signal.signal(signal.SIGCHLD, signal.SIG_IGN)
 for line in sys.stdin:
