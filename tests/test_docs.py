@@ -35,7 +35,26 @@ def test_ranking_metrics_have_a_direction(metrics):
         assert METRICS[metric].better in ("more", "less")
 
 
+PAGES = [*DOCS.glob("*.md"), DOCS.parent / "README.md", DOCS.parent / "CONTRIBUTING.md"]
+
+
+def anchors(document: Path) -> set[str]:
+    """The anchors that GitHub gives a document's headings."""
+    headings = re.findall(r"^#+ (.*)$", document.read_text(encoding="utf-8"), re.MULTILINE)
+    return {re.sub(r"[^\w\- ]", "", heading.lower()).replace(" ", "-") for heading in headings}
+
+
 def test_links_between_documents_exist():
-    for document in [*DOCS.glob("*.md"), DOCS.parent / "README.md", DOCS.parent / "CONTRIBUTING.md"]:
-        for link in re.findall(r"\]\((?!https?:)([^)#]+)", document.read_text(encoding="utf-8")):
-            assert (document.parent / link).exists(), f"{document.name}: {link}"
+    for document in PAGES:
+        for link, _, anchor in re.findall(
+            r"\]\((?!https?:)([^)#]*)(#([^)]*))?\)", document.read_text(encoding="utf-8")
+        ):
+            path = document.parent / link if link else document
+            assert path.exists(), f"{document.name}: {link}"
+            assert not anchor or anchor in anchors(path), f"{document.name}: {link}#{anchor}"
+
+
+def test_fences_of_code_stand_on_their_own_lines():
+    for document in PAGES:
+        fences = [line for line in document.read_text(encoding="utf-8").splitlines() if "```" in line]
+        assert all(re.fullmatch(r"```\w*", line) for line in fences) and len(fences) % 2 == 0, document.name
