@@ -11,7 +11,7 @@ from made_pictures import scene
 EXAMPLE = Path(__file__).parents[2] / "examples/ray_data.py"
 
 
-def test_the_recipe_for_a_cluster(tmp_path: Path, checkpoint: Path) -> None:
+def test_the_recipe_for_a_cluster(tmp_path: Path, onnx_checkpoint: Path) -> None:
     pytest.importorskip("ray.data", reason="Ray is not installed: pip install 'ray[data]'")
     place, out = tmp_path / "in", tmp_path / "out"
     (place / "x").mkdir(parents=True)
@@ -21,7 +21,8 @@ def test_the_recipe_for_a_cluster(tmp_path: Path, checkpoint: Path) -> None:
     out.mkdir()
     (out / "a.jpg").write_text("done before")
     ran = subprocess.run(
-        [sys.executable, str(EXAMPLE), str(place), "--out", str(out), "--checkpoint", str(checkpoint), "--batch", "2"],
+        [sys.executable, str(EXAMPLE), str(place), "--out", str(out), "--checkpoint", str(onnx_checkpoint),
+         "--batch", "2"],
         env=os.environ | {"RAY_USAGE_STATS_ENABLED": "0", "RAY_AUTH_MODE": "disabled"},
         capture_output=True, text=True,
     )  # fmt: skip
