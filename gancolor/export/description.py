@@ -5,17 +5,9 @@ from collections.abc import Mapping
 from typing import Any
 
 KEPT = (
-    "generator",
-    "data",
-    "config",
-    "effective_batch",
-    "step",
-    "stage",
-    "metrics",
-    "grey",
-    "init_sha256",
+    "generator", "data", "config", "effective_batch", "step", "stage", "metrics", "grey", "init_sha256",
     "interpolated",
-)
+)  # fmt: skip
 KEPT_OPTIONS = (
     "arch", "epochs", "pretrain_epochs", "critic_epochs", "seed", "precision",
     "data", "generator", "discriminator", "loss", "optim",

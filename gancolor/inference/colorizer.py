@@ -89,7 +89,7 @@ class Colorizer:
             InputError: the file is missing, not a generator, pickled (no code in it is run), or from a newer version,
                 or no backend can open it.
         """
-        backend = open_backend(Path(path) if path is not None else default_generator(), device)
+        backend = open_backend(Path(path) if path is not None else default_generator(device), device)
         trained = (backend.about.get("data") or {}).get("size", 256)
         return cls(backend, trained if size is None else size, **options)
 

@@ -69,8 +69,13 @@ def test_both_bundled_files_agree_and_colour_a_sky() -> None:
     assert isinstance(Colorizer.load(FILES[1]).backend, OnnxBackend)
 
 
-def test_bundled_generator_without_torch_is_the_onnx_file(monkeypatch) -> None:
-    assert bundled.default_generator() == FILES[0]
-    monkeypatch.setattr("gancolor.inference.bundled.has_torch", lambda: False)
-    assert bundled.default_generator() == FILES[1]
+def test_bundled_generator_is_the_onnx_file_on_a_cpu_or_without_torch(monkeypatch, tmp_path) -> None:
+    monkeypatch.setattr("sys.platform", "linux")
+    monkeypatch.setattr(bundled, "DRIVERS", (tmp_path / "driver",))
+    assert bundled.default_generator() == bundled.default_generator("cpu") == FILES[1]
+    assert bundled.default_generator("cuda") == FILES[0]
+    (tmp_path / "driver").touch()
+    assert bundled.default_generator() == FILES[0] and bundled.default_generator("cpu") == FILES[1]
+    monkeypatch.setattr(bundled, "has_torch", lambda: False)
+    assert bundled.default_generator() == bundled.default_generator("cuda") == FILES[1]
     assert colourfulness(Colorizer.load()(scene(100, 120))) > 1
