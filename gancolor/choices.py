@@ -12,6 +12,7 @@ ARCHITECTURES = {
     "ltbc": "ltbc.ltbc",
     "ltbc_no_classifier": "ltbc.ltbc_no_classifier",
     "eccv16": "eccv16.eccv16",
+    "siggraph17": "siggraph17.siggraph17",
     "vgg16_autoencoder": "autoencoder.vgg16_autoencoder",
     "resnet18_autoencoder": "autoencoder.resnet18_autoencoder",
     "polychromify": "polychromify.polychromify",
@@ -20,6 +21,7 @@ ARCHITECTURES = {
     "polychromify_v3": "polychromify.polychromify_v3",
     "polychromify_cnn": "polychromify.polychromify_cnn",
 }
+HINTED = ("siggraph17",)  # architectures that always take colour hints; U-Nets do with --generator.hints
 if TYPE_CHECKING:
     Architecture: TypeAlias = str
 else:
@@ -29,6 +31,7 @@ Norm = Literal["batch", "instance", "none"]
 DecoderUpsampling = Literal["transposed", "pixel_shuffle", "nearest"]
 Neurons = Literal["low", "medium", "high"]  # widths of polychromify's fully connected layers
 Filters = Literal["low", "high"]  # widths of polychromify's convolutions
+Trunk = Literal["classification", "regression"]  # the head that trains siggraph17's trunk
 GanMode = Literal["vanilla", "lsgan", "hinge", "wgan_gp"]
 
 Precision = Literal["fp32", "tf32", "bf16", "fp16"]

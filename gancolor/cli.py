@@ -121,11 +121,13 @@ def _add_colorize(commands: Any) -> None:
     add("--upsampling", metavar="NAME",
         help="how colour is enlarged: guided (follows the photograph's edges) or bilinear (default: guided)"
         )  # fmt: skip
-    add(
-        "--flips",
-        action="store_true",
-        help="average the predictions of the photograph and its mirror image (half the speed)",
-    )
+    add("--flips", action="store_true",
+        help="average the predictions of the photograph and its mirror image (half the speed)")  # fmt: skip
+    add("--hint", metavar="X,Y,COLOR[,R]", action="append",
+        help="colour of the place X, Y of a single photograph, within R pixels; may be repeated (docs/hints.md)"
+        )  # fmt: skip
+    add("--hints", metavar="FILE", type=Path,
+        help="JSON file of hints for a single photograph (default: PHOTO.hints.json beside each)")  # fmt: skip
     add("--steadiness", metavar="X", type=float,
         help="smoothing of a video's colour from frame to frame, 0 (none) to 1 (default: 0.8)")  # fmt: skip
     add("--device", metavar="NAME", help="auto, cpu, cuda, cuda:1, mps (default: auto)")
@@ -158,10 +160,7 @@ def _add_compare(commands: Any) -> None:
     )
     compare.add_argument("paths", metavar="RUN", type=Path, nargs="+", help="run folder, sweep folder or result file")
     compare.add_argument(
-        "--metric",
-        metavar="NAME",
-        choices=RANKING_METRICS,
-        default="psnr",
+        "--metric", metavar="NAME", choices=RANKING_METRICS, default="psnr",
         help=f"metric to rank by: {', '.join(RANKING_METRICS)} (default: psnr)",
     )  # fmt: skip
     compare.add_argument("--csv", metavar="FILE", type=Path, help="write one row per system to this file")

@@ -18,7 +18,8 @@ from gancolor.colorize.photographs import colour_photographs, reason
 from gancolor.colorize.ranks import share, this_ranks_device, wait_for_ranks
 from gancolor.colorize.smoothing import STEADINESS
 from gancolor.inference.colorizer import Colorizer
-from gancolor.inference.image_files import QUALITY
+from gancolor.inference.hints import SUFFIX, Hint, parse_hint, read_hints
+from gancolor.inference.image_files import QUALITY, read_picture
 from gancolor.utils.errors import InputError
 
 
@@ -39,6 +40,8 @@ class ColorizeOptions:
     upsampling: str = "guided"
     flips: bool = False
     steadiness: float = STEADINESS
+    hint: Sequence[str] = ()
+    hints: Path | None = None
 
 
 def run_colorize(inputs: Sequence[str], options: ColorizeOptions) -> int:
@@ -59,6 +62,7 @@ def run_colorize(inputs: Sequence[str], options: ColorizeOptions) -> int:
     if not found.jobs:
         first, *more = found.problems
         raise InputError(f"{first}" + (f" (and {len(more)} more)" if more else ""))
+    hints = read_given_hints(found.jobs, options)
     make_folder(found.jobs, options)
     jobs = share(found.jobs)
     left = [job for job in jobs if options.overwrite or options.in_place or not job.target.is_file()]
@@ -66,7 +70,7 @@ def run_colorize(inputs: Sequence[str], options: ColorizeOptions) -> int:
     problems = list(found.problems)
     if left:
         with one_line_warnings():
-            problems += colour(left, load(options), options)
+            problems += colour(left, load(options), options, hints)
     report(found, problems, Counts(len(left), len(jobs) - len(left), time.monotonic() - start), options)
     wait_for_ranks()
     return int(bool(problems))
@@ -78,6 +82,27 @@ def check(options: ColorizeOptions) -> None:
         raise InputError(f"--quality {options.quality} is outside 1 to 100")
     if not 0 <= options.steadiness <= 1:
         raise InputError(f"--steadiness {options.steadiness:g} is outside 0 to 1")
+
+
+def read_given_hints(jobs: Sequence[ColorizeJob], options: ColorizeOptions) -> list[Hint]:
+    """Return the hints of `--hint` and `--hints`.
+
+    Raises:
+        InputError: they are wrong, or there is not exactly one photograph for them.
+    """
+    if not options.hint and options.hints is None:
+        return []
+    if len(jobs) != 1 or jobs[0].is_video:
+        raise InputError(
+            "--hint and --hints are for a single photograph; for several, put a file of hints beside each: "
+            f"photo.jpg{SUFFIX}"
+        )
+    given = [parse_hint(text) for text in options.hint]
+    size = read_picture(jobs[0].source).size
+    hints = ([] if options.hints is None else read_hints(options.hints, size)) + given
+    for hint in hints:
+        hint.check_inside(size)
+    return hints
 
 
 def make_folder(jobs: Sequence[ColorizeJob], options: ColorizeOptions) -> None:
@@ -101,7 +126,9 @@ def load(options: ColorizeOptions) -> Colorizer:
     return Colorizer.load(options.checkpoint, device=device, size=options.size, **named)
 
 
-def colour(jobs: Sequence[ColorizeJob], colorizer: Colorizer, options: ColorizeOptions) -> list[Problem]:
+def colour(
+    jobs: Sequence[ColorizeJob], colorizer: Colorizer, options: ColorizeOptions, hints: Sequence[Hint]
+) -> list[Problem]:
     photographs = [job for job in jobs if not job.is_video]
     videos = [job for job in jobs if job.is_video]
     how: dict[str, Any] = {"quality": options.quality, "side_by_side": options.side_by_side}
@@ -110,7 +137,7 @@ def colour(jobs: Sequence[ColorizeJob], colorizer: Colorizer, options: ColorizeO
         from gancolor.colorize.video import colour_video  # imports FFmpeg, and fails here if it is missing
     if photographs:
         with progress("photographs", len(photographs), "photo") as bar:
-            problems += colour_photographs(colorizer, photographs, tick=bar.update, **how)
+            problems += colour_photographs(colorizer, photographs, hints, tick=bar.update, **how)
     for job in videos:
         try:
             with progress(shown(job.source.name), None, "frame") as bar:

@@ -14,6 +14,7 @@ import pyvips
 from gancolor.colorize.inputs import ColorizeJob, Problem, shown
 from gancolor.colorize.pipeline import Pipeline
 from gancolor.inference.colorizer import ChromaPrediction, Colorizer
+from gancolor.inference.hints import SUFFIX, Hint, read_hints
 from gancolor.inference.image_files import QUALITY, Picture, read_picture
 from gancolor.utils.errors import InputError
 from gancolor.utils.files import umask
@@ -23,16 +24,17 @@ FATAL = (errno.ENOSPC, errno.EDQUOT, errno.EFBIG, errno.EROFS, errno.EIO)
 
 
 class Seen(NamedTuple):
-    """A photograph that was read, with the network's input: `lightness` (1, h, w) in [-1, 1]."""
+    """A photograph that was read, with the network's input, `seen` (see `Colorizer.see`)."""
 
     job: ColorizeJob
     picture: Picture
-    lightness: np.ndarray
+    seen: np.ndarray
 
 
 def colour_photographs(
     colorizer: Colorizer,
     jobs: Sequence[ColorizeJob],
+    hints: Sequence[Hint] = (),
     *,
     quality: int = QUALITY,
     side_by_side: bool = False,
@@ -43,6 +45,7 @@ def colour_photographs(
     Memory holds some 250 MB of decoded pixels, or one photograph if that is larger, and their results.
 
     Args:
+        hints: for each of the files, in place of those in the file of hints beside it.
         quality: of lossy formats, 1 to 100.
         side_by_side: write grey, coloured and, if it had colour, the original into one picture.
         tick: called after each photograph.
@@ -57,7 +60,7 @@ def colour_photographs(
 
     def infer(batch: Sequence[Seen | Problem]) -> Iterator[ChromaPrediction | None]:
         try:
-            predictions = iter(colorizer.predict([one.lightness for one in batch if isinstance(one, Seen)]))
+            predictions = iter(colorizer.predict([one.seen for one in batch if isinstance(one, Seen)]))
         except MemoryError as error:
             raise InputError(f"{error}; give a lower --size") from None
         return (next(predictions) if isinstance(one, Seen) else None for one in batch)
@@ -86,21 +89,24 @@ def colour_photographs(
         tick()
 
     pipeline: Pipeline[ColorizeJob, Seen | Problem, ChromaPrediction | None, Problem | None] = Pipeline(
-        partial(read, colorizer), infer, write, record
+        partial(read, colorizer, hints), infer, write, record
     )
     pipeline.run((job, decoded_bytes(job.source)) for job in jobs)
     return problems
 
 
-def read(colorizer: Colorizer, job: ColorizeJob) -> Seen | Problem:
-    """Read a photograph and compute the network's input."""
+def read(colorizer: Colorizer, hints: Sequence[Hint], job: ColorizeJob) -> Seen | Problem:
+    """Read a photograph, with the hints beside it unless others are given, and compute the network's input."""
     try:
         picture = read_picture(job.source)
         if picture.pages > 1:
             if job.target.exists() and job.target.samefile(job.source):
                 return Problem(str(job.source), f"has {picture.pages} pages, and only the first would be left")
             warnings.warn(f"{shown(job.source)}: the first of its {picture.pages} pages is coloured", stacklevel=2)
-        return Seen(job, picture, colorizer.see(picture))
+        beside = job.source.with_name(job.source.name + SUFFIX)
+        if not hints and beside.is_file():
+            hints = read_hints(beside, picture.size)
+        return Seen(job, picture, colorizer.see(picture, hints))
     except Exception as error:  # decoders raise almost anything for damaged files
         return Problem(str(job.source), reason(error, job.source))
 

@@ -45,7 +45,7 @@ class Point:
 
 @dataclass(frozen=True)
 class Line:
-    """A system's values over time: (x, y) in ascending order of x."""
+    """A system's values over time: (x, y) in ascending order of x. Number 0 is a line for reference."""
 
     number: int
     name: str
@@ -80,11 +80,16 @@ class Axis:
         start, end: pixels of its lower and upper end.
         log: allow a logarithmic axis.
         label: what the values are.
+        counts: values are counts from 0: draw log(1 + value).
     """
 
-    def __init__(self, values: Iterable[float], start: float, end: float, log: bool = False, label: str = "") -> None:
+    def __init__(
+        self, values: Iterable[float], start: float, end: float, log: bool = False, label: str = "",
+        counts: bool = False,
+    ) -> None:  # fmt: skip
         finite = [value for value in values if math.isfinite(value)] or [0.0, 1.0]
         low, high = min(finite), max(finite)
+        self.counts = counts
         self.log = log and low > 0 and high / low >= LOG_FROM
         self.start, self.end, self.label = start, end, label
         low, high = self._straight(low), self._straight(high)
@@ -95,7 +100,10 @@ class Axis:
         return self.start + (self._straight(value) - self.low) / (self.high - self.low) * (self.end - self.start)
 
     def ticks(self) -> list[float]:
-        """Return three to seven round values."""
+        """Return three to seven round values; of counts, up to eight."""
+        if self.counts:
+            rounded = [0, *(step * 10**decade for decade in range(4) for step in (1, 2, 5))]
+            return [float(value) for value in rounded if self.low <= self._straight(value) <= self.high][:8]
         if not self.log:
             rough = (self.high - self.low) / 5
             power = 10.0 ** math.floor(math.log10(rough))
@@ -110,7 +118,7 @@ class Axis:
         return inside[:: math.ceil(len(inside) / 7)]
 
     def _straight(self, value: float) -> float:
-        return math.log10(value) if self.log else value
+        return math.log10(value) if self.log else math.log1p(value) if self.counts else value
 
 
 def scatter_chart(
@@ -135,16 +143,17 @@ def scatter_chart(
     return render("scatter.svg", width=WIDTH, height=HEIGHT, x=x, y=y, line=line, points=points, labels=labels)
 
 
-def line_chart(x_label: str, y_label: str, lines: Sequence[Line], zero: bool = False) -> Markup:
+def line_chart(x_label: str, y_label: str, lines: Sequence[Line], zero: bool = False, counts: bool = False) -> Markup:
     """Draw lines with their numbers at the right; lines from rank 17 on are faint and have no number.
 
     Args:
         zero: draw a line at y = 0, and include it in the chart.
+        counts: x values are counts from 0, drawn on a logarithmic axis.
     """
-    x = Axis([v for line in lines for v, _ in line.values], LEFT, RIGHT - 20, label=x_label)
+    x = Axis([v for line in lines for v, _ in line.values], LEFT, RIGHT - 20, label=x_label, counts=counts)
     y = Axis([v for line in lines for _, v in line.values] + ([0.0] if zero else []), BOTTOM, TOP, label=y_label)
     lines = sorted(lines, key=lambda line: -line.number)  # the best are drawn last, so that they are on top
-    last = {line.number: line.values[-1] for line in lines if line.number <= NAMED}
+    last = {line.number: line.values[-1] for line in lines if 0 < line.number <= NAMED}
     labels = _end_labels({number: (x(a), y(b)) for number, (a, b) in last.items()})
     return render(
         "lines.svg", width=WIDTH, height=HEIGHT, x=x, y=y, zero=zero, lines=lines, labels=labels, most_named=NAMED,

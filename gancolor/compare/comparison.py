@@ -33,6 +33,7 @@ class SeedRun:
         scores: metric -> values per photograph (N,), in the comparison's order.
         whole: metric of the whole set (FID, KID) -> value.
         samples: photograph -> its picture, a WebP file.
+        hints: number of colour hints -> metric -> mean.
     """
 
     name: str
@@ -41,6 +42,7 @@ class SeedRun:
     scores: dict[str, Tensor]
     whole: dict[str, float]
     samples: dict[str, bytes]
+    hints: dict[int, dict[str, Mean]]
 
     @property
     def seed(self) -> int | None:
@@ -158,7 +160,7 @@ def _members(origin: str, result: EvaluationResult, names: Sequence[str]) -> lis
     def member(name: str, system: SystemResult) -> SeedRun:
         scores = {metric: values[order] for metric, values in system.scores.items()}
         samples = dict(zip(sampled, system.samples, strict=False))
-        return SeedRun(name, origin, system.about, scores, system.whole, samples)
+        return SeedRun(name, origin, system.about, scores, system.whole, samples, system.hints)
 
     return [member(name, system) for name, system in result.systems.items()]
 

@@ -46,6 +46,7 @@ class EvaluateConfig:
     Args:
         protocol: which photographs are scored, how they are resized, and whether they are damaged (docs/evaluation.md)
         predictions: NAME=DIR: score a folder of another tool's pictures, matched by file name; may be repeated
+        hints: numbers of random colour hints to score generators with, too, such as 0,1,2,5,10 (docs/hints.md)
         by_class: print the metrics of each class of photographs too
         json: write the result to this file, for gancolor compare
         csv: write one row per photograph and system to this file
@@ -59,6 +60,7 @@ class EvaluateConfig:
 
     protocol: ProtocolName = "native"
     predictions: list[str] = field(default_factory=list)
+    hints: str | None = None
     by_class: bool = False
     json: str | None = None
     csv: str | None = None

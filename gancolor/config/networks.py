@@ -5,7 +5,7 @@ from typing import Literal
 
 from jsonargparse.typing import ClosedUnitInterval, NonNegativeInt, PositiveInt
 
-from gancolor.choices import DecoderUpsampling, Filters, GanMode, Neurons, Norm
+from gancolor.choices import DecoderUpsampling, Filters, GanMode, Neurons, Norm, Trunk
 from gancolor.config.types import BelowOne, Neighbours, NonNegative, Positive, Side, UpToOne
 
 
@@ -14,7 +14,7 @@ class GeneratorConfig:
     """Generator (options that an architecture does not have are ignored; training lists them)
 
     Args:
-        width: channels of the first level (ugan, attention_ugan) or layer (ltbc, eccv16); other widths scale with it
+        width: channels of the first level (ugan, attention_ugan) or layer (ltbc, eccv16, siggraph17); others scale too
         depth: levels of the plain encoder; null: as many as reduce the photograph to 1 x 1, at most 8
         dropout: dropout probability in the three decoder blocks of a U-Net after the innermost one
         norm: normalisation, except in pretrained encoders
@@ -23,6 +23,7 @@ class GeneratorConfig:
         decoder_widths: channels of a U-Net's decoder blocks, from the innermost outwards; null: those of the encoder
         skip_norm: BatchNorm on a U-Net's skip connections
         chroma_stride: 2: a U-Net predicts chroma at half the size and upsamples it; 1: at full size
+        hints: take colour hints as a second input (U-Nets; docs/hints.md)
         recompute: activation checkpointing in a U-Net: keep only the blocks' inputs for the backward pass and recompute
             the rest; takes less memory and more time
         backbone: encoder of pretrained_*, deoldify and the autoencoders: a timm model with a feature pyramid (resnet50,
@@ -33,6 +34,7 @@ class GeneratorConfig:
         global_size: side to which ltbc resizes the photograph for its global features [pixels]
         classifier_width: hidden layer of ltbc's scene classifier
         temperature: temperature of eccv16's annealed mean: near 0 the likeliest colour, 1 the mean colour
+        trunk: the head that trains siggraph17's common layers: classification (of the bins) or regression (of chroma)
         neurons: widths of polychromify's fully connected layers
         filters: widths of polychromify's convolutions
         strides: halve the size in polychromify's convolutions, and upsample it again afterwards
@@ -47,6 +49,7 @@ class GeneratorConfig:
     decoder_widths: list[PositiveInt] | None = None
     skip_norm: bool = False
     chroma_stride: Literal[1, 2] = 1
+    hints: bool = False
     recompute: bool = False
     backbone: str = "resnet18"
     backbone_weights: str = "imagenet"
@@ -54,6 +57,7 @@ class GeneratorConfig:
     global_size: Side = 224
     classifier_width: PositiveInt = 256
     temperature: UpToOne = 0.38
+    trunk: Trunk = "classification"
     neurons: Neurons = "high"
     filters: Filters = "high"
     strides: bool = False

@@ -57,6 +57,21 @@ class DataConfig:
 
 
 @dataclass
+class HintsConfig:
+    """Colour hints in training, for generators that take them (--generator.hints true)
+
+    Args:
+        p: the number of hints of a photograph is geometric with this parameter; its mean is 1 / p (Zhang 2017: 1/8)
+        absent: share of the photographs that get no hint
+        complete: share of the photographs whose colours are all given (Zhang 2017: 1/100)
+    """
+
+    p: OpenUnitInterval = 0.125
+    absent: ClosedUnitInterval = 0.125
+    complete: ClosedUnitInterval = 0.01
+
+
+@dataclass
 class OptimConfig:
     """Optimisation (AdamW; with weight decay 0 it is Adam)
 
@@ -109,6 +124,7 @@ class EvalConfig:
         best_metric: metric that chooses best.safetensors among the evaluations of the current stage
         least_colorfulness: choose best.safetensors among evaluations whose colourfulness is at least this share of the
             truth's, if there are any; PSNR, and LPIPS early in training, prefer pale pictures
+        hints: number of random colour hints that a generator with hints gets
         samples: number of validation photographs in the sample grids, always the same ones
     """
 
@@ -117,6 +133,7 @@ class EvalConfig:
     batch_size: PositiveInt = 32
     best_metric: CheckpointMetric = "psnr"
     least_colorfulness: ClosedUnitInterval = 0.0
+    hints: NonNegativeInt = 0
     samples: PositiveInt = 8
 
 
@@ -202,6 +219,7 @@ class TrainConfig:
     data: DataConfig = field(default_factory=DataConfig)
     generator: GeneratorConfig = field(default_factory=GeneratorConfig)
     discriminator: DiscriminatorConfig = field(default_factory=DiscriminatorConfig)
+    hints: HintsConfig = field(default_factory=HintsConfig)
     loss: LossConfig = field(default_factory=LossConfig)
     optim: OptimConfig = field(default_factory=OptimConfig)
     eval: EvalConfig = field(default_factory=EvalConfig)

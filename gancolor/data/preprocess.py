@@ -4,9 +4,10 @@ import torch
 from torch import Tensor
 
 from gancolor.color.torch_lab import AB_RANGE, L_HALF_RANGE, exact, lab_constants, linear_to_lab, to_linear
-from gancolor.config.options import DataConfig
+from gancolor.config.options import DataConfig, HintsConfig
 from gancolor.data.augmentation import Augmentation
 from gancolor.data.batch import Batch
+from gancolor.data.hints import draw_hints
 from gancolor.data.tone import Damage, damaged_lightness, draw_damage
 from gancolor.utils.hardware import Hardware
 
@@ -18,10 +19,13 @@ class Preprocess:
 
     Args:
         compiled: fuse the conversion (torch.compile).
+        hints: how to draw colour hints; None: the generator takes none.
     """
 
-    def __init__(self, data: DataConfig, hardware: Hardware, compiled: bool = False) -> None:
-        self.hardware = hardware
+    def __init__(
+        self, data: DataConfig, hardware: Hardware, compiled: bool = False, hints: HintsConfig | None = None
+    ) -> None:
+        self.hardware, self.hints = hardware, hints
         self.augmentation = Augmentation(data.size, data.flip, data.crop_scale)
         self.size, self.tone = data.size, data.tone
         self.convert = torch.compile(_normalized_lab, dynamic=False) if compiled else _normalized_lab
@@ -33,7 +37,8 @@ class Preprocess:
             pictures, constants = self.augmentation(pictures), lab_constants(pictures.device)
             damage = draw_damage(len(pictures), self.size, self.tone, pictures.device) if self.tone else None
             lightness, chroma = self.convert(pictures, constants, damage)
-        return Batch(self.hardware.place(lightness), self.hardware.place(chroma), labels)
+            hints = self.hardware.place(draw_hints(chroma, self.hints)) if self.hints else None
+        return Batch(self.hardware.place(lightness), self.hardware.place(chroma), labels, hints)
 
 
 def _normalized_lab(

@@ -16,10 +16,11 @@ from gancolor.data.cache.photographs import Photographs, load_parts, load_photog
 from gancolor.data.catalogue import Item, Selection, Source, shuffled
 from gancolor.data.sources.find import find_source, open_source
 from gancolor.evaluation.grids import sample_indices, save_grid
+from gancolor.evaluation.hint_scores import HintMeans, hint_table, parse_numbers, score_hints
 from gancolor.evaluation.other_tools import ToolPictures
 from gancolor.evaluation.protocols import PROTOCOLS
 from gancolor.evaluation.results import BASELINES, SystemResult, describe_generator, gallery_indices, make_result
-from gancolor.evaluation.scoring import GREY, Colorized, System, as_system, load_networks, score, with_gain
+from gancolor.evaluation.scoring import GREY, Colorized, Scores, System, as_system, load_networks, score, with_gain
 from gancolor.evaluation.summary import class_tables, differences, write_scores_csv
 from gancolor.evaluation.tables import results_table
 from gancolor.metrics.fid import FID_LEAST, Inception, fid, kid
@@ -40,6 +41,7 @@ class Evaluator:
         self.config = config
         for option in ("json", "csv", "grid"):
             check_writable(f"--{option}", getattr(config, option))
+        self.hint_numbers = parse_numbers(config.hints) if config.hints is not None else []
         self.hardware = choose_hardware(config.device, "fp32", keep_memory=config.keep_freed_memory)
         self.paths = [find_generator(path) for path in config.checkpoints]
         self.abouts = [describe(path) for path in self.paths]
@@ -179,6 +181,8 @@ class Evaluator:
         results = {
             name: SystemResult(found, whole.get(name, {}), abouts.get(name, {})) for name, found in scores.items()
         }
+        for name, hints in self._score_hints(scores).items():
+            results[name].hints = hints
         described = self.protocol.describe(self.size, self.config.data.val_limit, self.seed)
         protocol = {"name": self.config.protocol, **described}
         self.result = make_result(
@@ -194,6 +198,14 @@ class Evaluator:
 
         generators = {name: as_system(generator, self._seen) for name, generator in self.generators.items()}
         return generators | {name: given(made) for name, made in self.predictions.items()}
+
+    def _score_hints(self, scores: Mapping[str, Scores]) -> dict[str, HintMeans]:
+        if not self.hint_numbers:
+            return {}
+        return score_hints(
+            self.generators, scores, scores["grey"], self.hint_numbers, self.photographs, self.hardware,
+            self.config.batch_size, self.networks, self._seen,
+        )  # fmt: skip
 
     def _seen(self, pictures: Tensor, indices: Tensor) -> Tensor | None:
         """Return the lightness that systems are given; see `scoring.View`."""
@@ -220,6 +232,9 @@ class Evaluator:
         print(results_table({name: system.means for name, system in self.result.systems.items()}))
         for line in differences(self.result):
             print(line)
+        for name, system in self.result.systems.items():
+            if system.hints:
+                print(f"\n{name}, by the number of random hints:\n{hint_table(system.hints)}\n")
         if self.config.by_class and not self.result.classes:
             print("--by_class: these photographs have no classes, because they are not in subfolders")
         elif self.config.by_class:

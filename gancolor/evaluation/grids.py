@@ -57,9 +57,9 @@ def save_prior(path: Path, prior: Tensor, rarity: Tensor) -> None:
     of the training set's pixels, and its weight. The last two use logarithmic scales, white for the largest.
 
     Args:
-        prior, rarity: (313,).
+        prior, rarity: (Q,), of the 313 or 529 bins.
     """
-    centres = bin_centres()
+    centres = bin_centres(len(prior))
     lightness = torch.full((len(centres), 1, 1, 1), PRIOR_LIGHTNESS / L_HALF_RANGE - 1)
     own = lab_to_rgb(lightness, centres[..., None, None]).flatten(1)
     panels = {

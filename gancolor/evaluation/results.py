@@ -23,7 +23,7 @@ from gancolor import __version__
 from gancolor.config.identity import flatten
 from gancolor.data.cache.photographs import Photographs
 from gancolor.metrics.bootstrap import Mean, mean_of, summarize
-from gancolor.models import build_generator
+from gancolor.models import build_generator, would_take_hints
 from gancolor.models.cost import count_macs, count_parameters
 from gancolor.utils.errors import InputError
 from gancolor.utils.files import file_digest, write_json
@@ -44,6 +44,7 @@ class SystemResult:
         scores: metric -> one value per photograph, float32 (N,).
         whole: metric of the whole set (FID, KID) -> value.
         about: for a generator, see `describe_generator`; for another tool's pictures, {"pictures": folder}.
+        hints: number of colour hints -> metric -> mean (`evaluate.py --hints`).
         samples: the system's pictures of the sample photographs, each a WebP file.
     """
 
@@ -51,6 +52,7 @@ class SystemResult:
     whole: dict[str, float] = field(default_factory=dict)
     about: dict[str, Any] = field(default_factory=dict)
     samples: list[bytes] = field(default_factory=list)
+    hints: dict[int, dict[str, Mean]] = field(default_factory=dict)
 
     @cached_property
     def means(self) -> dict[str, Mean]:
@@ -119,6 +121,11 @@ class EvaluationResult:
             },
             "about": {name: system.about for name, system in self.systems.items()},
             "whole": {name: system.whole for name, system in self.systems.items()},
+            "hints": {
+                name: {number: {k: asdict(mean) for k, mean in row.items()} for number, row in system.hints.items()}
+                for name, system in self.systems.items()
+                if system.hints
+            },
             "names": self.names,
             "classes": self.classes,
             "scores": {
@@ -149,6 +156,10 @@ def load_result(path: Path) -> EvaluationResult:
                 {k: _NAN if v is None else v for k, v in content["whole"][name].items()},
                 content["about"][name],
                 [base64.b64decode(text) for text in content["samples"]["webp"][name]],
+                {
+                    int(number): {k: Mean(**mean) for k, mean in row.items()}
+                    for number, row in content.get("hints", {}).get(name, {}).items()
+                },
             )
             for name, scores in content["scores"].items()
         }
@@ -225,14 +236,14 @@ def describe_generator(path: Path, about: Mapping[str, Any]) -> dict[str, Any]:
         "stage": about["stage"],
         "trained_on": about["data"]["source"],
         "options": options,
-        "without_effect": _without_effect(options, built["options"]),
+        "without_effect": _without_effect(options, built["arch"], built["options"]),
         "parameters": count_parameters(generator),
         "macs": count_macs(generator, MACS_SIZE),
         **read_training(path.parent / "metrics.jsonl", about["effective_batch"], about["step"]),
     }
 
 
-def _without_effect(options: Mapping[str, Any], built: Mapping[str, Any]) -> list[str]:
+def _without_effect(options: Mapping[str, Any], arch: str, built: Mapping[str, Any]) -> list[str]:
     """Return the options that have no effect, given the others.
 
     Args:
@@ -245,6 +256,8 @@ def _without_effect(options: Mapping[str, Any], built: Mapping[str, Any]) -> lis
     if not adversarial:
         idle += [name for name in options if name.startswith("discriminator.")]
         idle += ["data.real_saturation", "loss.gan_mode", "loss.gradient_penalty", "loss.r1", "optim.lr_d"]
+    if not would_take_hints(arch, built):
+        idle += [name for name in options if name.startswith("hints.")]
     if "backbone" not in built or built.get("freeze_backbone"):
         idle += ["optim.backbone_lr"]
     return idle

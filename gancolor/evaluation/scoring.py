@@ -13,11 +13,13 @@ from gancolor.color.lab import AB_RANGE, L_HALF_RANGE
 from gancolor.color.torch_lab import exact, lab_to_rgb, rgb_to_lab, to_float, uint8_to_lab
 from gancolor.config.options import LpipsConfig
 from gancolor.data.cache.photographs import Photographs
+from gancolor.data.hints import Patches, patches_of_names, reveal
 from gancolor.inference.recombine import recombine_batch
 from gancolor.inference.upsampling import Enlarged
 from gancolor.metrics.image import PictureDistance, ciede2000, mse, psnr_of, raw_accuracy, ssim, within_gamut
 from gancolor.metrics.lpips import Trunk, lpips
 from gancolor.metrics.table import METRICS
+from gancolor.models import takes_hints
 from gancolor.utils import distributed
 from gancolor.utils.errors import InputError
 from gancolor.utils.hardware import Hardware
@@ -49,16 +51,32 @@ class Colorized:
     in_gamut: Tensor | None = None
 
 
-def colorize(generator: nn.Module, pictures: Tensor, seen: Tensor | None = None) -> Colorized:
+def colorize(
+    generator: nn.Module, pictures: Tensor, seen: Tensor | None = None, patches: Patches | None = None
+) -> Colorized:
     """Colour uint8 sRGB pictures (B, 3, H, W) with a generator, which sees only their lightness, as `Colorizer` does.
 
     Args:
         seen: lightness (B, 1, H, W) in [-1, 1] that the generator sees instead of the pictures' own. The predicted
             colours are still joined with the pictures' own lightness.
+        patches: of the pictures, whose true colours the generator is given as hints.
     """
-    lightness, _ = rgb_to_lab(to_float(pictures))
-    chroma = generator(lightness if seen is None else seen).chroma.detach().float()
+    lightness, true = rgb_to_lab(to_float(pictures))
+    hints = None if patches is None else reveal(true, patches)
+    chroma = _predicted(generator, lightness if seen is None else seen, hints)
     return Colorized(_recombined(pictures, lightness, chroma), within_gamut(lab_to_rgb(lightness, chroma, clip=False)))
+
+
+def _predicted(generator: nn.Module, lightness: Tensor, hints: Tensor | None) -> Tensor:
+    """Return predicted chroma (B, 2, H, W), with hints as `Colorizer` uses them."""
+    if hints is not None and takes_hints(generator):
+        return generator(lightness, hints).chroma.detach().float()
+    chroma = generator(lightness).chroma.detach().float()
+    if hints is None:
+        return chroma
+    from gancolor.inference.spreading import spread_hints  # imports scipy
+
+    return spread_hints(lightness, chroma, hints)
 
 
 def _recombined(pictures: Tensor, lightness: Tensor, chroma: Tensor) -> Tensor:
@@ -70,8 +88,27 @@ def _recombined(pictures: Tensor, lightness: Tensor, chroma: Tensor) -> Tensor:
         return recombine_batch(pictures, ab)
 
 
-def as_system(generator: nn.Module, view: View = lambda *_: None) -> System:
-    return lambda pictures, indices: colorize(generator, pictures, view(pictures, indices))
+def as_system(
+    generator: nn.Module, view: View = lambda *_: None, hints: Callable[[Tensor], Patches | None] = lambda _: None
+) -> System:
+    """Return the system that colours pictures by a generator.
+
+    Args:
+        hints: maps photographs' indices (B,) to the patches whose true colours the generator is given.
+    """
+    return lambda pictures, indices: colorize(generator, pictures, view(pictures, indices), hints(indices))
+
+
+def random_hints(photographs: Photographs, number: int, device: torch.device) -> Callable[[Tensor], Patches | None]:
+    """Return the function that draws `number` evaluation patches for photographs' indices (B,)."""
+    names, size = photographs.names, photographs.size
+
+    def draw(indices: Tensor) -> Patches | None:
+        if not number:
+            return None
+        return Patches(*(t.to(device) for t in patches_of_names([names[i] for i in indices.tolist()], size, number)))
+
+    return draw
 
 
 def greyed(pictures: Tensor) -> Tensor:
@@ -199,11 +236,13 @@ def score_generator(
     hardware: Hardware,
     batch_size: int = 32,
     networks: Mapping[str, PictureDistance] | None = None,
+    hints: int = 0,
 ) -> Scores:
-    """Score a generator in float32 (TF32 if the hardware's precision allows it); see `score`."""
+    """Score a generator in float32 (TF32 if the hardware's precision allows it), with so many hints; see `score`."""
     training = generator.training
     generator.eval()
-    scores, _ = score({"generator": as_system(generator)}, photographs, hardware, batch_size, networks)
+    system = as_system(generator, hints=random_hints(photographs, hints, hardware.device))
+    scores, _ = score({"generator": system}, photographs, hardware, batch_size, networks)
     generator.train(training)
     return scores["generator"]
 

@@ -221,6 +221,12 @@ def _recipe(about: Mapping[str, Any]) -> str:
     )
 
 
+def _hints(about: Mapping[str, Any]) -> str:
+    if not about["generator"]["options"].get("hints"):
+        return ""
+    return "; and hints (B, 3, H, W): ab / 110 and 1 where a colour is given, 0 elsewhere"
+
+
 def _file(exported: Exported) -> str:
     about = exported.about
     parity = _part(about, "parity")
@@ -229,7 +235,7 @@ def _file(exported: Exported) -> str:
     made_with = ", ".join(f"{name} {text}" for name, text in _part(parity, "made_with").items())
     return (
         f"{exported.format}, {exported.size / 1e6:.1f} MB, weights {about.get('weights')}, sha256 "
-        f"`{exported.sha256}`. Input: lightness (B, 1, H, W), L / 50 - 1. Output: chroma (B, 2, H, W), "
+        f"`{exported.sha256}`. Input: lightness (B, 1, H, W), L / 50 - 1{_hints(about)}. Output: chroma (B, 2, H, W), "
         f"ab / 110. Both are float32, with any B, H and W. Compared with the original checkpoint ({made_with}), where "
         f"{parity.get('tolerance_ab', _NAN):g} is allowed:\n\n{markdown_table(rows)}\n"
     )

@@ -1,5 +1,5 @@
-"""File formats of generators. All map lightness (B, 1, H, W) in [-1, 1] to chroma (B, 2, H, W) in [-1, 1], float32, for
-any B, H and W, and contain the same metadata as JSON."""
+"""File formats of generators. All map lightness (B, 1, H, W) in [-1, 1], and hints (B, 3, H, W) if the generator takes
+them, to chroma (B, 2, H, W) in [-1, 1], float32, for any B, H and W, and contain the same metadata as JSON."""
 
 import io
 import logging
@@ -17,12 +17,13 @@ from torch import Tensor, nn
 from torch.nn.utils import parametrize
 
 from gancolor.export.parity import Inference
+from gancolor.models import takes_hints
 from gancolor.models.checkpoint import export_generator, generator_header, load_generator
 from gancolor.utils.errors import InputError, near
 from gancolor.utils.metadata import KEY, write_header
 
 EXTRA_FILE = f"{KEY}.json"  # the metadata's name in torch's archives
-EXAMPLE = (2, 1, 75, 101)  # shape of the lightness to trace with: no multiple of any stride, so that padding is traced
+EXAMPLE = (2, 75, 101)  # batch, height and width to trace with: no multiple of any stride, so that padding is traced
 # Where torch notes the source files of each operation, with their paths on this machine.
 SOURCE_NOTES = ("stack_trace", "nn_module_stack", "source_fn_stack", "torch_fn")
 
@@ -56,10 +57,12 @@ class ChromaOf(nn.Module):
         self.stride = int(generator.stride)  # type: ignore[arg-type]
         generator.stride = 1  # type: ignore[assignment]
 
-    def forward(self, lightness: Tensor) -> Tensor:
+    def forward(self, lightness: Tensor, hints: Tensor | None = None) -> Tensor:
         height, width = lightness.shape[-2:]
-        padded = F.pad(lightness, (0, -width % self.stride, 0, -height % self.stride), mode="replicate")
-        return self.generator(padded).chroma[..., :height, :width]
+        given = [lightness] if hints is None else [lightness, hints]
+        padding = (0, -width % self.stride, 0, -height % self.stride)
+        padded = [F.pad(planes, padding, mode="replicate") for planes in given]
+        return self.generator(*padded).chroma[..., :height, :width]
 
 
 class _ToFloat(nn.Module):
@@ -107,8 +110,8 @@ def _open_safetensors(path: Path) -> Inference:
     generator = load_generator(path)
 
     @torch.inference_mode()
-    def run(lightness: Tensor) -> Tensor:
-        return generator(lightness).chroma
+    def run(*given: Tensor) -> Tensor:
+        return generator(*given).chroma
 
     return run
 
@@ -117,12 +120,14 @@ def _program(generator: nn.Module, half: bool) -> torch.export.ExportedProgram:
     """Export the generator as a graph, for any size."""
     from torch.fx.experimental import _config as symbolic_shapes
 
-    dynamic = dict.fromkeys((0, 2, 3), torch.export.Dim.DYNAMIC)
+    batch, *size = EXAMPLE
+    examples = tuple(torch.zeros(batch, channels, *size) for channels in ((1, 3) if takes_hints(generator) else (1,)))
+    dynamic = (dict.fromkeys((0, 2, 3), torch.export.Dim.DYNAMIC),) * len(examples)
     # Otherwise feature maps of size 1, which small photographs have, would need another program:
     # https://github.com/pytorch/pytorch/issues/151582
     oblivious = symbolic_shapes.patch(backed_size_oblivious=True)  # type: ignore[attr-defined]
     with torch.no_grad(), oblivious:
-        program = torch.export.export(_prepare(generator, half), (torch.zeros(EXAMPLE),), dynamic_shapes=(dynamic,))
+        program = torch.export.export(_prepare(generator, half), examples, dynamic_shapes=dynamic)
     # The remaining guards on the size don't affect the output: memory layouts, and whether ltbc resizes a photograph of
     # its own global size.
     program._guards_code = []
@@ -158,7 +163,7 @@ def _to_onnx(generator: nn.Module, half: bool) -> FileWriter:
             dynamo=True,
             external_data=False,
             verbose=False,
-            input_names=["lightness"],
+            input_names=["lightness", "hints"] if takes_hints(generator) else ["lightness"],
             output_names=["chroma"],
             custom_translation_table={torch.ops.aten.scaled_dot_product_attention.default: _attention},
         )
@@ -169,7 +174,7 @@ def _to_onnx(generator: nn.Module, half: bool) -> FileWriter:
         node.ClearField("metadata_props")  # the exporter's notes
     for field in ("metadata_props", "value_info"):
         graph.ClearField(field)
-    for value in (graph.input[0], graph.output[0]):
+    for value in (*graph.input, graph.output[0]):
         for axis, name in {0: "batch", 2: "height", 3: "width"}.items():
             value.type.tensor_type.shape.dim[axis].dim_param = name
 

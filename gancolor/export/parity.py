@@ -10,6 +10,7 @@ from torch import Tensor, nn
 from gancolor.color.lab import AB_RANGE, L_HALF_RANGE
 from gancolor.color.torch_lab import uint8_to_lab
 from gancolor.data.sources.demo import draw_scene
+from gancolor.models import takes_hints
 from gancolor.utils.errors import InputError
 
 # Batch, height, width. The first is the smallest that a Colorizer accepts, where maps shrink to 1 x 1; the last is no
@@ -19,7 +20,9 @@ SIZES = ((1, 16, 16), (1, 64, 64), (2, 96, 160), (1, 75, 131))
 # than 0.001. Weights rounded to float16 change a colour by 0.1 or 0.2; 1 is just visible (CIE 142-2001).
 TOLERANCES = {"float32": 0.01, "float16": 1.0}
 
-Inference = Callable[[Tensor], Tensor]  # lightness (B, 1, H, W) in [-1, 1] to chroma (B, 2, H, W) in [-1, 1]
+# Lightness (B, 1, H, W) in [-1, 1], and hints (B, 3, H, W) if the generator takes them, to chroma (B, 2, H, W) in
+# [-1, 1].
+Inference = Callable[..., Tensor]
 
 
 @dataclass(frozen=True)
@@ -46,15 +49,17 @@ def compare_outputs(original: nn.Module, exported: Inference) -> list[Difference
     """
     found = []
     for batch, height, width in SIZES:
-        lightness = _scenes(batch, height, width)
+        given = [_scenes(batch, height, width)]
+        if takes_hints(original):
+            given.append(_hints(batch, height, width))
         with torch.inference_mode():
-            expected = original(lightness).chroma
+            expected = original(*given).chroma
         if not expected.isfinite().all():
             raise InputError(
                 f"the checkpoint itself is not finite at {batch} x {height} x {width}: its weights are damaged; "
                 "nothing is written: use another checkpoint"
             )
-        chroma = exported(lightness)
+        chroma = exported(*given)
         if chroma.shape != expected.shape or chroma.dtype != expected.dtype:
             raise InputError(f"the exported file's chroma is {tuple(chroma.shape)}, not {tuple(expected.shape)}")
         found.append(Difference(batch, height, width, float((chroma - expected).abs().max()) * AB_RANGE))
@@ -78,3 +83,10 @@ def _scenes(batch: int, height: int, width: int) -> Tensor:
     """Draw the lightness of scenes, (B, 1, H, W) in [-1, 1]."""
     scenes = [torch.from_numpy(draw_scene(0, index, max(height, width))[:height, :width]) for index in range(batch)]
     return uint8_to_lab(torch.stack(scenes).permute(0, 3, 1, 2))[:, :1] / L_HALF_RANGE - 1
+
+
+def _hints(batch: int, height: int, width: int) -> Tensor:
+    """Return a hint (B, 3, H, W) that covers the upper left quarter."""
+    hints = torch.zeros(batch, 3, height, width)
+    hints[..., : height // 2, : width // 2] = torch.tensor([0.4, -0.2, 1.0]).view(3, 1, 1)
+    return hints

@@ -18,12 +18,15 @@ class Backend(Protocol):
 
     Attributes:
         about: metadata of the generator's file: architecture, training data, configuration, metrics.
+        takes_hints: whether the generator takes colour hints.
     """
 
     about: dict[str, Any]
+    takes_hints: bool
 
-    def __call__(self, lightness: Array) -> Array:
-        """Predict chroma (B, 2, H, W) from lightness (B, 1, H, W), both in [-1, 1] and arrays of the same library.
+    def __call__(self, lightness: Array, hints: Array | None = None) -> Array:
+        """Predict chroma (B, 2, H, W) from lightness (B, 1, H, W), both in [-1, 1], and from hints (B, 3, H, W) if the
+        generator takes them; all are arrays of the same library.
 
         Raises:
             MemoryError: the device's memory is full.
@@ -36,6 +39,7 @@ class TorchBackend:
     def __init__(self, path: Path, device: str = "auto") -> None:
         import torch
 
+        from gancolor.models import takes_hints
         from gancolor.models.checkpoint import describe, find_generator, load_generator
 
         if device == "auto":
@@ -46,23 +50,25 @@ class TorchBackend:
         try:
             self.device = torch.device(device)
             self.network = load_generator(path, self.device)
+            self.takes_hints = takes_hints(self.network)
         except (RuntimeError, AssertionError) as error:
             raise InputError(f"device {device}: not available here ({str(error).splitlines()[0]})") from None
 
-    def __call__(self, lightness: Array) -> Array:
+    def __call__(self, lightness: Array, hints: Array | None = None) -> Array:
         torch = self.torch
-        given = torch.from_numpy(np.ascontiguousarray(lightness)) if isinstance(lightness, np.ndarray) else lightness
+        given = [lightness] if hints is None else [lightness, hints]
+        given = [torch.from_numpy(np.ascontiguousarray(a)) if isinstance(a, np.ndarray) else a for a in given]
         half = torch.bfloat16 if self.device.type == "cuda" and torch.cuda.is_bf16_supported(False) else torch.float16
         try:
             with torch.inference_mode(), torch.autocast(self.device.type, half, enabled=self.device.type == "cuda"):
-                chroma = self.network(given.to(self.device)).chroma.float()
+                chroma = self.network(*(tensor.to(self.device) for tensor in given)).chroma.float()
         except RuntimeError as error:
             if not memory_is_full(error):
                 raise
             if self.device.type == "cuda":
                 torch.cuda.empty_cache()
             raise MemoryError(str(error).splitlines()[0]) from None
-        return chroma.cpu().numpy() if isinstance(lightness, np.ndarray) else chroma.to(given.device)
+        return chroma.cpu().numpy() if isinstance(lightness, np.ndarray) else chroma.to(lightness.device)
 
 
 class OnnxBackend:
@@ -81,11 +87,18 @@ class OnnxBackend:
         except Exception:  # its exceptions have no common base class
             raise InputError(f"{path} is not an ONNX model, or is truncated") from None
         self.about = read_header(path, self.session.get_modelmeta().custom_metadata_map.get(KEY))
+        self.takes_hints = "hints" in [given.name for given in self.session.get_inputs()]
 
-    def __call__(self, lightness: Array) -> Array:
-        given = lightness if isinstance(lightness, np.ndarray) else lightness.detach().cpu().numpy()
+    def __call__(self, lightness: Array, hints: Array | None = None) -> Array:
+        given = {"lightness": lightness} if hints is None else {"lightness": lightness, "hints": hints}
+        if self.takes_hints and hints is None:
+            batch, _, height, width = lightness.shape
+            given["hints"] = np.zeros((batch, 3, height, width), np.float32)
+        arrays = {name: a if isinstance(a, np.ndarray) else a.detach().cpu().numpy() for name, a in given.items()}
         try:
-            (chroma,) = self.session.run(["chroma"], {"lightness": given.astype(np.float32, copy=False)})
+            (chroma,) = self.session.run(
+                ["chroma"], {name: array.astype(np.float32, copy=False) for name, array in arrays.items()}
+            )
         except Exception as error:
             if not memory_is_full(error):
                 raise

@@ -14,6 +14,7 @@ from gancolor.color.lab import AB_RANGE, L_HALF_RANGE, Array
 from gancolor.inference.backends import Backend, memory_is_full, open_backend
 from gancolor.inference.bundled import default_generator
 from gancolor.inference.conversions import as_given, as_picture, check_tensor, is_tensor
+from gancolor.inference.hints import Hint, draw_hints
 from gancolor.inference.image_files import Picture, shrink
 from gancolor.inference.recombine import recombine, recombine_batch
 from gancolor.inference.upsampling import Enlarged, check_upsampling
@@ -106,7 +107,7 @@ class Colorizer:
 
         return cls.load(download_from_hub(str(name), revision), **options)
 
-    def __call__(self, picture: Any) -> Any:
+    def __call__(self, picture: Any, hints: Sequence[Hint] = ()) -> Any:
         """Return the photograph in colour, in the type and size of the input.
 
         Args:
@@ -114,44 +115,56 @@ class Colorizer:
                 bits); an array (H, W), (H, W, C) or (B, H, W, C) or a tensor (C, H, W) or (B, C, H, W) on any device,
                 with 8 or 16 bits or floats in [0, 1] and C = 1 or 3, plus 1 for alpha; or a list of any of them. The
                 photograph's own colours are ignored.
+            hints: colours for places of the photograph, which must be a single one. A generator that takes no hints
+                spreads them along the photograph's edges.
 
         Raises:
-            InputError: the input can't be read, or is not a picture.
+            InputError: the input can't be read, or is not a picture; or a hint lies outside the photograph.
             MemoryError: memory is full even at the smallest working size.
         """
+        several = isinstance(picture, list | tuple) or getattr(picture, "ndim", 3) == 4
+        if several and hints:
+            raise InputError("hints belong to one photograph: give a single one with them")
         if isinstance(picture, list | tuple):
             return self._each(picture)
         if is_tensor(picture):
-            return self._tensor(picture)
-        if isinstance(picture, np.ndarray) and picture.ndim == 4:
+            return self._tensor(picture, hints)
+        if several:
             return np.stack(self._each(list(picture))) if len(picture) else picture
-        return self._each([picture])[0]
+        return self._each([picture], hints)[0]
 
-    def _each(self, given: Sequence[Any]) -> list[Any]:
+    def _each(self, given: Sequence[Any], hints: Sequence[Hint] = ()) -> list[Any]:
         if any(is_tensor(one) for one in given):
             return [self(one) for one in given]
         pictures = [as_picture(one) for one in given]
-        predictions = self.predict([self.see(picture) for picture in pictures])
+        predictions = self.predict([self.see(picture, hints) for picture in pictures])
         coloured = [self.colour(*pair) for pair in zip(pictures, predictions, strict=True)]
         return [as_given(*pair) for pair in zip(given, coloured, strict=True)]
 
     # The stages of a call, for callers that overlap them: `see` and `colour` can run in any thread.
 
-    def see(self, picture: Picture) -> np.ndarray:
-        """Return the generator's input for a photograph: lightness (1, h, w) in [-1, 1]."""
-        height, width = working_size(picture.size, self.size)
-        return _normalised(_lightness(shrink(picture.pixels, height, width).transpose(2, 0, 1) / _most(picture.pixels)))
+    def see(self, picture: Picture, hints: Sequence[Hint] = ()) -> np.ndarray:
+        """Return the generator's input for a photograph: lightness (1, h, w) in [-1, 1]. With hints, three more planes:
+        their chroma in [-1, 1] and their mask.
+
+        Raises:
+            InputError: a hint lies outside the photograph.
+        """
+        size = working_size(picture.size, self.size)
+        small = shrink(picture.pixels, *size).transpose(2, 0, 1) / _most(picture.pixels)
+        lightness = _normalised(_lightness(small))
+        return np.concatenate([lightness, draw_hints(hints, picture.size, size)]) if hints else lightness
 
     def predict(self, seen: Sequence[np.ndarray]) -> list[ChromaPrediction]:
-        """Predict chroma from outputs of `see`: lightness (1, h, w) in [-1, 1] each.
+        """Predict chroma from outputs of `see`, (1, h, w) or (4, h, w) each.
 
         Inputs of the same shape share batches. If memory is full, the batch is split; if that is not enough, the
         working size is halved with a warning.
         """
         answers: list[ChromaPrediction | None] = [None] * len(seen)
         shapes: dict[tuple[int, ...], list[int]] = {}
-        for number, lightness in enumerate(seen):
-            shapes.setdefault(lightness.shape, []).append(number)
+        for number, one in enumerate(seen):
+            shapes.setdefault(one.shape, []).append(number)
         for numbers in shapes.values():
             for start in range(0, len(numbers), BATCH):
                 some = numbers[start : start + BATCH]
@@ -165,29 +178,38 @@ class Colorizer:
             enlarged = self._enlarged(prediction.lightness, prediction.chroma, *picture.size)
             return picture.with_pixels(recombine(picture.pixels, enlarged))
 
-    def _predict(self, lightness: Array) -> list[ChromaPrediction]:
+    def _predict(self, seen: Array) -> list[ChromaPrediction]:
         try:
-            return [ChromaPrediction(*pair) for pair in zip(lightness, self._forward(lightness), strict=True)]
+            return [ChromaPrediction(*pair) for pair in zip(seen[:, :1], self._forward(seen), strict=True)]
         except MemoryError:
-            if len(lightness) > 1:
-                half = len(lightness) // 2
-                return self._predict(lightness[:half]) + self._predict(lightness[half:])
-            return self._predict(_halved(lightness))
+            if len(seen) > 1:
+                half = len(seen) // 2
+                return self._predict(seen[:half]) + self._predict(seen[half:])
+            return self._predict(_halved(seen))
 
-    def _forward(self, lightness: Array) -> Array:
-        chroma = self.backend(lightness)
+    def _forward(self, seen: Array) -> Array:
+        """Return chroma (B, 2, h, w) for inputs (B, 1 or 4, h, w)."""
+        xp = lab.array_namespace(seen)
+        chroma = self._ask(seen)
         if self.flips:
-            xp = lab.array_namespace(lightness)
-            chroma = (chroma + xp.flip(self.backend(xp.flip(lightness, axis=-1)), axis=-1)) / 2
-        if not lab.array_namespace(chroma).isfinite(chroma).all():
+            chroma = (chroma + xp.flip(self._ask(xp.flip(seen, axis=-1)), axis=-1)) / 2
+        if not xp.isfinite(chroma).all():
             raise InputError("the generator's output is not finite: its weights are damaged")
-        return chroma
+        if seen.shape[1] == 1 or self.backend.takes_hints:
+            return chroma
+        from gancolor.inference.spreading import spread_hints  # imports scipy
+
+        return spread_hints(seen[:, :1], chroma, seen[:, 1:])
+
+    def _ask(self, seen: Array) -> Array:
+        hints = (seen[:, 1:],) if seen.shape[1] > 1 and self.backend.takes_hints else ()
+        return self.backend(seen[:, :1], *hints)
 
     def _enlarged(self, lightness: Array, chroma: Array, height: int, width: int) -> Enlarged:
         chroma = chroma * (AB_RANGE * self.strength)
         return Enlarged(chroma, (lightness + 1) * L_HALF_RANGE, height, width, self.upsampling)
 
-    def _tensor(self, given: "Tensor") -> "Tensor":
+    def _tensor(self, given: "Tensor", hints: Sequence[Hint] = ()) -> "Tensor":
         """Colour a tensor on its own device; on the CPU, as an array."""
         import torch
 
@@ -197,13 +219,13 @@ class Colorizer:
             return given
         if given.device.type == "cpu":
             pixels = (batch.float() if given.is_floating_point() else batch).movedim(1, -1).numpy()
-            coloured = torch.from_numpy(np.stack(self._each(list(pixels)))).movedim(-1, 1).contiguous()
+            coloured = torch.from_numpy(np.stack(self._each(list(pixels), hints))).movedim(-1, 1).contiguous()
         else:
-            coloured = torch.cat([self._on_device(some) for some in batch.split(BATCH)])
+            coloured = torch.cat([self._on_device(some, hints) for some in batch.split(BATCH)])
         coloured = coloured.to(given.dtype)
         return coloured if given.ndim == 4 else coloured[0]
 
-    def _on_device(self, batch: "Tensor") -> "Tensor":
+    def _on_device(self, batch: "Tensor", hints: Sequence[Hint] = ()) -> "Tensor":
         """Colour a batch (B, C, H, W) without leaving its device. Returns (B, 3 or 4, H, W) of the same type."""
         import torch
 
@@ -211,13 +233,13 @@ class Colorizer:
 
         try:
             with torch.no_grad(), exact(batch.device):
-                return self._coloured_batch(batch)
+                return self._coloured_batch(batch, hints)
         except (MemoryError, RuntimeError) as error:
             if len(batch) == 1 or not (isinstance(error, MemoryError) or memory_is_full(error)):
                 raise
         return torch.cat([self._on_device(some) for some in batch.split(len(batch) // 2)])
 
-    def _coloured_batch(self, batch: "Tensor") -> "Tensor":
+    def _coloured_batch(self, batch: "Tensor", hints: Sequence[Hint]) -> "Tensor":
         import torch
         from torch.nn.functional import interpolate
 
@@ -228,14 +250,19 @@ class Colorizer:
         size = working_size((height, width), self.size)
         small = interpolate(pictures[:, :colours], size, mode="bilinear", antialias=True)
         seen = _normalised(_lightness(small))
+        if hints:
+            planes = torch.from_numpy(draw_hints(hints, (height, width), size)).to(seen.device)
+            seen = torch.cat([seen, planes.expand(len(seen), -1, -1, -1)], dim=1)
         try:
             chroma = self._forward(seen)
         except MemoryError:
             if len(batch) > 1:
                 raise
-            seen, chroma = (torch.stack(one) for one in zip(*self._predict(seen), strict=True))
+            lightness, chroma = (torch.stack(one) for one in zip(*self._predict(seen), strict=True))
+        else:
+            lightness = seen[:, :1]
         pixels = batch if batch.dtype == torch.uint8 else pictures
-        coloured = recombine_batch(pixels[:, :colours], self._enlarged(seen, chroma, height, width))
+        coloured = recombine_batch(pixels[:, :colours], self._enlarged(lightness, chroma, height, width))
         coloured = torch.cat([coloured, pixels[:, colours:]], dim=1)
         if batch.dtype == torch.uint16:
             coloured = (coloured * most).round()
@@ -266,15 +293,20 @@ def _most(pixels: np.ndarray) -> int:
     return int(np.iinfo(pixels.dtype).max) if pixels.dtype.kind == "u" else 1
 
 
-def _halved(lightness: Array) -> Array:
-    """Return lightness (B, 1, h, w) at half the working size, with a warning.
+def _halved(seen: Array) -> Array:
+    """Return inputs (B, 1 or 4, h, w) at half the working size, with a warning.
 
     Raises:
         MemoryError: half the size would be below the minimum.
     """
-    height, width = lightness.shape[-2] // 2, lightness.shape[-1] // 2
+    height, width = seen.shape[-2] // 2, seen.shape[-1] // 2
     if min(height, width) < LEAST_SIZE:
         raise MemoryError("the memory is full even at the smallest working size")
     warnings.warn(f"the memory is full: predicting colour at {width} x {height}, half the working size", stacklevel=4)
-    even = lightness[..., : 2 * height, : 2 * width]
-    return (even[..., ::2, ::2] + even[..., 1::2, ::2] + even[..., ::2, 1::2] + even[..., 1::2, 1::2]) / 4
+    even = seen[..., : 2 * height, : 2 * width]
+    small = (even[..., ::2, ::2] + even[..., 1::2, ::2] + even[..., ::2, 1::2] + even[..., 1::2, 1::2]) / 4
+    if small.shape[1] > 1:  # where only a part of the four pixels has a hint, the whole has its mean colour
+        given = small[:, 3:] > 0
+        share = small[:, 3:] + ~given
+        small[:, 1:] = small[:, 1:] / share
+    return small

@@ -45,7 +45,7 @@ class Objective:
     Terms of weight 0 are not computed, except l1, so that runs with different losses can be compared.
 
     Args:
-        rarity: the colour bins' weights (313,); needed by `losses.color_weighted` and `losses.bins`.
+        rarity: the colour bins' weights (Q,); needed by `losses.color_weighted` and `losses.bins`.
         perceptual: distance between pictures; needed by the perceptual term.
         real_saturation: factor on the chroma of the real pictures that the discriminator sees.
     """

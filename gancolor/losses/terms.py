@@ -54,9 +54,9 @@ def color_weighted(predicted: Tensor, truth: Tensor, weights: Tensor) -> Tensor:
     """Return mean w (p - t)^2, with w the weight of the ground truth's bin (Vazquez 2023).
 
     Args:
-        weights: of the bins (313,), 1 on average over the training set's smoothed prior.
+        weights: of the bins (Q,), 1 on average over the training set's smoothed prior.
     """
-    of_pixels = weights[nearest_bin(truth)].unsqueeze(1)
+    of_pixels = weights[nearest_bin(truth, len(weights))].unsqueeze(1)
     return (of_pixels * (predicted.float() - truth.float()).square()).mean()
 
 
@@ -65,15 +65,15 @@ def bins(logits: Tensor, truth: Tensor, weights: Tensor, neighbours: int) -> Ten
     It is a mean over pixels, where the paper has a sum.
 
     Args:
-        logits: (B, 313, h, w); the ground truth is averaged down to that size.
-        weights: of the bins (313,), 1 on average over the training set's smoothed prior.
+        logits: (B, Q, h, w); the ground truth is averaged down to that size.
+        weights: of the bins (Q,), 1 on average over the training set's smoothed prior.
         neighbours: number of bins that a colour is spread over.
     """
     stride = -(-truth.shape[-2] // logits.shape[-2])
     truth = F.avg_pool2d(truth.float(), stride, ceil_mode=True)
-    shares, numbers = soft_encode(truth, neighbours)
+    shares, numbers = soft_encode(truth, neighbours, len(weights))
     surprise = -(shares * logits.float().log_softmax(dim=1).gather(1, numbers)).sum(dim=1)
-    return (weights[nearest_bin(truth)] * surprise).mean()
+    return (weights[nearest_bin(truth, len(weights))] * surprise).mean()
 
 
 def scene(logits: Tensor, labels: Tensor) -> Tensor:

@@ -1,11 +1,11 @@
 """Generators and discriminators, built by name. Builders take plain arguments, not a configuration."""
 
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from importlib import import_module
 from inspect import signature
 from typing import TYPE_CHECKING
 
-from gancolor.choices import ARCHITECTURES
+from gancolor.choices import ARCHITECTURES, HINTED
 from gancolor.utils.errors import InputError
 
 if TYPE_CHECKING:  # so that importing this package does not import torch
@@ -29,6 +29,16 @@ def generator_builder(arch: str) -> "Callable[..., nn.Module]":
 def generator_options(arch: str) -> set[str]:
     """Return the names of an architecture's options."""
     return set(signature(generator_builder(arch)).parameters)
+
+
+def takes_hints(generator: "nn.Module") -> bool:
+    """Return whether a generator takes colour hints as a second input."""
+    return bool(getattr(generator, "takes_hints", False))
+
+
+def would_take_hints(arch: str, options: Mapping[str, object]) -> bool:
+    """Return whether a generator of these options would take colour hints."""
+    return arch in HINTED or ("hints" in generator_options(arch) and bool(options.get("hints")))
 
 
 def build_generator(arch: str, **options: object) -> "nn.Module":

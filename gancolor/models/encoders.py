@@ -1,5 +1,5 @@
-"""Encoders from lightness to a feature pyramid. An encoder's `channels` lists the number of channels of each level, and
-`strides` each level's downsampling factor (2, 4, 8, ...)."""
+"""Encoders from lightness, and colour hints if there are any, to a feature pyramid. An encoder's `channels` lists the
+number of channels of each level, and `strides` each level's downsampling factor (2, 4, 8, ...)."""
 
 from collections.abc import Sequence
 from contextlib import nullcontext
@@ -24,14 +24,18 @@ class PlainEncoder(nn.Module):
     the first, norm after each but the first and the innermost. With width 64: 64, 128, 256, 512, 512, ...
 
     Features are taken before the activation, as in the released code.
+
+    Args:
+        inputs: number of input channels: 1, or 4 with hints.
     """
 
-    def __init__(self, width: int, depth: int, norm: Norm = "batch") -> None:
+    def __init__(self, width: int, depth: int, norm: Norm = "batch", inputs: int = 1) -> None:
         super().__init__()
+        self.inputs = inputs
         self.channels = [width * min(2**level, 8) for level in range(depth)]
         self.strides = [2 ** (level + 1) for level in range(depth)]
         self.levels = nn.ModuleList()
-        before = 1
+        before = inputs
         for level, channels in enumerate(self.channels):
             activation = nn.LeakyReLU(0.2) if level else nn.Identity()
             last = nn.Identity() if level in (0, depth - 1) else norm_layer(norm, channels)
@@ -40,12 +44,12 @@ class PlainEncoder(nn.Module):
             before = channels
         init_weights(self)
 
-    def forward(self, lightness: Tensor, run: BlockCall = call) -> list[Tensor]:
-        """Map (B, 1, H, W) in [-1, 1] to `len(channels)` maps, each (B, channels[k], H / strides[k], W / strides[k]).
+    def forward(self, given: Tensor, run: BlockCall = call) -> list[Tensor]:
+        """Map (B, inputs, H, W) to `len(channels)` maps, each (B, channels[k], H / strides[k], W / strides[k]).
 
         H and W must be multiples of strides[-1].
         """
-        pyramid = [lightness]
+        pyramid = [given]
         for level in self.levels:
             pyramid.append(run(level, pyramid[-1]))
         return pyramid[1:]
@@ -91,24 +95,26 @@ class Backbone(nn.Module):
     """A timm model, usually pretrained on ImageNet, as an encoder: it returns a feature pyramid (timm's
     `features_only`).
 
-    The first convolution takes one channel: its RGB kernels are summed, so it responds to lightness as the published
-    network does to a grey picture (approximately if kernels are standardised, as in NFNets). A frozen backbone keeps
-    its weights and its BatchNorm statistics.
+    The first convolution's RGB kernels are summed to one for lightness, so it responds to lightness as the published
+    network does to a grey picture (approximately if kernels are standardised, as in NFNets). The kernels for hints
+    start at zero. A frozen backbone keeps its weights and its BatchNorm statistics.
 
     Args:
         name: timm's name of the model, such as resnet18, tf_efficientnet_lite0 or convnext_tiny.
         weights: "imagenet" (those that timm publishes), "random", or a file (.safetensors or .pth; with or without the
             classifier).
         frozen: don't train the weights.
+        inputs: number of input channels: 1, or 4 with hints.
 
     Raises:
         InputError: an unknown model, one without a feature pyramid, or weights that can't be loaded or belong to
             another model.
     """
 
-    def __init__(self, name: str, weights: str = "imagenet", frozen: bool = False) -> None:
+    def __init__(self, name: str, weights: str = "imagenet", frozen: bool = False, inputs: int = 1) -> None:
         super().__init__()
-        self.network = timm_features(name, channels=1)
+        self.inputs = inputs
+        self.network = timm_features(name, channels=inputs)
         features: Any = self.network.feature_info
         self.channels: list[int] = features.channels()
         self.strides: list[int] = features.reduction()
@@ -125,12 +131,13 @@ class Backbone(nn.Module):
     def train(self, mode: bool = True) -> Self:
         return super().train(mode and not self.frozen)
 
-    def forward(self, lightness: Tensor, run: BlockCall = call) -> list[Tensor]:
-        """Map (B, 1, H, W) in [-1, 1] to `len(channels)` maps, each (B, channels[k], H / strides[k], W / strides[k]).
+    def forward(self, given: Tensor, run: BlockCall = call) -> list[Tensor]:
+        """Map (B, inputs, H, W) to `len(channels)` maps, each (B, channels[k], H / strides[k], W / strides[k]).
 
         H and W must be multiples of strides[-1].
         """
-        pyramid: Any = run(self.network, ((lightness + 1) / 2 - self.mean) / self.std)
+        lightness = ((given[:, :1] + 1) / 2 - self.mean) / self.std
+        pyramid: Any = run(self.network, torch.cat([lightness, given[:, 1:]], 1) if self.inputs > 1 else lightness)
         return pyramid
 
     def _check_pyramid(self, name: str) -> None:
@@ -149,7 +156,7 @@ class Backbone(nn.Module):
         """Return (channels, side) of the maps for a picture of PROBE pixels; empty if the network rejects it."""
         device = next(self.network.parameters()).device
         try:
-            pyramid = self.network.eval()(torch.zeros(1, 1, PROBE, PROBE, device=device))
+            pyramid = self.network.eval()(torch.zeros(1, self.inputs, PROBE, PROBE, device=device))
         except (AssertionError, RuntimeError, ValueError):  # what timm's models raise for sizes they reject
             return []
         finally:
@@ -196,7 +203,7 @@ def timm_features(name: str, channels: int, levels: Sequence[int] | None = None)
 def load_features(network: nn.Module, name: str, weights: str, option: str) -> None:
     """Load weights, with or without their classifier, into a network that `timm_features` returned.
 
-    If the network takes one channel, its first kernels are the sum over the three channels.
+    If the network takes lightness, its first kernels are the sum over the three channels; for hints they are zero.
 
     Args:
         weights: "imagenet" (those that timm publishes) or a file.
@@ -210,8 +217,8 @@ def load_features(network: nn.Module, name: str, weights: str, option: str) -> N
     names = {_plain(key): key for key in own}
     found = {names[_plain(key)]: value for key, value in state.items() if _plain(key) in names}
     for key, value in found.items():
-        if value.dim() == 4 and value.shape[1] == 3 and own[key].shape[1] == 1:  # a kernel of an input layer
-            found[key] = value.sum(dim=1, keepdim=True)
+        if value.dim() == 4 and value.shape[1] == 3 and own[key].shape[1] in (1, 4):  # a kernel of an input layer
+            found[key] = F.pad(value.sum(dim=1, keepdim=True), (0, 0, 0, 0, 0, own[key].shape[1] - 1))
     counters = {key for key in own if key.endswith("num_batches_tracked")}  # missing in older files
     fits = all(key in found and found[key].shape == own[key].shape for key in own.keys() - counters)
     if not fits or _unknown(name, {key for key in state if _plain(key) not in names}):

@@ -63,6 +63,13 @@ def concatenate(*maps: Tensor) -> Tensor:
     return _Join.apply(*maps) if torch.is_grad_enabled() else torch.cat(maps, dim=1)
 
 
+def with_hints(lightness: Tensor, hints: Tensor | None) -> Tensor:
+    """Concatenate lightness (B, 1, H, W) and hints (B, 3, H, W) to (B, 4, H, W). None means no hint anywhere: zeros."""
+    if hints is None:
+        return F.pad(lightness, (0, 0, 0, 0, 0, 3))
+    return torch.cat([lightness, hints.to(lightness.dtype)], dim=1)
+
+
 def pad_to_multiple(picture: Tensor, stride: int) -> Tensor:
     """Pad (B, C, H, W) by replication at the right and bottom, to multiples of `stride`."""
     bottom, right = -picture.shape[-2] % stride, -picture.shape[-1] % stride

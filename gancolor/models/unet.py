@@ -20,6 +20,7 @@ from gancolor.models.layers import (
     norm_layer,
     pad_to_multiple,
     upsample_layer,
+    with_hints,
 )
 from gancolor.models.output import GeneratorOutput
 from gancolor.models.recomputation import call, recomputed
@@ -83,14 +84,15 @@ class DecoderBlock(nn.Module):
 
 class UNet(nn.Module):
     """U-Net from lightness (B, 1, H, W) in [-1, 1] to chroma (B, 2, H, W) in [-1, 1], for any H and W: it pads by
-    replication to a multiple of the encoder's stride, and crops the output.
+    replication to a multiple of the encoder's stride, and crops the output. If the encoder has 4 input channels, it
+    also takes hints (B, 3, H, W): chroma where it is given, and the mask of these places (Zhang 2017).
 
     The released pix2pix U-Net is `UNet(PlainEncoder(64, 8))`. It uses dropout and batch statistics at test time too;
     here `eval()` switches both off as usual, so that the output is deterministic.
 
     The decoder upsamples, block by block, from the encoder's innermost map to the size of the chroma. A block's skip is
     the encoder's map of the same size. If there is no such map and the decoder has convolutions, the skip is the
-    lightness, averaged down to that size.
+    network's input, averaged down to that size.
 
     Args:
         encoder: returns its feature pyramid, with widths in `channels` and strides in `strides`.
@@ -127,7 +129,8 @@ class UNet(nn.Module):
     ) -> None:
         super().__init__()
         self.encoder, self.recompute, self.chroma_stride = encoder, recompute, chroma_stride
-        self.joins_lightness = convs > 0  # in blocks without an encoder map of their size
+        self.takes_hints = encoder.inputs > 1
+        self.joins_input = convs > 0  # in blocks without an encoder map of their size
         self.stride = encoder.strides[-1]
         encoders = dict(zip(encoder.strides, encoder.channels, strict=True))
         self.strides = [stride for stride in _halved(self.stride) if stride >= chroma_stride]
@@ -142,7 +145,7 @@ class UNet(nn.Module):
         self.blocks = nn.ModuleList()
         channels, width = encoder.channels[-1], encoder.channels[-1]
         for number, stride in enumerate(joined):
-            skip = encoders.get(stride, 1 if self.joins_lightness else 0)
+            skip = encoders.get(stride, encoder.inputs if self.joins_input else 0)
             width = widths[number] if widths else encoders.get(stride, max(width // 2, 1))
             drops = number in DROPOUT_BLOCKS and stride > encoder.strides[0]  # never in the outermost blocks
             block = DecoderBlock(
@@ -162,31 +165,36 @@ class UNet(nn.Module):
                 if isinstance(layer, nn.Conv2d | nn.ConvTranspose2d | nn.Conv1d):
                     spectral(layer)
 
-    def forward(self, lightness: Tensor) -> GeneratorOutput:
+    def forward(self, lightness: Tensor, hints: Tensor | None = None) -> GeneratorOutput:
         height, width = lightness.shape[-2:]
-        lightness = pad_to_multiple(lightness, self.stride)
+        given = pad_to_multiple(with_hints(lightness, hints) if self.takes_hints else lightness, self.stride)
         run = recomputed if self.recompute and self.training else call
-        *outer, features = self.encoder(lightness, run)
+        *outer, features = self.encoder(given, run)
         skips = dict(zip(self.encoder.strides, outer, strict=False))
         for stride, block in zip(self.strides, self.blocks, strict=False):
-            features = run(block, features, *self._skip(stride, skips, lightness))
+            features = run(block, features, *self._skip(stride, skips, given))
         chroma = torch.tanh(self.to_chroma(features))
         if self.chroma_stride > 1:
             chroma = F.interpolate(chroma, scale_factor=self.chroma_stride, mode="bilinear", align_corners=False)
         return GeneratorOutput(chroma[..., :height, :width])
 
-    def _skip(self, stride: int, skips: dict[int, Tensor], lightness: Tensor) -> list[Tensor]:
-        """Return a block's skip: the encoder's map of its size, else the downsampled lightness, or none."""
+    def _skip(self, stride: int, skips: dict[int, Tensor], given: Tensor) -> list[Tensor]:
+        """Return a block's skip: the encoder's map of its size, else the downsampled input, or none."""
         if stride in skips:
             return [skips[stride]]
-        if not self.joins_lightness:
+        if not self.joins_input:
             return []
-        return [lightness if stride == 1 else F.avg_pool2d(lightness, stride)]
+        return [given if stride == 1 else F.avg_pool2d(given, stride)]
 
 
 def _halved(stride: int) -> list[int]:
     """Return the smaller strides, down to 1: [8, 4, 2, 1] for 16."""
     return [stride >> level for level in range(1, stride.bit_length())]
+
+
+def inputs(hints: bool) -> int:
+    """Return the number of input channels: lightness, and with hints their ab and mask."""
+    return 4 if hints else 1
 
 
 def plain_depth(size: int) -> int:
@@ -197,7 +205,7 @@ def plain_depth(size: int) -> int:
 def plain_unet(
     attention: bool, width: int = 64, depth: int | None = None, dropout: float = 0.5, norm: Norm = "batch",
     upsampling: DecoderUpsampling = "transposed", decoder_convs: int = 0, decoder_widths: Sequence[int] | None = None,
-    skip_norm: bool = False, chroma_stride: int = 1, recompute: bool = False, size: int = 256,
+    skip_norm: bool = False, chroma_stride: int = 1, hints: bool = False, recompute: bool = False, size: int = 256,
 ) -> UNet:  # fmt: skip
     """Build the U-Net with pix2pix's encoder. `depth` None: the levels that reduce `size` to 1 x 1, at most 8.
 
@@ -212,8 +220,8 @@ def plain_unet(
             f"--generator.depth {depth}: {size} pixels allow 2 to {most} levels; give another depth or --data.size"
         )
     return UNet(
-        PlainEncoder(width, depth, norm), attention, upsampling, norm, dropout, decoder_convs, decoder_widths,
-        skip_norm, chroma_stride, recompute=recompute,
+        PlainEncoder(width, depth, norm, inputs(hints)), attention, upsampling, norm, dropout, decoder_convs,
+        decoder_widths, skip_norm, chroma_stride, recompute=recompute,
     )  # fmt: skip
 
 
@@ -221,12 +229,12 @@ def pretrained_unet(
     attention: bool, backbone: str = "resnet18", backbone_weights: str = "imagenet", freeze_backbone: bool = False,
     dropout: float = 0.5, norm: Norm = "batch", upsampling: DecoderUpsampling = "transposed", decoder_convs: int = 0,
     decoder_widths: Sequence[int] | None = None, skip_norm: bool = False, chroma_stride: int = 1,
-    recompute: bool = False,
+    hints: bool = False, recompute: bool = False,
 ) -> UNet:  # fmt: skip
     """Build the U-Net with a pretrained backbone as its encoder."""
     return UNet(
-        Backbone(backbone, backbone_weights, freeze_backbone), attention, upsampling, norm, dropout, decoder_convs,
-        decoder_widths, skip_norm, chroma_stride, recompute=recompute,
+        Backbone(backbone, backbone_weights, freeze_backbone, inputs(hints)), attention, upsampling, norm, dropout,
+        decoder_convs, decoder_widths, skip_norm, chroma_stride, recompute=recompute,
     )  # fmt: skip
 
 
@@ -234,7 +242,7 @@ def deoldify(
     backbone: str = "resnet34", backbone_weights: str = "imagenet", freeze_backbone: bool = False,
     dropout: float = 0.0, norm: Norm = "batch", upsampling: DecoderUpsampling = "pixel_shuffle", decoder_convs: int = 2,
     decoder_widths: Sequence[int] | None = None, skip_norm: bool = False, chroma_stride: int = 1,
-    recompute: bool = False,
+    hints: bool = False, recompute: bool = False,
 ) -> UNet:  # fmt: skip
     """Build DeOldify's U-Net (Antic 2018, released code): a ResNet as encoder; spectral norm, BatchNorm and a
     self-attention layer in the decoder. Its "artistic" model has ResNet-34, "stable" ResNet-101.
@@ -243,8 +251,9 @@ def deoldify(
     (stable).
     """
     return UNet(
-        Backbone(backbone, backbone_weights, freeze_backbone), False, upsampling, norm, dropout, decoder_convs,
-        decoder_widths, skip_norm, chroma_stride, self_attention=True, spectral_norm=True, recompute=recompute,
+        Backbone(backbone, backbone_weights, freeze_backbone, inputs(hints)), False, upsampling, norm, dropout,
+        decoder_convs, decoder_widths, skip_norm, chroma_stride, self_attention=True, spectral_norm=True,
+        recompute=recompute,
     )  # fmt: skip
 
 

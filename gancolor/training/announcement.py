@@ -34,7 +34,7 @@ def start_lines(
         yield from setup.notes
     prior, rarity = setup.prior, setup.rarity
     if prior is not None and rarity is not None:
-        likeliest = bin_centres()[prior.argmax()] * AB_RANGE
+        likeliest = bin_centres(len(prior))[prior.argmax()] * AB_RANGE
         yield (
             f"colours: the most frequent bin, a, b = {likeliest[0]:.0f}, {likeliest[1]:.0f}, has {prior.max():.0%} of "
             f"the pixels; the bins' weights are {rarity.min():.2f} to {rarity.max():.1f} (plotted in {run.prior})"

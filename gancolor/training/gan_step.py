@@ -176,7 +176,7 @@ class GANStep:
 
     def _predict(self, micro_batch: Batch, generator: nn.Module, with_graph: bool = True) -> GeneratorOutput:
         with torch.set_grad_enabled(with_graph), self.hardware.autocast():
-            return generator(micro_batch.lightness)
+            return generator(*micro_batch.inputs)
 
     def _discriminator_terms(self, micro_batch: Batch, fake: Tensor) -> Terms:
         """Return the discriminator's objective and its terms. `fake`: predicted chroma, without a graph."""

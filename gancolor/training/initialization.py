@@ -24,7 +24,9 @@ from gancolor.utils.files import file_digest
 
 BUNDLED = "bundled"
 # Generator options that may differ from the file's, because they do not change its parameters.
-FREE = {"dropout", "recompute", "freeze_backbone", "global_size", "temperature"}
+FREE = {"dropout", "recompute", "freeze_backbone", "global_size", "temperature", "trunk"}
+# Options that may be on where the file's is off: the weights of the new input channels start at zero.
+ADDED = {"hints"}
 CLASSIFIER = "classifier."  # prefix of parameters that depend on the photographs' classes
 
 
@@ -106,7 +108,8 @@ def check_against_file(config: TrainConfig, start: Start) -> None:
         raise InputError(f"--arch {config.arch}: {start.name} holds {start.arch}; leave --arch out")
     given = to_dict(config.generator)
     for name, value in start.options().items():
-        if name not in FREE and given[name] != value:
+        added = name in ADDED and given[name] and not value
+        if name not in FREE and given[name] != value and not added:
             raise InputError(f"--generator.{name} {given[name]}: {start.name} has {value}; leave it out")
 
 

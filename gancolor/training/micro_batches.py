@@ -17,7 +17,7 @@ class MicroBatches:
     """
 
     def __init__(self, batch: Batch, count: int) -> None:
-        sliced = [tensor.chunk(count) for tensor in batch]
+        sliced = [(None,) * count if tensor is None else tensor.chunk(count) for tensor in batch]
         self.batches = [batch] if count == 1 else [Batch(*tensors) for tensors in zip(*sliced, strict=True)]
         self._seed = torch.initial_seed()
 

@@ -4,7 +4,7 @@ from gancolor.choices import ARCHITECTURES
 from gancolor.config.identity import to_dict
 from gancolor.config.options import TrainConfig
 from gancolor.losses.objective import ADVERSARIAL_TERMS, PENALTIES, TERMS, Objective
-from gancolor.models import build_generator, generator_options
+from gancolor.models import build_generator, generator_options, would_take_hints
 from gancolor.utils.errors import InputError
 from gancolor.utils.hardware import Hardware
 
@@ -40,6 +40,13 @@ def check_options(config: TrainConfig) -> None:
         raise InputError("nothing to learn: all losses have weight 0; give one a weight, such as --loss.l1 100")
     if config.critic_epochs and not config.epochs:
         raise InputError("--critic_epochs without --epochs: the trained discriminator would not be used")
+    hints = would_take_hints(config.arch, to_dict(config.generator))
+    if hints and config.generator.freeze_backbone and "backbone" in generator_options(config.arch):
+        raise InputError(
+            "--generator.hints with --generator.freeze_backbone: a frozen encoder ignores hints; train it, too"
+        )
+    if config.eval.hints and not hints:
+        raise InputError("--eval.hints: the generator takes no hints; give --generator.hints true too")
     if "backbone" in generator_options(config.arch) and not config.init:
         # Report missing backbone weights now, not after decoding.
         build_generator(config.arch, **to_dict(config.generator))

@@ -7,7 +7,7 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
-from gancolor.color.bins import rebalancing
+from gancolor.color.bins import GAMUT, rebalancing
 from gancolor.config.identity import to_dict
 from gancolor.config.networks import GeneratorConfig
 from gancolor.config.options import TrainConfig
@@ -28,8 +28,8 @@ class Setup:
 
     Attributes:
         options: arguments that rebuild the generator: build_generator(arch, **options).
-        prior: the training set's colour distribution over the bins (313,), if the objective weights by it.
-        rarity: the bins' weights derived from it (313,).
+        prior: the training set's colour distribution over the bins (Q,), if the objective weights by it.
+        rarity: the bins' weights derived from it (Q,).
         notes: messages for the user.
     """
 
@@ -61,7 +61,8 @@ def set_up(config: TrainConfig, data: Dataset, hardware: Hardware) -> Setup:
         _try_one_photograph(generator, config.data.size)
     prior, rarity = None, None
     if config.loss.color_weighted or config.loss.bins:
-        prior = color_prior(data.train, data.batches.kept, config.data.cache)
+        bins = getattr(generator, "bins", GAMUT)
+        prior = color_prior(data.train, data.batches.kept, config.data.cache, bins)
         rarity = rebalancing(prior, config.loss.uniform)
     on_device = None if rarity is None else rarity.to(hardware.device)
     objective = Objective(config.loss, on_device, _perceptual(config, hardware), config.data.real_saturation)

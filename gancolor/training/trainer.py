@@ -13,6 +13,7 @@ from gancolor.evaluation.grids import save_prior
 from gancolor.evaluation.protocols import PROTOCOLS
 from gancolor.evaluation.results import EvaluationResult, SystemResult, describe_generator, gallery_indices, make_result
 from gancolor.losses.objective import Terms
+from gancolor.models import takes_hints
 from gancolor.models.checkpoint import describe, export_generator
 from gancolor.training.announcement import start_lines
 from gancolor.training.diagnostics import check_adversarial_training
@@ -72,9 +73,10 @@ class Trainer:
         )
         if not self.timeline.total_steps:
             raise InputError("nothing to train: --epochs and --pretrain_epochs are 0, or less than a step")
-        self.prepare = Preprocess(config.data, self.hardware, config.compile)
         self.setup = set_up(config, self.data, self.hardware)
         self.gan_step = self.setup.gan_step
+        hints = config.hints if takes_hints(self.gan_step.generator) else None
+        self.prepare = Preprocess(config.data, self.hardware, config.compile, hints)
         self.validation = Validation(self.data.val, config.eval, config.lpips, self.hardware)
         self.saver = Saver()
         self.done = self._resume()

@@ -11,7 +11,17 @@ from torch import Tensor, nn
 from gancolor.config.options import EvalConfig, LpipsConfig
 from gancolor.data.cache.photographs import Photographs
 from gancolor.evaluation.grids import sample_indices, save_grid
-from gancolor.evaluation.scoring import GREY, Scores, colorize, greyed, load_networks, score, score_generator, with_gain
+from gancolor.evaluation.scoring import (
+    GREY,
+    Scores,
+    colorize,
+    greyed,
+    load_networks,
+    random_hints,
+    score,
+    score_generator,
+    with_gain,
+)
 from gancolor.evaluation.tables import results_table
 from gancolor.metrics.bootstrap import Mean, summarize
 from gancolor.metrics.table import METRICS
@@ -66,10 +76,13 @@ class Validation:
 
     def evaluate(self, generator: nn.Module, stage: str, step: int) -> bool:
         """Score the generator after `step` steps (ranks share the work); return whether it is the best of its stage."""
-        scores = score_generator(generator, self.photographs, self.hardware, self.config.batch_size, self.networks)
+        config = self.config
+        scores = score_generator(
+            generator, self.photographs, self.hardware, config.batch_size, self.networks, config.hints
+        )
         self.scores = with_gain(scores, self.grey_scores)
         self.means = summarize(self.scores)
-        metric = self.config.best_metric
+        metric = config.best_metric
         found: dict[str, Any] = {
             "stage": stage, "metric": metric, "value": self.means[metric].mean, "step": step,
             "colorfulness": self._colorfulness_share(),
@@ -104,7 +117,9 @@ class Validation:
     def pictures(self, name: str, generator: nn.Module, indices: Tensor) -> dict[str, Tensor]:
         """Return grey, predicted and true pictures of these photographs, uint8 (len(indices), 3, S, S) each."""
         truth = self.photographs.take(indices).to(self.hardware.device)
-        return {"grey": greyed(truth), name: colorize(generator, truth).pictures, "truth": truth}
+        patches = random_hints(self.photographs, self.config.hints, self.hardware.device)(indices)
+        coloured = colorize(generator, truth, patches=patches).pictures
+        return {"grey": greyed(truth), name: coloured, "truth": truth}
 
     def draw_samples(self, path: Path, name: str, generator: nn.Module) -> None:
         """Save a grid of grey, predicted and true pictures, always of the same photographs."""

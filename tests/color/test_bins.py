@@ -8,6 +8,7 @@ from hypothesis import strategies as st
 from torch import Tensor
 
 from gancolor.color.bins import (
+    GRID,
     MARGIN,
     annealed_mean,
     bin_centres,
@@ -311,3 +312,21 @@ def test_cached_bins_work_in_training_after_inference_mode(where):
     )
     done = subprocess.run([sys.executable, "-c", program], capture_output=True, text=True, timeout=120, check=True)
     assert done.stdout.split() == [str(nearest_bin(torch.zeros(1, 2, 1, 1)).item()), "True"]
+
+
+# The 529 bins of the whole plane ----------------------------------------------------------------------------------
+
+
+def test_bins_of_the_plane_are_a_grid_of_side_10():
+    found = bin_centres(GRID) * AB_RANGE
+    assert found.shape == (GRID, 2) and GRID == 23**2
+    expected = [(a, b) for a in range(-110, 111, 10) for b in range(-110, 111, 10)]
+    assert torch.allclose(found, torch.tensor(expected).float(), atol=1e-4)
+
+
+def test_nearest_bin_of_the_plane_is_the_nearest_of_all():
+    chroma = torch.rand(1, 2, 20, 20, generator=torch.Generator().manual_seed(0)) * 2 - 1
+    distances = (chroma[:, None] - bin_centres(GRID).view(1, GRID, 2, 1, 1)).norm(dim=2)
+    assert torch.equal(nearest_bin(chroma, GRID), distances.argmin(dim=1))
+    shares, numbers = soft_encode(chroma, 1, GRID)
+    assert torch.equal(numbers[:, 0], nearest_bin(chroma, GRID)) and (shares == 1).all()

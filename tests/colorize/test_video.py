@@ -115,6 +115,7 @@ class Restless:
 
     def __init__(self, inner) -> None:
         self.inner, self.about, self.random = inner, inner.about, np.random.default_rng(0)
+        self.takes_hints = False
 
     def __call__(self, lightness: np.ndarray) -> np.ndarray:
         return self.inner(lightness) + self.random.normal(0, 0.05, (len(lightness), 2, 1, 1)).astype(np.float32)

@@ -110,7 +110,7 @@ def other_value(name: str, value: object) -> object:
         "optim.scale_lr": "sqrt", "eval.best_metric": "lpips", "tracking.wandb": "offline", "data.limit": 7,
         "data.val_limit": 7, "generator.depth": 7, "optim.betas": [0.9, 0.99], "tracking.tags": ["one", "two"],
         "data.crop_scale": 0.5, "loss.perceptual_network": "lpips", "generator.neurons": "low",
-        "generator.filters": "low", "data.decode": "always",
+        "generator.filters": "low", "generator.trunk": "regression", "data.decode": "always",
     }  # fmt: skip
     if name in choices:
         return choices[name]

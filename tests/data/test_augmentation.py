@@ -103,8 +103,8 @@ def test_batch_is_the_augmented_photographs_lab(scenes):
 def test_colours_stay_with_their_lightness(scenes):
     """A mirrored picture has mirrored colours."""
     pictures = scenes.repeat(8, 1, 1, 1)
-    lightness, chroma, _ = prepared(pictures)
-    plain, colours, _ = prepared(pictures, flip=False)
+    lightness, chroma, *_ = prepared(pictures)
+    plain, colours, *_ = prepared(pictures, flip=False)
     mirrored = (lightness == plain.flip(-1)).flatten(1).all(dim=1)
     assert 0 < mirrored.sum() < len(pictures)
     assert torch.equal(lightness[~mirrored], plain[~mirrored]) and torch.equal(chroma[~mirrored], colours[~mirrored])

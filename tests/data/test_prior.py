@@ -11,7 +11,7 @@ import torch
 from PIL import Image
 from skimage.color import rgb2lab
 
-from gancolor.color.bins import bin_centres, smoothed
+from gancolor.color.bins import GAMUT, GRID, bin_centres, smoothed
 from gancolor.color.colorfulness import colorfulness
 from gancolor.color.torch_lab import AB_RANGE, to_float
 from gancolor.data import prior
@@ -46,7 +46,9 @@ def counted(monkeypatch):
     """How many photographs were looked at, of each count."""
     counts = []
     count = prior.count_bins
-    monkeypatch.setattr(prior, "count_bins", lambda photos, kept: counts.append(len(kept)) or count(photos, kept))
+    monkeypatch.setattr(
+        prior, "count_bins", lambda photos, kept, bins: counts.append(len(kept)) or count(photos, kept, bins)
+    )
     return counts
 
 
@@ -112,6 +114,15 @@ def test_prior_is_the_smoothed_share_of_pixels(real, tmp_path):
     assert torch.allclose(found, smoothed(counts / counts.sum()), atol=1e-6)
 
 
+def test_the_bins_of_the_whole_plane_are_counted_too(real, tmp_path):
+    """The 529 of siggraph17: photographs have none of the colours that lie far outside sRGB."""
+    found = count_bins(real, torch.arange(4), GRID)
+    assert found.shape == (GRID,) and found.sum() == count_bins(real, torch.arange(4)).sum()
+    assert found.view(23, 23)[[0, -1], [0, 0]].tolist() == [0, 0]
+    one, other = (color_prior(real, torch.arange(4), tmp_path, bins) for bins in (GAMUT, GRID))
+    assert (len(one), len(other)) == (GAMUT, GRID) and len(list(tmp_path.glob("prior-*.json"))) == 2
+
+
 def test_second_call_reads_the_file_and_does_not_count(real, tmp_path, counted):
     first = color_prior(real, torch.arange(4), tmp_path)
     assert counted == [4]
@@ -162,10 +173,10 @@ def work_out(pictures: torch.Tensor, cache: str, queue) -> None:
     counts = []
     count = prior.count_bins
 
-    def slowly(photographs: Photographs, kept: torch.Tensor) -> torch.Tensor:
+    def slowly(photographs: Photographs, kept: torch.Tensor, bins: int) -> torch.Tensor:
         counts.append(len(kept))
         time.sleep(0.5)  # until the others wait for it
-        return count(photographs, kept)
+        return count(photographs, kept, bins)
 
     prior.count_bins = slowly
     queue.put((color_prior(of_pictures(pictures), torch.arange(4), cache).tolist(), len(counts)))

@@ -14,7 +14,8 @@ from gancolor.models.checkpoint import describe
 
 OPTIONS = shlex.split(
     "--arch attention_ugan --pretrain_epochs 1 --epochs 1.6 --data.crop_scale 0.7 --data.flip true "
-    "--generator.dropout 0.5 --optim.ema 0.99 --optim.lr_pretrain 0.002 --optim.schedule cosine"
+    "--generator.dropout 0.5 --optim.ema 0.99 --optim.lr_pretrain 0.002 --optim.schedule cosine "
+    "--generator.hints true --hints.absent 0.3 --eval.hints 2"
 )
 EPOCH, TOTAL = 25, 65  # steps
 

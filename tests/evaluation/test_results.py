@@ -260,13 +260,19 @@ def test_demo_photographs_have_a_digest(tmp_path):
     [
         ({"arch": "polychromify"}, {"generator.backbone", "generator.width", "loss.perceptual_weights"}),
         ({"loss": LossConfig(gan=0)}, {"discriminator.width", "loss.gan_mode", "optim.lr_d", "loss.r1"}),
-        ({"loss": LossConfig(perceptual=1.0)}, {"generator.backbone"}),
+        ({"loss": LossConfig(perceptual=1.0)}, {"generator.backbone", "hints.p"}),
     ],
 )
 def test_options_without_effect_are_listed(given, idle):
     config = TrainConfig(**{"arch": "ugan", **given})
     built = dict.fromkeys(generator_options(config.arch))
-    found = _without_effect(flatten(config), built)
+    found = _without_effect(flatten(config), config.arch, built)
     assert idle <= set(found) and not {"seed", "arch", "loss.l1", "optim.lr_g", "data.size"} & set(found)
     assert ("loss.perceptual_weights" in found) == (not config.loss.perceptual)
     assert ("discriminator.layers" in found) == ("data.real_saturation" in found) == (not config.loss.gan)
+
+
+@pytest.mark.parametrize(("arch", "hints"), [("ugan", True), ("ugan", False), ("siggraph17", False), ("eccv16", True)])
+def test_options_of_hints_have_an_effect_on_generators_that_take_them(arch, hints):
+    idle = _without_effect(flatten(TrainConfig(arch=arch)), arch, {"hints": hints})
+    assert ("hints.p" in idle) == ((arch, hints) in [("ugan", False), ("eccv16", True)])

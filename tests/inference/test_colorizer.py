@@ -218,6 +218,7 @@ class Small:
 
     def __init__(self, backend, pixels: int) -> None:
         self.backend, self.pixels, self.about = backend, pixels, backend.about
+        self.takes_hints = False
 
     def __call__(self, lightness):
         if lightness.shape[0] * lightness.shape[-1] * lightness.shape[-2] > self.pixels:

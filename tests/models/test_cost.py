@@ -7,6 +7,7 @@ from torch import nn
 from gancolor.choices import ARCHITECTURES
 from gancolor.models import build_generator
 from gancolor.models.cost import count_macs, count_parameters
+from gancolor.models.eccv16 import ECCV16
 from gancolor.models.layers import SelfAttention
 from gancolor.models.output import GeneratorOutput
 
@@ -66,7 +67,7 @@ def counted_by_hooks(network: nn.Module, size: int) -> int:
         layer.register_forward_hook(count)
     with torch.no_grad():
         prediction = network.eval()(torch.rand(1, 1, size, size))
-    if prediction.bin_logits is not None:  # the mean colour of bins is a matrix product
+    if isinstance(network, ECCV16):  # the mean colour of bins is a matrix product
         total += 2 * prediction.bin_logits.numel()
     return total
 

@@ -20,6 +20,7 @@ from gancolor.utils.errors import InputError
 ARCHITECTURES = list(ARCHITECTURES)
 ON_BACKBONES = [arch for arch in ARCHITECTURES if "backbone_weights" in generator_options(arch)]
 WITH_FULLY_CONNECTED = ["ltbc", "ltbc_no_classifier"]
+BINS = {"eccv16": 313, "siggraph17": 529}
 STATISTICS = ("running_mean", "running_var", "num_batches_tracked")
 
 
@@ -84,11 +85,11 @@ def test_only_classifying_architectures_return_scene_and_bin_logits(evaluated, l
     with torch.no_grad():
         prediction = evaluated[arch](lightness(2, 1, *size))
     assert (prediction.scene_logits is not None) == (arch == "ltbc")
-    assert (prediction.bin_logits is not None) == (arch == "eccv16")
+    assert (prediction.bin_logits is not None) == (arch in BINS)
     if arch == "ltbc":
         assert prediction.scene_logits.shape == (2, 3)
-    if arch == "eccv16":
-        assert prediction.bin_logits.shape == (2, 313, -(-size[0] // 4), size[1] // 4)
+    if arch in BINS:
+        assert prediction.bin_logits.shape == (2, BINS[arch], -(-size[0] // 4), size[1] // 4)
 
 
 @pytest.mark.parametrize("arch", ARCHITECTURES)
@@ -300,12 +301,12 @@ def test_builders_take_plain_arguments(arch):
 
 
 # For each option another value than below; TESTED_APART have tests of their own.
-TESTED_APART = {"backbone_weights", "recompute", "decoder_widths"}
+TESTED_APART = {"backbone_weights", "recompute", "decoder_widths", "trunk"}
 OTHERS = {
     "width": 6, "depth": 3, "dropout": 0.25, "norm": "instance", "upsampling": "nearest", "decoder_convs": 1,
     "size": 64, "backbone": "resnet34", "classes": 5, "global_size": 64, "classifier_width": 7, "temperature": 0.9,
     "neurons": "medium", "strides": True, "filters": "low", "freeze_backbone": True,
-    "skip_norm": True, "chroma_stride": 2,
+    "skip_norm": True, "chroma_stride": 2, "hints": True,
 }  # fmt: skip
 
 
@@ -351,4 +352,4 @@ def test_architecture_names_do_not_import_torch():
         "import sys; from gancolor.choices import ARCHITECTURES; print(len(ARCHITECTURES), 'torch' in sys.modules)"
     )
     out = subprocess.run([sys.executable, "-c", program], capture_output=True, text=True, check=True).stdout
-    assert out.split() == ["15", "False"]
+    assert out.split() == ["16", "False"]

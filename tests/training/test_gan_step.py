@@ -103,7 +103,7 @@ def test_adversarial_step_matches_a_plain_loop(batch, mode):
     generator, discriminator = copy.deepcopy(gan_step.generator), copy.deepcopy(gan_step.discriminator)
     adam_g = torch.optim.Adam(generator.parameters(), lr=RATES["lr_g"], betas=optim.betas)
     adam_d = torch.optim.Adam(discriminator.parameters(), lr=RATES["lr_d"], betas=optim.betas)
-    lightness, chroma, _ = batch
+    lightness, chroma, *_ = batch
     for _ in range(3):
         terms = gan_step.step(batch, "adversarial", RATES)
         fake = generator(lightness).chroma

@@ -171,7 +171,7 @@ def test_adversarial_step_with_penalties_matches_a_plain_loop(batch, mode, satur
     generator, discriminator = copy.deepcopy(gan_step.generator), copy.deepcopy(gan_step.discriminator)
     adam_g = torch.optim.Adam(generator.parameters(), lr=RATES["lr_g"], betas=optim.betas)
     adam_d = torch.optim.Adam(discriminator.parameters(), lr=RATES["lr_d"], betas=optim.betas)
-    lightness, chroma, _ = batch
+    lightness, chroma, *_ = batch
     real = (chroma * saturation).clamp(-1, 1)
 
     def squared_slopes(colours: torch.Tensor) -> torch.Tensor:

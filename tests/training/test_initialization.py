@@ -153,6 +153,25 @@ def test_options_equal_to_the_files_are_accepted(exported):
     assert config.generator.width == 4
 
 
+def test_hints_can_be_added_to_a_generator_without_and_start_with_its_output(exported):
+    config = parse_train(["--init", str(exported), "--generator.hints", "true"])
+    assert config.generator.hints
+    network, notes = started(exported, hints=True)
+    assert notes[1:-1] == ["  encoder.levels.0.1: the weights of its new input channels start at zero"]
+    picture, hints = torch.rand(1, 1, 40, 33) * 2 - 1, torch.rand(1, 3, 40, 33)
+    with torch.no_grad():
+        assert torch.allclose(
+            network.eval()(picture, hints).chroma, load_generator(exported)(picture).chroma, atol=1e-5
+        )
+
+
+def test_hints_cannot_be_taken_away(tmp_path):
+    path = made_generator(tmp_path / "g.safetensors", arch="attention_ugan", hints=True)
+    assert parse_train(["--init", str(path)]).generator.hints
+    with pytest.raises(InputError, match=r"--generator.hints False: .* has True; leave it out"):
+        parse_train(["--init", str(path), "--generator.hints", "false"])
+
+
 def test_options_that_change_no_parameter_may_differ(exported):
     config = parse_train(["--init", str(exported), "--generator.dropout", "0.3", "--generator.recompute", "true"])
     assert (config.generator.dropout, config.generator.recompute) == (0.3, True)

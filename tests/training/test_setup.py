@@ -9,12 +9,12 @@ from gancolor.color.bins import rebalancing
 from gancolor.color.torch_lab import rgb_to_lab, to_float
 from gancolor.config.identity import to_dict
 from gancolor.config.networks import DiscriminatorConfig, GeneratorConfig, LossConfig
-from gancolor.config.options import DataConfig, OptimConfig, TrainConfig
+from gancolor.config.options import DataConfig, EvalConfig, OptimConfig, TrainConfig
 from gancolor.data.batch import Batch
 from gancolor.data.dataset import Dataset
 from gancolor.data.prior import color_prior
 from gancolor.losses.objective import TERMS
-from gancolor.models import build_generator, generator_options
+from gancolor.models import build_generator, generator_options, takes_hints
 from gancolor.training import setup as setup
 from gancolor.training.option_checks import check_hardware, check_options
 from gancolor.training.setup import set_up
@@ -82,6 +82,24 @@ def test_scene_loss_requires_photographs_with_classes(configure, photos, classes
     one = tmp_path / "one"
     shutil.copytree(classes / "beach", one / "beach")
     assert "no classes" in refusal(configure("ltbc", one, loss={"scene": 0.1}))
+
+
+def test_hints_need_a_generator_that_takes_them(configure):
+    line = refusal(configure("ugan", eval=EvalConfig(hints=10)))
+    assert line == "--eval.hints: the generator takes no hints; give --generator.hints true too"
+    for arch, generator in (("ugan", {"hints": True}), ("siggraph17", {})):
+        assert takes_hints(built(configure(arch, eval=EvalConfig(hints=10), generator=generator)).gan_step.generator)
+
+
+def test_a_frozen_encoder_with_hints_is_refused(configure):
+    generator = {"hints": True, "freeze_backbone": True, "backbone_weights": "random"}
+    assert "a frozen encoder ignores hints" in refusal(configure("pretrained_ugan", generator=generator))
+
+
+def test_siggraph17_classifies_all_529_bins(configure):
+    setup = built(configure("siggraph17", loss={"bins": 1.0, "uniform": 1.0}))
+    assert setup.prior.shape == setup.rarity.shape == (529,)
+    assert setup.prior.sum() == pytest.approx(1, abs=1e-4) and torch.allclose(setup.rarity, torch.ones(529))
 
 
 def test_critic_stage_without_adversarial_loss_is_refused(configure):

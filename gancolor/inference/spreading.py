@@ -1,0 +1,59 @@
+"""Spreading of colour hints over a picture along its own edges, for generators that take no hints."""
+
+import numpy as np
+from scipy.sparse import coo_array, diags_array
+from scipy.sparse.linalg import splu
+
+from gancolor.color.lab import L_HALF_RANGE, Array
+
+EDGE = 6.0  # difference of L between neighbours over which a hint hardly spreads
+FLOOR = 1e-3  # least weight of a link between neighbours
+REACH = 25.0  # distance over which a hint's effect falls to 1/e in an even region [pixels]
+
+
+def spread_hints(lightness: Array, chroma: Array, hints: Array) -> Array:
+    """Correct predicted chroma by hints.
+
+    The correction is the hint's colour minus the prediction where there are hints. Elsewhere it minimizes the squared
+    differences between neighbouring pixels, weighted by the similarity of their lightness (Levin 2004, Colorization
+    using Optimization), plus its own square, so that it fades with the distance from the hints.
+
+    Args:
+        lightness: (B, 1, h, w) in [-1, 1].
+        chroma: predicted, (B, 2, h, w) in [-1, 1].
+        hints: (B, 3, h, w), chroma in [-1, 1] and mask.
+
+    Returns:
+        Chroma (B, 2, h, w), with the hints' own where they are.
+    """
+    if not isinstance(chroma, np.ndarray):
+        import torch
+
+        on_cpu = (tensor.cpu().numpy() for tensor in (lightness, chroma, hints))
+        return torch.from_numpy(spread_hints(*on_cpu)).to(chroma.device)
+    return np.stack([_spread(*one) for one in zip(lightness, chroma, hints, strict=True)])
+
+
+def _spread(lightness: np.ndarray, chroma: np.ndarray, hints: np.ndarray) -> np.ndarray:
+    given = hints[2].ravel() > 0
+    if not given.any():
+        return chroma
+    correction = (hints[:2] - chroma).reshape(2, -1).astype(np.float64)
+    free = ~given
+    if free.any():
+        equations = _smoothness(L_HALF_RANGE * lightness[0].astype(np.float64))[free]
+        known = equations[:, given] @ correction[:, given].T
+        correction[:, free] = -splu(equations[:, free].tocsc(), permc_spec="MMD_AT_PLUS_A").solve(known).T
+    return (chroma + correction.reshape(chroma.shape)).clip(-1, 1).astype(np.float32)
+
+
+def _smoothness(lightness: np.ndarray) -> "coo_array":
+    """Return the matrix (h w, h w) of the squared differences' derivatives, for L (h, w)."""
+    numbers = np.arange(lightness.size).reshape(lightness.shape)
+    links = [(numbers[:, :-1], numbers[:, 1:]), (numbers[:-1], numbers[1:])]
+    first, second = (np.concatenate([link[side].ravel() for link in links]) for side in range(2))
+    step = lightness.ravel()[first] - lightness.ravel()[second]
+    weight = np.maximum(np.exp(-0.5 * (step / EDGE) ** 2), FLOOR)
+    ends = np.concatenate([first, second]), np.concatenate([second, first])
+    graph = coo_array((np.concatenate([weight, weight]), ends), shape=(lightness.size, lightness.size)).tocsr()
+    return (diags_array(graph.sum(axis=1) + REACH**-2) - graph).tocsr()
