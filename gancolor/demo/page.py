@@ -2,6 +2,7 @@
 
 import secrets
 from collections.abc import Sequence
+from dataclasses import replace
 from html import escape
 from pathlib import Path
 from typing import Any
@@ -10,8 +11,9 @@ import gradio as gr
 from starlette.middleware import Middleware
 from starlette.middleware.trustedhost import TrustedHostMiddleware
 
+from gancolor.demo.editor import Editor, hints_of
 from gancolor.demo.examples import draw_examples
-from gancolor.demo.systems import DemoOptions, Systems, download_name
+from gancolor.demo.systems import DemoOptions, Systems, download_name, message_of
 from gancolor.utils.errors import InputError
 
 ABOUT = "Photographs in colour. The lightness is the photograph's own; the colours are a network's guess."
@@ -37,17 +39,26 @@ class Page:
         self.systems = systems
         self.names = list(systems.colorizers)
         self.folder = folder
+        self.editor = Editor(systems, folder)
 
-    def show(self, file: str | None, chosen: Sequence[str], picked: str | None, *options: Any) -> tuple[Any, ...]:
-        """Return the message, the slider, the gallery, the system in the slider and the row of the download."""
+    def show(
+        self, file: str | None, chosen: Sequence[str], picked: str | None, edited: str | None, *options: Any
+    ) -> tuple[Any, ...]:
+        """Return the message, the slider, the gallery, the system in the slider, the row of the download, the tabs and
+        the editor's value.
+
+        Args:
+            edited: the editor's value, which has the hints.
+        """
         names = self._in_order(chosen)
         if file is None or not names:
             return _empty(EMPTY if file is None else "Choose a checkpoint.")
         try:
             grey, original = self.systems.before(Path(file))
-            coloured = [self.systems.after(Path(file), name, DemoOptions(*options)) for name in names]
+            wanted = replace(DemoOptions(*options), hints=hints_of(edited, file))
+            coloured = [self.systems.after(Path(file), name, wanted) for name in names]
         except (InputError, MemoryError) as error:
-            return _empty(f'<span role="alert">{escape(_said(error))}</span>')
+            return _empty(f'<span role="alert">{escape(message_of(error))}</span>')
         picked = picked if picked in names else names[0]
         pictures = [grey, *coloured, original] if original else [grey, *coloured]
         files = [self._write("shown.jpg", picture.encode(".jpg", QUALITY)) for picture in pictures]
@@ -55,23 +66,29 @@ class Page:
         slider = gr.ImageSlider(sides, label=f"Grey | {picked}", visible=True)
         beside = list(zip(files, ["Grey", *names, "Original"], strict=False))
         gallery = gr.Gallery(beside, columns=min(len(beside), COLUMNS), visible=len(beside) > 2)
-        return gr.HTML(visible=False), slider, gallery, picked, gr.Row(visible=True)
+        value = self.editor.value(file, picked, list(options))
+        return gr.HTML(visible=False), slider, gallery, picked, gr.Row(visible=True), gr.Tabs(visible=True), value
+
+    def edit(self, *given: Any) -> tuple[Any, ...]:
+        """Return the slider and the gallery after hints have changed in the editor; see `show`."""
+        return self.show(*given)[1:3]
 
     def pick(self, chosen: Sequence[str], picked: str | None, event: gr.SelectData) -> str | None:
         """Return the clicked system; clicks on the grey picture or the original change nothing."""
         names = self._in_order(chosen)
         return names[event.index - 1] if 0 < event.index <= len(names) else picked
 
-    def finish(self, file: str | None, picked: str | None, kind: str, *options: Any) -> str:
+    def finish(self, file: str | None, picked: str | None, kind: str, edited: str | None, *options: Any) -> str:
         """Write the coloured photograph at its full size, and return its path for the download."""
         if file is None or picked is None:
             raise gr.Error("There is no photograph yet.", print_exception=False)
         name = download_name(Path(file), picked, KINDS[kind])
         try:
-            finished = self.systems.finished(Path(file), picked, DemoOptions(*options))
+            wanted = replace(DemoOptions(*options), hints=hints_of(edited, file))
+            finished = self.systems.finished(Path(file), picked, wanted)
             return self._write(name, finished.encode(Path(name).suffix))
         except (InputError, MemoryError) as error:
-            raise gr.Error(escape(_said(error)), print_exception=False) from None
+            raise gr.Error(escape(message_of(error)), print_exception=False) from None
 
     def _in_order(self, chosen: Sequence[str]) -> list[str]:
         return [name for name in self.names if name in chosen]
@@ -100,7 +117,11 @@ def build_page(systems: Systems, folder: Path) -> gr.Blocks:
                 scenes = gr.Dataset(label="Examples", components=[picture], samples=examples, elem_id="examples")
             with gr.Column(elem_id="result"):
                 message = gr.HTML(EMPTY, elem_id="message", padding=False)
-                slider = gr.ImageSlider(visible=False, buttons=["fullscreen"], max_height=600, elem_id="slider")
+                with gr.Tabs(visible=False, elem_id="views") as tabs:
+                    with gr.Tab("Compare"):
+                        slider = gr.ImageSlider(visible=False, buttons=["fullscreen"], max_height=600, elem_id="slider")
+                    with gr.Tab("Colour by click"):
+                        editor = page.editor.component()
                 with gr.Row(visible=False, elem_id="download") as row:
                     kind = gr.Radio(list(KINDS), value=next(iter(KINDS)), label="Download as")
                     button = gr.Button("Download", variant="primary")
@@ -125,15 +146,17 @@ def build_page(systems: Systems, folder: Path) -> gr.Blocks:
         options = [size, strength, upsampling, flips]
         alone: dict[str, Any] = {"concurrency_limit": 1, "concurrency_id": "colour", "api_visibility": "private"}
         at_once: dict[str, Any] = {"queue": False, "api_visibility": "private"}
-        shown = {"fn": page.show, "inputs": [file, chosen, picked, *options], **alone}
-        shown["outputs"] = [message, slider, gallery, picked, row]
+        shown = {"fn": page.show, "inputs": [file, chosen, picked, editor, *options], **alone}
+        shown["outputs"] = [message, slider, gallery, picked, row, tabs, editor]
         asking = [file.change, chosen.change, size.change, flips.change]
         gr.on(asking, **shown, trigger_mode="always_last", show_progress_on=[message, slider])
         gr.on([strength.change, upsampling.change], **shown, trigger_mode="always_last", show_progress="hidden")
+        edited = {**shown, "fn": page.edit, "outputs": [slider, gallery]}
+        editor.input(**edited, trigger_mode="always_last", show_progress="hidden")
         gallery.select(page.pick, [chosen, picked], picked, **at_once).then(**shown, show_progress="hidden")
         scenes.click(lambda sample: sample[0], scenes, file, **at_once)
         begun = button.click(lambda: gr.Button("Preparing", interactive=False), None, button, **at_once)
-        finished = begun.then(page.finish, [file, picked, kind, *options], ready, **alone)
+        finished = begun.then(page.finish, [file, picked, kind, editor, *options], ready, **alone)
         finished.success(None, js=PRESS)
         finished.then(lambda: gr.Button("Download", interactive=True), None, button, **at_once)
     return blocks.queue(max_size=WAITING, default_concurrency_limit=1)
@@ -169,10 +192,4 @@ def _theme() -> gr.themes.Base:
 
 def _empty(message: str) -> tuple[Any, ...]:
     hidden = gr.ImageSlider(None, visible=False), gr.Gallery(None, visible=False)
-    return gr.HTML(message, visible=True), *hidden, None, gr.Row(visible=False)
-
-
-def _said(error: Exception) -> str:
-    if isinstance(error, MemoryError):
-        return "The memory is full; choose a smaller working size, or a smaller photograph."
-    return str(error)
+    return gr.HTML(message, visible=True), *hidden, None, gr.Row(visible=False), gr.Tabs(visible=False), ""

@@ -9,7 +9,9 @@ from pathlib import Path
 import numpy as np
 
 from gancolor.choices import ChromaUpsampling
+from gancolor.demo.suggestions import suggest_colors
 from gancolor.inference.colorizer import ChromaPrediction, Colorizer
+from gancolor.inference.hints import Hint
 from gancolor.inference.image_files import SAVERS, Picture, read_picture, shrink
 from gancolor.utils.errors import InputError
 
@@ -26,12 +28,14 @@ class DemoOptions:
 
     Attributes:
         size: working size; 0: each system's own, as in training.
+        hints: in the pixels of the full photograph.
     """
 
     size: int = 0
     strength: float = 1.0
     upsampling: ChromaUpsampling = "guided"
     flips: bool = False
+    hints: tuple[Hint, ...] = ()
 
 
 class Systems:
@@ -55,17 +59,29 @@ class Systems:
 
     def after(self, file: Path, name: str, options: DemoOptions) -> Picture:
         """Return the photograph as coloured by one system, at the page's size."""
-        prediction = self._prediction(file, name, options.size, options.flips)
-        return self._with(name, options).colour(self._small(file), prediction)
+        return self._with(name, options).colour(self._small(file), self._predicted(file, name, options))
 
     def finished(self, file: Path, name: str, options: DemoOptions) -> Picture:
         """Return the photograph as coloured by one system, at full size, with its bit depth and metadata."""
-        prediction = self._prediction(file, name, options.size, options.flips)
-        return self._with(name, options).colour(self._photograph(file), prediction)
+        return self._with(name, options).colour(self._photograph(file), self._predicted(file, name, options))
 
-    def _predict(self, file: Path, name: str, size: int, flips: bool) -> ChromaPrediction:
+    def size(self, file: Path) -> tuple[int, int]:
+        """Return the full photograph's height and width."""
+        return self._photograph(file).size
+
+    def suggestions(self, file: Path, name: str, options: DemoOptions, x: float, y: float) -> list[str]:
+        """Suggest colours for a place of the full photograph: "#rrggbb", the likeliest first; see `suggest_colors`."""
+        height, width = self.size(file)
+        lightness, chroma = self._predicted(file, name, replace(options, hints=()))
+        rows, columns = lightness.shape[-2:]
+        return suggest_colors(lightness[0], chroma, int(y / height * rows), int(x / width * columns))
+
+    def _predicted(self, file: Path, name: str, options: DemoOptions) -> ChromaPrediction:
+        return self._prediction(file, name, options.size, options.flips, options.hints)
+
+    def _predict(self, file: Path, name: str, size: int, flips: bool, hints: tuple[Hint, ...]) -> ChromaPrediction:
         colorizer = self._with(name, DemoOptions(size, flips=flips))
-        return colorizer.predict([colorizer.see(self._photograph(file))])[0]
+        return colorizer.predict([colorizer.see(self._photograph(file), hints)])[0]
 
     def _with(self, name: str, options: DemoOptions) -> Colorizer:
         colorizer = self.colorizers[name]
@@ -90,6 +106,13 @@ def system_names(paths: Sequence[Path]) -> list[str]:
         same = sum(name == other.rpartition(" (")[0] or name == other for other in names)
         names.append(f"{name} ({same + 1})" if same else name)
     return names
+
+
+def message_of(error: Exception) -> str:
+    """Return an error's message for the page."""
+    if isinstance(error, MemoryError):
+        return "The memory is full; choose a smaller working size, or a smaller photograph."
+    return str(error)
 
 
 def download_name(file: Path, name: str, kind: str) -> str:

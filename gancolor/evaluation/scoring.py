@@ -69,9 +69,8 @@ def colorize(
 
 def _predicted(generator: nn.Module, lightness: Tensor, hints: Tensor | None) -> Tensor:
     """Return predicted chroma (B, 2, H, W), with hints as `Colorizer` uses them."""
-    if hints is not None and takes_hints(generator):
-        return generator(lightness, hints).chroma.detach().float()
-    chroma = generator(lightness).chroma.detach().float()
+    given = (lightness, hints) if hints is not None and takes_hints(generator) else (lightness,)
+    chroma = generator(*given).chroma.detach().float()
     if hints is None:
         return chroma
     from gancolor.inference.spreading import spread_hints  # imports scipy

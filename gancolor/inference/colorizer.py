@@ -115,8 +115,8 @@ class Colorizer:
                 bits); an array (H, W), (H, W, C) or (B, H, W, C) or a tensor (C, H, W) or (B, C, H, W) on any device,
                 with 8 or 16 bits or floats in [0, 1] and C = 1 or 3, plus 1 for alpha; or a list of any of them. The
                 photograph's own colours are ignored.
-            hints: colours for places of the photograph, which must be a single one. A generator that takes no hints
-                spreads them along the photograph's edges.
+            hints: colours for places of the photograph, which must be a single one. Generators need not take hints:
+                what their prediction lacks is spread along the photograph's edges.
 
         Raises:
             InputError: the input can't be read, or is not a picture; or a hint lies outside the photograph.
@@ -195,7 +195,7 @@ class Colorizer:
             chroma = (chroma + xp.flip(self._ask(xp.flip(seen, axis=-1)), axis=-1)) / 2
         if not xp.isfinite(chroma).all():
             raise InputError("the generator's output is not finite: its weights are damaged")
-        if seen.shape[1] == 1 or self.backend.takes_hints:
+        if seen.shape[1] == 1:
             return chroma
         from gancolor.inference.spreading import spread_hints  # imports scipy
 

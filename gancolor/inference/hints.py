@@ -48,6 +48,10 @@ class Hint:
         except (ValueError, AttributeError, TypeError):
             raise InputError(f"{self.color!r} is not a colour; write #a03030, rgb(160, 48, 48) or a name") from None
 
+    def to_dict(self) -> dict[str, Any]:
+        """Return the attributes that are not None."""
+        return {name: value for name, value in asdict(self).items() if value is not None}
+
     def check_inside(self, size: tuple[int, int]) -> None:
         """Raise InputError if the hint lies outside a photograph of this height and width."""
         if not (self.x < size[1] and self.y < size[0]):
@@ -77,35 +81,46 @@ def parse_hint(text: str) -> Hint:
 
 
 def read_hints(path: Path, size: tuple[int, int] | None = None) -> list[Hint]:
-    """Read a file of hints: {"width": W, "height": H, "hints": [{"x": X, "y": Y, "color": COLOR, "radius": R}, ...]},
-    where the radius may be missing.
+    """Read a file of hints; see `parse_hints`. Raises InputError if it can't be read or is not a file of hints."""
+    try:
+        return parse_hints(path.read_text(encoding="utf-8"), str(path), size)
+    except OSError as error:
+        raise InputError(f"{path}: can't be read ({error.strerror})") from None
+    except UnicodeDecodeError:
+        raise InputError(f"{path}: is not text in UTF-8") from None
+
+
+def parse_hints(text: str, name: str, size: tuple[int, int] | None = None) -> list[Hint]:
+    """Parse the content of a file of hints: {"width": W, "height": H, "hints": [{"x": X, "y": Y, "color": COLOR,
+    "radius": R}, ...]}, where the radius may be missing.
 
     Args:
+        name: of the file, for errors.
         size: the photograph's height and width; None: unknown, not checked.
 
     Raises:
-        InputError: the file is missing or has another form, or its hints are of a photograph of another size.
+        InputError: the text has another form, or its hints are of a photograph of another size.
     """
     try:
-        content: dict[str, Any] = json.loads(path.read_text(encoding="utf-8"))
+        content: dict[str, Any] = json.loads(text)
         height, width = content["height"], content["width"]
         hints = [Hint(**hint) for hint in content["hints"]]
-    except OSError as error:
-        raise InputError(f"{path}: can't be read ({error.strerror})") from None
+        if size is not None and (height, width) != size:
+            raise InputError(f"its hints are for {width} x {height} pixels, and the photograph has {_said(size)}")
+        for hint in hints:
+            hint.check_inside((height, width))
     except InputError as error:
-        raise InputError(f"{path}: {error}") from None
+        raise InputError(f"{name}: {error}") from None
     except (ValueError, KeyError, TypeError):
         raise InputError(
-            f'{path} is not a file of hints: {{"width": W, "height": H, "hints": [{{"x": X, "y": Y, "color": C}}]}}'
+            f'{name} is not a file of hints: {{"width": W, "height": H, "hints": [{{"x": X, "y": Y, "color": C}}]}}'
         ) from None
-    if size is not None and (height, width) != size:
-        raise InputError(f"{path}: its hints are for {width} x {height} pixels, and the photograph has {_said(size)}")
     return hints
 
 
 def hints_text(hints: Sequence[Hint], size: tuple[int, int]) -> str:
     """Return the content of a file of hints for a photograph of this height and width."""
-    rows = [{name: value for name, value in asdict(hint).items() if value is not None} for hint in hints]
+    rows = [hint.to_dict() for hint in hints]
     return json.dumps({"width": size[1], "height": size[0], "hints": rows}, indent=1)
 
 

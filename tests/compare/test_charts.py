@@ -88,6 +88,13 @@ def test_axis_is_logarithmic_where_the_values_span_a_factor_of_20_and_may_be():
     assert not Axis([0, 100], 0, 100, log=True).log and not Axis([-1, 100], 0, 100, log=True).log
 
 
+def test_counts_from_zero_are_on_a_logarithmic_axis():
+    axis = Axis([0, 1, 100], 0, 100, counts=True)
+    assert axis.ticks() == [0, 1, 2, 5, 10, 20, 50, 100]
+    assert axis(1) - axis(0) == pytest.approx(axis(3) - axis(1))  # 1 + value doubles
+    assert 0 < axis(0) < axis(100) < 100
+
+
 def test_axis_passes_over_values_that_are_not_finite():
     assert Axis([1, 2, NONE, math.inf], 0, 100).ticks() == Axis([1, 2], 0, 100).ticks()
     assert Axis([NONE], 0, 100).ticks()

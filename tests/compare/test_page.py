@@ -12,6 +12,7 @@ from made_results import made_result, made_run
 import gancolor.compare
 from gancolor.compare.comparison import Comparison
 from gancolor.compare.page import page, write_page
+from gancolor.metrics.bootstrap import Mean
 
 HOSTILE = "<script>alert(1)</script>\"'><img src=x onerror=alert(1)>&amp;"
 
@@ -126,6 +127,19 @@ def test_less_is_better_where_it_is():
     assert [row[1] for row in found[2:4]] == ["b", "a"]
     assert found[2][at] == "8.10 (best)" and found[3][at] == "12.30"
     assert "behind the first" not in found[0]  # a figure of the whole set has no difference photograph by photograph
+
+
+def test_gain_by_the_number_of_hints_is_drawn_beside_the_papers():
+    result = made_result({"one": made_run(), "two": made_run(place=1)})
+    assert "Gain by the number of hints" not in page([Comparison({"r.json": result})], [], "")
+    gained = {0: 0.0, 1: 0.7, 100: 5.6}
+    result.systems["one"].hints = {n: {"over_automatic": Mean(g, g - 0.1, g + 0.1)} for n, g in gained.items()}
+    text = page([Comparison({"r.json": result})], [], "")
+    chart = text[text.index("Gain by the number of hints") :]
+    chart = chart[: chart.index("</figure>")]
+    for value in ("hints 100", "hints 0", "]: 0.7<", "]: 5.6<", "Zhang 2017", "]: 6.7<", "]: 0.94<"):
+        assert value in chart, value
+    assert chart.count('<path class="line"') == 2  # the system without hints has no line
 
 
 def test_systems_without_costs_or_curves_have_the_other_parts():

@@ -10,6 +10,7 @@ import time
 from pathlib import Path
 from urllib.parse import urlsplit
 
+import numpy as np
 import pytest
 from browser import NAMES, Browser, find_browser
 from made_onnx import made_onnx
@@ -249,3 +250,210 @@ def test_server_stops_and_deletes_its_files_while_a_page_is_open(browser, tmp_pa
     rest, _ = demo.process.communicate(timeout=30)
     assert (demo.process.returncode, rest) == (0, "")
     assert list((tmp_path / "temporary").iterdir()) == []
+
+
+# The hint editor --------------------------------------------------------------------------------------------------
+
+EDITOR = "document.querySelector('#editor img')"
+DOTS = "document.querySelectorAll('#editor .dot:not(.pending)')"
+HUES = """(places => {{
+    const picture = {}, canvas = new OffscreenCanvas(picture.naturalWidth, picture.naturalHeight);
+    const pen = canvas.getContext('2d');
+    pen.drawImage(picture, 0, 0);
+    return places.map(([x, y]) => [...pen.getImageData(x * canvas.width, y * canvas.height, 1, 1).data].slice(0, 3));
+}})({})"""
+
+
+class HintEditor:
+    """The editor of the demo page, with a photograph of two plain halves, dark and bright."""
+
+    def __init__(self, page):
+        self.page = page
+
+    def open(self, path):
+        upload(self.page, path)
+        tab = "[...document.querySelectorAll('#views [role=tab]')].find(tab => tab.textContent.includes('click'))"
+        self.page.js(f"{tab}.click()")
+        self.shows([])
+
+    def hints(self):
+        return json.loads(self.page.js("document.querySelector('#editor [data-shown]')?.dataset.shown ?? 'null'"))
+
+    def shows(self, hints):
+        """Wait until the picture shows these hints."""
+        wanted = json.dumps(hints, separators=(",", ":"))
+        self.page.until(f"document.querySelector('#editor [data-shown]')?.dataset.shown == {json.dumps(wanted)}")
+
+    def shows_one(self, x, y, color):
+        """Wait until the picture shows one hint of this colour, near this pixel; return the hints."""
+        shown = "JSON.parse(document.querySelector('#editor [data-shown]')?.dataset.shown ?? '[]')"
+        near = f"Math.hypot(hint.x - {x}, hint.y - {y}) < 3 && hint.color == '{color}'"
+        self.page.until(f"(hints => hints.length == 1 && hints.every(hint => {near}))({shown})")
+        return self.hints()
+
+    def at(self, x, y):
+        """Return the place on the screen of a place in the picture, given as shares of its sides."""
+        self.page.js(f"{EDITOR}.scrollIntoView({{block: 'center'}})")
+        left, top, width, height = self.page.js(
+            f"(b => [b.left, b.top, b.width, b.height])({EDITOR}.getBoundingClientRect())"
+        )
+        return left + x * width, top + y * height
+
+    def mouse(self, *steps):
+        """Send (kind, (x, y)) events."""
+        for kind, (x, y) in steps:
+            self.page("Input.dispatchMouseEvent", type=kind, x=x, y=y, button="left", buttons=1, clickCount=1)
+
+    def click(self, x, y):
+        place = self.at(x, y)
+        self.mouse(("mousePressed", place), ("mouseReleased", place))
+        self.page.until("document.querySelectorAll('#editor .swatches button').length > 4")
+
+    def choose(self, color):
+        """Choose a colour in the palette's colour input."""
+        self.page.js(f"""(any => {{
+            any.value = '{color}';
+            any.dispatchEvent(new Event('change', {{bubbles: true}}));
+        }})(document.querySelector('#editor .any input'))""")
+
+    def press(self, name):
+        self.page.js(f"document.querySelector('#editor [data-do={name}]').click()")
+
+    def colors(self, *places):
+        """Return RGB at places, given as shares of the picture's sides."""
+        return self.page.js(HUES.format(EDITOR, json.dumps(places)))
+
+
+@pytest.fixture(scope="module")
+def halves(tmp_path_factory):
+    """A photograph of 400 x 300, its left half dark and its right half bright."""
+    pixels = np.full((300, 400, 3), 90, np.uint8)
+    pixels[:, 200:] = 190
+    path = tmp_path_factory.mktemp("halves") / "halves.png"
+    Image.fromarray(pixels).save(path)
+    return path
+
+
+@pytest.fixture
+def editor(page, halves):
+    found = HintEditor(page)
+    found.open(halves)
+    return found
+
+
+def redness(color):
+    return color[0] - max(color[1:])
+
+
+def test_a_click_and_red_make_that_region_red_and_not_the_rest(editor):
+    before = editor.colors([0.25, 0.5], [0.1, 0.1], [0.75, 0.5])
+    editor.click(0.25, 0.5)
+    assert editor.hints() == []  # a place without a colour is no hint yet
+    editor.choose("#d02020")
+    editor.shows_one(100, 150, "#d02020")
+    after = editor.colors([0.25, 0.5], [0.1, 0.1], [0.75, 0.5])
+    assert redness(after[0]) > redness(before[0]) + 40 and redness(after[1]) > redness(before[1]) + 40
+    assert max(abs(one - other) for one, other in zip(after[2], before[2], strict=True)) < 12
+
+
+def test_suggestions_recolouring_moving_and_removing_are_undone_and_redone(editor):
+    editor.click(0.25, 0.5)
+    editor.page.js("document.querySelectorAll('#editor .swatches button')[5].click()")
+    editor.page.until(f"{DOTS}.length == 1")
+    color = editor.page.js("document.querySelectorAll('#editor .swatches button')[5].title")
+    states = [[], editor.shows_one(100, 150, color)]
+    editor.choose("#2040d0")
+    states.append(editor.shows_one(100, 150, "#2040d0"))
+    start, end = editor.at(0.25, 0.5), editor.at(0.75, 0.25)
+    editor.mouse(("mousePressed", start), ("mouseMoved", end), ("mouseReleased", end))
+    states.append(editor.shows_one(300, 75, "#2040d0"))
+    editor.press("remove")
+    states.append([])
+    editor.shows([])
+    for state in reversed(states[:-1]):
+        editor.press("undo")
+        editor.shows(state)
+    assert editor.page.js("document.querySelector('#editor [data-do=undo]').disabled")
+    for state in states[1:]:
+        editor.press("redo")
+        editor.shows(state)
+
+
+def test_saved_hints_are_loaded_again_with_the_same_picture(editor, halves, tmp_path):
+    editor.click(0.25, 0.5)
+    editor.choose("#d02020")
+    hints = editor.shows_one(100, 150, "#d02020")
+    picture = editor.page.js(f"{EDITOR}.src")
+    editor.page("Browser.setDownloadBehavior", behavior="allow", downloadPath=str(tmp_path))
+    editor.press("save")
+    saved = tmp_path / "halves.png.hints.json"
+    limit = time.monotonic() + 30
+    while not saved.exists():
+        assert time.monotonic() < limit
+        time.sleep(0.05)
+    assert json.loads(saved.read_text()) == {"width": 400, "height": 300, "hints": hints}
+    editor.press("clear")
+    editor.shows([])
+    assert editor.page.js(f"{EDITOR}.src") != picture
+    editor.page.choose_file("#editor input[type=file]", saved)
+    editor.shows(hints)
+    assert editor.page.js(f"{EDITOR}.src") == picture
+    said = "document.querySelector('#editor .said.error')?.textContent"
+    for content, words in (("{", "not a file of hints"), ('{"width": 4, "height": 3, "hints": []}', "4 x 3 pixels")):
+        bad = tmp_path / "bad.json"
+        bad.write_text(content)
+        editor.page.choose_file("#editor input[type=file]", bad)
+        assert words in editor.page.until(f"{said}?.includes({json.dumps(words)}) && {said}")
+    editor.shows(hints)
+
+
+def test_download_and_slider_have_the_hints(editor, tmp_path):
+    editor.click(0.25, 0.5)
+    editor.choose("#d02020")
+    editor.shows_one(100, 150, "#d02020")
+    pixels = read_picture(download(editor.page, tmp_path)).pixels
+    assert redness(pixels[150, 100].astype(int)) > 40
+    shown = f"{LOADED}[1] && " + HUES.format(f"{LOADED}[1]", "[[0.25, 0.5]]")
+    editor.page.js("document.querySelector('#views [role=tab]').click()")
+    editor.page.until(f"(found => found && found[0][0] - Math.max(found[0][1], found[0][2]) > 40)({shown})")
+
+
+def test_keys_move_and_remove_a_hint(editor):
+    editor.click(0.25, 0.5)
+    editor.choose("#d02020")
+    editor.page.until(f"{DOTS}.length == 1")
+    editor.page.js(f"{DOTS}[0].focus()")
+    editor.page.key("ArrowRight", 39)
+    editor.shows_one(104, 150, "#d02020")
+    editor.page.key("Delete", 46)
+    editor.shows([])
+
+
+def test_touch_on_a_phone(browser, demo, halves):
+    browser.size(390, 844, dark=True, mobile=True)
+    browser.open(demo.address)
+    browser.until(f"!!document.querySelector('{UPLOAD}')")
+    editor = HintEditor(browser)
+    editor.open(halves)
+    x, y = editor.at(0.25, 0.5)
+    for kind, points in (("touchStart", [{"x": x, "y": y}]), ("touchEnd", [])):
+        browser("Input.dispatchTouchEvent", type=kind, touchPoints=points)
+    browser.until("document.querySelectorAll('#editor .swatches button').length > 4")
+    editor.choose("#d02020")
+    browser.until(f"{DOTS}.length == 1")
+    start, end = editor.at(0.25, 0.5), editor.at(0.6, 0.3)
+    for kind, points in (("touchStart", [start]), ("touchMove", [end]), ("touchEnd", [])):
+        browser("Input.dispatchTouchEvent", type=kind, touchPoints=[{"x": x, "y": y} for x, y in points])
+    browser.until(f"parseFloat({DOTS}[0].style.left) > 50")
+    assert browser.js("document.documentElement.scrollWidth") <= 390
+
+
+def test_another_photograph_starts_without_hints(editor, photograph):
+    editor.click(0.25, 0.5)
+    editor.choose("#d02020")
+    editor.page.until(f"{DOTS}.length == 1")
+    editor.page.js("document.querySelector('[aria-label=Clear]').click()")
+    editor.page.until(f"{DOTS}.length == 0 && !!document.querySelector('{UPLOAD}')")
+    editor.page.choose_file(UPLOAD, photograph[1])
+    editor.shows([])
+    editor.page.until(f"{EDITOR}.naturalWidth / {EDITOR}.naturalHeight < 1.334")

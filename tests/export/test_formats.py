@@ -17,7 +17,8 @@ import gancolor
 from gancolor.choices import EXPORT_FORMATS
 from gancolor.color.lab import AB_RANGE
 from gancolor.evaluation.results import describe_generator
-from gancolor.export.exporter import export
+from gancolor.export.card import model_card
+from gancolor.export.exporter import card_of, export
 from gancolor.export.formats import EXPORTERS, choose_format
 from gancolor.export.parity import SIZES as CHECKED
 from gancolor.models.checkpoint import describe, load_generator
@@ -141,6 +142,24 @@ class LikeDeoldify(nn.Module):
         height, width = lightness.shape[-2:]
         chroma = torch.tanh(self.enlarge(self.attention(self.shrink(pad_to_multiple(lightness, self.stride)))))
         return GeneratorOutput(chroma[..., :height, :width])
+
+
+@pytest.mark.parametrize("name", ["onnx", "torch_export"])
+def test_hints_are_a_second_input(tmp_path, name):
+    generator = save_checkpoint(tmp_path / "g.safetensors", "ugan", hints=True, width=4)
+    out = tmp_path / f"g{EXPORTERS[name].suffixes[0]}"
+    export(tmp_path / "g.safetensors", out, name, card=lambda exported: model_card(exported, "g"))
+    lightness, hints = torch.rand(1, 1, 45, 70) * 2 - 1, torch.rand(1, 3, 45, 70)
+    if name == "onnx":
+        session = pytest.importorskip("onnxruntime").InferenceSession(str(out), providers=["CPUExecutionProvider"])
+        given = {"lightness": lightness.numpy(), "hints": hints.numpy()}
+        found = torch.from_numpy(session.run(["chroma"], given)[0])
+    else:
+        found = torch.export.load(io.BytesIO(out.read_bytes())).module()(lightness, hints)
+    with torch.no_grad():
+        expected = generator(lightness, hints).chroma
+    assert (found - expected).abs().max() * AB_RANGE < 0.01
+    assert "; and hints (B, 3, H, W): ab / 110 and 1 where a colour is given" in card_of(out).read_text()
 
 
 def test_self_attention_and_spectral_norm_are_exported(tmp_path):

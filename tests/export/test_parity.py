@@ -27,6 +27,23 @@ def test_differences_are_in_ab_units_at_sizes_that_are_no_multiple_of_strides():
     assert any(height % 2 and width % 2 for _, height, width in SIZES) and any(batch > 1 for batch, _, _ in SIZES)
 
 
+def test_generators_with_hints_are_compared_with_hints():
+    class Hinted(Half):
+        takes_hints = True
+
+        def forward(self, lightness, hints):
+            return GeneratorOutput(hints[:, :2] + 0 * lightness)
+
+    given = []
+
+    def exported(lightness, hints):
+        given.append(hints)
+        return hints[:, :2] * 0
+
+    assert all(found.largest == pytest.approx(44) for found in compare_outputs(Hinted(), exported))
+    assert [hints.shape[-2:] for hints in given] == [size[1:] for size in SIZES]
+
+
 def test_chroma_of_another_shape_is_refused():
     with pytest.raises(InputError, match="chroma is"):
         compare_outputs(Half(), lambda x: Half()(x).chroma[..., :-1])
