@@ -9,7 +9,9 @@ from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
 from typing import Any
 
-from gancolor.choices import EXPORT_FORMATS, PICTURE_FORMATS, RANKING_METRICS
+from gancolor.choices import EXPORT_FORMATS, RANKING_METRICS
+from gancolor.colorize.arguments import add_colorize
+from gancolor.utils.arguments import count, port, seed
 from gancolor.utils.errors import InputError, TrainingError
 
 
@@ -67,7 +69,7 @@ def _gancolor(argv: Sequence[str]) -> int:
     commands = parser.add_subparsers(required=True, metavar="COMMAND")
     commands.add_parser("train", help="train a generator (python train.py)")
     commands.add_parser("evaluate", help="score generators on held-out photographs (python evaluate.py)")
-    _add_colorize(commands)
+    add_colorize(commands).set_defaults(command=_colorize)
     _add_compare(commands)
     _add_sweep(commands)
     _add_export(commands)
@@ -86,52 +88,6 @@ def _evaluate(argv: Sequence[str]) -> int:
     from gancolor.evaluation.command import run_evaluate
 
     return run_evaluate(argv, "gancolor evaluate")
-
-
-def _add_colorize(commands: Any) -> None:
-    colorize = commands.add_parser(
-        "colorize",
-        help="colour photographs and videos: files, folders, patterns",
-        usage="gancolor colorize IN... [-o OUT] [--checkpoint PATH] [--size N] [--strength X] [--format NAME] [...]",
-        description="Colours photographs and videos. OUT gets the same subfolders as the input. Existing results are "
-        "skipped, so the same command resumes an interrupted one. Files that can't be read are listed at the end, and "
-        "make the exit status 1. More in docs/colorizing.md.",
-        allow_abbrev=False,
-        argument_default=argparse.SUPPRESS,
-    )
-    colorize.add_argument(
-        "inputs", metavar="IN", nargs="*", default=[], help="files, folders, or quoted patterns ('scans/**/*.tif')"
-    )
-    add = colorize.add_argument_group("output").add_argument
-    add("-o", "--out", metavar="OUT", help="output folder; for a single input, an output file too (default: colorized)")
-    add("--format", metavar="NAME", dest="picture_format", choices=("keep", *PICTURE_FORMATS),
-        help=f"{', '.join(PICTURE_FORMATS)}, or keep: the photograph's own format (default: keep)")  # fmt: skip
-    add("--quality", metavar="N", type=_count, help="quality of jpg, webp, avif and videos, 1 to 100 (default: 95)")
-    add("--side_by_side", action="store_true",
-        help="write one picture of the grey, the coloured and (if it had colour) the original photograph")  # fmt: skip
-    add("--overwrite", action="store_true", help="overwrite existing results")
-    add("--in_place", action="store_true", help="overwrite the input files")
-    add = colorize.add_argument_group("colouring").add_argument
-    add("--checkpoint", metavar="PATH", type=Path,
-        help="run folder, .safetensors or .onnx file (default: the bundled generator)")  # fmt: skip
-    add("--size", metavar="N", type=_count,
-        help="shorter side of the network's input in pixels; larger for finer detail, smaller for bolder colour "
-        "(default: as in training)")  # fmt: skip
-    add("--strength", metavar="X", type=float, help="strength of the colour, 0 to 1 (default: 1)")
-    add("--upsampling", metavar="NAME",
-        help="how colour is enlarged: guided (follows the photograph's edges) or bilinear (default: guided)"
-        )  # fmt: skip
-    add("--flips", action="store_true",
-        help="average the predictions of the photograph and its mirror image (half the speed)")  # fmt: skip
-    add("--hint", metavar="X,Y,COLOR[,R]", action="append",
-        help="colour of the place X, Y of a single photograph, within R pixels; may be repeated (docs/hints.md)"
-        )  # fmt: skip
-    add("--hints", metavar="FILE", type=Path,
-        help="JSON file of hints for a single photograph (default: PHOTO.hints.json beside each)")  # fmt: skip
-    add("--steadiness", metavar="X", type=float,
-        help="smoothing of a video's colour from frame to frame, 0 (none) to 1 (default: 0.8)")  # fmt: skip
-    add("--device", metavar="NAME", help="auto, cpu, cuda, cuda:1, mps (default: auto)")
-    colorize.set_defaults(command=_colorize)
 
 
 def _colorize(chosen: argparse.Namespace, others: Sequence[str]) -> int:
@@ -188,9 +144,9 @@ def _add_sweep(commands: Any) -> None:
     )
     sweep.add_argument("file", metavar="FILE", type=Path, help="such as configs/sweeps/architectures.yaml")
     sweep.add_argument("--out", metavar="DIR", type=Path, help="folder for the runs (default: runs/ and FILE's name)")
-    sweep.add_argument("--jobs", metavar="N", type=_count, help="concurrent runs (default: one per GPU, or one)")
-    sweep.add_argument("--trials", metavar="N", type=_count, help="maximum number of runs (default: run_cap in FILE)")
-    sweep.add_argument("--search_seed", metavar="N", type=_seed, default=0, help="seed of random and bayes (default 0)")
+    sweep.add_argument("--jobs", metavar="N", type=count, help="concurrent runs (default: one per GPU, or one)")
+    sweep.add_argument("--trials", metavar="N", type=count, help="maximum number of runs (default: run_cap in FILE)")
+    sweep.add_argument("--search_seed", metavar="N", type=seed, default=0, help="seed of random and bayes (default 0)")
     sweep.set_defaults(command=_sweep)
 
 
@@ -266,10 +222,10 @@ def _add_demo(commands: Any) -> None:
         "--host", metavar="ADDRESS", default="127.0.0.1",
         help="address to listen on; 0.0.0.0: open to the whole network (default: 127.0.0.1: this machine only)",
     )  # fmt: skip
-    demo.add_argument("--port", metavar="N", type=_port, help="port (default: 7860, or the next free one)")
+    demo.add_argument("--port", metavar="N", type=port, help="port (default: 7860, or the next free one)")
     demo.add_argument("--device", metavar="NAME", default="auto", help="auto, cpu, cuda, cuda:1, mps (default: auto)")
     demo.add_argument(
-        "--max_upload_mb", metavar="N", type=_count, default=50, help="maximum size of an uploaded file (default: 50)"
+        "--max_upload_mb", metavar="N", type=count, default=50, help="maximum size of an uploaded file (default: 50)"
     )
     demo.add_argument("--open", action="store_true", help="open the page in the browser")
     demo.set_defaults(command=_demo)
@@ -297,23 +253,3 @@ def _options(words: Sequence[str]) -> Iterator[tuple[str, str]]:
         if not key.startswith("--") or not equals:
             raise InputError(f"{word}: options of the runs are written --NAME=VALUE")
         yield key[2:], value
-
-
-def _count(text: str) -> int:
-    return _whole(text, 1)
-
-
-def _seed(text: str) -> int:
-    return _whole(text, 0)
-
-
-def _port(text: str) -> int:
-    if not text.isdecimal() or not 0 < int(text) < 65536:
-        raise argparse.ArgumentTypeError(f"{text} is not a port from 1 to 65535")
-    return int(text)
-
-
-def _whole(text: str, least: int) -> int:
-    if not text.isdecimal() or int(text) < least:
-        raise argparse.ArgumentTypeError(f"{text} is not a whole number >= {least}")
-    return int(text)

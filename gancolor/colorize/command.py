@@ -17,9 +17,10 @@ from gancolor.colorize.inputs import FOLDER, ColorizeJob, Found, Problem, find_j
 from gancolor.colorize.photographs import colour_photographs, reason
 from gancolor.colorize.ranks import share, this_ranks_device, wait_for_ranks
 from gancolor.colorize.smoothing import STEADINESS
+from gancolor.colorize.variants import colour_variants, variant_path, write_doubt
 from gancolor.inference.colorizer import Colorizer
 from gancolor.inference.hints import SUFFIX, Hint, parse_hint, read_hints
-from gancolor.inference.image_files import QUALITY, read_picture
+from gancolor.inference.image_files import QUALITY, check_format, read_picture
 from gancolor.utils.errors import InputError
 
 
@@ -33,7 +34,7 @@ class ColorizeOptions:
     overwrite: bool = False
     in_place: bool = False
     side_by_side: bool = False
-    checkpoint: Path | None = None
+    checkpoint: Sequence[Path] = ()
     device: str = "auto"
     size: int | None = None
     strength: float = 1.0
@@ -42,6 +43,8 @@ class ColorizeOptions:
     steadiness: float = STEADINESS
     hint: Sequence[str] = ()
     hints: Path | None = None
+    variants: int | None = None
+    doubt: Path | None = None
 
 
 def run_colorize(inputs: Sequence[str], options: ColorizeOptions) -> int:
@@ -63,9 +66,10 @@ def run_colorize(inputs: Sequence[str], options: ColorizeOptions) -> int:
         first, *more = found.problems
         raise InputError(f"{first}" + (f" (and {len(more)} more)" if more else ""))
     hints = read_given_hints(found.jobs, options)
+    check_variants(found.jobs, options)
     make_folder(found.jobs, options)
     jobs = share(found.jobs)
-    left = [job for job in jobs if options.overwrite or options.in_place or not job.target.is_file()]
+    left = [job for job in jobs if options.overwrite or options.in_place or not first_result(job, options).is_file()]
     start = time.monotonic()
     problems = list(found.problems)
     if left:
@@ -105,6 +109,31 @@ def read_given_hints(jobs: Sequence[ColorizeJob], options: ColorizeOptions) -> l
     return hints
 
 
+def check_variants(jobs: Sequence[ColorizeJob], options: ColorizeOptions) -> None:
+    """Raise InputError if `--variants`, `--doubt` or several checkpoints do not go together with the rest."""
+    several = len(options.checkpoint) > 1
+    if several and not options.variants:
+        raise InputError("several --checkpoint are for --variants; give one, or --variants N")
+    if several and options.variants and options.variants > len(options.checkpoint):
+        raise InputError(
+            f"--variants {options.variants}: there are {len(options.checkpoint)} --checkpoint; give as many"
+        )
+    if options.variants and (options.in_place or options.side_by_side or options.hint or options.hints):
+        raise InputError("--variants writes several files for each photograph, so it goes with neither --in_place, "
+                         "--side_by_side nor hints")  # fmt: skip
+    if (options.variants or options.doubt) and any(job.is_video for job in jobs):
+        raise InputError("--variants and --doubt are for photographs, not for videos")
+    if options.doubt:
+        check_format(options.doubt.suffix)
+        if len(jobs) != 1:
+            raise InputError("--doubt is for a single photograph")
+
+
+def first_result(job: ColorizeJob, options: ColorizeOptions) -> Path:
+    """Return the file whose presence means that a photograph is done."""
+    return variant_path(job.target, 1) if options.variants else job.target
+
+
 def make_folder(jobs: Sequence[ColorizeJob], options: ColorizeOptions) -> None:
     """Create the output folder before any work starts.
 
@@ -120,15 +149,19 @@ def make_folder(jobs: Sequence[ColorizeJob], options: ColorizeOptions) -> None:
         raise InputError(f"-o {shown(folder)}: the folder is read-only")
 
 
-def load(options: ColorizeOptions) -> Colorizer:
+def load(options: ColorizeOptions) -> list[Colorizer]:
+    """Load the checkpoints, or the bundled generator if there are none."""
     named: dict[str, Any] = {"upsampling": options.upsampling, "strength": options.strength, "flips": options.flips}
     device = this_ranks_device(options.device)
-    return Colorizer.load(options.checkpoint, device=device, size=options.size, **named)
+    paths: Sequence[Path | None] = options.checkpoint or [None]
+    return [Colorizer.load(path, device=device, size=options.size, **named) for path in paths]
 
 
 def colour(
-    jobs: Sequence[ColorizeJob], colorizer: Colorizer, options: ColorizeOptions, hints: Sequence[Hint]
+    jobs: Sequence[ColorizeJob], colorizers: Sequence[Colorizer], options: ColorizeOptions, hints: Sequence[Hint]
 ) -> list[Problem]:
+    """Colour the photographs, then the videos."""
+    colorizer = colorizers[0]
     photographs = [job for job in jobs if not job.is_video]
     videos = [job for job in jobs if job.is_video]
     how: dict[str, Any] = {"quality": options.quality, "side_by_side": options.side_by_side}
@@ -136,8 +169,13 @@ def colour(
     if videos:
         from gancolor.colorize.video import colour_video  # imports FFmpeg, and fails here if it is missing
     if photographs:
+        if options.doubt:
+            write_doubt(colorizer, photographs[0].source, options.doubt)
         with progress("photographs", len(photographs), "photo") as bar:
-            problems += colour_photographs(colorizer, photographs, hints, tick=bar.update, **how)
+            if options.variants:
+                problems += colour_variants(colorizers, photographs, options.variants, options.quality, bar.update)
+            else:
+                problems += colour_photographs(colorizer, photographs, hints, tick=bar.update, **how)
     for job in videos:
         try:
             with progress(shown(job.source.name), None, "frame") as bar:

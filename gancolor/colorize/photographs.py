@@ -1,6 +1,7 @@
 """Colouring of photograph files: decoding, batched prediction and encoding run at the same time."""
 
 import errno
+import os
 import warnings
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import replace
@@ -103,9 +104,9 @@ def read(colorizer: Colorizer, hints: Sequence[Hint], job: ColorizeJob) -> Seen 
             if job.target.exists() and job.target.samefile(job.source):
                 return Problem(str(job.source), f"has {picture.pages} pages, and only the first would be left")
             warnings.warn(f"{shown(job.source)}: the first of its {picture.pages} pages is coloured", stacklevel=2)
-        beside = job.source.with_name(job.source.name + SUFFIX)
-        if not hints and beside.is_file():
-            hints = read_hints(beside, picture.size)
+        beside = f"{job.source}{SUFFIX}"
+        if not hints and os.path.isfile(beside):  # noqa: PTH113 - Path.is_file raises an error for names that are too long
+            hints = read_hints(Path(beside), picture.size)
         return Seen(job, picture, colorizer.see(picture, hints))
     except Exception as error:  # decoders raise almost anything for damaged files
         return Problem(str(job.source), reason(error, job.source))

@@ -2,8 +2,8 @@
 
 import numpy as np
 
-from gancolor.color import lab
 from gancolor.color.lab import AB_RANGE, L_HALF_RANGE
+from gancolor.inference.hints import color_of
 
 BIN = 10.0  # side of the bins in which colours are counted [units of ab]
 NEAR = 0.15  # standard deviation of the weight by distance, as a share of the picture's shorter side
@@ -32,12 +32,4 @@ def suggest_colors(lightness: np.ndarray, chroma: np.ndarray, row: int, column: 
     shares = np.bincount(member, weight.ravel())
     means = np.stack([np.bincount(member, (weight * plane).ravel()) / shares for plane in ab], axis=1)
     frequent = means[np.argsort(-shares)[:MOST]]
-    return [_hex(float(np.clip(level[row, column], DARKEST, LIGHTEST)), a, b) for a, b in (*frequent, *HUES)]
-
-
-def _hex(level: float, a: float, b: float) -> str:
-    """Return sRGB of a Lab colour, its chroma reduced if it is outside sRGB."""
-    y = (level + 16) / lab.LIGHTNESS
-    roots = np.array([[y + a / lab.A], [y], [y - b / lab.B]], np.float32)
-    red, green, blue = (lab.encode(lab.to_linear(roots)).ravel() * 255 + 0.5).astype(int)
-    return f"#{red:02x}{green:02x}{blue:02x}"
+    return [color_of(float(np.clip(level[row, column], DARKEST, LIGHTEST)), a, b) for a, b in (*frequent, *HUES)]

@@ -69,13 +69,13 @@ def colorize(
 
 def _predicted(generator: nn.Module, lightness: Tensor, hints: Tensor | None) -> Tensor:
     """Return predicted chroma (B, 2, H, W), with hints as `Colorizer` uses them."""
-    given = (lightness, hints) if hints is not None and takes_hints(generator) else (lightness,)
-    chroma = generator(*given).chroma.detach().float()
     if hints is None:
-        return chroma
-    from gancolor.inference.spreading import spread_hints  # imports scipy
+        return generator(lightness).chroma.detach().float()
+    from gancolor.inference.spreading import FAR, NEAR, spread_hints  # imports scipy
 
-    return spread_hints(lightness, chroma, hints)
+    takes = takes_hints(generator)
+    given = (lightness, hints) if takes else (lightness,)
+    return spread_hints(lightness, generator(*given).chroma.detach().float(), hints, NEAR if takes else FAR)
 
 
 def _recombined(pictures: Tensor, lightness: Tensor, chroma: Tensor) -> Tensor:

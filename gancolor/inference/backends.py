@@ -70,6 +70,17 @@ class TorchBackend:
             raise MemoryError(str(error).splitlines()[0]) from None
         return chroma.cpu().numpy() if isinstance(lightness, np.ndarray) else chroma.to(lightness.device)
 
+    def distribution(self, lightness: np.ndarray) -> tuple[np.ndarray, np.ndarray] | None:
+        """Return probabilities (B, Q, h, w) of the colour bins and the bins' centres (Q, 2), chroma in [-1, 1]; None if
+        the generator predicts none."""
+        from gancolor.color.bins import bin_centres
+
+        with self.torch.inference_mode():
+            logits = self.network(self.torch.from_numpy(np.ascontiguousarray(lightness)).to(self.device)).bin_logits
+        if logits is None:
+            return None
+        return logits.float().softmax(dim=1).cpu().numpy(), bin_centres(logits.shape[1]).numpy()
+
 
 class OnnxBackend:
     """ONNX Runtime backend, on the CPU or another device that the installation supports."""

@@ -197,9 +197,9 @@ class Colorizer:
             raise InputError("the generator's output is not finite: its weights are damaged")
         if seen.shape[1] == 1:
             return chroma
-        from gancolor.inference.spreading import spread_hints  # imports scipy
+        from gancolor.inference.spreading import FAR, NEAR, spread_hints  # imports scipy
 
-        return spread_hints(seen[:, :1], chroma, seen[:, 1:])
+        return spread_hints(seen[:, :1], chroma, seen[:, 1:], NEAR if self.backend.takes_hints else FAR)
 
     def _ask(self, seen: Array) -> Array:
         hints = (seen[:, 1:],) if seen.shape[1] > 1 and self.backend.takes_hints else ()

@@ -64,6 +64,14 @@ class Hint:
         return np.array([lab.A * (x - y), lab.B * (y - z)]) / AB_RANGE
 
 
+def color_of(lightness: float, a: float, b: float) -> str:
+    """Return "#rrggbb" of a Lab colour, its chroma reduced if it is outside sRGB."""
+    y = (lightness + 16) / lab.LIGHTNESS
+    roots = np.array([[y + a / lab.A], [y], [y - b / lab.B]], np.float32)
+    red, green, blue = (lab.encode(lab.to_linear(roots)).ravel() * 255 + 0.5).astype(int)
+    return f"#{red:02x}{green:02x}{blue:02x}"
+
+
 def parse_hint(text: str) -> Hint:
     """Parse "X,Y,COLOR" or "X,Y,COLOR,RADIUS", as on the command line.
 

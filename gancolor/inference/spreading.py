@@ -7,13 +7,14 @@ from scipy.sparse.linalg import splu
 
 from gancolor.color.lab import L_HALF_RANGE, Array
 
-# The values of the largest gain with 1, 10 and 50 hints (docs/hints.md).
 EDGE = 3.0  # standard deviation of the weight by difference of lightness [units of L]
 FLOOR = 1e-5  # least weight of a link between neighbours
-REACH = 100.0  # distance over which a hint's effect falls to 1/e in an even region [pixels]
+# Distance over which a correction falls to 1/e in an even region [pixels]: of a prediction without hints, and of one
+# with hints, which lacks little.
+FAR, NEAR = 100.0, 30.0
 
 
-def spread_hints(lightness: Array, chroma: Array, hints: Array) -> Array:
+def spread_hints(lightness: Array, chroma: Array, hints: Array, reach: float = FAR) -> Array:
     """Correct predicted chroma by hints.
 
     The correction is the hint's colour minus the prediction where there are hints. Elsewhere it minimizes the squared
@@ -24,6 +25,7 @@ def spread_hints(lightness: Array, chroma: Array, hints: Array) -> Array:
         lightness: (B, 1, h, w) in [-1, 1].
         chroma: predicted, (B, 2, h, w) in [-1, 1].
         hints: (B, 3, h, w), chroma in [-1, 1] and mask.
+        reach: FAR or NEAR.
 
     Returns:
         Chroma (B, 2, h, w), with the hints' own where they are.
@@ -31,25 +33,25 @@ def spread_hints(lightness: Array, chroma: Array, hints: Array) -> Array:
     if not isinstance(chroma, np.ndarray):
         import torch
 
-        on_cpu = (tensor.cpu().numpy() for tensor in (lightness, chroma, hints))
-        return torch.from_numpy(spread_hints(*on_cpu)).to(chroma.device)
-    return np.stack([_spread(*one) for one in zip(lightness, chroma, hints, strict=True)])
+        lightness, ab, hints = (tensor.cpu().numpy() for tensor in (lightness, chroma, hints))
+        return torch.from_numpy(spread_hints(lightness, ab, hints, reach)).to(chroma.device)
+    return np.stack([_spread(*one, reach) for one in zip(lightness, chroma, hints, strict=True)])
 
 
-def _spread(lightness: np.ndarray, chroma: np.ndarray, hints: np.ndarray) -> np.ndarray:
+def _spread(lightness: np.ndarray, chroma: np.ndarray, hints: np.ndarray, reach: float) -> np.ndarray:
     given = hints[2].ravel() > 0
     if not given.any():
         return chroma
     correction = (hints[:2] - chroma).reshape(2, -1).astype(np.float64)
     free = ~given
     if free.any():
-        equations = _smoothness(L_HALF_RANGE * lightness[0].astype(np.float64))[free]
+        equations = _smoothness(L_HALF_RANGE * lightness[0].astype(np.float64), reach)[free]
         known = equations[:, given] @ correction[:, given].T
         correction[:, free] = -splu(equations[:, free].tocsc(), permc_spec="MMD_AT_PLUS_A").solve(known).T
     return (chroma + correction.reshape(chroma.shape)).clip(-1, 1).astype(np.float32)
 
 
-def _smoothness(lightness: np.ndarray) -> "coo_array":
+def _smoothness(lightness: np.ndarray, reach: float) -> "coo_array":
     """Return the matrix (h w, h w) of the squared differences' derivatives, for L (h, w)."""
     numbers = np.arange(lightness.size).reshape(lightness.shape)
     links = [(numbers[:, :-1], numbers[:, 1:]), (numbers[:-1], numbers[1:])]
@@ -58,4 +60,4 @@ def _smoothness(lightness: np.ndarray) -> "coo_array":
     weight = np.maximum(np.exp(-0.5 * (step / EDGE) ** 2), FLOOR)
     ends = np.concatenate([first, second]), np.concatenate([second, first])
     graph = coo_array((np.concatenate([weight, weight]), ends), shape=(lightness.size, lightness.size)).tocsr()
-    return (diags_array(graph.sum(axis=1) + REACH**-2) - graph).tocsr()
+    return (diags_array(graph.sum(axis=1) + reach**-2) - graph).tocsr()

@@ -45,7 +45,8 @@ def colorize(checkpoint: Path, capfd: pytest.CaptureFixture[str]):
     """Runs the command in this process: (status, what it said, what it said of errors)."""
 
     def call(*words: object) -> tuple[int, str, str]:
-        status = _gancolor(["colorize", "--checkpoint", str(checkpoint), "--device", "cpu", *map(str, words)])
+        given = [] if "--checkpoint" in words else ["--checkpoint", str(checkpoint)]
+        status = _gancolor(["colorize", *given, "--device", "cpu", *map(str, words)])
         said = capfd.readouterr()
         return status, said.out, said.err
 

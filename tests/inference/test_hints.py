@@ -156,7 +156,7 @@ def test_the_solution_satisfies_the_equations_at_a_free_pixel() -> None:
             max(np.exp(-((level[y, x] - level[p]) ** 2) / (2 * spreading.EDGE**2)), spreading.FLOOR) for p in near
         ]
         pulled = sum(w * found[p] for w, p in zip(weights, near, strict=True))
-        assert found[y, x] == pytest.approx(pulled / (sum(weights) + spreading.REACH**-2), rel=1e-3, abs=1e-6)
+        assert found[y, x] == pytest.approx(pulled / (sum(weights) + spreading.FAR**-2), rel=1e-3, abs=1e-6)
 
 
 def test_without_hints_nothing_changes_and_tensors_work_too() -> None:

@@ -1,0 +1,55 @@
+"""Several colourings of each photograph (`--variants`), and a picture of the generator's doubt (`--doubt`)."""
+
+from collections.abc import Callable, Sequence
+from pathlib import Path
+
+from gancolor.colorize.inputs import ColorizeJob, Problem, shown
+from gancolor.colorize.photographs import reason
+from gancolor.inference.colorizer import Colorizer
+from gancolor.inference.image_files import Picture, read_picture
+from gancolor.inference.variants import doubt, variants
+from gancolor.utils.errors import InputError
+from gancolor.utils.files import write_atomically
+
+
+def variant_path(target: Path, number: int) -> Path:
+    """Return the path of a photograph's variant, from 1: photo.jpg's are photo.1.jpg, photo.2.jpg, ..."""
+    return target.with_name(f"{target.stem}.{number}{target.suffix}")
+
+
+def colour_variants(
+    colorizers: Sequence[Colorizer], jobs: Sequence[ColorizeJob], number: int, quality: int, tick: Callable[[], object]
+) -> list[Problem]:
+    """Write up to `number` colourings of each photograph: one by each colorizer, or all by the only one.
+
+    Returns:
+        The photographs that could not be coloured, and why.
+
+    Raises:
+        InputError: the only generator has no distribution of colours.
+    """
+    problems = []
+    for job in jobs:
+        try:
+            picture = read_picture(job.source)
+        except InputError as error:
+            problems.append(Problem(str(job.source), reason(error, job.source)))
+            continue
+        made = [each(picture) for each in colorizers[:number]] if len(colorizers) > 1 else None
+        made = variants(colorizers[0], picture, number) if made is None else made
+        job.target.parent.mkdir(parents=True, exist_ok=True)
+        for place, coloured in enumerate(made, 1):
+            coloured.save(variant_path(job.target, place), quality)
+        if len(made) < number:
+            print(f"{shown(job.source)}: {len(made)} of {number} variants; it finds no other plausible colours")
+        tick()
+    return problems
+
+
+def write_doubt(colorizer: Colorizer, source: Path, path: Path) -> None:
+    """Write a grey picture of the generator's doubt. Raises InputError if it has no distribution of colours."""
+    picture: Picture = doubt(colorizer, read_picture(source))
+    data = picture.encode(path.suffix)
+    path.parent.mkdir(parents=True, exist_ok=True)
+    write_atomically(path, lambda beside: beside.write_bytes(data))
+    print(f"wrote {shown(path)}")

@@ -1,0 +1,88 @@
+"""`gancolor colorize --variants` and `--doubt`."""
+
+from pathlib import Path
+
+import numpy as np
+import pytest
+from made_files import files, save
+from made_generators import made_generator
+from made_pictures import scene
+from PIL import Image
+
+from gancolor import Colorizer
+from gancolor.cli import _gancolor
+from gancolor.utils.errors import InputError
+
+
+@pytest.fixture(scope="module")
+def classifier(tmp_path_factory) -> Path:
+    return made_generator(tmp_path_factory.mktemp("siggraph17") / "generator.safetensors", arch="siggraph17")
+
+
+@pytest.fixture
+def photo(tmp_path: Path) -> Path:
+    (tmp_path / "in").mkdir()
+    save(tmp_path / "in/photo.png", scene(60, 90))
+    return tmp_path / "in/photo.png"
+
+
+def colorize(*words: object) -> int:
+    return _gancolor(["colorize", "--device", "cpu", *map(str, words)])
+
+
+def test_variants_are_numbered_and_the_first_is_the_automatic_one(photo, classifier, tmp_path, capfd) -> None:
+    out = tmp_path / "out"
+    assert colorize(photo, "-o", out, "--variants", 3, "--checkpoint", classifier) == 0
+    made = files(out)
+    assert made[0] == "photo.1.png" and 1 <= len(made) <= 3
+    expected = Colorizer.load(classifier, device="cpu")(str(photo)).pixels
+    assert np.abs(np.asarray(Image.open(out / "photo.1.png")).astype(int) - expected).max() <= 1
+    assert (len(made) == 3) != ("of 3 variants; it finds no other plausible colours" in capfd.readouterr().out)
+    assert colorize(photo, "-o", out, "--variants", 3, "--checkpoint", classifier) == 0
+    assert "1 there already" in capfd.readouterr().out
+
+
+def test_several_checkpoints_give_one_variant_each(photo, classifier, checkpoint, tmp_path) -> None:
+    words = ["--checkpoint", checkpoint, "--checkpoint", classifier, "--variants", 2]
+    assert colorize(photo, "-o", tmp_path / "out", *words) == 0
+    for number, path in ((1, checkpoint), (2, classifier)):
+        found = np.asarray(Image.open(tmp_path / f"out/photo.{number}.png")).astype(int)
+        assert np.abs(found - Colorizer.load(path, device="cpu")(str(photo)).pixels).max() <= 1
+
+
+def test_doubt_is_written_beside_the_coloured_photograph(photo, classifier, tmp_path) -> None:
+    assert colorize(photo, "-o", tmp_path / "out", "--doubt", tmp_path / "doubt.png", "--checkpoint", classifier) == 0
+    assert Image.open(tmp_path / "doubt.png").size == (90, 60) and Image.open(tmp_path / "doubt.png").mode == "L"
+    assert files(tmp_path / "out") == ["photo.png"]
+
+
+def test_an_unreadable_photograph_is_listed_and_the_others_are_coloured(photo, classifier, tmp_path, capfd) -> None:
+    (photo.parent / "a.png").write_bytes(b"no picture")
+    assert colorize(photo.parent, "-o", tmp_path / "out", "--variants", 1, "--checkpoint", classifier) == 1
+    assert files(tmp_path / "out") == ["photo.1.png"]
+    assert "not coloured:" in capfd.readouterr().err
+
+
+@pytest.mark.parametrize(
+    ("words", "said"),
+    [
+        (["--variants", 2], "no distribution of colours"),
+        (["--checkpoint", "B"], "several --checkpoint are for --variants"),
+        (["--checkpoint", "B", "--variants", 3], "--variants 3: there are 2 --checkpoint"),
+        (["--variants", 2, "--hint", "1,1,red"], "neither --in_place"),
+        (["--variants", 2, "--side_by_side"], "neither --in_place"),
+        (["--doubt", "doubt.xyz"], "xyz"),
+        (["--doubt", "doubt.png"], "no distribution of colours"),
+    ],
+)
+def test_what_does_not_go_together_is_refused_in_one_line(photo, checkpoint, classifier, tmp_path, words, said) -> None:
+    words = [classifier if word == "B" else word for word in words]
+    with pytest.raises(InputError, match=said) as caught:
+        colorize(photo, "-o", tmp_path / "out", "--checkpoint", checkpoint, *words)
+    assert "\n" not in str(caught.value) and files(tmp_path / "out") == []
+
+
+def test_doubt_is_for_a_single_photograph(photo, classifier, tmp_path) -> None:
+    save(photo.with_name("other.png"), scene(60, 90))
+    with pytest.raises(InputError, match="--doubt is for a single photograph"):
+        colorize(photo.parent, "-o", tmp_path / "out", "--doubt", tmp_path / "d.png", "--checkpoint", classifier)
