@@ -83,6 +83,28 @@ async function suggest(place) {
   }));
 }
 
+async function vary() {
+  const place = part(".variants");
+  tell("Looking for other colours.");
+  const answer = await server.variants(request());
+  if (answer.error) return tell(answer.error, true);
+  place.replaceChildren(...answer.variants.map((variant, number) => {
+    const button = document.createElement("button"), image = new Image();
+    button.type = "button";
+    button.setAttribute("aria-label", number ? `colours ${number + 1}` : "automatic colours");
+    image.src = variant.picture;
+    image.alt = "";
+    button.append(image);
+    button.addEventListener("click", () => {
+      choose(null);
+      change(variant.hints);
+    });
+    return button;
+  }));
+  place.hidden = false;
+  tell(answer.variants.length > 1 ? HELP : "There are no other plausible colours.");
+}
+
 // Dots -----------------------------------------------------------------------------------------------------------------
 
 function draw() {
@@ -236,6 +258,7 @@ const actions = {
   clear: () => { chosen = null; change([]); },
   save,
   load: () => fileInput.click(),
+  variants: vary,
   remove: () => remove(chosen),
 };
 element.querySelectorAll("[data-do]").forEach(button =>
@@ -258,9 +281,11 @@ function receive() {
     future = [];
     chosen = pending = null;
     picture.removeAttribute("src");
+    part(".variants").hidden = true;
     tell(HELP);
   }
   given = {...next, hints: undefined};
+  part("[data-do=variants]").hidden = !given.variants;
   if (given.file) {
     stage.style.maxWidth = `${TALLEST * given.size[1] / given.size[0]}px`;
     draw();

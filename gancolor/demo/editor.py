@@ -11,6 +11,7 @@ import gradio as gr
 
 from gancolor.demo.systems import DemoOptions, Systems, message_of
 from gancolor.inference.hints import Hint, parse_hints
+from gancolor.inference.image_files import Picture
 from gancolor.utils.errors import InputError
 
 QUALITY = 90  # of the JPEG in the editor
@@ -29,17 +30,18 @@ class Editor:
         self.systems, self.folder = systems, folder.resolve()
 
     def component(self) -> gr.HTML:
-        """Create the component. Its value is JSON text: {file, name, system, size, options, hints}."""
+        """Create the component. Its value is JSON text: {file, name, system, options, size, variants, hints}."""
         html, css, script = (HERE.joinpath(f"editor.{suffix}").read_text("utf-8") for suffix in ("html", "css", "js"))
         return gr.HTML(
             "", html_template=html, css_template=css, js_on_load=script, apply_default_css=False, elem_id="editor",
-            server_functions=[_function(method) for method in (self.colour, self.suggest, self.check)],
+            server_functions=[_function(method) for method in (self.colour, self.suggest, self.variants, self.check)],
         )  # fmt: skip
 
     def value(self, file: str, system: str, options: list[Any]) -> str:
         """Return the component's value for a photograph. Raises InputError."""
         about = {"file": file, "name": Path(file).name, "system": system, "options": options}
-        return json.dumps({**about, "size": self.systems.size(Path(file))})
+        more = {"size": self.systems.size(Path(file)), "variants": self.systems.has_variants(system)}
+        return json.dumps({**about, **more})
 
     def colour(self, request: Mapping[str, Any]) -> Answer:
         """Return {"picture": data address} of the photograph in colour."""
@@ -48,6 +50,10 @@ class Editor:
     def suggest(self, request: Mapping[str, Any]) -> Answer:
         """Return {"colours": ["#rrggbb", ...]} for the place x, y."""
         return self._answer(request, self._suggest)
+
+    def variants(self, request: Mapping[str, Any]) -> Answer:
+        """Return {"variants": [{"picture": data address, "hints": [...]}, ...]}."""
+        return self._answer(request, self._variants)
 
     def check(self, request: Mapping[str, Any]) -> Answer:
         """Return {"hints": [...]} of a file of hints, whose content is `text`."""
@@ -67,16 +73,25 @@ class Editor:
             return {"error": "the page and the server are of different versions; reload the page"}
 
     def _colour(self, file: Path, request: Mapping[str, Any], options: DemoOptions) -> Answer:
-        coloured = self.systems.after(file, request["system"], options).encode(".jpg", QUALITY)
-        return {"picture": "data:image/jpeg;base64," + base64.b64encode(coloured).decode()}
+        return {"picture": _address(self.systems.after(file, request["system"], options))}
 
     def _suggest(self, file: Path, request: Mapping[str, Any], options: DemoOptions) -> Answer:
         place = float(request["x"]), float(request["y"])
         return {"colours": self.systems.suggestions(file, request["system"], options, *place)}
 
+    def _variants(self, file: Path, request: Mapping[str, Any], options: DemoOptions) -> Answer:
+        found = self.systems.variants(file, request["system"], options)
+        rows = [{"picture": _address(made), "hints": [hint.to_dict() for hint in hints]} for made, hints in found]
+        return {"variants": rows}
+
     def _check(self, file: Path, request: Mapping[str, Any], _: DemoOptions) -> Answer:
         hints = parse_hints(str(request["text"]), "this file", self.systems.size(file))
         return {"hints": [hint.to_dict() for hint in hints]}
+
+
+def _address(picture: Picture) -> str:
+    """Return a picture as a data address."""
+    return "data:image/jpeg;base64," + base64.b64encode(picture.encode(".jpg", QUALITY)).decode()
 
 
 def _function(method: Callable[[Mapping[str, Any]], Answer]) -> Callable[[Mapping[str, Any]], Answer]:

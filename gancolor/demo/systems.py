@@ -13,9 +13,11 @@ from gancolor.demo.suggestions import suggest_colors
 from gancolor.inference.colorizer import ChromaPrediction, Colorizer
 from gancolor.inference.hints import Hint
 from gancolor.inference.image_files import SAVERS, Picture, read_picture, shrink
+from gancolor.inference.variants import alternatives
 from gancolor.utils.errors import InputError
 
 PAGE_SIDE = 1600  # longer side of shown pictures [pixels]: a wide page at two pixels per point
+VARIANTS, THUMBNAIL = 6, 240  # most variants of a photograph, and the longer side of their pictures [pixels]
 KEPT = 16  # cached page-size photographs and predictions; one full photograph is cached, as it can take gigabytes
 COLOURED = 1.0  # mean of max(R, G, B) - min(R, G, B), of 255, above which a photograph has colour
 NO_COLOUR = ChromaPrediction(np.zeros((1, 16, 16), np.float32), np.zeros((2, 16, 16), np.float32))
@@ -75,6 +77,20 @@ class Systems:
         lightness, chroma = self._predicted(file, name, replace(options, hints=()))
         rows, columns = lightness.shape[-2:]
         return suggest_colors(lightness[0], chroma, int(y / height * rows), int(x / width * columns))
+
+    def has_variants(self, name: str) -> bool:
+        """Return whether `variants` works with this system."""
+        return self.colorizers[name].backend.has_distribution
+
+    def variants(self, file: Path, name: str, options: DemoOptions) -> list[tuple[Picture, list[Hint]]]:
+        """Return small pictures of several plausible colourings of the photograph, and the hints that they have."""
+        small, found = self._small(file), alternatives(self._with(name, options), self._photograph(file))[:VARIANTS]
+        share = min(1, THUMBNAIL / max(small.size))
+        height, width = (max(1, round(side * share)) for side in small.size)
+        thumbnail = Picture(_in_8_bits(small.pixels, height, width))
+        wanted = [replace(options, hints=tuple(hints)) for hints in found]
+        pictures = [self._with(name, each).colour(thumbnail, self._predicted(file, name, each)) for each in wanted]
+        return list(zip(pictures, found, strict=True))
 
     def _predicted(self, file: Path, name: str, options: DemoOptions) -> ChromaPrediction:
         return self._prediction(file, name, options.size, options.flips, options.hints)

@@ -19,10 +19,15 @@ class Backend(Protocol):
     Attributes:
         about: metadata of the generator's file: architecture, training data, configuration, metrics.
         takes_hints: whether the generator takes colour hints.
+        has_distribution: whether `distribution` gives probabilities of colours.
     """
 
     about: dict[str, Any]
     takes_hints: bool
+    has_distribution: bool
+
+    def distribution(self, lightness: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+        """Return probabilities (B, Q, h, w) of colour bins, and the bins' centres (Q, 2) in [-1, 1]."""
 
     def __call__(self, lightness: Array, hints: Array | None = None) -> Array:
         """Predict chroma (B, 2, H, W) from lightness (B, 1, H, W), both in [-1, 1], and from hints (B, 3, H, W) if the
@@ -51,6 +56,7 @@ class TorchBackend:
             self.device = torch.device(device)
             self.network = load_generator(path, self.device)
             self.takes_hints = takes_hints(self.network)
+            self.has_distribution = hasattr(self.network, "to_bins")
         except (RuntimeError, AssertionError) as error:
             raise InputError(f"device {device}: not available here ({str(error).splitlines()[0]})") from None
 
@@ -70,15 +76,12 @@ class TorchBackend:
             raise MemoryError(str(error).splitlines()[0]) from None
         return chroma.cpu().numpy() if isinstance(lightness, np.ndarray) else chroma.to(lightness.device)
 
-    def distribution(self, lightness: np.ndarray) -> tuple[np.ndarray, np.ndarray] | None:
-        """Return probabilities (B, Q, h, w) of the colour bins and the bins' centres (Q, 2), chroma in [-1, 1]; None if
-        the generator predicts none."""
+    def distribution(self, lightness: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+        """Return probabilities (B, Q, h, w) of the colour bins and the bins' centres (Q, 2), chroma in [-1, 1]."""
         from gancolor.color.bins import bin_centres
 
         with self.torch.inference_mode():
             logits = self.network(self.torch.from_numpy(np.ascontiguousarray(lightness)).to(self.device)).bin_logits
-        if logits is None:
-            return None
         return logits.float().softmax(dim=1).cpu().numpy(), bin_centres(logits.shape[1]).numpy()
 
 
@@ -99,6 +102,7 @@ class OnnxBackend:
             raise InputError(f"{path} is not an ONNX model, or is truncated") from None
         self.about = read_header(path, self.session.get_modelmeta().custom_metadata_map.get(KEY))
         self.takes_hints = "hints" in [given.name for given in self.session.get_inputs()]
+        self.has_distribution = False  # exported files return chroma only
 
     def __call__(self, lightness: Array, hints: Array | None = None) -> Array:
         given = {"lightness": lightness} if hints is None else {"lightness": lightness, "hints": hints}
@@ -119,6 +123,9 @@ class OnnxBackend:
         import torch
 
         return torch.from_numpy(chroma).to(lightness.device)
+
+    def distribution(self, lightness: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+        raise NotImplementedError
 
 
 def open_backend(path: Path, device: str = "auto") -> Backend:

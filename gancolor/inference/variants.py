@@ -77,13 +77,11 @@ def distribution(colorizer: "Colorizer", seen: np.ndarray) -> tuple[np.ndarray, 
     Raises:
         InputError: the generator has no distribution.
     """
-    predict = getattr(colorizer.backend, "distribution", None)
-    found = predict(seen[None]) if predict else None
-    if found is None:
+    if not colorizer.backend.has_distribution:
         raise InputError(
             "this generator has no distribution of colours; a siggraph17 or eccv16 checkpoint (.safetensors) has one"
         )
-    probabilities, centres = found
+    probabilities, centres = colorizer.backend.distribution(seen[None])
     return probabilities[0], AB_RANGE * centres
 
 

@@ -55,6 +55,33 @@ def test_picture_has_the_hints(editor: Editor, photo: Path, colorizer: Colorizer
     assert np.abs(pixels(plain) - pixels(hinted)).mean() > 2
 
 
+def test_variants_are_small_pictures_with_the_hints_that_make_them(photo: Path) -> None:
+    class Undecided:
+        takes_hints, has_distribution, about = False, True, {}
+
+        def __call__(self, lightness):
+            return np.concatenate([0 * lightness, 0 * lightness], axis=1)
+
+        def distribution(self, lightness):
+            batch, _, height, width = lightness.shape
+            shares = np.broadcast_to(np.array([0.6, 0.4]).reshape(1, 2, 1, 1), (batch, 2, height, width))
+            return shares, np.array([[0.0, 0.0], [0.5, 0.3]])
+
+    editor = Editor(Systems({"warm": Colorizer(Undecided(), 32)}), photo.parent)
+    assert json.loads(editor.value(str(photo), "warm", []))["variants"] is True
+    automatic, *others = editor.variants(request(photo))["variants"]
+    assert automatic["hints"] == [] and len(others) >= 1
+    for other in others:
+        coloured = editor.colour(request(photo, *other["hints"]))
+        assert np.abs(pixels(other) - pixels(coloured)).mean() < 3
+        assert np.abs(pixels(other) - pixels(automatic)).mean() > 1
+
+
+def test_systems_without_a_distribution_have_no_variants(editor: Editor, photo: Path) -> None:
+    assert json.loads(editor.value(str(photo), "warm", []))["variants"] is False
+    assert "no distribution of colours" in editor.variants(request(photo))["error"]
+
+
 def test_suggestions_are_colours(editor: Editor, photo: Path) -> None:
     answer = editor.suggest(request(photo, x=10, y=10))
     assert len(answer["colours"]) > 4 and all(Hint(0, 0, color) for color in answer["colours"])
@@ -97,7 +124,7 @@ def test_value_names_the_photograph_and_its_hints_count_only_for_it(editor: Edit
     value = json.loads(editor.value(str(photo), "warm", [0, 1.0, "guided", False]))
     assert value == {
         "file": str(photo), "name": "photo.png", "system": "warm", "options": [0, 1.0, "guided", False],
-        "size": [60, 90],
+        "size": [60, 90], "variants": False,
     }  # fmt: skip
     edited = json.dumps({**value, "hints": [RED]})
     assert hints_of(edited, str(photo)) == (Hint(**RED),)

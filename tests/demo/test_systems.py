@@ -15,7 +15,7 @@ class Orange:
     """Backend that predicts one colour, and counts its calls."""
 
     def __init__(self) -> None:
-        self.about, self.takes_hints = {"data": {"size": 32}}, False
+        self.about, self.takes_hints, self.has_distribution = {"data": {"size": 32}}, False, False
         self.asked = 0
 
     def __call__(self, lightness: np.ndarray) -> np.ndarray:

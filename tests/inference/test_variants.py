@@ -19,7 +19,7 @@ CENTRES = np.array([[0.0, 0.0], [0.5, 0.0], [0.0, -0.5], [0.02, 0.0]])
 class Undecided:
     """Backend that is sure of grey at the left, and undecided between grey, red and blue at the right."""
 
-    takes_hints, about = False, {}
+    takes_hints, has_distribution, about = False, True, {}
 
     def __init__(self) -> None:
         self.hints = None
