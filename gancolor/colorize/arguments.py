@@ -54,7 +54,7 @@ def add_colorize(commands: Any) -> argparse.ArgumentParser:
         help="write up to N colourings of each photograph: PHOTO.1.jpg, PHOTO.2.jpg, ...; by the distribution of "
         "siggraph17 or eccv16, or one for each --checkpoint (docs/hints.md)")  # fmt: skip
     add("--doubt", metavar="FILE", type=Path,
-        help="for a single photograph, also write a picture of where siggraph17 or eccv16 is unsure")  # fmt: skip
+        help="for a single photograph, also write a map of siggraph17's or eccv16's uncertainty")  # fmt: skip
     add("--steadiness", metavar="X", type=float,
         help="smoothing of a video's colour from frame to frame, 0 (none) to 1 (default: 0.8)")  # fmt: skip
     add("--device", metavar="NAME", help="auto, cpu, cuda, cuda:1, mps (default: auto)")

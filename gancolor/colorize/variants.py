@@ -1,4 +1,4 @@
-"""Several colourings of each photograph (`--variants`), and a picture of the generator's doubt (`--doubt`)."""
+"""Several colourings of each photograph (`--variants`), and a map of the generator's uncertainty (`--doubt`)."""
 
 from collections.abc import Callable, Sequence
 from pathlib import Path
@@ -41,13 +41,15 @@ def colour_variants(
         for place, coloured in enumerate(made, 1):
             coloured.save(variant_path(job.target, place), quality)
         if len(made) < number:
-            print(f"{shown(job.source)}: {len(made)} of {number} variants; it finds no other plausible colours")
+            print(
+                f"{shown(job.source)}: {len(made)} of {number} variants: the generator predicts no other plausible colours"
+            )
         tick()
     return problems
 
 
 def write_doubt(colorizer: Colorizer, source: Path, path: Path) -> None:
-    """Write a grey picture of the generator's doubt. Raises InputError if it has no distribution of colours."""
+    """Write a map of the generator's uncertainty. Raises InputError if it has no distribution of colours."""
     picture: Picture = doubt(colorizer, read_picture(source))
     data = picture.encode(path.suffix)
     path.parent.mkdir(parents=True, exist_ok=True)

@@ -62,7 +62,7 @@ def _normal_places(room: Tensor) -> Tensor:
 def patches_of_names(names: Sequence[str], size: int, number: int) -> Patches:
     """Draw `number` evaluation patches for each of these photographs, uniformly, on the CPU.
 
-    Each photograph's name is its random seed, and more patches include the fewer ones.
+    Each photograph's name is its random seed. The patches are nested: the first N are the same for every larger number.
     """
     side = min(EVALUATION_SIDE, size)
     drawn = []

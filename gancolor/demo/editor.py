@@ -1,4 +1,4 @@
-"""The hint editor of the demo page: its HTML component, and what its script asks of the server."""
+"""The hint editor of the demo page: its HTML component, and the functions that its script calls on the server."""
 
 import base64
 import json
@@ -23,14 +23,15 @@ class Editor:
     """Answers to the editor's script. A request has the photograph's file, the system's name, options and hints.
 
     Args:
-        folder: Gradio's, in which all uploads are; other files are refused.
+        folder: Gradio's upload folder; files outside it are refused.
     """
 
     def __init__(self, systems: Systems, folder: Path) -> None:
         self.systems, self.folder = systems, folder.resolve()
 
     def component(self) -> gr.HTML:
-        """Create the component. Its value is JSON text: {file, name, system, options, size, variants, hints}."""
+        """Create the component. Its value is JSON text: {file, name, system, options, size, variants}; the script adds
+        `hints`."""
         html, css, script = (HERE.joinpath(f"editor.{suffix}").read_text("utf-8") for suffix in ("html", "css", "js"))
         return gr.HTML(
             "", html_template=html, css_template=css, js_on_load=script, apply_default_css=False, elem_id="editor",

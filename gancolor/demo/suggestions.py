@@ -9,14 +9,14 @@ BIN = 10.0  # side of the bins in which colours are counted [units of ab]
 NEAR = 0.15  # standard deviation of the weight by distance, as a share of the picture's shorter side
 ALIKE = 10.0  # standard deviation of the weight by difference of lightness [units of L]
 ELSEWHERE = 0.02  # weight of all other pixels
-MOST = 5  # suggestions from the picture
+MOST = 5  # maximum number of suggestions from the picture
 HUES = ((55.0, 35.0), (30.0, 60.0), (0.0, 60.0), (-35.0, 40.0), (-15.0, -15.0), (10.0, -45.0), (45.0, -30.0))
-DARKEST, LIGHTEST = 35.0, 80.0  # limits of the suggestions' L: beyond, colours can't be told apart
+DARKEST, LIGHTEST = 35.0, 80.0  # limits of a suggestion's L: beyond, sRGB is too narrow for distinct hues
 
 
 def suggest_colors(lightness: np.ndarray, chroma: np.ndarray, row: int, column: int) -> list[str]:
-    """Return "#rrggbb" colours: the most frequent of the prediction, near the place and at a similar lightness; then
-    one of each hue.
+    """Return "#rrggbb" colours: the most frequent predicted ones, weighted by nearness and similar lightness; then one
+    of each hue.
 
     Args:
         lightness: (h, w) in [-1, 1].

@@ -14,7 +14,7 @@ from gancolor.utils.errors import InputError
 from gancolor.utils.hardware import Hardware
 
 HintMeans = dict[int, dict[str, Mean]]  # number of hints -> metric -> mean over photographs
-MOST = 1000  # hints per photograph
+MOST = 1000  # maximum number of hints per photograph
 COLUMNS = ("psnr", "gain", "over_automatic", "lpips", "colorfulness")
 OVER_AUTOMATIC = "PSNR over automatic [dB]"
 

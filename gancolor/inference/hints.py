@@ -24,7 +24,7 @@ class Hint:
     Attributes:
         x, y: the place, in pixels of the upright photograph, from its left and its top.
         color: as in CSS: "#a03030", "rgb(160, 48, 48)" or a name.
-        radius: half the side of the square that surely has this colour [pixels]; None: a small one.
+        radius: half the side of the square that gets this colour [pixels]; None: RADIUS.
 
     Raises:
         InputError: not a colour, or a number out of range.

@@ -1,5 +1,4 @@
-"""Spreading of colour hints over a picture along its own edges: of all of them if the generator takes no hints, else of
-what its prediction lacks."""
+"""Edge-aware propagation of colour hints: the residual (hint minus prediction) spreads over a photograph's regions."""
 
 import numpy as np
 from scipy.sparse import coo_array, diags_array
@@ -9,8 +8,8 @@ from gancolor.color.lab import L_HALF_RANGE, Array
 
 EDGE = 3.0  # standard deviation of the weight by difference of lightness [units of L]
 FLOOR = 1e-5  # least weight of a link between neighbours
-# Distance over which a correction falls to 1/e in an even region [pixels]: of a prediction without hints, and of one
-# with hints, which lacks little.
+# Decay length of a correction in a uniform region [pixels]: for generators without a hint input, and for those with
+# one, whose residual is small.
 FAR, NEAR = 100.0, 30.0
 
 
@@ -18,8 +17,8 @@ def spread_hints(lightness: Array, chroma: Array, hints: Array, reach: float = F
     """Correct predicted chroma by hints.
 
     The correction is the hint's colour minus the prediction where there are hints. Elsewhere it minimizes the squared
-    differences between neighbouring pixels, weighted by the similarity of their lightness (Levin 2004, Colorization
-    using Optimization), plus its own square, so that it fades with the distance from the hints.
+    differences between neighbouring pixels, weighted by the similarity of their lightness, plus its own square, so that
+    it fades with the distance from the hints (after Levin 2004, Colorization using Optimization).
 
     Args:
         lightness: (B, 1, h, w) in [-1, 1].

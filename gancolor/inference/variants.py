@@ -1,7 +1,7 @@
-"""Several plausible colourings of one photograph, and where a generator is unsure of the colour.
+"""Several plausible colourings of one photograph, and a map of a generator's uncertainty.
 
 Both need a generator that predicts a distribution over colour bins at each pixel (siggraph17, eccv16). The variants
-differ by hints at the places of greatest doubt, whose colours are the modes of the distribution there.
+differ by hints at the most uncertain places, whose colours are the modes of the distribution there.
 """
 
 from dataclasses import replace
@@ -18,17 +18,17 @@ from gancolor.utils.errors import InputError
 if TYPE_CHECKING:
     from gancolor.inference.colorizer import Colorizer
 
-PLACES = 4  # most places of doubt
-WINDOW = 0.1  # side of the window over which doubt is averaged, as a share of the picture's shorter side
-APART = 0.3  # least distance of two places, as a share of the picture's shorter side
-DIFFERENT = 25.0  # least distance of two modes [units of ab]
-LEAST = 0.05  # least probability of a mode, as a share of the largest bin's
-DARKEST, LIGHTEST = 35.0, 80.0  # limits of a hint's L: beyond, sRGB has little chroma
+PLACES = 4  # maximum number of uncertain places
+WINDOW = 0.1  # side of the window over which entropy is averaged, as a share of the picture's shorter side
+APART = 0.3  # minimum distance between two places, as a share of the picture's shorter side
+DIFFERENT = 25.0  # minimum distance between two modes [units of ab]
+LEAST = 0.05  # minimum probability of a mode, as a share of the likeliest bin's
+DARKEST, LIGHTEST = 35.0, 80.0  # limits of a hint's L: beyond, sRGB is too narrow for distinct hues
 
 
 def variants(colorizer: "Colorizer", picture: Picture, number: int) -> list[Picture]:
-    """Return up to `number` colourings: the automatic one, then others, those of greatest doubt first. There are fewer
-    if the generator has no other plausible colours.
+    """Return up to `number` colourings: the automatic one, then those with the second modes at the most uncertain
+    places, then the third ones, and so on. There are fewer if the generator predicts no other plausible colours.
 
     Raises:
         InputError: the generator has no distribution.
@@ -55,7 +55,8 @@ def alternatives(colorizer: "Colorizer", picture: Picture) -> list[list[Hint]]:
 
 
 def doubt(colorizer: "Colorizer", picture: Picture) -> Picture:
-    """Return a grey picture of the photograph's size: black where one colour is sure, white where all are as likely.
+    """Return a grey picture of the photograph's size: black where one colour is certain, white where all bins are
+    equally likely.
 
     It is the distribution's entropy, divided by its largest possible value.
 
@@ -92,7 +93,7 @@ def entropy(probabilities: np.ndarray) -> np.ndarray:
 
 
 def _places(unsure: np.ndarray) -> list[tuple[int, int]]:
-    """Return the places (row, column) of greatest doubt, averaged over a window, and apart from each other."""
+    """Return the places (row, column) of the highest entropy, averaged over a window, apart from each other."""
     height, width = unsure.shape
     side = max(1, round(WINDOW * min(height, width)) // 2 * 2 + 1)
     padded = np.pad(unsure, side // 2, mode="edge")
@@ -108,7 +109,12 @@ def _places(unsure: np.ndarray) -> list[tuple[int, int]]:
 
 
 def _modes(shares: np.ndarray, centres: np.ndarray) -> list[np.ndarray]:
-    """Return the modes (2,) of a distribution (Q,) over bins with these centres (Q, 2), the likeliest first."""
+    """Return the centres (2,) of the most probable bins that are DIFFERENT apart, the likeliest first.
+
+    Args:
+        shares: the bins' probabilities (Q,).
+        centres: of the bins (Q, 2).
+    """
     modes: list[np.ndarray] = []
     for number in np.argsort(-shares):
         if shares[number] < LEAST * shares.max():

@@ -14,11 +14,14 @@ NULL = 1.0  # initial logit of no correction
 class HintAttention(nn.Module):
     """Correction of predicted chroma by hints.
 
-    The error of the prediction at the hints is known. Each pixel's correction is the mean of these errors, weighted by
+    At the hints, the residual (hint minus prediction) is known. A pixel p's correction is the mean of the residuals,
+    weighted by
 
-    softmax over hints of (e_p . e_h / sqrt(d) - |p - h|^2 / (2 r^2)), and of a logit n_p for no correction,
+    softmax over cells h with hints of (e_p . e_h / sqrt(d) - |p - h|^2 / (2 r^2)), and over a logit n_p of no
+    correction.
 
-    with e an embedding of the decoder's features and p, h places. So without hints, nothing is corrected.
+    e is an embedding of the decoder's features. A cell's embedding, position and residual are means over its pixels
+    with hints. So without hints, nothing is corrected.
 
     Args:
         channels: of the decoder's features.
@@ -58,7 +61,7 @@ class HintAttention(nn.Module):
         there = mass > 0
         share = mass + ~there
         keys, key_places, predicted = (of_known / share).split([embedding.shape[1], 2, 2], dim=1)
-        errors = of_hints / share - predicted  # (B, 2, cells)
+        residuals = of_hints / share - predicted  # (B, 2, cells)
 
         alike = embedding.flatten(2).transpose(1, 2) @ keys / embedding.shape[1] ** 0.5
         at, key_at = places.flatten(2).transpose(1, 2), key_places.transpose(1, 2)
@@ -66,7 +69,7 @@ class HintAttention(nn.Module):
         logits = alike - far / (2 * (2 * self.log_reach).exp())
         logits = logits.masked_fill(~there, -1e4)
         weights = torch.softmax(torch.cat([logits, self.null(features).flatten(2).transpose(1, 2)], dim=2), dim=2)
-        correction = (weights[..., :-1] @ errors.transpose(1, 2)).transpose(1, 2).unflatten(2, (height, width))
+        correction = (weights[..., :-1] @ residuals.transpose(1, 2)).transpose(1, 2).unflatten(2, (height, width))
         if correction.shape[-2:] != chroma.shape[-2:]:
             correction = F.interpolate(correction, size=chroma.shape[-2:], mode="bilinear", align_corners=False)
         return (chroma + correction).clamp(-1, 1)

@@ -8,7 +8,7 @@ from gancolor.color.bins import GRID
 from gancolor.models.layers import norm_layer, pad_to_multiple, with_hints
 from gancolor.models.output import GeneratorOutput
 
-LOGITS_STRIDE = 4  # the bins' logits are so many times smaller than the photograph
+LOGITS_STRIDE = 4  # of the bins' logits, relative to the photograph
 # (width as a multiple of the first layer's, convolutions, dilation) of 7 blocks; each of the first three is followed by
 # subsampling
 BLOCKS = [(1, 2, 1), (2, 2, 1), (4, 3, 1), (8, 3, 1), (8, 3, 2), (8, 3, 2), (8, 3, 1)]
@@ -50,15 +50,15 @@ class SIGGRAPH17(nn.Module):
     logits (B, 529, ceil(H / 4), ceil(W / 4)) of the bins of the ab plane (`color.bins`, GRID), for any H and W (Zhang
     2017, figure 2; released code).
 
-    The logits are for suggesting colours. One of the two heads trains the trunk, which is all layers up to stride 4;
-    the other one learns from the trunk's features without changing them.
+    At inference, the logits give variants and uncertainty (`inference.variants`). The trunk, which is all layers up to
+    stride 4, gets gradients from one of the two heads only; the other one sees its features detached.
 
     Args:
         width: channels of the first layer (64 in the paper); the others scale with it.
         trunk: the head that trains the trunk: classification (first stage of the training) or regression (second).
     """
 
-    stride = 8  # the features are so many times smaller than the photograph
+    stride = 8  # of the innermost features, relative to the photograph
     takes_hints = True
     bins = GRID
 

@@ -37,7 +37,9 @@ def test_variants_are_numbered_and_the_first_is_the_automatic_one(photo, classif
     assert made[0] == "photo.1.png" and 1 <= len(made) <= 3
     expected = Colorizer.load(classifier, device="cpu")(str(photo)).pixels
     assert np.abs(np.asarray(Image.open(out / "photo.1.png")).astype(int) - expected).max() <= 1
-    assert (len(made) == 3) != ("of 3 variants; it finds no other plausible colours" in capfd.readouterr().out)
+    assert (len(made) == 3) != (
+        "of 3 variants: the generator predicts no other plausible colours" in capfd.readouterr().out
+    )
     assert colorize(photo, "-o", out, "--variants", 3, "--checkpoint", classifier) == 0
     assert "1 there already" in capfd.readouterr().out
 
