@@ -72,9 +72,12 @@ def run_colorize(inputs: Sequence[str], options: ColorizeOptions) -> int:
     left = [job for job in jobs if options.overwrite or options.in_place or not first_result(job, options).is_file()]
     start = time.monotonic()
     problems = list(found.problems)
-    if left:
+    if left or options.doubt:
         with one_line_warnings():
-            problems += colour(left, load(options), options, hints)
+            colorizers = load(options)
+            if options.doubt:
+                write_doubt(colorizers[0], found.jobs[0].source, options.doubt)
+            problems += colour(left, colorizers, options, hints)
     report(found, problems, Counts(len(left), len(jobs) - len(left), time.monotonic() - start), options)
     wait_for_ranks()
     return int(bool(problems))
@@ -127,6 +130,13 @@ def check_variants(jobs: Sequence[ColorizeJob], options: ColorizeOptions) -> Non
         check_format(options.doubt.suffix)
         if len(jobs) != 1:
             raise InputError("--doubt is for a single photograph")
+        if options.doubt.exists() and (not options.overwrite or options.doubt.samefile(jobs[0].source)):
+            raise InputError(f"--doubt {shown(options.doubt)}: there is such a file; give another name, or --overwrite")
+    for job in jobs if options.variants else ():
+        paths = [variant_path(job.target, number + 1) for number in range(options.variants or 0)]
+        there = [path for path in paths if path.exists()]
+        if there and not paths[0].exists() and not options.overwrite:
+            raise InputError(f"{shown(there[0])} would be replaced; move it, name another folder, or give --overwrite")
 
 
 def first_result(job: ColorizeJob, options: ColorizeOptions) -> Path:
@@ -169,8 +179,6 @@ def colour(
     if videos:
         from gancolor.colorize.video import colour_video  # imports FFmpeg, and fails here if it is missing
     if photographs:
-        if options.doubt:
-            write_doubt(colorizer, photographs[0].source, options.doubt)
         with progress("photographs", len(photographs), "photo") as bar:
             if options.variants:
                 problems += colour_variants(colorizers, photographs, options.variants, options.quality, bar.update)

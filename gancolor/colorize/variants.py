@@ -4,11 +4,10 @@ from collections.abc import Callable, Sequence
 from pathlib import Path
 
 from gancolor.colorize.inputs import ColorizeJob, Problem, shown
-from gancolor.colorize.photographs import reason
+from gancolor.colorize.photographs import FATAL, reason
 from gancolor.inference.colorizer import Colorizer
 from gancolor.inference.image_files import Picture, read_picture
-from gancolor.inference.variants import doubt, variants
-from gancolor.utils.errors import InputError
+from gancolor.inference.variants import check_distribution, doubt, variants
 from gancolor.utils.files import write_atomically
 
 
@@ -28,23 +27,27 @@ def colour_variants(
     Raises:
         InputError: the only generator has no distribution of colours.
     """
+    if len(colorizers) == 1:
+        check_distribution(colorizers[0])
     problems = []
     for job in jobs:
         try:
             picture = read_picture(job.source)
-        except InputError as error:
+            made = variants(colorizers[0], picture, number) if len(colorizers) == 1 else []
+            made = made or [each(picture) for each in colorizers[:number]]
+            job.target.parent.mkdir(parents=True, exist_ok=True)
+            for place in range(len(made), 0, -1):  # the first is written last, as a sign that all are there
+                made[place - 1].save(variant_path(job.target, place), quality)
+        except Exception as error:  # decoders raise almost anything for damaged files
+            if isinstance(error, OSError) and error.errno in FATAL:
+                raise
             problems.append(Problem(str(job.source), reason(error, job.source)))
             continue
-        made = [each(picture) for each in colorizers[:number]] if len(colorizers) > 1 else None
-        made = variants(colorizers[0], picture, number) if made is None else made
-        job.target.parent.mkdir(parents=True, exist_ok=True)
-        for place, coloured in enumerate(made, 1):
-            coloured.save(variant_path(job.target, place), quality)
+        finally:
+            tick()
         if len(made) < number:
-            print(
-                f"{shown(job.source)}: {len(made)} of {number} variants: the generator predicts no other plausible colours"
-            )
-        tick()
+            few = f"{len(made)} of {number} variants: the generator predicts no other plausible colours"
+            print(f"{shown(job.source)}: {few}")
     return problems
 
 

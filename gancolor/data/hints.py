@@ -16,7 +16,8 @@ from torch import Tensor
 from gancolor.config.options import HintsConfig
 
 LARGEST = 9  # side of the largest patch in training [pixels], as in Zhang 2017
-BEYOND = 1e-3  # share of the photographs whose number of hints is capped, to keep tensors small
+# The number of hints is capped, to keep tensors small: for this share of the photographs, and at the latest at MOST.
+BEYOND, MOST = 1e-3, 512
 EVALUATION_SIDE = 6  # side of the patches in Zhang 2017's evaluation, figure 5 [pixels]
 
 
@@ -40,7 +41,7 @@ def draw_hints(chroma: Tensor, config: HintsConfig) -> Tensor:
     code).
     """
     count, device = len(chroma), chroma.device
-    most = math.ceil(math.log(BEYOND) / math.log1p(-config.p))
+    most = min(math.ceil(math.log(BEYOND) / math.log1p(-config.p)), MOST)
     chance = torch.rand(count, 1, device=device)
     # 1 - u lies in (0, 1]: its logarithm is finite.
     number = 1 + (torch.log(1 - torch.rand(count, 1, device=device)) / math.log1p(-config.p)).floor()

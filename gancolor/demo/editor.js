@@ -12,14 +12,28 @@ let given = {}; // what Python set
 let hints = [], past = [], future = [];
 let chosen = null; // the number of the chosen hint
 let pending = null; // a place that has no colour yet: {x, y}
-let running = false, waiting = false, stale = false;
+let running = false, waiting = false, stale = false, dragging = false;
+let suggestions = 0; // number of requests for suggestions so far
 
 const tell = (text, error = false) => {
   said.textContent = text;
   said.classList.toggle("error", error);
 };
 const visible = () => element.offsetParent !== null;
-const request = () => ({file: given.file, system: given.system, options: given.options, hints});
+
+// Call a function on the server. Failures become {error}; an answer for another photograph or system becomes null.
+async function ask(name, more = {}) {
+  const {file, system, options} = given;
+  let answer;
+  try {
+    answer = await server[name]({file, system, options, hints, ...more});
+  } catch {
+    answer = {error: "The server does not answer. Reload the page."};
+  }
+  if (file !== given.file || system !== given.system) return null;
+  if (answer.error) tell(answer.error, true);
+  return answer;
+}
 
 // Changes ------------------------------------------------------------------------------------------------------------
 
@@ -55,24 +69,25 @@ async function refresh() {
   running = true;
   stale = false;
   stage.classList.add("busy");
-  const answer = await server.colour(request());
+  const shown = hints, answer = await ask("colour");
   running = false;
   stage.classList.remove("busy");
   if (waiting) {
     waiting = false;
     return refresh();
   }
-  if (answer.error) return tell(answer.error, true);
+  if (!answer || answer.error) return;
   picture.src = answer.picture;
   await picture.decode().catch(() => {});
-  element.dataset.shown = JSON.stringify(hints); // for tests
+  element.dataset.shown = JSON.stringify(shown); // for tests
   draw();
 }
 
 async function suggest(place) {
+  const number = ++suggestions;
   swatches.replaceChildren();
-  const answer = await server.suggest({...request(), x: place.x, y: place.y});
-  if (answer.error) return tell(answer.error, true);
+  const answer = await ask("suggest", {x: place.x, y: place.y});
+  if (!answer || answer.error || number !== suggestions) return;
   swatches.replaceChildren(...answer.colours.map(color => {
     const button = document.createElement("button");
     button.type = "button";
@@ -86,8 +101,8 @@ async function suggest(place) {
 async function vary() {
   const place = part(".variants");
   tell("Looking for other colours.");
-  const answer = await server.variants(request());
-  if (answer.error) return tell(answer.error, true);
+  const answer = await ask("variants");
+  if (!answer || answer.error) return;
   place.replaceChildren(...answer.variants.map((variant, number) => {
     const button = document.createElement("button"), image = new Image();
     button.type = "button";
@@ -108,6 +123,7 @@ async function vary() {
 // Dots -----------------------------------------------------------------------------------------------------------------
 
 function draw() {
+  if (dragging) return; // a new dot would end the drag
   const dots = [...stage.querySelectorAll(".dot")], focused = dots.indexOf(document.activeElement);
   dots.forEach(dot => dot.remove());
   hints.forEach((hint, number) => stage.append(makeDot(hint, number)));
@@ -177,6 +193,7 @@ function drag(event, dot, number) {
   event.stopPropagation();
   const before = hints;
   let far = false;
+  dragging = true;
   const follow = move => {
     if (!far && Math.hypot(move.clientX - event.clientX, move.clientY - event.clientY) < 4) return;
     far = true;
@@ -187,6 +204,7 @@ function drag(event, dot, number) {
   };
   const end = () => {
     dot.removeEventListener("pointermove", follow);
+    dragging = false;
     const after = hints;
     hints = before;
     if (far) change(after);
@@ -240,8 +258,8 @@ function save() {
 }
 
 async function load(file) {
-  const answer = await server.check({...request(), text: await file.text()});
-  if (answer.error) return tell(answer.error, true);
+  const answer = await ask("check", {text: await file.text()});
+  if (!answer || answer.error) return;
   chosen = pending = null;
   change(answer.hints);
   tell(HELP);
@@ -275,19 +293,20 @@ element.addEventListener("keydown", event => {
 
 function receive() {
   const next = props.value ? JSON.parse(props.value) : {};
+  if (next.file !== given.file || next.system !== given.system) part(".variants").hidden = true;
   if (next.file !== given.file) {
     hints = [];
     past = [];
     future = [];
     chosen = pending = null;
     picture.removeAttribute("src");
-    part(".variants").hidden = true;
     tell(HELP);
   }
   given = {...next, hints: undefined};
   part("[data-do=variants]").hidden = !given.variants;
   if (given.file) {
     stage.style.maxWidth = `${TALLEST * given.size[1] / given.size[0]}px`;
+    props.value = JSON.stringify({...given, hints}); // Python's value has no hints
     draw();
     refresh();
   }

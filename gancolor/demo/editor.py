@@ -70,15 +70,16 @@ class Editor:
             return ask(file, request, options)
         except (InputError, MemoryError) as error:
             return {"error": message_of(error)}
-        except (KeyError, TypeError, ValueError):
+        except (KeyError, TypeError, ValueError, OverflowError, RecursionError, OSError):
             return {"error": "the page and the server are of different versions; reload the page"}
 
     def _colour(self, file: Path, request: Mapping[str, Any], options: DemoOptions) -> Answer:
         return {"picture": _address(self.systems.after(file, request["system"], options))}
 
     def _suggest(self, file: Path, request: Mapping[str, Any], options: DemoOptions) -> Answer:
-        place = float(request["x"]), float(request["y"])
-        return {"colours": self.systems.suggestions(file, request["system"], options, *place)}
+        x, y = float(request["x"]), float(request["y"])
+        Hint(x, y, "black").check_inside(self.systems.size(file))
+        return {"colours": self.systems.suggestions(file, request["system"], options, x, y)}
 
     def _variants(self, file: Path, request: Mapping[str, Any], options: DemoOptions) -> Answer:
         found = self.systems.variants(file, request["system"], options)
@@ -87,7 +88,8 @@ class Editor:
 
     def _check(self, file: Path, request: Mapping[str, Any], _: DemoOptions) -> Answer:
         hints = parse_hints(str(request["text"]), "this file", self.systems.size(file))
-        return {"hints": [hint.to_dict() for hint in hints]}
+        # The page's controls know no names and no rgb().
+        return {"hints": [hint.to_dict() | {"color": "#{:02x}{:02x}{:02x}".format(*hint.rgb())} for hint in hints]}
 
 
 def _address(picture: Picture) -> str:

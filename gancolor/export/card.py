@@ -17,6 +17,7 @@ from gancolor.export.description import last_name
 from gancolor.export.exporter import Exported
 from gancolor.metrics.bootstrap import Mean
 from gancolor.metrics.table import METRICS
+from gancolor.models import would_take_hints
 from gancolor.utils.errors import InputError
 from gancolor.utils.files import file_digest
 
@@ -222,7 +223,7 @@ def _recipe(about: Mapping[str, Any]) -> str:
 
 
 def _hints(about: Mapping[str, Any]) -> str:
-    if not about["generator"]["options"].get("hints"):
+    if not would_take_hints(about["generator"]["arch"], about["generator"]["options"]):
         return ""
     return "; and hints (B, 3, H, W): ab / 110 and 1 where a colour is given, 0 elsewhere"
 

@@ -61,27 +61,30 @@ class TorchBackend:
             raise InputError(f"device {device}: not available here ({str(error).splitlines()[0]})") from None
 
     def __call__(self, lightness: Array, hints: Array | None = None) -> Array:
+        chroma = self._run(lightness, hints).chroma.float()
+        return chroma.cpu().numpy() if isinstance(lightness, np.ndarray) else chroma.to(lightness.device)
+
+    def _run(self, lightness: Array, hints: Array | None = None) -> Any:
+        """Return the network's `GeneratorOutput`. Raises MemoryError."""
         torch = self.torch
         given = [lightness] if hints is None else [lightness, hints]
         given = [torch.from_numpy(np.ascontiguousarray(a)) if isinstance(a, np.ndarray) else a for a in given]
         half = torch.bfloat16 if self.device.type == "cuda" and torch.cuda.is_bf16_supported(False) else torch.float16
         try:
             with torch.inference_mode(), torch.autocast(self.device.type, half, enabled=self.device.type == "cuda"):
-                chroma = self.network(*(tensor.to(self.device) for tensor in given)).chroma.float()
+                return self.network(*(tensor.to(self.device) for tensor in given))
         except RuntimeError as error:
             if not memory_is_full(error):
                 raise
             if self.device.type == "cuda":
                 torch.cuda.empty_cache()
             raise MemoryError(str(error).splitlines()[0]) from None
-        return chroma.cpu().numpy() if isinstance(lightness, np.ndarray) else chroma.to(lightness.device)
 
     def distribution(self, lightness: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
         """Return probabilities (B, Q, h, w) of the colour bins and the bins' centres (Q, 2), chroma in [-1, 1]."""
         from gancolor.color.bins import bin_centres
 
-        with self.torch.inference_mode():
-            logits = self.network(self.torch.from_numpy(np.ascontiguousarray(lightness)).to(self.device)).bin_logits
+        logits = self._run(lightness).bin_logits
         return logits.float().softmax(dim=1).cpu().numpy(), bin_centres(logits.shape[1]).numpy()
 
 

@@ -44,9 +44,12 @@ class Hint:
     def rgb(self) -> tuple[int, int, int]:
         """Return the colour's sRGB, 0 to 255. Raises InputError if it is none."""
         try:
-            return ImageColor.getrgb(self.color)[:3]
+            found = ImageColor.getrgb(self.color)[:3]
         except (ValueError, AttributeError, TypeError):
-            raise InputError(f"{self.color!r} is not a colour; write #a03030, rgb(160, 48, 48) or a name") from None
+            found = (-1, -1, -1)
+        if not all(0 <= channel <= 255 for channel in found):  # Pillow accepts rgb(999, 0, 0)
+            raise InputError(f"{str(self.color)[:40]!r} is not a colour; write #a03030, rgb(160, 48, 48) or a name")
+        return found
 
     def to_dict(self) -> dict[str, Any]:
         """Return the attributes that are not None."""
@@ -119,7 +122,7 @@ def parse_hints(text: str, name: str, size: tuple[int, int] | None = None) -> li
             hint.check_inside((height, width))
     except InputError as error:
         raise InputError(f"{name}: {error}") from None
-    except (ValueError, KeyError, TypeError):
+    except (ValueError, KeyError, TypeError, RecursionError):
         raise InputError(
             f'{name} is not a file of hints: {{"width": W, "height": H, "hints": [{{"x": X, "y": Y, "color": C}}]}}'
         ) from None

@@ -69,6 +69,14 @@ def doubt(colorizer: "Colorizer", picture: Picture) -> Picture:
     return replace(picture, pixels=np.asarray(large)[..., None], alpha=None)
 
 
+def check_distribution(colorizer: "Colorizer") -> None:
+    """Raise InputError if the colorizer's generator has no distribution."""
+    if not colorizer.backend.has_distribution:
+        raise InputError(
+            "this generator has no distribution of colours; a siggraph17 or eccv16 checkpoint (.safetensors) has one"
+        )
+
+
 def distribution(colorizer: "Colorizer", seen: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
     """Return each pixel's probabilities (Q, h, w) of the colour bins, and the bins' centres (Q, 2) in units of ab.
 
@@ -78,10 +86,7 @@ def distribution(colorizer: "Colorizer", seen: np.ndarray) -> tuple[np.ndarray, 
     Raises:
         InputError: the generator has no distribution.
     """
-    if not colorizer.backend.has_distribution:
-        raise InputError(
-            "this generator has no distribution of colours; a siggraph17 or eccv16 checkpoint (.safetensors) has one"
-        )
+    check_distribution(colorizer)
     probabilities, centres = colorizer.backend.distribution(seen[None])
     return probabilities[0], AB_RANGE * centres
 

@@ -40,6 +40,10 @@ def check_options(config: TrainConfig) -> None:
         raise InputError("nothing to learn: all losses have weight 0; give one a weight, such as --loss.l1 100")
     if config.critic_epochs and not config.epochs:
         raise InputError("--critic_epochs without --epochs: the trained discriminator would not be used")
+    if config.arch == "siggraph17" and not config.loss.bins:
+        raise InputError("--loss.bins 0: siggraph17's distribution would not be trained; give it a weight, such as 1")
+    if config.hints.absent + config.hints.complete > 1:
+        raise InputError("--hints.absent and --hints.complete are shares of the photographs: their sum is above 1")
     hints = would_take_hints(config.arch, to_dict(config.generator))
     if hints and config.generator.freeze_backbone and "backbone" in generator_options(config.arch):
         raise InputError(

@@ -11,6 +11,7 @@ from PIL import Image
 
 from gancolor import Colorizer
 from gancolor.cli import _gancolor
+from gancolor.inference.image_files import Picture
 from gancolor.utils.errors import InputError
 
 
@@ -56,6 +57,40 @@ def test_doubt_is_written_beside_the_coloured_photograph(photo, classifier, tmp_
     assert colorize(photo, "-o", tmp_path / "out", "--doubt", tmp_path / "doubt.png", "--checkpoint", classifier) == 0
     assert Image.open(tmp_path / "doubt.png").size == (90, 60) and Image.open(tmp_path / "doubt.png").mode == "L"
     assert files(tmp_path / "out") == ["photo.png"]
+
+
+def test_doubt_is_written_for_photographs_that_are_coloured_already_and_replaces_nothing(
+    photo, classifier, tmp_path, capfd
+) -> None:
+    out, doubt = tmp_path / "out", tmp_path / "doubt.png"
+    assert colorize(photo, "-o", out, "--checkpoint", classifier) == 0
+    words = [photo, "-o", out, "--doubt", doubt, "--checkpoint", classifier]
+    assert colorize(*words) == 0 and doubt.is_file() and "1 there already" in capfd.readouterr().out
+    for path, more in ((doubt, []), (photo, []), (photo, ["--overwrite"])):
+        with pytest.raises(InputError, match="there is such a file"):
+            colorize(photo, "-o", out, "--doubt", path, "--checkpoint", classifier, *more)
+    assert Image.open(photo).mode == "RGB"
+
+
+def test_variants_replace_no_other_file(photo, classifier, tmp_path) -> None:
+    out = tmp_path / "out"
+    out.mkdir()
+    save(out / "photo.2.png", scene(20, 30))
+    words = ["-o", out, "--variants", 2, "--checkpoint", classifier]
+    with pytest.raises(InputError, match=r"photo\.2\.png would be replaced"):
+        colorize(photo, *words)
+    with pytest.raises(InputError, match=r"photo\.2\.png would take the place of an input"):
+        colorize(photo, out / "photo.2.png", "-o", out, "--variants", 2, "--overwrite",
+                 "--checkpoint", classifier)  # fmt: skip
+    assert Image.open(out / "photo.2.png").size == (30, 20)
+
+
+def test_the_first_variant_is_written_last(photo, classifier, tmp_path, monkeypatch) -> None:
+    """So that an interrupted photograph is coloured again."""
+    written = []
+    monkeypatch.setattr(Picture, "save", lambda _, path, __: written.append(path.name))
+    assert colorize(photo, "-o", tmp_path / "out", "--variants", 3, "--checkpoint", classifier) == 0
+    assert written == sorted(written, reverse=True) and written[-1] == "photo.1.png"
 
 
 def test_an_unreadable_photograph_is_listed_and_the_others_are_coloured(photo, classifier, tmp_path, capfd) -> None:

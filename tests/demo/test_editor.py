@@ -87,6 +87,17 @@ def test_suggestions_are_colours(editor: Editor, photo: Path) -> None:
     assert len(answer["colours"]) > 4 and all(Hint(0, 0, color) for color in answer["colours"])
 
 
+@pytest.mark.parametrize("place", [(-1e9, 1), (float("inf"), 1), (1, 60), (float("nan"), 0)])
+def test_places_outside_the_photograph_have_no_suggestions(editor: Editor, photo: Path, place) -> None:
+    error = editor.suggest(request(photo, x=place[0], y=place[1]))["error"]
+    assert "\n" not in error and ("lies outside" in error or "give numbers" in error)
+
+
+def test_colours_of_a_file_are_as_the_page_knows_them(editor: Editor, photo: Path) -> None:
+    text = json.dumps({"width": 90, "height": 60, "hints": [{**RED, "color": "rgb(160, 48, 48)"}]})
+    assert editor.check(request(photo, text=text)) == {"hints": [RED]}
+
+
 def test_files_of_hints_are_checked_against_the_photograph(editor: Editor, photo: Path) -> None:
     text = json.dumps({"width": 90, "height": 60, "hints": [RED]})
     assert editor.check(request(photo, text=text)) == {"hints": [RED]}
@@ -112,6 +123,8 @@ def test_other_files_of_this_machine_are_not_shown(editor: Editor, photo: Path, 
         ({"hints": [{"x": 1}]}, "reload the page"),
         ({"options": [0, 7.0, "guided", False]}, "strength"),
         ({"options": [1, 2, 3, 4, 5, 6, 7]}, "reload the page"),
+        ({"file": "x" * 5000}, "this photograph is not on this page"),
+        ({"hints": [{"x": float("inf"), "y": 1, "color": "red"}]}, "give numbers of pixels"),
     ],
 )
 def test_wrong_requests_have_an_error_in_one_line(editor: Editor, photo: Path, change: dict, said: str) -> None:

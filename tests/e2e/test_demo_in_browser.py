@@ -411,6 +411,10 @@ def test_download_and_slider_have_the_hints(editor, tmp_path):
     editor.click(0.25, 0.5)
     editor.choose("#d02020")
     editor.shows_one(100, 150, "#d02020")
+    before = editor.page.js(f"{EDITOR}.src")
+    editor.page.js("""(box => box.click())(document.querySelector('#options input[type=checkbox]:last-of-type'))""")
+    editor.page.until(f"{EDITOR}.src != '{before}'")  # other options keep the hints
+    editor.shows_one(100, 150, "#d02020")
     pixels = read_picture(download(editor.page, tmp_path)).pixels
     assert redness(pixels[150, 100].astype(int)) > 40
     shown = f"{LOADED}[1] && " + HUES.format(f"{LOADED}[1]", "[[0.25, 0.5]]")

@@ -56,7 +56,11 @@ def test_hints_of_the_command_line(text: str, expected: Hint) -> None:
     assert parse_hint(text) == expected
 
 
-@pytest.mark.parametrize("text", ["", "3,red", "x,2,red", "1,2", "1,2,reddish", "-1,2,red", "1,2,red,-3", "nan,2,red"])
+@pytest.mark.parametrize(
+    "text",
+    ["", "3,red", "x,2,red", "1,2", "1,2,reddish", "-1,2,red", "1,2,red,-3", "nan,2,red", "inf,2,red"]
+    + ["1,2,rgb(999, 0, 0)", "1,2,rgb(500%, 0%, 0%)", f"1,2,rgb({'9' * 60}, 0, 0)"],
+)
 def test_wrong_hints_are_refused_in_one_line(text: str) -> None:
     with pytest.raises(InputError) as caught:
         parse_hint(text)
@@ -76,6 +80,7 @@ def test_files_of_hints_keep_what_was_written(tmp_path: Path) -> None:
     [
         ("[]", "is not a file of hints"),
         ("{", "is not a file of hints"),
+        ("[" * 100_000, "is not a file of hints"),
         ('{"width": 90, "height": 60, "hints": [{"x": 1}]}', "is not a file of hints"),
         ('{"width": 90, "height": 60, "hints": [{"x": 1, "y": 2, "color": "no"}]}', "'no' is not a colour"),
         (
@@ -157,6 +162,24 @@ def test_the_solution_satisfies_the_equations_at_a_free_pixel() -> None:
         ]
         pulled = sum(w * found[p] for w, p in zip(weights, near, strict=True))
         assert found[y, x] == pytest.approx(pulled / (sum(weights) + spreading.FAR**-2), rel=1e-3, abs=1e-6)
+
+
+@pytest.mark.parametrize("size", [(300, 500), (301, 203)])
+def test_large_pictures_are_solved_at_a_fraction_of_their_size(size: tuple[int, int], monkeypatch) -> None:
+    from gancolor.inference import spreading
+
+    lightness = np.full((1, 1, *size), -0.5, np.float32)
+    lightness[..., size[1] // 2 :] = 0.5
+    hints = np.zeros((1, 3, *size), np.float32)
+    hints[:, :, 60:67, 40:47] = np.array([0.6, 0.4, 1.0]).reshape(1, 3, 1, 1)
+    chroma = np.zeros((1, 2, *size), np.float32)
+    found = spread_hints(lightness, chroma, hints)
+    assert np.allclose(found[0, :, 60:67, 40:47], np.array([0.6, 0.4]).reshape(2, 1, 1))
+    monkeypatch.setattr(spreading, "LARGEST", 10**9)
+    exact = spread_hints(lightness, chroma, hints)
+    assert np.abs(found - exact).mean() < 0.01
+    far = np.abs(np.arange(size[1]) - size[1] // 2) > 4  # from the edge, which is blurred by the fraction
+    assert np.abs(found - exact)[..., far].max() < 0.06
 
 
 def test_without_hints_nothing_changes_and_tensors_work_too() -> None:

@@ -9,7 +9,7 @@ from gancolor.color.bins import rebalancing
 from gancolor.color.torch_lab import rgb_to_lab, to_float
 from gancolor.config.identity import to_dict
 from gancolor.config.networks import DiscriminatorConfig, GeneratorConfig, LossConfig
-from gancolor.config.options import DataConfig, EvalConfig, OptimConfig, TrainConfig
+from gancolor.config.options import DataConfig, EvalConfig, HintsConfig, OptimConfig, TrainConfig
 from gancolor.data.batch import Batch
 from gancolor.data.dataset import Dataset
 from gancolor.data.prior import color_prior
@@ -88,7 +88,19 @@ def test_hints_need_a_generator_that_takes_them(configure):
     line = refusal(configure("ugan", eval=EvalConfig(hints=10)))
     assert line == "--eval.hints: the generator takes no hints; give --generator.hints true too"
     for arch, generator in (("ugan", {"hints": True}), ("siggraph17", {})):
-        assert takes_hints(built(configure(arch, eval=EvalConfig(hints=10), generator=generator)).gan_step.generator)
+        assert takes_hints(
+            built(
+                configure(arch, eval=EvalConfig(hints=10), generator=generator, loss={"bins": 1.0})
+            ).gan_step.generator
+        )
+
+
+def test_siggraph17_needs_the_loss_of_its_bins(configure):
+    assert "--loss.bins 0: siggraph17's distribution would not be trained" in refusal(configure("siggraph17"))
+
+
+def test_shares_of_hints_above_one_are_refused(configure):
+    assert "their sum is above 1" in refusal(configure(hints=HintsConfig(absent=0.7, complete=0.5)))
 
 
 def test_a_frozen_encoder_with_hints_is_refused(configure):
