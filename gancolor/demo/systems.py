@@ -8,6 +8,7 @@ from pathlib import Path
 
 import numpy as np
 
+import gancolor.inference.spreading  # noqa: F401 - so that the first hint does not wait for scipy's import
 from gancolor.choices import ChromaUpsampling
 from gancolor.demo.suggestions import suggest_colors
 from gancolor.inference.colorizer import ChromaPrediction, Colorizer
