@@ -43,10 +43,15 @@ def total(prediction: GeneratorOutput) -> torch.Tensor:
 
 @pytest.fixture(scope="module")
 def evaluated(build, lightness, settle):
-    """Every architecture in eval mode."""
-    torch.manual_seed(0)
-    pictures = lightness(4, 1, 64, 64, seed=9)
-    return {arch: settle(build(arch, classes=3), pictures) for arch in ARCHITECTURES}
+    """Every architecture in eval mode, built when it is first used: the test of the example needs only one."""
+
+    class Evaluated(dict):
+        def __missing__(self, arch):
+            torch.manual_seed(0)
+            self[arch] = settle(build(arch, classes=3), lightness(4, 1, 64, 64, seed=9))
+            return self[arch]
+
+    return Evaluated()
 
 
 # What goes in and comes out ---------------------------------------------------------------------------------------
