@@ -10,7 +10,7 @@ import torch
 from gancolor import Colorizer
 from gancolor.color.torch_lab import to_float
 from gancolor.data.cache.photographs import load_photographs
-from gancolor.data.sources.find import find_source
+from gancolor.data.sources.find import find_source, open_source
 from gancolor.inference.image_files import Picture
 from gancolor.inference.variants import variants
 from gancolor.metrics.bootstrap import difference
@@ -28,8 +28,8 @@ def main() -> None:
     parser.add_argument("--lpips", default="auto", help="AlexNet's weights (default: torchvision's)")
     options = parser.parse_args()
     colorizer = Colorizer.load(options.checkpoint, size=options.size)
-    found = find_source(options.photos, 0, 0.1, val_limit=options.limit)
-    photographs = load_photographs(found.val, options.size, None, "photographs")
+    source = open_source(find_source(options.photos, 0, 0.1, val_limit=options.limit), options.size, val_only=True)
+    photographs = load_photographs(source.val, options.size, None, "photographs")
     distance = lpips(options.lpips, torch.device("cpu"), True, options.size, "--lpips", "alex")
     scores: dict[str, list[torch.Tensor]] = {"PSNR [dB]": [], "LPIPS": []}
     counts = []
