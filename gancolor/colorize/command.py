@@ -106,10 +106,9 @@ def read_given_hints(jobs: Sequence[ColorizeJob], options: ColorizeOptions) -> l
         )
     given = [parse_hint(text) for text in options.hint]
     size = read_picture(jobs[0].source).size
-    hints = ([] if options.hints is None else read_hints(options.hints, size)) + given
-    for hint in hints:
+    for hint in given:
         hint.check_inside(size)
-    return hints
+    return [*([] if options.hints is None else read_hints(options.hints, size)), *given]
 
 
 def check_variants(jobs: Sequence[ColorizeJob], options: ColorizeOptions) -> None:

@@ -33,8 +33,10 @@ def colour_variants(
     for job in jobs:
         try:
             picture = read_picture(job.source)
-            made = variants(colorizers[0], picture, number) if len(colorizers) == 1 else []
-            made = made or [each(picture) for each in colorizers[:number]]
+            if len(colorizers) == 1:
+                made = variants(colorizers[0], picture, number)
+            else:
+                made = [each(picture) for each in colorizers[:number]]
             job.target.parent.mkdir(parents=True, exist_ok=True)
             for place in range(len(made), 0, -1):  # the first is written last, as a sign that all are there
                 made[place - 1].save(variant_path(job.target, place), quality)

@@ -21,9 +21,7 @@ from gancolor.utils.files import write_atomically
 
 PER_MINUTE = {"seconds": 60.0}  # divisors of costs
 SPEEDS = ("photographs_per_second",)  # costs for which higher is better
-
-
-# PSNR [dB] by the number of hints, of Zhang 2017, figure 5 (values from its released code).
+# PSNR [dB] by the number of hints (Zhang 2017, figure 5).
 PUBLISHED = {0: 24.43, 1: 25.37, 2: 26.20, 5: 27.39, 10: 28.42, 20: 29.34, 50: 30.42, 100: 31.13}
 
 

@@ -4,7 +4,6 @@ Hints are a tensor (B, 3, H, W): chroma ab / 110 where it is given and 0 elsewhe
 given (Zhang 2017, section 3.1).
 """
 
-import hashlib
 import math
 from collections.abc import Sequence
 from typing import NamedTuple
@@ -14,6 +13,7 @@ import torch.nn.functional as F
 from torch import Tensor
 
 from gancolor.config.options import HintsConfig
+from gancolor.data.chance import generator_of_name
 
 LARGEST = 9  # side of the largest patch in training [pixels], as in Zhang 2017
 # The number of hints is capped, to keep tensors small: for this share of the photographs, and at the latest at MOST.
@@ -68,9 +68,7 @@ def patches_of_names(names: Sequence[str], size: int, number: int) -> Patches:
     side = min(EVALUATION_SIDE, size)
     drawn = []
     for name in names:
-        seed = int.from_bytes(hashlib.sha256(f"hints {name}".encode()).digest()[:8], "big") % 2**63
-        chance = torch.Generator().manual_seed(seed)
-        drawn.append(torch.randint(size - side + 1, (number, 2), generator=chance))
+        drawn.append(torch.randint(size - side + 1, (number, 2), generator=generator_of_name(f"hints {name}")))
     top, left = torch.stack(drawn).unbind(dim=-1)
     return Patches(top, left, torch.full_like(top, side))
 

@@ -5,7 +5,6 @@ soft lenses, other exposure and development, grain, faded prints. Here x is ligh
 [0, 1]. A strength scales every kind of damage: 0 is none, 1 the most that old photographs commonly show.
 """
 
-import hashlib
 import math
 from collections.abc import Iterable
 from typing import NamedTuple
@@ -16,6 +15,7 @@ from torch import Tensor
 
 from gancolor.color.lab import RGB_TO_XYZ
 from gancolor.color.torch_lab import L_HALF_RANGE, lightness_of
+from gancolor.data.chance import generator_of_name
 
 EYE: list[float] = RGB_TO_XYZ[1].tolist()  # weights of linear R, G and B in luminance
 DAMAGED = 0.75  # share of the training photographs that are damaged; the others stay unchanged
@@ -96,9 +96,7 @@ def damage_of_names(names: Iterable[str], size: int, strength: float) -> Damage:
     so the damage is the same on every machine, whichever other photographs there are."""
     each = []
     for name in names:
-        seed = int.from_bytes(hashlib.sha256(name.encode()).digest()[:8], "big") % 2**63
-        chance = torch.Generator().manual_seed(seed)
-        each.append(draw_damage(1, size, strength, torch.device("cpu"), chance, damaged=1.0, each=1.0))
+        each.append(draw_damage(1, size, strength, torch.device("cpu"), generator_of_name(name), damaged=1.0, each=1.0))
     return Damage(*(torch.cat(parts) for parts in zip(*each, strict=True)))
 
 

@@ -1,5 +1,5 @@
-// The hint editor. Python sets `props.value` to {file, name, system, size: [height, width], options}, and gets it back
-// with `hints` after each change. Hints are in the photograph's own pixels, as in the JSON files.
+// The hint editor. Python sets `props.value` to {file, name, system, options, size: [height, width],
+// variants}, and gets it back with `hints` after each change. Hints are in the photograph's own pixels, as in the JSON files.
 
 const part = selector => element.querySelector(selector);
 const stage = part(".stage"), picture = part("img"), palette = part(".palette"), swatches = part(".swatches");

@@ -11,7 +11,6 @@ ALIKE = 10.0  # standard deviation of the weight by difference of lightness [uni
 ELSEWHERE = 0.02  # weight of all other pixels
 MOST = 5  # maximum number of suggestions from the picture
 HUES = ((55.0, 35.0), (30.0, 60.0), (0.0, 60.0), (-35.0, 40.0), (-15.0, -15.0), (10.0, -45.0), (45.0, -30.0))
-DARKEST, LIGHTEST = 35.0, 80.0  # limits of a suggestion's L: beyond, sRGB is too narrow for distinct hues
 
 
 def suggest_colors(lightness: np.ndarray, chroma: np.ndarray, row: int, column: int) -> list[str]:
@@ -32,4 +31,4 @@ def suggest_colors(lightness: np.ndarray, chroma: np.ndarray, row: int, column: 
     shares = np.bincount(member, weight.ravel())
     means = np.stack([np.bincount(member, (weight * plane).ravel()) / shares for plane in ab], axis=1)
     frequent = means[np.argsort(-shares)[:MOST]]
-    return [color_of(float(np.clip(level[row, column], DARKEST, LIGHTEST)), a, b) for a, b in (*frequent, *HUES)]
+    return [color_of(float(level[row, column]), a, b) for a, b in (*frequent, *HUES)]

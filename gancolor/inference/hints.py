@@ -14,6 +14,7 @@ from gancolor.color.lab import AB_RANGE
 from gancolor.utils.errors import InputError
 
 RADIUS = 3.0  # of a hint without a radius, in pixels of the generator's input: generators are trained with sides 1 to 9
+DARKEST, LIGHTEST = 35.0, 80.0  # limits of a suggested colour's L: beyond, sRGB is too narrow for distinct hues
 SUFFIX = ".hints.json"  # of the file beside a photograph: photo.jpg.hints.json
 
 
@@ -68,8 +69,8 @@ class Hint:
 
 
 def color_of(lightness: float, a: float, b: float) -> str:
-    """Return "#rrggbb" of a Lab colour, its chroma reduced if it is outside sRGB."""
-    y = (lightness + 16) / lab.LIGHTNESS
+    """Return "#rrggbb" of a Lab colour for a hint: its L is limited to DARKEST..LIGHTEST, and its chroma to sRGB."""
+    y = (min(max(lightness, DARKEST), LIGHTEST) + 16) / lab.LIGHTNESS
     roots = np.array([[y + a / lab.A], [y], [y - b / lab.B]], np.float32)
     red, green, blue = (lab.encode(lab.to_linear(roots)).ravel() * 255 + 0.5).astype(int)
     return f"#{red:02x}{green:02x}{blue:02x}"
@@ -91,7 +92,7 @@ def parse_hint(text: str) -> Hint:
     return Hint(x, y, ",".join(colour if radius is not None else words[2:]).strip(), radius)
 
 
-def read_hints(path: Path, size: tuple[int, int] | None = None) -> list[Hint]:
+def read_hints(path: Path, size: tuple[int, int]) -> list[Hint]:
     """Read a file of hints; see `parse_hints`. Raises InputError if it can't be read or is not a file of hints."""
     try:
         return parse_hints(path.read_text(encoding="utf-8"), str(path), size)
@@ -101,13 +102,13 @@ def read_hints(path: Path, size: tuple[int, int] | None = None) -> list[Hint]:
         raise InputError(f"{path}: is not text in UTF-8") from None
 
 
-def parse_hints(text: str, name: str, size: tuple[int, int] | None = None) -> list[Hint]:
+def parse_hints(text: str, name: str, size: tuple[int, int]) -> list[Hint]:
     """Parse the content of a file of hints: {"width": W, "height": H, "hints": [{"x": X, "y": Y, "color": COLOR,
     "radius": R}, ...]}, where the radius may be missing.
 
     Args:
         name: of the file, for errors.
-        size: the photograph's height and width; None: unknown, not checked.
+        size: the photograph's height and width.
 
     Raises:
         InputError: the text has another form, or its hints are of a photograph of another size.
@@ -116,10 +117,10 @@ def parse_hints(text: str, name: str, size: tuple[int, int] | None = None) -> li
         content: dict[str, Any] = json.loads(text)
         height, width = content["height"], content["width"]
         hints = [Hint(**hint) for hint in content["hints"]]
-        if size is not None and (height, width) != size:
+        if (height, width) != size:
             raise InputError(f"its hints are for {width} x {height} pixels, and the photograph has {_said(size)}")
         for hint in hints:
-            hint.check_inside((height, width))
+            hint.check_inside(size)
     except InputError as error:
         raise InputError(f"{name}: {error}") from None
     except (ValueError, KeyError, TypeError, RecursionError):

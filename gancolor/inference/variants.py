@@ -23,7 +23,6 @@ WINDOW = 0.1  # side of the window over which entropy is averaged, as a share of
 APART = 0.3  # minimum distance between two places, as a share of the picture's shorter side
 DIFFERENT = 25.0  # minimum distance between two modes [units of ab]
 LEAST = 0.05  # minimum probability of a mode, as a share of the likeliest bin's
-DARKEST, LIGHTEST = 35.0, 80.0  # limits of a hint's L: beyond, sRGB is too narrow for distinct hues
 
 
 def variants(colorizer: "Colorizer", picture: Picture, number: int) -> list[Picture]:
@@ -47,7 +46,7 @@ def alternatives(colorizer: "Colorizer", picture: Picture) -> list[list[Hint]]:
         modes = _modes(probabilities[:, *area].mean(axis=(1, 2)), centres)
         y, x = (row + 0.5) / rows * picture.size[0], (column + 0.5) / columns * picture.size[1]
         small = seen[0, int((row + 0.5) / rows * seen.shape[1]), int((column + 0.5) / columns * seen.shape[2])]
-        level = float(np.clip(L_HALF_RANGE * (small + 1), DARKEST, LIGHTEST))
+        level = L_HALF_RANGE * float(small + 1)
         # The first mode is what the automatic colouring has, more or less.
         found += [(rank, [Hint(x, y, color_of(level, *mode))]) for rank, mode in enumerate(modes[1:])]
     found.sort(key=lambda entry: entry[0])  # the second modes of all places, then the third ones, ...

@@ -4,6 +4,7 @@ import http.client
 import json
 import os
 import signal
+import socket
 import subprocess
 import sys
 import time
@@ -80,8 +81,11 @@ def started(folder, *words):
     env = {name: value for name, value in os.environ.items() if name in ("PATH", "LD_LIBRARY_PATH")}
     env |= {"PYTHONPATH": f"{folder / 'guard'}:{ROOT}", "OUTSIDE": str(folder / "outside"), "HOME": str(folder)}
     env |= {"TMPDIR": str(folder / "temporary"), "OMP_NUM_THREADS": "1", "http_proxy": "http://proxy.invalid:9"}
+    with socket.socket() as probe:  # two workers that both search from 7860 can find the same port
+        probe.bind(("127.0.0.1", 0))
+        port = probe.getsockname()[1]
     process = subprocess.Popen(
-        [sys.executable, "-c", COMMAND, "demo", *map(str, words)], env=env, cwd=folder,
+        [sys.executable, "-c", COMMAND, "demo", "--port", str(port), *map(str, words)], env=env, cwd=folder,
         stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True,
     )  # fmt: skip
     line = process.stdout.readline()
@@ -412,7 +416,10 @@ def test_download_and_slider_have_the_hints(editor, tmp_path):
     editor.choose("#d02020")
     editor.shows_one(100, 150, "#d02020")
     before = editor.page.js(f"{EDITOR}.src")
-    editor.page.js("""(box => box.click())(document.querySelector('#options input[type=checkbox]:last-of-type'))""")
+    editor.page.js("""(number => {
+        number.value = 0.7;
+        for (const kind of ['input', 'change', 'blur']) number.dispatchEvent(new Event(kind, {bubbles: true}));
+    })(document.querySelector('#options input[type=number]'))""")
     editor.page.until(f"{EDITOR}.src != '{before}'")  # other options keep the hints
     editor.shows_one(100, 150, "#d02020")
     pixels = read_picture(download(editor.page, tmp_path)).pixels
