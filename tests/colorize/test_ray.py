@@ -9,6 +9,8 @@ from made_files import files, save
 from made_pictures import scene
 
 EXAMPLE = Path(__file__).parents[2] / "examples/ray_data.py"
+# Ray's dashboard takes a third of the test's time.
+WITHOUT_DASHBOARD = f"import ray, runpy; ray.init(include_dashboard=False); runpy.run_path({str(EXAMPLE)!r}, run_name='__main__')"
 
 
 def test_the_recipe_for_a_cluster(tmp_path: Path, onnx_checkpoint: Path) -> None:
@@ -21,7 +23,7 @@ def test_the_recipe_for_a_cluster(tmp_path: Path, onnx_checkpoint: Path) -> None
     out.mkdir()
     (out / "a.jpg").write_text("done before")
     ran = subprocess.run(
-        [sys.executable, str(EXAMPLE), str(place), "--out", str(out), "--checkpoint", str(onnx_checkpoint),
+        [sys.executable, "-c", WITHOUT_DASHBOARD, str(place), "--out", str(out), "--checkpoint", str(onnx_checkpoint),
          "--batch", "2"],
         env=os.environ | {"RAY_USAGE_STATS_ENABLED": "0", "RAY_AUTH_MODE": "disabled"},
         capture_output=True, text=True,

@@ -1,9 +1,13 @@
 """A small checkpoint, its exports, and a Hub to push them to."""
 
 import dataclasses
+import functools
+import pickle
+import shutil
 
 import pytest
 from fake_hub import Hub, hosted
+from made_once import made_once
 from small_checkpoint import save_checkpoint
 
 from gancolor.export.exporter import export
@@ -19,34 +23,31 @@ def checkpoint(tmp_path_factory):
 
 @pytest.fixture(scope="session")
 def exports(checkpoint, tmp_path_factory):
-    """Return a function of format and half that exports the file once and returns it."""
-    folder, made = tmp_path_factory.mktemp("exports"), {}
+    """Return a function of format and half that exports the file, once for all workers, and returns it."""
 
+    @functools.cache
     def exported(name, half=False):
-        if (name, half) not in made:
-            out = folder / f"{'half' if half else 'full'}{EXPORTERS[name].suffixes[0]}"
-            made[name, half] = export(checkpoint[0], out, name, half)
-        return made[name, half]
+        shape = "half" if half else "full"
+
+        def make(folder):
+            made = export(checkpoint[0], folder / f"{shape}{EXPORTERS[name].suffixes[0]}", name, half)
+            (folder / "exported.pickle").write_bytes(pickle.dumps(made))
+
+        folder = made_once(tmp_path_factory, f"{shape}_{name}", make)
+        return pickle.loads((folder / "exported.pickle").read_bytes())
 
     return exported
 
 
-@pytest.fixture(scope="session")
-def onnx_writers():
-    return {}
-
-
 @pytest.fixture
-def onnx_converted_once(monkeypatch, onnx_writers):
-    """Convert `checkpoint` to ONNX once for all tests: it takes seconds. For tests of that checkpoint only."""
-    onnx = EXPORTERS["onnx"]
+def onnx_converted_once(monkeypatch, exports):
+    """Copies the export of `checkpoint` instead of converting it again, which takes seconds. For that one only."""
 
     def convert(generator, half):
-        if half not in onnx_writers:
-            onnx_writers[half] = onnx.convert(generator, half)
-        return onnx_writers[half]
+        made = exports("onnx", half).path
+        return lambda path, header: shutil.copyfile(made, path)
 
-    monkeypatch.setitem(EXPORTERS, "onnx", dataclasses.replace(onnx, convert=convert))
+    monkeypatch.setitem(EXPORTERS, "onnx", dataclasses.replace(EXPORTERS["onnx"], convert=convert))
 
 
 @pytest.fixture

@@ -60,7 +60,8 @@ def test_card_has_the_given_license(exports):
 
 
 def test_use_of_programs_is_shown(exports):
-    assert 'torch.export.load("g.pt2").module()' in model_card(exports("torch_export"), "g.pt2")
+    program = dataclasses.replace(exports("safetensors"), format="torch_export")
+    assert 'torch.export.load("g.pt2").module()' in model_card(program, "g.pt2")
 
 
 def test_results_add_scores_with_intervals(exports, checkpoint, result):
@@ -89,7 +90,7 @@ def test_card_warns_of_scores_below_grey(exports, checkpoint, tmp_path):
     made = made_result({"mine": made_run() | {"sha256": file_digest(checkpoint[0])}})
     made.systems["mine"].scores["gain"] -= 5
     made.save(tmp_path / "result.json")
-    text = model_card(exports("onnx"), "g.onnx", load_scores([tmp_path / "result.json"], checkpoint[0]))
+    text = model_card(exports("safetensors"), "g.safetensors", load_scores([tmp_path / "result.json"], checkpoint[0]))
     below = -made.systems["mine"].scores["gain"].mean().item()
     assert f"it scores {below:.2f} dB below grey" in text
 
