@@ -13,7 +13,7 @@ from typing import Any
 
 from tqdm import tqdm
 
-from gancolor.colorize.inputs import FOLDER, ColorizeJob, Found, Problem, find_jobs, shown
+from gancolor.colorize.inputs import FOLDER, ColorizeJob, Found, Problem, find_jobs
 from gancolor.colorize.photographs import colour_photographs, reason
 from gancolor.colorize.ranks import share, this_ranks_device, wait_for_ranks
 from gancolor.colorize.smoothing import STEADINESS
@@ -21,7 +21,7 @@ from gancolor.colorize.variants import colour_variants, variant_path, write_doub
 from gancolor.inference.colorizer import Colorizer
 from gancolor.inference.hints import SUFFIX, Hint, parse_hint, read_hints
 from gancolor.inference.image_files import QUALITY, check_format, read_picture
-from gancolor.utils.errors import InputError
+from gancolor.utils.errors import InputError, shown
 
 
 @dataclass(frozen=True)
@@ -47,6 +47,17 @@ class ColorizeOptions:
     doubt: Path | None = None
 
 
+@contextmanager
+def one_line_warnings() -> Iterator[None]:
+    """Print each warning once, above the progress bar and without its place in the code."""
+    with warnings.catch_warnings():
+        warnings.simplefilter("once", UserWarning)
+        warnings.filterwarnings("ignore", module=r"PIL\.")  # of damaged metadata
+        warnings.showwarning = lambda message, *_, **__: tqdm.write(f"gancolor: {message}", file=sys.stderr)
+        yield
+
+
+@one_line_warnings()
 def run_colorize(inputs: Sequence[str], options: ColorizeOptions) -> int:
     """Colour the inputs that have no result yet, and report those that failed.
 
@@ -73,11 +84,10 @@ def run_colorize(inputs: Sequence[str], options: ColorizeOptions) -> int:
     start = time.monotonic()
     problems = list(found.problems)
     if left or options.doubt:
-        with one_line_warnings():
-            colorizers = load(options)
-            if options.doubt:
-                write_doubt(colorizers[0], found.jobs[0].source, options.doubt)
-            problems += colour(left, colorizers, options, hints)
+        colorizers = load(options)
+        if options.doubt:
+            write_doubt(colorizers[0], found.jobs[0].source, options.doubt)
+        problems += colour(left, colorizers, options, hints)
     report(found, problems, Counts(len(left), len(jobs) - len(left), time.monotonic() - start), options)
     wait_for_ranks()
     return int(bool(problems))
@@ -226,12 +236,3 @@ def report(found: Found, problems: Sequence[Problem], counts: Counts, options: C
     words += [f"{len(problems)} not coloured"] if problems else []
     words += [f"{found.passed_over} other files passed over"] if found.passed_over else []
     print(rank + "; ".join(words), flush=True)
-
-
-@contextmanager
-def one_line_warnings() -> Iterator[None]:
-    """Print each warning once, above the progress bar and without its place in the code."""
-    with warnings.catch_warnings():
-        warnings.simplefilter("once", UserWarning)
-        warnings.showwarning = lambda message, *_, **__: tqdm.write(f"gancolor: {message}", file=sys.stderr)
-        yield

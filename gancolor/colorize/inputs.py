@@ -5,13 +5,12 @@ import sys
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, field
 from glob import has_magic
-from itertools import takewhile
 from pathlib import Path
 from typing import NamedTuple
 
 from gancolor.choices import COLORABLE_SUFFIXES
 from gancolor.inference.image_files import SAVERS, check_format
-from gancolor.utils.errors import InputError
+from gancolor.utils.errors import InputError, shown
 
 VIDEOS = {".mp4": "mp4", ".m4v": "mp4", ".mov": "mov", ".mkv": "matroska", ".webm": "webm"}  # as written by FFmpeg
 OTHER_VIDEOS = frozenset(
@@ -125,11 +124,6 @@ def renamed(name: Path, suffix: str | None) -> Path:
     return name.with_suffix(wanted) if own in COLORABLE_SUFFIXES else name.with_name(name.name + wanted)
 
 
-def shown(path: object) -> str:
-    """Return a path as one printable line, whatever bytes its name contains."""
-    return "".join(c if c.isprintable() else c.encode("unicode_escape").decode() for c in str(path))
-
-
 class _Search:
     """Collector of (file, its path below the output folder)."""
 
@@ -180,7 +174,11 @@ class _Search:
                     yield path, below / file
 
     def _expand(self, pattern: Path) -> Iterator[tuple[Path, Path]]:
-        fixed = Path(*takewhile(lambda part: not has_magic(part), pattern.parts))
+        fixed = Path()
+        for part in pattern.parts:
+            if has_magic(part) and not os.path.lexists(fixed / part):  # a folder may be called "scans [2]"
+                break
+            fixed /= part
         rest = str(pattern.relative_to(fixed))
         try:
             matches = sorted(fixed.glob(rest))

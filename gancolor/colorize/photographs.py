@@ -10,14 +10,13 @@ from pathlib import Path
 from typing import NamedTuple
 
 import numpy as np
-import pyvips
 
-from gancolor.colorize.inputs import ColorizeJob, Problem, shown
+from gancolor.colorize.inputs import ColorizeJob, Problem
 from gancolor.colorize.pipeline import Pipeline
 from gancolor.inference.colorizer import ChromaPrediction, Colorizer
 from gancolor.inference.hints import SUFFIX, Hint, read_hints
-from gancolor.inference.image_files import QUALITY, Picture, read_picture
-from gancolor.utils.errors import InputError
+from gancolor.inference.image_files import QUALITY, Picture, decoded_bytes, read_picture
+from gancolor.utils.errors import InputError, shown
 from gancolor.utils.files import umask
 
 # Write errors that end all work, because they would affect the other results too.
@@ -126,20 +125,10 @@ def has_colour(picture: Picture) -> bool:
     return bool((pixels != pixels[..., :1]).any())
 
 
-def decoded_bytes(path: Path) -> int:
-    """Return the bytes that a picture takes when decoded, by its header, or the file's size if libvips can't read
-    it."""
-    try:
-        image = pyvips.Image.new_from_file(str(path))
-        return int(image.width * image.height * image.bands * (1 if image.format in ("uchar", "char") else 2))
-    except (pyvips.Error, UnicodeError):
-        return path.stat().st_size if path.exists() else 0
-
-
 def reason(error: Exception, path: Path) -> str:
     """Return why a file could not be coloured, in one line without the file's name."""
     if isinstance(error, OSError) and error.strerror:
         return error.strerror
     if isinstance(error, MemoryError):
         return "too large for this machine's memory"
-    return str(error).removeprefix(f"{path}: ").replace("\n", " ")
+    return str(error).removeprefix(f"{shown(path)}: ").replace("\n", " ")

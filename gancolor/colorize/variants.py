@@ -3,11 +3,12 @@
 from collections.abc import Callable, Sequence
 from pathlib import Path
 
-from gancolor.colorize.inputs import ColorizeJob, Problem, shown
+from gancolor.colorize.inputs import ColorizeJob, Problem
 from gancolor.colorize.photographs import FATAL, reason
 from gancolor.inference.colorizer import Colorizer
 from gancolor.inference.image_files import Picture, read_picture
 from gancolor.inference.variants import check_distribution, doubt, variants
+from gancolor.utils.errors import shown
 from gancolor.utils.files import write_atomically
 
 

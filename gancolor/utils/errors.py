@@ -22,3 +22,8 @@ def near(name: object, choices: Iterable[str]) -> str:
     same = [choice for choice in choices if choice.lower() == str(name).lower()]
     found = same or get_close_matches(str(name), choices, n=3, cutoff=0.6)
     return f"; did you mean {' or '.join(found)}?" if found else ""
+
+
+def shown(path: object) -> str:
+    """Return a path as one printable line, whatever bytes its name contains."""
+    return "".join(c if c.isprintable() else c.encode("unicode_escape").decode() for c in str(path))

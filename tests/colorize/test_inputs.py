@@ -3,8 +3,8 @@ from pathlib import Path
 
 import pytest
 
-from gancolor.colorize.inputs import ColorizeJob, find_jobs, renamed, shown
-from gancolor.utils.errors import InputError
+from gancolor.colorize.inputs import ColorizeJob, find_jobs, renamed
+from gancolor.utils.errors import InputError, shown
 
 
 @pytest.fixture(autouse=True)
@@ -72,6 +72,9 @@ def test_patterns() -> None:
     assert pairs("in/*", out="o") == pairs("in", out="o")
     assert pairs(str(Path.cwd() / "in/?.jpg"), out="o").keys() == {str(Path.cwd() / "in/a.jpg")}
     assert pairs("photo[1].jpg", out="o") == {"photo[1].jpg": "o/photo[1].jpg"}  # a name before it is a pattern
+    touch("scans [2]/a.jpg", "scans [2]/x/b.jpg")
+    assert pairs("scans [2]/*.jpg", out="o") == {"scans [2]/a.jpg": "o/a.jpg"}
+    assert pairs("scans [2]/x/?.jpg", out="o") == {"scans [2]/x/b.jpg": "o/b.jpg"}
     assert [str(problem) for problem in find_jobs(["in/*.gif", "nope.jpg"], "o").problems] == [
         "in/*.gif: nothing matches", "nope.jpg: no such file or folder"
     ]  # fmt: skip

@@ -13,7 +13,7 @@ import pyvips
 from made_pictures import SRGB_PROFILE, pil, scene
 from PIL import Image, ImageCms, PngImagePlugin
 
-from gancolor.inference.image_files import SAVERS, Picture, from_pil, read_picture, shrink
+from gancolor.inference.image_files import SAVERS, Picture, decoded_bytes, from_pil, read_picture, shrink
 from gancolor.utils.errors import InputError
 
 SOFT = {".jpg": 6, ".jpeg": 6, ".webp": 8, ".avif": 8}  # allowed mean error of lossy formats, in levels
@@ -201,6 +201,14 @@ def test_other_formats_are_read(tmp_path: Path, suffix: str) -> None:
         assert np.abs(read_picture(source).pixels.astype(int) - scene()).mean() < (20 if suffix == "gif" else 1)
 
 
+def test_the_first_frame_of_an_avif_sequence_is_read() -> None:
+    stream = io.BytesIO()
+    pil().save(stream, "AVIF", save_all=True, append_images=[pil()], quality=95)
+    picture = read_picture(stream.getvalue())
+    assert picture.pages == 2
+    assert np.abs(picture.pixels.astype(int) - scene()).mean() < 5
+
+
 def test_16_to_8_bits_is_rounded() -> None:
     values = np.arange(65536, dtype=np.uint16).reshape(256, 256, 1)
     image = np.asarray(Picture(np.repeat(values, 3, axis=-1)).pil())[..., 0]
@@ -308,6 +316,42 @@ print((resource.getrusage(resource.RUSAGE_SELF).ru_maxrss - before) * 1024 / pic
     pyvips.Image.black(10000, 10000, bands=3).copy(interpretation="srgb").jpegsave(str(tmp_path / "x.jpg"))
     done = subprocess.run([sys.executable, "-c", code], check=True, capture_output=True, text=True)
     assert float(done.stdout) < 2.2
+
+
+@pytest.mark.parametrize(
+    "name",
+    ["scan [2].jpg", "scan[2]", "IMG 1 [b&w]", "[page=9].tif", "x.png[0]", "-x", "a:b", "x%03d", "*", "new\nline"],
+)
+def test_any_file_name(tmp_path: Path, name: str) -> None:
+    (tmp_path / "folder [1]").mkdir()
+    path = tmp_path / "folder [1]" / name
+    path.write_bytes(Picture(scene()).encode(".png"))
+    assert (read_picture(path).pixels == scene()).all()
+    assert decoded_bytes(path) == scene().nbytes
+    path.write_bytes(b"no picture")
+    with pytest.raises(InputError, match="not a readable picture") as caught:
+        read_picture(path)
+    assert "\n" not in str(caught.value)
+
+
+@pytest.mark.parametrize(
+    ("start", "words"),
+    [
+        (b"%PDF-1.7", "a document, not a photograph; convert it"),
+        (b'<svg xmlns="http://www.w3.org/2000/svg" width="9" height="9"/>', "a document, not a photograph"),
+        (b"\0\0\0\x20ftypisom", "a video; videos need a suffix"),
+        (b"\x1aE\xdf\xa3", "a video"),
+        (b"\xff\x0a", "JPEG XL; convert it to TIFF, PNG or JPEG"),
+        (b"#?RADIANCE\n", "Radiance HDR"),
+        (b"v/1\x01\2\0\0\0", "OpenEXR"),
+        (b"FUJIFILMCCD-RAW ", "a camera's raw file"),
+        (b"\x89PNG\r\n", "damaged or incomplete"),
+        (b"", "empty"),
+    ],
+)
+def test_what_is_no_photograph_is_named(start: bytes, words: str) -> None:
+    with pytest.raises(InputError, match=words):
+        read_picture(start)
 
 
 def test_file_names_that_are_not_utf8(tmp_path: Path) -> None:

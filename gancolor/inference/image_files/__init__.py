@@ -1,0 +1,23 @@
+"""Reading and writing of photographs: files of many formats and bit depths, Pillow images and arrays, as sRGB pixels
+with their metadata. libvips reads and writes (16 bits, profiles, metadata). Nothing here depends on networks."""
+
+import pyvips
+
+from gancolor.inference.image_files.metadata import ORIENTATION
+from gancolor.inference.image_files.picture import QUALITY, SAVERS, Picture, check_format
+from gancolor.inference.image_files.reading import decoded_bytes, from_pil, read_picture
+from gancolor.inference.image_files.samples import shrink
+
+__all__ = [
+    "ORIENTATION",
+    "QUALITY",
+    "SAVERS",
+    "Picture",
+    "check_format",
+    "decoded_bytes",
+    "from_pil",
+    "read_picture",
+    "shrink",
+]
+
+pyvips.cache_set_max(0)  # no cache of operations: every photograph is read once

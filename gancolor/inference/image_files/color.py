@@ -1,0 +1,37 @@
+"""Conversion of colour spaces to sRGB, by libvips."""
+
+from functools import lru_cache
+
+import numpy as np
+import pyvips
+
+from gancolor.inference.image_files.samples import from_array
+
+
+def to_srgb(image: pyvips.Image, profile: bytes | None) -> pyvips.Image:
+    """Convert to grey or sRGB in 8 or 16 bits; alpha is kept."""
+    deep = image.format != "uchar"
+    if image.interpretation == "cmyk" or (profile and not _is_srgb(profile)):
+        try:
+            options = {"embedded": True} if profile else {"input_profile": "cmyk"}
+            return image.icc_transform("srgb", depth=16 if deep else 8, intent="relative", **options)
+        except pyvips.Error:  # the profile does not fit the picture: ignore it
+            pass
+    grey = image.interpretation in ("b-w", "grey16") or image.bands <= 2
+    return image.colourspace(
+        {(False, False): "srgb", (False, True): "rgb16", (True, False): "b-w", (True, True): "grey16"}[grey, deep]
+    )
+
+
+@lru_cache(maxsize=64)
+def _is_srgb(profile: bytes) -> bool:
+    """Return whether a profile leaves sRGB unchanged, judged by its effect on greys and primaries, not by its name."""
+    colours = [[level] * 3 for level in range(0, 256, 15)] + [[255, 0, 0], [0, 255, 0], [0, 0, 255], [120, 60, 200]]
+    patches = np.array([colours], np.uint8)
+    image = from_array(patches).copy()
+    image.set_type(pyvips.GValue.blob_type, "icc-profile-data", profile)
+    try:
+        moved = image.icc_transform("srgb", embedded=True, intent="relative").numpy().astype(int) - patches
+    except pyvips.Error:  # a profile of grey or CMYK
+        return False
+    return bool(np.abs(moved).max() <= 1)

@@ -1,0 +1,141 @@
+"""Metadata that a coloured photograph takes over: all but what was made from the pixels of the original, or describes
+how they were stored (previews, gain maps, sizes, colour spaces)."""
+
+import struct
+from collections.abc import Iterator
+from typing import Any
+from xml.dom import XMLNS_NAMESPACE, minidom
+from xml.parsers.expat import ExpatError
+
+import pyvips
+from PIL import ExifTags, Image
+
+Metadata = dict[str, tuple[int, Any]]  # libvips's name -> (type, value)
+
+RESOLUTION = ("xres", "yres")  # [pixels per millimetre]; libvips stores these apart
+KEPT = ("exif-", "xmp-", "iptc-", "image-description", "png-comment-", "resolution-unit")
+ORIENTATION = 0x0112  # EXIF's tag
+
+# EXIF of the pixels: IFD 1 is the thumbnail, IFD 4 the colour space by another name.
+EXIF_OF_PIXELS = ("exif-ifd1-", "exif-ifd4-") + tuple(
+    f"exif-ifd0-{name}"
+    for name in (
+        *("ImageWidth", "ImageLength", "BitsPerSample", "SamplesPerPixel", "Compression", "PhotometricInterpretation"),
+        *("PlanarConfiguration", "RowsPerStrip", "StripOffsets", "StripByteCounts"),
+    )
+)
+EXIF_OF_PLACES = ("exif-ifd2-SubjectArea", "exif-ifd2-SubjectLocation")  # in the picture as it was stored
+
+# Namespaces and names of XMP; None: every name. Google's and Apple's are of gain maps, depth and videos behind the
+# picture; `xmpNote` announces further XMP, which libvips doesn't read.
+XMP_OF_PIXELS = {
+    "http://ns.adobe.com/xap/1.0/": {"Thumbnails"},
+    "http://ns.adobe.com/tiff/1.0/": {
+        *("ImageWidth", "ImageLength", "BitsPerSample", "SamplesPerPixel", "Compression", "PhotometricInterpretation"),
+        *("Orientation", "PlanarConfiguration", "NativeDigest"),
+    },
+    "http://ns.adobe.com/exif/1.0/": {"PixelXDimension", "PixelYDimension", "ColorSpace", "NativeDigest"},
+    "http://ns.adobe.com/photoshop/1.0/": {"ColorMode", "ICCProfile"},
+    "http://ns.adobe.com/xmp/note/": None,
+    "http://ns.adobe.com/hdr-gain-map/1.0/": None,
+    "http://ns.apple.com/HDRGainMap/1.0/": None,
+    "http://ns.google.com/photos/1.0/camera/": None,
+    "http://ns.google.com/photos/1.0/container/": None,
+    "http://ns.google.com/photos/1.0/depthmap/": None,
+    "http://ns.google.com/photos/1.0/image/": None,
+}
+
+PHOTOSHOP = b"Photoshop 3.0\0"  # before the resources of a JPEG's segment of IPTC
+# Resources that are kept: resolution, IPTC, its digest, copyright and address. Others are previews, profiles, EXIF and
+# XMP again, and paths and layers of the original.
+# https://www.adobe.com/devnet-apps/photoshop/fileformatashtml/#50577409_38034
+RESOURCES = frozenset([0x03ED, 0x0404, 0x0425, 0x040A, 0x040B])
+
+
+def kept_metadata(image: pyvips.Image) -> Metadata:
+    """Return the metadata that the coloured, upright photograph takes over."""
+    turned = image.get_typeof("orientation") and image.get("orientation") != 1
+    left = EXIF_OF_PIXELS + (EXIF_OF_PLACES if turned else ())
+    kept = {
+        name: (image.get_typeof(name), image.get(name))
+        for name in image.get_fields()
+        if name in RESOLUTION or (name.startswith(KEPT) and not name.startswith(left) and "Raw profile" not in name)
+    }
+    if "exif-data" in kept:
+        kept["orientation"] = (pyvips.GValue.gint_type, 1)
+        kept["exif-ifd2-ColorSpace"] = (pyvips.GValue.gstr_type, "1")  # sRGB
+        if _has_preview(kept["exif-data"][1]):
+            kept.pop("exif-ifd2-MakerNote", None)
+    for name, clean in (("xmp-data", clean_xmp), ("iptc-data", clean_photoshop)):
+        if name in kept:
+            kind, data = kept.pop(name)
+            if data := clean(data):
+                kept[name] = kind, data
+    return kept
+
+
+def clean_xmp(data: bytes) -> bytes:
+    """Return XMP without what was made from the pixels; nothing if it can't be parsed."""
+    try:
+        packet = minidom.parseString(data.strip(b"\0"))
+    except (ExpatError, UnicodeError, ValueError):
+        return b""
+    if not _strip(packet):
+        return data
+    return "".join(node.toxml() for node in packet.childNodes).encode()
+
+
+def _strip(node: Any) -> bool:
+    """Remove the elements and attributes of `XMP_OF_PIXELS` below a node. Return whether there were any."""
+    found = False
+    for child in list(node.childNodes):
+        if _of_pixels(child):
+            node.removeChild(child).unlink()
+            found = True
+        else:
+            found |= _strip(child)
+    for attribute in list((node.attributes or {}).values()):
+        if _of_pixels(attribute):
+            node.removeAttributeNode(attribute)
+            found = True
+    return found
+
+
+def _of_pixels(node: Any) -> bool:
+    if node.namespaceURI == XMLNS_NAMESPACE:
+        return XMP_OF_PIXELS.get(node.value, ()) is None  # the declaration of a prefix that is no longer used
+    names = XMP_OF_PIXELS.get(node.namespaceURI or "", ())
+    return names is None or node.localName in names
+
+
+def clean_photoshop(data: bytes) -> bytes:
+    """Return the segment with only those of its resources that are kept. IPTC without resources, as in TIFF, is
+    returned as it is."""
+    if not data.startswith(PHOTOSHOP):
+        return data
+    kept = b"".join(whole for number, whole in _resources(data, len(PHOTOSHOP)) if number in RESOURCES)
+    return PHOTOSHOP + kept if kept else b""
+
+
+def _resources(data: bytes, at: int) -> Iterator[tuple[int, bytes]]:
+    """Yield the number and the bytes of each of Photoshop's resources."""
+    while data[at : at + 4] == b"8BIM" and at + 12 <= len(data):
+        (number,) = struct.unpack_from(">H", data, at + 4)
+        size_at = at + 6 + (1 + data[at + 6]) + (1 + data[at + 6]) % 2  # the name has an even length
+        if size_at + 4 > len(data):
+            return
+        (size,) = struct.unpack_from(">I", data, size_at)
+        end = size_at + 4 + size + size % 2
+        yield number, data[at:end]
+        at = end
+
+
+def _has_preview(exif_data: bytes) -> bool:
+    """Return whether the camera's note contains a JPEG."""
+    exif = Image.Exif()
+    try:
+        exif.load(exif_data)
+        note = exif.get_ifd(ExifTags.IFD.Exif).get(ExifTags.Base.MakerNote, b"")
+    except Exception:  # Pillow raises almost anything for damaged EXIF
+        return False
+    return isinstance(note, bytes) and b"\xff\xd8\xff" in note

@@ -1,0 +1,134 @@
+"""A photograph in memory, and its encoding as a file."""
+
+import re
+from collections.abc import Mapping
+from dataclasses import dataclass, field, replace
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pyvips
+from PIL import Image
+
+from gancolor.inference.image_files.metadata import RESOLUTION
+from gancolor.inference.image_files.samples import from_array, sixteen_bits
+from gancolor.utils.errors import InputError, near
+from gancolor.utils.files import write_atomically
+
+# Suffix -> saver of libvips.
+SAVERS = {
+    ".jpg": "jpegsave",
+    ".jpeg": "jpegsave",
+    ".png": "pngsave",
+    ".tif": "tiffsave",
+    ".tiff": "tiffsave",
+    ".webp": "webpsave",
+    ".avif": "heifsave",
+}
+QUALITY = 95
+
+
+@dataclass(frozen=True, eq=False)
+class Picture:
+    """A photograph, upright.
+
+    Attributes:
+        pixels: sRGB (H, W, 3), or grey (H, W, 1): uint8, uint16, or float32 in [0, 1], which is written in 16 bits.
+        alpha: (H, W, 1) of the pixels' dtype, if there is transparency.
+        metadata: EXIF, XMP, IPTC and resolution under libvips's names: (type, value).
+        profiled: whether the source had a colour profile, so that the saved file needs one too.
+        pages: number of pages or frames in the file; this is the first.
+    """
+
+    pixels: np.ndarray
+    alpha: np.ndarray | None = None
+    metadata: Mapping[str, tuple[int, Any]] = field(default_factory=dict, repr=False)
+    profiled: bool = False
+    pages: int = 1
+
+    @property
+    def size(self) -> tuple[int, int]:
+        """Height and width [pixels]."""
+        return self.pixels.shape[0], self.pixels.shape[1]
+
+    def with_pixels(self, pixels: np.ndarray) -> "Picture":
+        """Return a copy with other pixels and the same alpha and metadata."""
+        return replace(self, pixels=pixels)
+
+    def save(self, path: str | Path, quality: int = QUALITY) -> None:
+        """Write a file in the format of the path's suffix. The file is complete or not written at all.
+
+        Args:
+            quality: of lossy formats, 1 to 100; no effect on TIFF and PNG.
+
+        Raises:
+            InputError: the format is unsupported, the picture too large for it, or the quality out of range.
+            OSError: the file cannot be written.
+        """
+        path = Path(path)
+        data = self.encode(path.suffix, quality)
+        write_atomically(path, lambda beside: beside.write_bytes(data))
+
+    def encode(self, suffix: str, quality: int = QUALITY) -> bytes:
+        """Return the encoded file as bytes; see `save`."""
+        check_format(suffix)
+        if not 1 <= quality <= 100:
+            raise InputError(f"a quality of {quality} is outside 1 to 100")
+        image = self._vips()
+        saver = SAVERS[suffix.lower()]
+        if saver == "jpegsave" and self.alpha is not None:
+            image = image.flatten(background=255 if image.format == "uchar" else 65535)
+        if saver in ("jpegsave", "webpsave", "heifsave") and image.format == "ushort":
+            image = image.colourspace("srgb")
+        options: dict[str, dict[str, Any]] = {
+            "jpegsave": {"Q": quality},
+            "pngsave": {"compression": 6},
+            "tiffsave": {"compression": "deflate", "predictor": "horizontal"},
+            "webpsave": {"Q": quality},
+            "heifsave": {"Q": quality, "compression": "av1"},
+        }
+        try:
+            return getattr(image, f"{saver}_buffer")(**options[saver])
+        except pyvips.Error as error:
+            raise InputError(
+                f"a picture of {image.width} x {image.height} can't be written as {suffix}: {one_line(error)}"
+            ) from None
+
+    def pil(self) -> Image.Image:
+        """Convert to a Pillow image in 8 bits, Pillow's depth for colour."""
+        pixels = self._all_channels()
+        if pixels.dtype == np.uint16:
+            pixels = ((pixels.astype(np.uint32) * 255 + 32895) >> 16).astype(np.uint8)  # exactly round(x / 257)
+        mode = {1: "L", 2: "LA", 3: "RGB", 4: "RGBA"}[pixels.shape[-1]]
+        return Image.fromarray(pixels[..., 0] if mode == "L" else pixels, mode)
+
+    def _all_channels(self) -> np.ndarray:
+        """Return (H, W, C) in 8 or 16 bits, alpha last."""
+        pixels = self.pixels if self.alpha is None else np.concatenate([self.pixels, self.alpha], axis=-1)
+        return sixteen_bits(pixels, 1) if pixels.dtype.kind == "f" else pixels
+
+    def _vips(self) -> pyvips.Image:
+        resolution = {name: self.metadata[name][1] for name in RESOLUTION if name in self.metadata}
+        image = from_array(self._all_channels()).copy(**resolution)
+        for name, (kind, value) in self.metadata.items():
+            if name not in RESOLUTION:
+                image.set_type(kind, name, value)
+        for name in image.get_fields():  # libvips has parsed the EXIF again
+            if name.startswith(("exif-", "jpeg-thumbnail-data")) and name not in self.metadata:
+                image.remove(name)
+        if self.profiled:
+            image.set_type(pyvips.GValue.blob_type, "icc-profile-data", pyvips.Operation.call("profile_load", "srgb"))
+        return image
+
+
+def check_format(suffix: str) -> None:
+    """Raise InputError if files with this suffix cannot be written."""
+    if suffix.lower() not in SAVERS:
+        raise InputError(f"no format {suffix!r}; choose from {', '.join(SAVERS)}{near(suffix, SAVERS)}")
+
+
+def one_line(error: pyvips.Error) -> str:
+    """Return the reason that libvips gives, in one line, without its functions' names and its general lines."""
+    lines = [re.sub(r"^(Vips\w+|\w*(load|save)\w*|\w+2vips): ", "", line.strip()) for line in error.detail.splitlines()]
+    told = [line for line in lines if line and not re.search(r"^unable to|: bad seek to", line)]
+    return told[0] if told else "damaged or incomplete"

@@ -1,0 +1,163 @@
+"""Reading of photographs from files and from Pillow images."""
+
+import io
+import os
+from pathlib import Path
+
+import numpy as np
+import pyvips
+from PIL import Image, UnidentifiedImageError
+
+from gancolor.inference.image_files.color import to_srgb
+from gancolor.inference.image_files.formats import DOCUMENT, LOADERS, PILLOWS, advice, unreadable
+from gancolor.inference.image_files.heif import decode_hevc, is_hevc
+from gancolor.inference.image_files.metadata import ORIENTATION, kept_metadata
+from gancolor.inference.image_files.picture import Picture, one_line
+from gancolor.inference.image_files.samples import from_array, to_16_bits, to_array
+from gancolor.inference.image_files.tiff import CIELAB, Tags, lab_to_srgb
+from gancolor.utils.errors import InputError, shown
+
+MOST_PIXELS = 500_000_000  # per photograph: more is a mistake, or an attack on memory
+
+
+def read_picture(source: str | Path | bytes) -> Picture:
+    """Read the first picture of a file, or of a file's bytes, as upright sRGB.
+
+    The EXIF orientation is applied, and the profile converted to sRGB (colours outside sRGB are clipped). Floats and
+    32-bit integers have no fixed range: they are read as sRGB in 0..1, 0..255 or 0..65535, the first that holds nearly
+    all of them; a warning names those that are clipped.
+
+    Raises:
+        InputError: the file is missing, not a picture, damaged, or larger than 500 megapixels.
+    """
+    name = "the picture" if isinstance(source, bytes) else shown(source)
+    try:
+        return _read(source, name)
+    except InputError as error:
+        raise InputError(f"{name}: {error}") from None
+    except pyvips.Error as error:
+        raise InputError(f"{name}: not a readable picture ({one_line(error)})") from None
+
+
+def decoded_bytes(path: Path) -> int:
+    """Return the bytes that a picture takes when decoded, by its header, or the file's size if libvips can't read
+    it."""
+    try:
+        image = _open(path)
+        return int(image.width * image.height * image.bands * (1 if image.format in ("uchar", "char") else 2))
+    except pyvips.Error:
+        return path.stat().st_size if path.exists() else 0
+
+
+def from_pil(image: Image.Image) -> Picture:
+    """Convert a Pillow image of any mode; its profile and EXIF orientation are applied as in `read_picture`.
+
+    Raises:
+        InputError: the image is empty, closed, or cannot be decoded.
+    """
+    try:
+        return _from_pil(image, "the picture")
+    except (OSError, SyntaxError, pyvips.Error) as error:  # Pillow decodes lazily: a damaged file fails only here
+        raise InputError(f"the picture can't be read ({str(error).splitlines()[0]})") from None
+
+
+def _read(source: str | Path | bytes, name: str) -> Picture:
+    """Read a file. The messages of errors don't name it."""
+    if not isinstance(source, bytes) and not Path(source).is_file():
+        raise InputError("a folder" if Path(source).is_dir() else "no such file")
+    tags = Tags(source)
+    if problem := tags.problem():
+        raise InputError(problem)
+    if tags.lab == CIELAB:
+        source = tags.as_icclab(source if isinstance(source, bytes) else Path(source).read_bytes())
+    try:
+        image = _open(source)
+    except pyvips.Error as error:
+        if not error.message.startswith("unable to load"):  # libvips has a loader for it
+            raise
+        return _by_pillow(source, name)
+    if not image.get("vips-loader").startswith(LOADERS):
+        raise InputError(f"not a readable picture ({advice(DOCUMENT)})")
+    if image.width * image.height > MOST_PIXELS:
+        raise InputError(f"{image.width} x {image.height} is more than {MOST_PIXELS // 10**6} megapixels")
+    return _picture(decode_hevc(image, source) if is_hevc(image) else image, name, tags.lab)
+
+
+def _open(source: str | Path | bytes) -> pyvips.Image:
+    """Open a file. Libvips gets it as a source, because it takes brackets in a name for options."""
+    sources = pyvips.Source
+    opened = (
+        sources.new_from_memory(source) if isinstance(source, bytes) else sources.new_from_file(os.fsencode(source))
+    )
+    return pyvips.Image.new_from_source(opened, "", access="sequential", fail_on="truncated")
+
+
+def _by_pillow(source: str | Path | bytes, name: str) -> Picture:
+    """Read a format that this build of libvips does not support."""
+    try:
+        with Image.open(io.BytesIO(source) if isinstance(source, bytes) else source, formats=PILLOWS) as image:
+            return _from_pil(image, name)
+    except UnidentifiedImageError:
+        with io.BytesIO(source) if isinstance(source, bytes) else Path(source).open("rb") as file:
+            reason = unreadable(file.read(32))
+    except (OSError, ValueError, SyntaxError, Image.DecompressionBombError) as error:  # Pillow's for damaged files
+        reason = str(error).splitlines()[0]
+    raise InputError(f"not a readable picture ({reason})")
+
+
+def _from_pil(image: Image.Image, name: str) -> Picture:
+    image.load()
+    pixels = _pillows_pixels(image, name)
+    if not pixels.size:
+        raise InputError(f"{name} is empty")
+    vips = from_array(pixels).copy(**({"interpretation": "cmyk"} if image.mode == "CMYK" else {}))
+    if profile := image.info.get("icc_profile"):
+        vips.set_type(pyvips.GValue.blob_type, "icc-profile-data", profile)
+    if (frames := getattr(image, "n_frames", 1)) > 1:
+        vips.set_type(pyvips.GValue.gint_type, "n-pages", frames)
+    if orientation := image.getexif().get(ORIENTATION):
+        vips.set_type(pyvips.GValue.gint_type, "orientation", orientation)
+    return _picture(vips, name, CIELAB if image.mode == "LAB" else None)
+
+
+def _pillows_pixels(image: Image.Image, name: str) -> np.ndarray:
+    """Return (H, W, C) as uint8 or uint16: grey, RGB, CMYK or CIELAB, with alpha if there is any."""
+    if image.mode in ("I", "F"):
+        return to_16_bits(np.asarray(image)[..., None], name)
+    if image.mode.startswith("I;16"):
+        return np.asarray(image).astype(np.uint16)[..., None]
+    if image.mode == "La":
+        image = image.convert("LA")
+    elif image.mode in ("PA", "RGBa") or "transparency" in image.info:
+        image = image.convert("RGBA")
+    elif image.mode not in ("L", "LA", "RGB", "RGBA", "CMYK", "LAB"):
+        image = image.convert("L" if image.mode == "1" else "RGB")
+    pixels = np.asarray(image)
+    return pixels if pixels.ndim == 3 else pixels[..., None]
+
+
+def _picture(image: pyvips.Image, name: str, lab: int | None = None) -> Picture:
+    """Convert an image to upright sRGB.
+
+    Args:
+        lab: photometric interpretation of a TIFF's samples of Lab.
+    """
+    pages = image.get("n-pages") if image.get_typeof("n-pages") else 1
+    metadata = kept_metadata(image)
+    if image.get_typeof("orientation") and image.get("orientation") != 1:
+        image = image.copy_memory().autorot()
+    profile = image.get("icc-profile-data") if image.get_typeof("icc-profile-data") else None
+    if lab:
+        image = lab_to_srgb(to_array(image), lab)
+    else:
+        if image.format not in ("uchar", "ushort") and image.interpretation != "lab":
+            image = from_array(to_16_bits(to_array(image), name)).copy()
+            if profile:
+                image.set_type(pyvips.GValue.blob_type, "icc-profile-data", profile)
+        image = to_srgb(image, profile)
+    pixels = to_array(image)
+    channels = 3 if pixels.shape[-1] >= 3 else 1
+    alpha = pixels[..., channels : channels + 1] if pixels.shape[-1] > channels else None
+    if alpha is not None and (alpha == np.iinfo(alpha.dtype).max).all() and not image.hasalpha():
+        alpha = None
+    return Picture(np.ascontiguousarray(pixels[..., :channels]), alpha, metadata, profile is not None, pages)

@@ -1,0 +1,70 @@
+"""Arrays of samples: their ranges, and their way into libvips."""
+
+import warnings
+
+import numpy as np
+import pyvips
+
+RANGES = (1, 255, 65535)  # of floats and of 32-bit integers, which have no range of their own
+# A range holds samples if its double holds nearly all of them. (If it did not hold the rest, the next range would make
+# the picture black.) Outliers don't count: ringing of filters, specular highlights, hot pixels.
+OVERSHOOT, NEARLY_ALL = 2, 0.99
+DARK = 1 / 32  # a share of the range; photographs have brighter samples
+LOOKED_AT = 2**20  # samples that the range is judged by
+
+
+def to_16_bits(values: np.ndarray, name: str) -> np.ndarray:
+    """Convert floats or integers of unknown range, (H, W, C), to uint16. The range is the first of 1, 255 and 65535
+    that holds nearly all samples. A warning says what is clipped or ignored, and if the range seems wrong.
+
+    Args:
+        name: of the picture, for the warning.
+    """
+    sample = values.reshape(-1)[:: max(1, values.size // LOOKED_AT)].astype(np.float64)
+    usual = np.quantile(sample[np.isfinite(sample)], NEARLY_ALL) if np.isfinite(sample).any() else 0.0
+    most = next((most for most in RANGES if usual <= most * OVERSHOOT), RANGES[-1])
+    odd, outside = count_odd(values, most)
+    words = [f"{odd} samples are not finite, and become black or white"] if odd else []
+    words += [f"{outside / values.size:.2g} of the samples lie outside, and are clipped"] if outside else []
+    words += ["the picture is nearly black"] if 0 < usual < most * DARK else []
+    if words:
+        warnings.warn(f"{name}: read as samples of 0 to {most}; {'; '.join(words)}", stacklevel=2)
+    return sixteen_bits(values, most)
+
+
+def count_odd(values: np.ndarray, most: float) -> tuple[int, int]:
+    """Return how many samples are not finite, and how many of the others are outside 0..`most`."""
+    finite = np.isfinite(values)
+    inside = (values >= 0) & (values <= most)
+    return values.size - int(finite.sum()), int((finite & ~inside).sum())
+
+
+def sixteen_bits(values: np.ndarray, most: float) -> np.ndarray:
+    """Scale numbers in 0..`most` to uint16; others are clipped, and NaN becomes 0."""
+    scaled = np.empty(values.shape, np.uint16)
+    for row, line in enumerate(values):  # by rows, because a copy in float64 would take four times the memory
+        scaled[row] = np.nan_to_num(line.astype(np.float64), posinf=most).clip(0, most) * (65535 / most) + 0.5
+    return scaled
+
+
+def shrink(pixels: np.ndarray, height: int, width: int) -> np.ndarray:
+    """Resize pixels (H, W, C) with antialiasing (a box, then a triangle filter), to float32 in the same range."""
+    image = from_array(np.ascontiguousarray(pixels))
+    image = image.resize(width / image.width, vscale=height / image.height, kernel="linear")
+    if (image.height, image.width) != (height, width):  # libvips rounds the size itself
+        image = image.embed(0, 0, width, height, extend="copy")
+    return image.numpy().reshape(height, width, -1).astype(np.float32)
+
+
+def from_array(pixels: np.ndarray) -> pyvips.Image:
+    """Convert grey, RGB or CMYK pixels (H, W, C) with or without alpha to libvips's image."""
+    height, width, bands = pixels.shape
+    kind = {"uint8": "uchar", "uint16": "ushort", "float32": "float"}[pixels.dtype.name]
+    image = pyvips.Image.new_from_memory(np.ascontiguousarray(pixels).data, width, height, bands, kind)
+    deep = kind == "ushort"
+    return image.copy(interpretation=("grey16" if deep else "b-w") if bands <= 2 else ("rgb16" if deep else "srgb"))
+
+
+def to_array(image: pyvips.Image) -> np.ndarray:
+    """Decode libvips's image to an array (H, W, C)."""
+    return image.numpy().reshape(image.height, image.width, -1)

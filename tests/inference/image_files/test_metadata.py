@@ -1,0 +1,131 @@
+"""What was made from the pixels of the original is not in the coloured file. Files are read back with Pillow."""
+
+import io
+import re
+import struct
+from pathlib import Path
+
+import numpy as np
+import pytest
+import pyvips
+from made_pictures import pil, scene
+from PIL import ExifTags, Image
+
+from gancolor.inference.image_files import from_pil, read_picture
+from gancolor.inference.image_files.metadata import PHOTOSHOP, clean_photoshop, clean_xmp
+
+XMP = """<?xpacket begin="" id="W5M0MpCehiHzreSzNTczkc9d"?><x:xmpmeta xmlns:x="adobe:ns:meta/">
+<rdf:RDF xmlns:rdf="http://www.w3.org/1999/02/22-rdf-syntax-ns#"><rdf:Description rdf:about=""
+ xmlns:xmp="http://ns.adobe.com/xap/1.0/" xmlns:tiff="http://ns.adobe.com/tiff/1.0/"
+ xmlns:hdrgm="http://ns.adobe.com/hdr-gain-map/1.0/" xmlns:Container="http://ns.google.com/photos/1.0/container/"
+ xmlns:dc="http://purl.org/dc/elements/1.1/" tiff:Orientation="6" tiff:Make="Zeiss" hdrgm:Version="1.0">
+<dc:title>Bär</dc:title><xmp:Thumbnails><rdf:Alt><rdf:li>PREVIEW</rdf:li></rdf:Alt></xmp:Thumbnails>
+<Container:Directory><rdf:Seq/></Container:Directory></rdf:Description></rdf:RDF></x:xmpmeta><?xpacket end="w"?>"""
+SUBJECT_AREA = 0x9214
+JPEG = pil(20, 30, "L")
+
+
+def jpeg_bytes() -> bytes:
+    stream = io.BytesIO()
+    JPEG.save(stream, "JPEG")
+    return stream.getvalue()
+
+
+def resource(number: int, data: bytes) -> bytes:
+    return b"8BIM" + struct.pack(">HHI", number, 0, len(data)) + data + bytes(len(data) % 2)
+
+
+@pytest.fixture
+def photograph(tmp_path: Path) -> Path:
+    """A grey JPEG on its side, with previews wherever there may be some."""
+    exif = Image.Exif()
+    exif[ExifTags.Base.Make], exif[ExifTags.Base.Orientation] = "Zeiss", 6
+    exif[ExifTags.Base.ImageWidth] = 90
+    detail = exif.get_ifd(ExifTags.IFD.Exif)
+    detail[ExifTags.Base.MakerNote] = b"NOTE" + jpeg_bytes()
+    detail[ExifTags.Base.ColorSpace], detail[ExifTags.Base.ExifImageWidth] = 65535, 90
+    detail[ExifTags.Base.ExifImageHeight], detail[SUBJECT_AREA] = 60, (9, 9)
+    detail[ExifTags.Base.LensModel] = "Tessar"
+    pil(60, 90, "L").save(tmp_path / "plain.jpg", exif=exif)
+    image = pyvips.Image.new_from_file(str(tmp_path / "plain.jpg")).copy()
+    image.set_type(pyvips.GValue.blob_type, "jpeg-thumbnail-data", jpeg_bytes())
+    image.set_type(pyvips.GValue.gstr_type, "exif-ifd1-Compression", "6")
+    image.set_type(pyvips.GValue.blob_type, "xmp-data", XMP.encode())
+    image.set_type(
+        pyvips.GValue.blob_type, "iptc-data", PHOTOSHOP + resource(0x040C, jpeg_bytes()) + resource(0x0404, b"by A")
+    )
+    image.jpegsave(str(tmp_path / "x.jpg"))
+    made = (tmp_path / "x.jpg").read_bytes()
+    assert made.count(b"\xff\xd8\xff") == 4  # the photograph and three previews
+    return tmp_path / "x.jpg"
+
+
+@pytest.mark.parametrize("suffix", [".jpg", ".png", ".webp", ".avif"])
+def test_previews_are_dropped_and_sizes_are_right(photograph: Path, suffix: str) -> None:
+    picture = read_picture(photograph)
+    assert picture.size == (90, 60)
+    path = photograph.with_name(f"result{suffix}")
+    picture.with_pixels(scene(90, 60)).save(path)
+    data = path.read_bytes()
+    assert data.count(b"\xff\xd8\xff") == (suffix == ".jpg")
+    exif = Image.open(path).getexif()
+    detail = exif.get_ifd(ExifTags.IFD.Exif)
+    assert exif[ExifTags.Base.Make] == "Zeiss"
+    assert exif.get(ExifTags.Base.Orientation, 1) == 1
+    assert ExifTags.Base.ImageWidth not in exif
+    assert exif.get_ifd(ExifTags.IFD.IFD1) == {}
+    assert detail[ExifTags.Base.LensModel] == "Tessar"
+    assert detail[ExifTags.Base.ColorSpace] == 1
+    assert (detail[ExifTags.Base.ExifImageWidth], detail[ExifTags.Base.ExifImageHeight]) == (60, 90)
+    assert not {ExifTags.Base.MakerNote, SUBJECT_AREA} & detail.keys()
+    if suffix != ".avif":  # in which Pillow looks for no XMP
+        found = Image.open(path).info
+        xmp = (found["XML:com.adobe.xmp"].encode("latin-1") if suffix == ".png" else found["xmp"]).decode()
+        assert "Bär" in xmp and 'tiff:Make="Zeiss"' in xmp
+        assert not [word for word in ("PREVIEW", "hdrgm", "Container", "Orientation") if word in xmp]
+    if suffix == ".jpg":
+        assert Image.open(path).info["photoshop"] == {0x0404: b"by A"}
+
+
+def test_a_cameras_note_without_a_preview_is_kept(tmp_path: Path) -> None:
+    exif = Image.Exif()
+    exif.get_ifd(ExifTags.IFD.Exif)[ExifTags.Base.MakerNote] = b"NOTE: f/8"
+    pil().save(tmp_path / "x.jpg", exif=exif)
+    read_picture(tmp_path / "x.jpg").save(tmp_path / "y.jpg")
+    found = Image.open(tmp_path / "y.jpg").getexif().get_ifd(ExifTags.IFD.Exif)
+    assert found[ExifTags.Base.MakerNote] == b"NOTE: f/8"
+
+
+def test_further_pictures_of_a_jpeg_are_dropped(tmp_path: Path) -> None:
+    """Cameras append a large preview, and telephones a gain map, by the Multi-Picture Format."""
+    pil().save(tmp_path / "x.jpg", "MPO", save_all=True, append_images=[JPEG])
+    read_picture(tmp_path / "x.jpg").save(tmp_path / "y.jpg")
+    result = Image.open(tmp_path / "y.jpg")
+    assert result.format == "JPEG" and b"MPF" not in (tmp_path / "y.jpg").read_bytes()
+
+
+def test_xmp_is_kept_as_it_is_if_nothing_is_to_be_dropped() -> None:
+    plain = re.sub(r"(?s)xmlns:(hdrgm|Container)=\S+|(tiff:Or|hdrgm:)\S+(?=[ >])|<xmp:Th.*Directory>", "", XMP)
+    assert clean_xmp(plain.encode()) == plain.encode()
+    assert clean_xmp(b"<x:xmpmeta") == b""
+
+
+@pytest.mark.parametrize("end", range(20))
+def test_damaged_resources_of_photoshop_are_dropped(end: int) -> None:
+    data = PHOTOSHOP + resource(0x0404, b"by A")
+    assert clean_photoshop(data[: len(PHOTOSHOP) + end]) in (b"", data, data[: len(PHOTOSHOP) + end])
+    assert clean_photoshop(b"\x1c\x02") == b"\x1c\x02"
+
+
+def test_a_gain_map_is_dropped_and_its_picture_is_read(tmp_path: Path) -> None:
+    """An Ultra HDR JPEG, as telephones write: an ordinary picture with a map of how to brighten it."""
+    bright = pyvips.Image.new_from_memory(scene().tobytes(), 90, 60, 3, "uchar").copy(interpretation="srgb")
+    bright.colourspace("scrgb").uhdrsave(str(tmp_path / "x.jpg"))
+    picture = read_picture(tmp_path / "x.jpg")
+    ordinary = from_pil(Image.open(tmp_path / "x.jpg"))  # Pillow ignores the map
+    assert np.abs(picture.pixels.astype(int) - ordinary.pixels).mean() < 1
+    assert picture.pixels.max() < 250  # tone-mapped for ordinary screens
+    picture.save(tmp_path / "y.jpg")
+    assert (tmp_path / "x.jpg").read_bytes().count(b"\xff\xd8\xff") == 2
+    assert (tmp_path / "y.jpg").read_bytes().count(b"\xff\xd8\xff") == 1
+    assert b"hdrgm" not in (tmp_path / "y.jpg").read_bytes()

@@ -1,0 +1,84 @@
+"""TIFFs whose tags matter: the kinds of Lab, truncated ones, cameras' raw files."""
+
+import io
+from typing import Any
+
+import numpy as np
+import pytest
+import tifffile
+from made_pictures import scene
+from PIL import Image, ImageCms
+from skimage.color import rgb2lab
+
+from gancolor.inference.image_files import from_pil, read_picture
+from gancolor.utils.errors import InputError
+
+LAB = rgb2lab(scene())
+# Kind and depth -> white's code, zero and unit of a and b. https://www.awaresystems.be/imaging/tiff/tifftags/photometricinterpretation.html
+CODES = {
+    ("cielab", 8): (255, (0, 0), (1, 1)),
+    ("cielab", 16): (65535, (0, 0), (256, 256)),
+    ("icclab", 8): (255, (128, 128), (1, 1)),
+    ("icclab", 16): (65280, (32768, 32768), (256, 256)),
+    ("itulab", 8): (255, (128, 96), (255 / 170, 255 / 200)),
+}
+
+
+def tiff(samples: np.ndarray, **options: Any) -> bytes:
+    stream = io.BytesIO()
+    tifffile.imwrite(stream, samples, **options)
+    return stream.getvalue()
+
+
+def lab_samples(kind: str, bits: int) -> np.ndarray:
+    white, zero, unit = CODES[kind, bits]
+    codes = np.stack([LAB[..., 0] * white / 100, *(LAB[..., 1 + i] * unit[i] + zero[i] for i in (0, 1))], -1)
+    least = -(2 ** (bits - 1)) if kind == "cielab" else 0
+    codes[..., 1:] = codes[..., 1:].clip(least, least + 2**bits - 1)
+    return np.round(codes).astype(np.int64).astype(f"uint{bits}")
+
+
+@pytest.mark.parametrize(("kind", "bits"), CODES)
+@pytest.mark.parametrize("alpha", [False, True])
+def test_lab(kind: str, bits: int, alpha: bool) -> None:
+    samples, options = lab_samples(kind, bits), {"photometric": kind}
+    if alpha:
+        transparency = np.full((60, 90, 1), 2**bits // 3, samples.dtype)
+        samples, options = np.concatenate([samples, transparency], -1), {**options, "extrasamples": ["unassalpha"]}
+    for more in ({}, {"byteorder": ">", "compression": "zlib"}, {"bigtiff": True, "planarconfig": "contig"}):
+        picture = read_picture(tiff(samples, description="a boat", **options, **more))
+        assert picture.pixels.dtype == samples.dtype
+        off = np.abs(rgb2lab(picture.pixels / np.iinfo(samples.dtype).max) - LAB)
+        assert off[..., 0].max() < 0.5
+        assert off[..., 1:].mean() < 1
+        assert picture.alpha is None if not alpha else (picture.alpha == transparency).all()
+        assert "image-description" in picture.metadata
+
+
+def test_lab_of_pillow() -> None:
+    image = Image.fromarray(scene())
+    profiles = ImageCms.createProfile("sRGB"), ImageCms.createProfile("LAB")
+    picture = from_pil(ImageCms.profileToProfile(image, *profiles, outputMode="LAB"))
+    assert np.abs(rgb2lab(picture.pixels) - LAB)[..., 0].mean() < 0.5
+
+
+@pytest.mark.parametrize("options", [{}, {"tile": (16, 16)}, {"rowsperstrip": 7}, {"byteorder": ">"}])
+@pytest.mark.parametrize("photometric", ["rgb", "minisblack"])
+def test_truncated_uncompressed_pixels_are_named(options: dict[str, Any], photometric: str) -> None:
+    samples = scene(64, 96, "uint16")
+    data = tiff(samples if photometric == "rgb" else samples[..., 0], photometric=photometric, **options)
+    assert (read_picture(data).pixels == samples[..., : 3 if photometric == "rgb" else 1]).all()
+    for length in (len(data) - 1, len(data) // 2):
+        with pytest.raises(InputError, match="the picture: truncated"):
+            read_picture(data[:length])
+
+
+def test_raw_files_are_refused() -> None:
+    preview = tiff(scene(), photometric="rgb", extratags=[(50706, 1, 4, (1, 4, 0, 0), False)])
+    with pytest.raises(InputError, match="a camera's raw file: develop it"):
+        read_picture(preview)
+
+
+def test_64_bits_are_refused_in_plain_words() -> None:
+    with pytest.raises(InputError, match="more than 32 bits: save it with 32 or 16"):
+        read_picture(tiff(scene(dtype="float64"), photometric="rgb"))
