@@ -13,7 +13,7 @@ from gancolor.color import lab
 from gancolor.color.lab import AB_RANGE, L_HALF_RANGE, Array
 from gancolor.inference.backends import Backend, memory_is_full, open_backend
 from gancolor.inference.bundled import default_generator
-from gancolor.inference.conversions import as_given, as_picture, check_tensor, is_tensor
+from gancolor.inference.conversions import as_given, as_picture, check_tensor, clipped, is_tensor
 from gancolor.inference.hints import Hint, draw_hints
 from gancolor.inference.image_files import Picture, shrink
 from gancolor.inference.recombine import recombine, recombine_batch
@@ -217,6 +217,7 @@ class Colorizer:
         batch = given.detach() if given.ndim == 4 else given.detach()[None]
         if not len(batch):
             return given
+        batch = clipped(batch) if given.is_floating_point() else batch
         if given.device.type == "cpu":
             pixels = (batch.float() if given.is_floating_point() else batch).movedim(1, -1).numpy()
             coloured = torch.from_numpy(np.stack(self._each(list(pixels), hints))).movedim(-1, 1).contiguous()

@@ -1,16 +1,21 @@
 """The types in which Python code may pass a photograph: paths, Pillow images, arrays, tensors."""
 
+import math
 import os
 import sys
+import warnings
 from collections.abc import Sequence
 from typing import Any, TypeGuard
 
 import numpy as np
+from array_api_compat import array_namespace
 from PIL import Image
 
 from gancolor.color.lab import Array
 from gancolor.inference.image_files import ORIENTATION, Picture, from_pil, read_picture
 from gancolor.utils.errors import InputError
+
+FEW, SLACK = 0.01, 0.1  # floats are taken for 0 to 1 if few of them are farther outside than this
 
 
 def is_tensor(given: Any) -> TypeGuard[Array]:
@@ -37,8 +42,7 @@ def as_picture(given: Any) -> Picture:
     pixels = pixels[..., None] if pixels.ndim == 2 else pixels
     check_shape(pixels.shape, pixels.shape[-1] if pixels.ndim == 3 else 0)
     if pixels.dtype.kind == "f":
-        check_range(float(pixels.min()), float(pixels.max()))
-        pixels = pixels.astype(np.float32, copy=False)
+        pixels = clipped(pixels).astype(np.float32, copy=False)
     elif pixels.dtype.kind == "u" and pixels.dtype.itemsize <= 2:
         pixels = pixels.astype(pixels.dtype.newbyteorder("="), copy=False)
     else:
@@ -73,8 +77,6 @@ def check_tensor(given: Array) -> None:
     kind = str(given.dtype).removeprefix("torch.")
     if kind not in ("uint8", "uint16") and not given.is_floating_point():
         raise InputError(f"a tensor of {kind} is not supported; give uint8, uint16, or floats in 0 to 1")
-    if given.is_floating_point() and given.numel():
-        check_range(float(given.min()), float(given.max()))
 
 
 def check_shape(shape: Sequence[int], channels: int) -> None:
@@ -86,7 +88,21 @@ def check_shape(shape: Sequence[int], channels: int) -> None:
         )
 
 
-def check_range(least: float, most: float) -> None:
-    """Raise InputError unless floats are in [0, 1]."""
-    if not (least >= 0 and most <= 1):
+def clipped(floats: Array) -> Array:
+    """Return floats clipped to [0, 1], NaN as 0. A warning says how many were outside.
+
+    Raises:
+        InputError: the floats have another range: more than 1 % of them are far outside, or none is finite.
+    """
+    xp = array_namespace(floats)
+    if float(xp.min(floats)) >= 0 and float(xp.max(floats)) <= 1:
+        return floats
+    finite = xp.isfinite(floats)
+    there = floats[finite]
+    far = (there < -SLACK) | (there > 1 + SLACK)
+    if not len(there) or int(xp.count_nonzero(far)) > FEW * len(there):
+        least, most = (float(xp.min(there)), float(xp.max(there))) if len(there) else (math.nan, math.nan)
         raise InputError(f"floats from {least:g} to {most:g} are out of range; give values in 0 to 1, or uint8")
+    outside = int(xp.count_nonzero(~((floats >= 0) & (floats <= 1))))
+    warnings.warn(f"the picture: {outside} samples outside 0 to 1, or not finite, are clipped", stacklevel=2)
+    return xp.where(xp.isnan(floats), xp.zeros_like(floats), xp.clip(floats, 0, 1))
