@@ -66,8 +66,8 @@ def _read(source: str | Path | bytes, name: str) -> Picture:
     if not isinstance(source, bytes) and not Path(source).is_file():
         raise InputError("a folder" if Path(source).is_dir() else "no such file")
     tags = Tags(source)
-    if problem := tags.problem():
-        raise InputError(problem)
+    if tags.problem:
+        raise InputError(tags.problem)
     if tags.lab == CIELAB:
         source = tags.as_icclab(source if isinstance(source, bytes) else Path(source).read_bytes())
     try:

@@ -2,6 +2,8 @@
 
 import io
 import struct
+from collections.abc import Mapping
+from contextlib import suppress
 from pathlib import Path
 from typing import Any, BinaryIO
 
@@ -19,63 +21,60 @@ AB_CODES = {CIELAB: ((0, 1), (0, 1)), ICCLAB: ((128, 1), (128, 1)), ITULAB: ((12
 
 
 class Tags:
-    """The tags of a TIFF's first page; none if the file isn't a TIFF, or they can't be read."""
+    """The tags of a TIFF's first page.
+
+    Attributes:
+        problem: why the page is not a whole photograph, in words, or None.
+        lab: photometric interpretation, if it is Lab in 8 or 16 bits, else None. If the file isn't a TIFF, or its tags
+            can't be read, both are None.
+    """
+
+    problem: str | None = None
+    lab: int | None = None
 
     def __init__(self, source: str | Path | bytes) -> None:
-        self.values: dict[int, Any] = {}
-        try:
-            with io.BytesIO(source) if isinstance(source, bytes) else Path(source).open("rb") as file:
-                self._read(file)
-        except Exception:  # Pillow raises almost anything for damaged files
-            self.values = {}
+        with (
+            suppress(Exception),  # Pillow raises almost anything for damaged files
+            io.BytesIO(source) if isinstance(source, bytes) else Path(source).open("rb") as file,
+        ):
+            self._read(file)
 
     def _read(self, file: BinaryIO) -> None:
         header = file.read(16)
-        self.big = 43 in header[2:4]  # BigTIFF, with a header of 16 bytes instead of 8
-        directory = TiffImagePlugin.ImageFileDirectory_v2(header if self.big else header[:8])
-        self.order = "<" if header[:2] == b"II" else ">"
-        self.canon = header[8:10] == b"CR"
-        self.place = file.seek(directory.next)
+        self._big = 43 in header[2:4]  # BigTIFF, with a header of 16 bytes instead of 8
+        directory = TiffImagePlugin.ImageFileDirectory_v2(header if self._big else header[:8])
+        self._order = "<" if header[:2] == b"II" else ">"
+        self._place = file.seek(directory.next)
         directory.load(file)
-        self.size = file.seek(0, io.SEEK_END)
-        self.values = dict(directory)
-
-    @property
-    def lab(self) -> int | None:
-        """Photometric interpretation, if it is Lab in 8 or 16 bits."""
-        kind = self.values.get(PHOTOMETRIC)
-        return kind if kind in AB_CODES and len(self._bits()) >= 3 and self._bits()[0] in (8, 16) else None
-
-    def problem(self) -> str | None:
-        """Return why the page is not a whole photograph, in words, or None."""
-        if DNG_VERSION in self.values or (self.values and self.canon) or (
-            SUB_IFDS in self.values and self.values.get(SUBFILE_TYPE, 0) & 1  # the first page is a preview
-        ):  # fmt: skip
-            return "a camera's raw file: develop it first, to TIFF or JPEG"
-        if any(bits > 32 for bits in self._bits()):
-            return "samples of more than 32 bits: save it with 32 or 16"
-        return "truncated" if self._missing_bytes() > 0 else None
-
-    def _bits(self) -> tuple[int, ...]:
-        bits = self.values.get(BITS, 1)
-        return bits if isinstance(bits, tuple) else (bits,)
-
-    def _missing_bytes(self) -> int:
-        """Return how many bytes of uncompressed pixels lie beyond the end of the file: libvips reads them as black."""
-        places = self.values.get(STRIP_OFFSETS) or self.values.get(TILE_OFFSETS)
-        counts = self.values.get(STRIP_BYTES) or self.values.get(TILE_BYTES)
-        plain = self.values.get(COMPRESSION, UNCOMPRESSED) == UNCOMPRESSED
-        if not (places and counts and plain) or self.values.get(PHOTOMETRIC) == YCBCR:  # it may be subsampled
-            return 0
-        there = np.clip(self.size - np.array(places, np.int64), 0, np.array(counts, np.int64)).sum()
-        return self.values[WIDTH] * self.values[HEIGHT] * sum(self._bits()) // 8 - int(there)
+        tags = dict(directory)
+        bits = np.atleast_1d(tags.get(BITS, 1))
+        if tags.get(PHOTOMETRIC) in AB_CODES and len(bits) >= 3 and bits[0] in (8, 16):
+            self.lab = tags[PHOTOMETRIC]
+        preview = SUB_IFDS in tags and tags.get(SUBFILE_TYPE, 0) & 1  # before the camera's own data
+        if preview or DNG_VERSION in tags or header[8:10] == b"CR":
+            self.problem = "a camera's raw file: develop it first, to TIFF or JPEG"
+        elif bits.max() > 32:
+            self.problem = "samples of more than 32 bits: save it with 32 or 16"
+        elif _missing_bytes(tags, file.seek(0, io.SEEK_END)) > 0:
+            self.problem = "truncated"
 
     def as_icclab(self, data: bytes) -> bytes:
         """Return the bytes of a CIELAB file under the name of ICCLAB, whose samples libvips returns as they are. (It
         fails on CIELAB in 8 bits.)"""
-        entry = struct.pack(self.order + ("HHQ" if self.big else "HHI"), PHOTOMETRIC, 3, 1)
-        value = data.index(entry, self.place) + len(entry)
-        return data[:value] + struct.pack(self.order + "H", ICCLAB) + data[value + 2 :]
+        entry = struct.pack(self._order + ("HHQ" if self._big else "HHI"), PHOTOMETRIC, 3, 1)
+        value = data.index(entry, self._place) + len(entry)
+        return data[:value] + struct.pack(self._order + "H", ICCLAB) + data[value + 2 :]
+
+
+def _missing_bytes(tags: Mapping[int, Any], size: int) -> int:
+    """Return how many bytes of pixels lie beyond the end of the file, at `size`: libvips reads them as black."""
+    places = np.array(tags.get(STRIP_OFFSETS) or tags[TILE_OFFSETS], np.int64)
+    counts = np.array(tags.get(STRIP_BYTES) or tags[TILE_BYTES], np.int64)
+    needed = int(counts.sum())
+    if tags.get(COMPRESSION, UNCOMPRESSED) == UNCOMPRESSED and tags.get(PHOTOMETRIC) != YCBCR:
+        # Some programs write counts that are too large.
+        needed = min(needed, tags[WIDTH] * tags[HEIGHT] * int(np.sum(tags.get(BITS, 1))) // 8)
+    return needed - int(np.clip(size - places, 0, counts).sum())
 
 
 def lab_to_srgb(samples: np.ndarray, kind: int) -> pyvips.Image:

@@ -62,9 +62,11 @@ def test_lab_of_pillow() -> None:
     assert np.abs(rgb2lab(picture.pixels) - LAB)[..., 0].mean() < 0.5
 
 
-@pytest.mark.parametrize("options", [{}, {"tile": (16, 16)}, {"rowsperstrip": 7}, {"byteorder": ">"}])
+@pytest.mark.parametrize(
+    "options", [{}, {"tile": (16, 16)}, {"rowsperstrip": 7}, {"byteorder": ">"}, {"compression": "zlib"}]
+)
 @pytest.mark.parametrize("photometric", ["rgb", "minisblack"])
-def test_truncated_uncompressed_pixels_are_named(options: dict[str, Any], photometric: str) -> None:
+def test_truncated_files_are_named(options: dict[str, Any], photometric: str) -> None:
     samples = scene(64, 96, "uint16")
     data = tiff(samples if photometric == "rgb" else samples[..., 0], photometric=photometric, **options)
     assert (read_picture(data).pixels == samples[..., : 3 if photometric == "rgb" else 1]).all()
