@@ -12,7 +12,8 @@ from array_api_compat import array_namespace
 from PIL import Image
 
 from gancolor.color.lab import Array
-from gancolor.inference.image_files import ORIENTATION, Picture, from_pil, read_picture
+from gancolor.inference.image_files import Picture, from_pil, read_picture
+from gancolor.inference.image_files.metadata import upright_exif
 from gancolor.utils.errors import InputError
 
 FEW, SLACK = 0.01, 0.1  # floats are taken for 0 to 1 if few of them are farther outside than this
@@ -58,10 +59,7 @@ def as_given(given: Any, coloured: Picture) -> Any:
         image = coloured.pil()
         image.info = {name: value for name, value in given.info.items() if name == "dpi"}
         if given.getexif():
-            exif = Image.Exif()  # a copy: changing Pillow's own would change the input
-            exif.load(given.getexif().tobytes())
-            exif[ORIENTATION] = 1  # upright, as the pixels are now
-            image.info["exif"] = exif.tobytes()
+            image.info["exif"] = upright_exif(given.getexif(), *coloured.size)
         return image
     if isinstance(given, np.ndarray):
         pixels = coloured.pixels

@@ -74,6 +74,20 @@ def kept_metadata(image: pyvips.Image) -> Metadata:
     return kept
 
 
+def upright_exif(given: Image.Exif, height: int, width: int) -> bytes:
+    """Return a Pillow image's EXIF for its coloured version of this size."""
+    exif = Image.Exif()  # a copy: changing Pillow's own would change the input
+    exif.load(given.tobytes())  # without the thumbnail
+    exif[ORIENTATION] = 1
+    detail = exif.get_ifd(ExifTags.IFD.Exif)
+    now = {ExifTags.Base.ColorSpace: 1, ExifTags.Base.ExifImageWidth: width, ExifTags.Base.ExifImageHeight: height}
+    detail.update({tag: value for tag, value in now.items() if tag in detail})
+    detail.pop(ExifTags.IFD.Interop, None)  # the colour space by another name
+    if _is_preview(detail.get(ExifTags.Base.MakerNote)):
+        del detail[ExifTags.Base.MakerNote]
+    return exif.tobytes()
+
+
 def clean_xmp(data: bytes) -> bytes:
     """Return XMP without what was made from the pixels; nothing if it can't be parsed."""
     try:
@@ -135,7 +149,10 @@ def _has_preview(exif_data: bytes) -> bool:
     exif = Image.Exif()
     try:
         exif.load(exif_data)
-        note = exif.get_ifd(ExifTags.IFD.Exif).get(ExifTags.Base.MakerNote, b"")
+        return _is_preview(exif.get_ifd(ExifTags.IFD.Exif).get(ExifTags.Base.MakerNote))
     except Exception:  # Pillow raises almost anything for damaged EXIF
         return False
+
+
+def _is_preview(note: object) -> bool:
     return isinstance(note, bytes) and b"\xff\xd8\xff" in note

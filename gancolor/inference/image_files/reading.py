@@ -57,7 +57,12 @@ def from_pil(image: Image.Image) -> Picture:
     """
     try:
         return _from_pil(image, "the picture")
-    except (OSError, SyntaxError, pyvips.Error) as error:  # Pillow decodes lazily: a damaged file fails only here
+    except (
+        OSError,
+        SyntaxError,
+        ValueError,
+        pyvips.Error,
+    ) as error:  # Pillow decodes lazily: a damaged file fails only here
         raise InputError(f"the picture can't be read ({str(error).splitlines()[0]})") from None
 
 
@@ -109,7 +114,7 @@ def _from_pil(image: Image.Image, name: str) -> Picture:
     image.load()
     pixels = _pillows_pixels(image, name)
     if not pixels.size:
-        raise InputError(f"{name} is empty")
+        raise InputError("it has no pixels")
     vips = from_array(pixels).copy(**({"interpretation": "cmyk"} if image.mode == "CMYK" else {}))
     if profile := image.info.get("icc_profile"):
         vips.set_type(pyvips.GValue.blob_type, "icc-profile-data", profile)

@@ -71,8 +71,8 @@ def _missing_bytes(tags: Mapping[int, Any], size: int) -> int:
     places = np.array(tags.get(STRIP_OFFSETS) or tags[TILE_OFFSETS], np.int64)
     counts = np.array(tags.get(STRIP_BYTES) or tags[TILE_BYTES], np.int64)
     needed = int(counts.sum())
-    if tags.get(COMPRESSION, UNCOMPRESSED) == UNCOMPRESSED and tags.get(PHOTOMETRIC) != YCBCR:
-        # Some programs write counts that are too large.
+    plain = tags.get(COMPRESSION, UNCOMPRESSED) == UNCOMPRESSED and tags.get(PHOTOMETRIC) != YCBCR
+    if plain and STRIP_OFFSETS in tags:  # some programs write counts that are too large
         needed = min(needed, tags[WIDTH] * tags[HEIGHT] * int(np.sum(tags.get(BITS, 1))) // 8)
     return needed - int(np.clip(size - places, 0, counts).sum())
 

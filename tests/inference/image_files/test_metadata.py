@@ -11,7 +11,8 @@ import pyvips
 from made_pictures import pil, scene
 from PIL import ExifTags, Image
 
-from gancolor.inference.image_files import from_pil, read_picture
+from gancolor.inference.conversions import as_given
+from gancolor.inference.image_files import Picture, from_pil, read_picture
 from gancolor.inference.image_files.metadata import PHOTOSHOP, clean_photoshop, clean_xmp
 
 XMP = """<?xpacket begin="" id="W5M0MpCehiHzreSzNTczkc9d"?><x:xmpmeta xmlns:x="adobe:ns:meta/">
@@ -94,6 +95,20 @@ def test_a_cameras_note_without_a_preview_is_kept(tmp_path: Path) -> None:
     read_picture(tmp_path / "x.jpg").save(tmp_path / "y.jpg")
     found = Image.open(tmp_path / "y.jpg").getexif().get_ifd(ExifTags.IFD.Exif)
     assert found[ExifTags.Base.MakerNote] == b"NOTE: f/8"
+
+
+def test_exif_of_pillow_images(photograph: Path) -> None:
+    given = Image.open(photograph)
+    exif = as_given(given, Picture(scene(90, 60))).getexif()
+    detail = exif.get_ifd(ExifTags.IFD.Exif)
+    assert (exif[ExifTags.Base.Make], exif[ExifTags.Base.Orientation], detail[ExifTags.Base.ColorSpace]) == (
+        "Zeiss",
+        1,
+        1,
+    )
+    assert (detail[ExifTags.Base.ExifImageWidth], detail[ExifTags.Base.ExifImageHeight]) == (60, 90)
+    assert ExifTags.Base.MakerNote not in detail and exif.get_ifd(ExifTags.IFD.IFD1) == {}
+    assert given.getexif()[ExifTags.Base.Orientation] == 6
 
 
 def test_further_pictures_of_a_jpeg_are_dropped(tmp_path: Path) -> None:
