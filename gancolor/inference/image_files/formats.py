@@ -30,9 +30,8 @@ def unreadable(start: bytes) -> str:
     """Return what a file that can't be read is, judged by its first bytes, and what to do about it."""
     if not start:
         return "empty"
-    return advice(
-        next((kind for at, magic, kind in SIGNATURES if start[at:].startswith(magic)), "of an unknown format")
-    )
+    kinds = (kind for at, magic, kind in SIGNATURES if start[at:].startswith(magic))
+    return advice(next(kinds, "of an unknown format"))
 
 
 def advice(kind: str) -> str:

@@ -57,12 +57,8 @@ def from_pil(image: Image.Image) -> Picture:
     """
     try:
         return _from_pil(image, "the picture")
-    except (
-        OSError,
-        SyntaxError,
-        ValueError,
-        pyvips.Error,
-    ) as error:  # Pillow decodes lazily: a damaged file fails only here
+    # Pillow decodes lazily: a damaged file fails only here.
+    except (OSError, SyntaxError, ValueError, pyvips.Error) as error:
         raise InputError(f"the picture can't be read ({str(error).splitlines()[0]})") from None
 
 
@@ -90,11 +86,11 @@ def _read(source: str | Path | bytes, name: str) -> Picture:
 
 def _open(source: str | Path | bytes) -> pyvips.Image:
     """Open a file. Libvips gets it as a source, because it takes brackets in a name for options."""
-    sources = pyvips.Source
-    opened = (
-        sources.new_from_memory(source) if isinstance(source, bytes) else sources.new_from_file(os.fsencode(source))
-    )
-    return pyvips.Image.new_from_source(opened, "", access="sequential", fail_on="truncated")
+    if isinstance(source, bytes):
+        bytes_of = pyvips.Source.new_from_memory(source)
+    else:
+        bytes_of = pyvips.Source.new_from_file(os.fsencode(source))
+    return pyvips.Image.new_from_source(bytes_of, "", access="sequential", fail_on="truncated")
 
 
 def _by_pillow(source: str | Path | bytes, name: str) -> Picture:

@@ -14,7 +14,9 @@ from PIL import TiffImagePlugin
 from gancolor.inference.image_files.samples import from_array
 
 SUBFILE_TYPE, WIDTH, HEIGHT, BITS, COMPRESSION, PHOTOMETRIC = 254, 256, 257, 258, 259, 262
-STRIP_OFFSETS, STRIP_BYTES, TILE_OFFSETS, TILE_BYTES, SUB_IFDS, DNG_VERSION = 273, 279, 324, 325, 330, 50706
+STRIP_OFFSETS, STRIP_BYTES, TILE_OFFSETS, TILE_BYTES = 273, 279, 324, 325
+SUB_IFDS, SAMPLE_FORMAT, DNG_VERSION = 330, 339, 50706
+SHORT = 3  # the type of a tag
 UNCOMPRESSED, YCBCR, CIELAB, ICCLAB, ITULAB = 1, 6, 8, 9, 10  # values of COMPRESSION and PHOTOMETRIC
 # Zero and unit of a and of b in 8 bits. https://www.rfc-editor.org/rfc/rfc2301#section-6.2 has ITULAB's.
 AB_CODES = {CIELAB: ((0, 1), (0, 1)), ICCLAB: ((128, 1), (128, 1)), ITULAB: ((128, 170 / 255), (96, 200 / 255))}
@@ -48,8 +50,9 @@ class Tags:
         directory.load(file)
         tags = dict(directory)
         bits = np.atleast_1d(tags.get(BITS, 1))
-        if tags.get(PHOTOMETRIC) in AB_CODES and len(bits) >= 3 and bits[0] in (8, 16):
-            self.lab = tags[PHOTOMETRIC]
+        integers = set(np.atleast_1d(tags.get(SAMPLE_FORMAT, 1))) <= {1, 2}
+        if tags.get(PHOTOMETRIC) in AB_CODES and directory.tagtype[PHOTOMETRIC] == SHORT and len(bits) >= 3:
+            self.lab = tags[PHOTOMETRIC] if integers and bits[0] in (8, 16) else None
         preview = SUB_IFDS in tags and tags.get(SUBFILE_TYPE, 0) & 1  # before the camera's own data
         if preview or DNG_VERSION in tags or header[8:10] == b"CR":
             self.problem = "a camera's raw file: develop it first, to TIFF or JPEG"
@@ -61,7 +64,7 @@ class Tags:
     def as_icclab(self, data: bytes) -> bytes:
         """Return the bytes of a CIELAB file under the name of ICCLAB, whose samples libvips returns as they are. (It
         fails on CIELAB in 8 bits.)"""
-        entry = struct.pack(self._order + ("HHQ" if self._big else "HHI"), PHOTOMETRIC, 3, 1)
+        entry = struct.pack(self._order + ("HHQ" if self._big else "HHI"), PHOTOMETRIC, SHORT, 1)
         value = data.index(entry, self._place) + len(entry)
         return data[:value] + struct.pack(self._order + "H", ICCLAB) + data[value + 2 :]
 
@@ -81,10 +84,11 @@ def lab_to_srgb(samples: np.ndarray, kind: int) -> pyvips.Image:
     """Convert samples of Lab (H, W, 3 or more), as they are in a TIFF, to sRGB of the same depth; alpha is kept.
 
     Args:
-        samples: uint8 or uint16.
+        samples: integers of 8 or 16 bits; of what sign is clear from the kind.
         kind: photometric interpretation.
     """
-    deep = samples.dtype == np.uint16
+    deep = samples.dtype.itemsize == 2
+    samples = samples.view(np.uint16 if deep else np.uint8)
     unit = 256.0 if deep else 1.0
     white = 65535 if deep and kind != ICCLAB else 255 * unit
     signed = samples.view(np.int16 if deep else np.int8) if kind == CIELAB else samples

@@ -45,6 +45,11 @@ def test_lab(kind: str, bits: int, alpha: bool) -> None:
     if alpha:
         transparency = np.full((60, 90, 1), 2**bits // 3, samples.dtype)
         samples, options = np.concatenate([samples, transparency], -1), {**options, "extrasamples": ["unassalpha"]}
+    if kind == "cielab" and not alpha:
+        signed = samples.view(f"int{bits}")
+        assert (
+            read_picture(tiff(signed, photometric=kind)).pixels == read_picture(tiff(samples, **options)).pixels
+        ).all()
     for more in ({}, {"byteorder": ">", "compression": "zlib"}, {"bigtiff": True, "planarconfig": "contig"}):
         picture = read_picture(tiff(samples, description="a boat", **options, **more))
         assert picture.pixels.dtype == samples.dtype
