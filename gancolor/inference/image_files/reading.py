@@ -24,8 +24,8 @@ def read_picture(source: str | Path | bytes) -> Picture:
     """Read the first picture of a file, or of a file's bytes, as upright sRGB.
 
     The EXIF orientation is applied, and the profile converted to sRGB (colours outside sRGB are clipped). Floats and
-    32-bit integers have no fixed range: they are read as sRGB in 0..1, 0..255 or 0..65535, the first that holds nearly
-    all of them; a warning names those that are clipped.
+    32-bit integers have no fixed range: they are read as sRGB in 0..1, 0..255, 0..65535 or 0..4294967295, the first
+    that holds nearly all of them; a warning names those that are clipped.
 
     Raises:
         InputError: the file is missing, not a picture, damaged, or larger than 500 megapixels.

@@ -5,7 +5,7 @@ import warnings
 import numpy as np
 import pyvips
 
-RANGES = (1, 255, 65535)  # of floats and of 32-bit integers, which have no range of their own
+RANGES = (1, 255, 65535, 2**32 - 1)  # of floats and of 32-bit integers, which have no range of their own
 # A range holds samples if its double holds nearly all of them. (If it did not hold the rest, the next range would make
 # the picture black.) Outliers don't count: ringing of filters, specular highlights, hot pixels.
 OVERSHOOT, NEARLY_ALL = 2, 0.99
@@ -14,8 +14,8 @@ LOOKED_AT = 2**20  # samples that the range is judged by
 
 
 def to_16_bits(values: np.ndarray, name: str) -> np.ndarray:
-    """Convert floats or integers of unknown range, (H, W, C), to uint16. The range is the first of 1, 255 and 65535
-    that holds nearly all samples. A warning says what is clipped or ignored, and if the range seems wrong.
+    """Convert floats or integers of unknown range, (H, W, C), to uint16. The range is the first of
+    `RANGES` that holds nearly all samples. A warning says what is clipped or ignored, and if the range seems wrong.
 
     Args:
         name: of the picture, for the warning.

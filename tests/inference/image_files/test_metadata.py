@@ -9,7 +9,7 @@ import numpy as np
 import pytest
 import pyvips
 from made_pictures import pil, scene
-from PIL import ExifTags, Image
+from PIL import ExifTags, Image, PngImagePlugin
 
 from gancolor.inference.conversions import as_given
 from gancolor.inference.image_files import Picture, from_pil, read_picture
@@ -86,6 +86,16 @@ def test_previews_are_dropped_and_sizes_are_right(photograph: Path, suffix: str)
         assert not [word for word in ("PREVIEW", "hdrgm", "Container", "Orientation") if word in xmp]
     if suffix == ".jpg":
         assert Image.open(path).info["photoshop"] == {0x0404: b"by A"}
+
+
+def test_profiles_in_the_text_of_png_are_dropped(tmp_path: Path) -> None:
+    """ImageMagick writes EXIF with its thumbnail there too."""
+    text = PngImagePlugin.PngInfo()
+    text.add_text("Raw profile type exif", "PREVIEW", zip=True)
+    text.add_text("Comment", "a boat")
+    pil().save(tmp_path / "x.png", pnginfo=text)
+    read_picture(tmp_path / "x.png").save(tmp_path / "y.png")
+    assert Image.open(tmp_path / "y.png").text == {"Comment": "a boat"}
 
 
 def test_a_cameras_note_without_a_preview_is_kept(tmp_path: Path) -> None:

@@ -41,12 +41,11 @@ def test_odd_samples_do_not_decide_the_range(tmp_path: Path, most: int, odd: flo
         assert (pixels[:3, :5] == (65535 if odd > 0 else 0)).all()
 
 
-@pytest.mark.parametrize("dtype", ["float16", "uint32", "int32"])
-def test_other_types_of_samples(tmp_path: Path, dtype: str) -> None:
-    most = 1 if dtype == "float16" else 255
+@pytest.mark.parametrize(("dtype", "most"), [("float16", 1), ("uint32", 255), ("uint32", 2**32 - 1), ("int32", 255)])
+def test_other_types_of_samples(tmp_path: Path, dtype: str, most: int) -> None:
     with warnings.catch_warnings():
         warnings.simplefilter("error")
-        for pixels in read_all((GREY * most).astype(dtype), tmp_path):
+        for pixels in read_all((GREY.astype(float) * most).astype(dtype), tmp_path):
             assert np.abs(pixels / 65535 - GREY).max() < 1.1 / 255
 
 
