@@ -1,26 +1,30 @@
 """Arrays of samples: their ranges, and their way into libvips."""
 
+import math
 import warnings
 
 import numpy as np
 import pyvips
 
 RANGES = (1, 255, 65535, 2**32 - 1)  # of floats and of 32-bit integers, which have no range of their own
-# A range holds samples if its double holds nearly all of them. (If it did not hold the rest, the next range would make
-# the picture black.) Outliers don't count: ringing of filters, specular highlights, hot pixels.
+# A range is taken if its double holds nearly all samples: in the next range, they would be black. Ringing of filters,
+# specular highlights and hot pixels lie outside, and don't count.
 OVERSHOOT, NEARLY_ALL = 2, 0.99
 DARK = 1 / 32  # a share of the range; photographs have brighter samples
 LOOKED_AT = 2**20  # samples that the range is judged by
 
 
 def to_16_bits(values: np.ndarray, name: str) -> np.ndarray:
-    """Convert floats or integers of unknown range, (H, W, C), to uint16. The range is the first of
-    `RANGES` that holds nearly all samples. A warning says what is clipped or ignored, and if the range seems wrong.
+    """Convert floats or integers of unknown range, (H, W, C), to uint16.
+
+    The range is the first of `RANGES` whose double holds nearly all samples. A warning says what is clipped or not
+    finite, and that the picture is nearly black.
 
     Args:
         name: of the picture, for the warning.
     """
-    sample = values.reshape(-1)[:: max(1, values.size // LOOKED_AT)].astype(np.float64)
+    step = math.ceil(math.sqrt(values.size / LOOKED_AT))
+    sample = values[::step, ::step].astype(np.float64)
     usual = np.quantile(sample[np.isfinite(sample)], NEARLY_ALL) if np.isfinite(sample).any() else 0.0
     most = next((most for most in RANGES if usual <= most * OVERSHOOT), RANGES[-1])
     odd, outside = count_odd(values, most)
