@@ -38,7 +38,7 @@ from gancolor.utils.errors import InputError
 SIDE = 48  # of the pictures [pixels]
 PEAK = "peak memory"
 MOST_MEMORY = 2**32  # bytes that a child may take for data: more is refused to it
-LOST = 0.1  # a truncated picture is silently incomplete if it is this far from the whole one, on average of 0..1
+LOST = 0.01  # a truncated picture is incomplete if it is this far from the whole one, on average of 0..1
 
 TIFFS: dict[str, dict[str, Any]] = {
     "tiff": {}, "tiff, deflate": {"compression": "zlib", "predictor": True}, "tiff, tiles": {"tile": (16, 16)},
@@ -56,9 +56,13 @@ DAMAGES = ("truncated", "flipped bits", "zeroed range", "inserted bytes", "wrong
 Outcome = tuple[str, str]  # what became of a picture, and the words that name it
 
 
-def grass(lightness: np.ndarray, _: object = None) -> np.ndarray:
-    """Be the cheapest generator: everything is green."""
-    return np.concatenate([lightness * 0 - 0.2, lightness * 0 + 0.2], axis=1)
+def green_colorizer() -> Colorizer:
+    """Return the cheapest colorizer: everything is green."""
+
+    def backend(lightness: np.ndarray) -> np.ndarray:
+        return np.concatenate([lightness * 0 - 0.2, lightness * 0 + 0.2], axis=1)
+
+    return Colorizer(cast(Backend, backend), 32)
 
 
 @cache
@@ -137,24 +141,29 @@ def is_incomplete(kind: str, path: Path) -> bool:
     return found.shape != expected.shape or bool(np.abs(found / most - expected / most).mean() > LOST)
 
 
+def judged(colorizer: Colorizer, folder: Path, seed: int) -> Iterator[tuple[str, Outcome | None]]:
+    """Put a picture through all routes. Yield the route's name and None before each, and its outcome after it."""
+    kind, damage, name, data = damaged(seed)
+    path = folder / name
+    path.write_bytes(data)
+    for route, run in routes(colorizer, path).items():
+        yield route, None
+        outcome = judge(run)
+        if route == "Colorizer" and damage == "truncated" and outcome[0] == "decoded":
+            outcome = ("incomplete" if is_incomplete(kind, path) else "decoded", "")
+        yield route, outcome
+    path.unlink()
+
+
 def work(pipe: Connection, seeds: range) -> None:
-    """Put pictures through all routes. Send (seed, route, None) before and (seed, route, outcome) after each, and at
-    the end the peak memory [MB]."""
+    """Send (seed, route, None) before and (seed, route, outcome) after each route, and at the end the peak memory
+    [MB]."""
     resource.setrlimit(resource.RLIMIT_DATA, (MOST_MEMORY, MOST_MEMORY))
     warnings.simplefilter("ignore")
-    colorizer = Colorizer(cast(Backend, grass), 32)
     with tempfile.TemporaryDirectory() as folder:
         for seed in seeds:
-            kind, damage, name, data = damaged(seed)
-            path = Path(folder, name)
-            path.write_bytes(data)
-            for route, run in routes(colorizer, path).items():
-                pipe.send((seed, route, None))
-                outcome = judge(run)
-                if route == "Colorizer" and damage == "truncated" and outcome[0] == "decoded":
-                    outcome = ("incomplete" if is_incomplete(kind, path) else "decoded", "")
+            for route, outcome in judged(green_colorizer(), Path(folder), seed):
                 pipe.send((seed, route, outcome))
-            path.unlink()
     pipe.send((seeds.stop, PEAK, (f"{resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 1024:.0f}", "")))
 
 
