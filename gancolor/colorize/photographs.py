@@ -12,6 +12,7 @@ from typing import NamedTuple
 import numpy as np
 import pyvips
 
+from gancolor.choices import COLORABLE_SUFFIXES
 from gancolor.colorize.inputs import ColorizeJob, Problem, shown
 from gancolor.colorize.pipeline import Pipeline
 from gancolor.inference.colorizer import ChromaPrediction, Colorizer
@@ -109,7 +110,9 @@ def read(colorizer: Colorizer, hints: Sequence[Hint], job: ColorizeJob) -> Seen 
             hints = read_hints(Path(beside), picture.size)
         return Seen(job, picture, colorizer.see(picture, hints))
     except Exception as error:  # decoders raise almost anything for damaged files
-        return Problem(str(job.source), reason(error, job.source))
+        known = job.source.suffix.lower() in COLORABLE_SUFFIXES
+        advice = "" if known else "; if it is a video, give it a video's suffix, such as .mp4"
+        return Problem(str(job.source), reason(error, job.source) + advice)
 
 
 def beside(colorizer: Colorizer, picture: Picture, prediction: ChromaPrediction, coloured: Picture) -> Picture:

@@ -45,7 +45,7 @@ def onnx_converted_once(monkeypatch, exports):
 
     def convert(generator, half):
         made = exports("onnx", half).path
-        return lambda path, header: shutil.copyfile(made, path)
+        return lambda path, _: shutil.copyfile(made, path)
 
     monkeypatch.setitem(EXPORTERS, "onnx", dataclasses.replace(EXPORTERS["onnx"], convert=convert))
 
