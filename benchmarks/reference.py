@@ -3,9 +3,8 @@
 It trains in eager float32. In every epoch, a DataLoader's workers open (PIL), resize and convert photographs to Lab
 (scikit-image), one by one. Binary cross-entropy is nn.BCEWithLogitsLoss. The discriminator's update and the generator's
 each take a generator pass. The optimizer is plain torch.optim.Adam. Every loss is copied to the host in every step. The
-networks are gancolor's, so only the loop differs. scikit-image is imported where it is used, because the steps do not
-need it. Global switches keep torch's defaults: on CUDA, cuDNN's convolutions
-run in TF32, without autotuning of kernels.
+networks are gancolor's, so only the loop differs. Global switches keep torch's defaults: on CUDA, cuDNN's convolutions
+run in TF32, without autotuning of kernels. scikit-image is imported where it is used, because the steps do not need it.
 """
 
 import os
