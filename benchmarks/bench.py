@@ -101,6 +101,7 @@ def measuring(
             arch, options.size or size, options.batch_size or batch_size, device, options.seconds,
             torch.get_num_threads(), words=tuple(shlex.split(options.options)),
             only=tuple(stage for stage in STAGES if stage in getattr(options, "stage", STAGES)),
+            turns=getattr(options, "turns", 3),
         )  # fmt: skip
         parts = measure(base, [name for name in precisions(device) if name in options.precision])
         if options.json:
@@ -127,6 +128,7 @@ def parse(argv: Sequence[str] | None = None) -> argparse.Namespace:
         action="store_true",
         help="measure compiled networks too (on CUDA, also with CUDA graphs); takes minutes per network on a CPU",
     )
+    parser.add_argument("--turns", type=int, default=3, help="turns of each of step's and choices' rows (3)")
     parser.add_argument("--epochs", type=int, default=3, help="measured epochs of epochs and equality (3)")
     parser.add_argument("--steps", type=int, default=100, help="steps of equality's loss curves (100)")
     parser.add_argument("--seeds", type=int, default=3, help="seeds of equality's training runs (3)")
@@ -205,7 +207,7 @@ def _without_paths(argv: Sequence[str]) -> list[str]:
     words: list[str] = []
     for word in argv:
         option, equals, _ = word.partition("=")
-        name = {"--photos": "DIR", "--json": "FILE", "--checkpoint": "FILE", "--checkout": "PATH"}
+        name = {"--photos": "DIR", "--out": "DIR", "--json": "FILE", "--checkpoint": "FILE", "--checkout": "PATH"}
         if words and words[-1] in name:
             words.append(name[words[-1]])
         else:

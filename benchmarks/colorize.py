@@ -32,7 +32,6 @@ for path in sorted(Path(sys.argv[3]).iterdir()):
 def main() -> None:
     options = parse()
     from bench import header
-    from flicker import measure_video
     from measure import Row
 
     from gancolor.cli import run
@@ -53,6 +52,8 @@ def main() -> None:
             if "batches" in options.only:
                 parts["batches"] = measure_batches(checkpoint, options)
             if "video" in options.only:
+                from flicker import measure_video  # imports scikit-image
+
                 parts["video"] = measure_video(folder, checkpoint, options)
             if "upsampling" in options.only:
                 parts["upsampling"] = measure_upsampling(folder, options)

@@ -4,7 +4,7 @@ It trains in eager float32. In every epoch, a DataLoader's workers open (PIL), r
 (scikit-image), one by one. Binary cross-entropy is nn.BCEWithLogitsLoss. The discriminator's update and the generator's
 each take a generator pass. The optimizer is plain torch.optim.Adam. Every loss is copied to the host in every step. The
 networks are gancolor's, so only the loop differs. Global switches keep torch's defaults: on CUDA, cuDNN's convolutions
-run in TF32, without autotuning of kernels.
+run in TF32, without autotuning of kernels. scikit-image is imported where it is used, because the steps do not need it.
 """
 
 import os
@@ -15,8 +15,6 @@ from pathlib import Path
 import numpy as np
 import torch
 from PIL import Image
-from skimage.color import deltaE_ciede2000, lab2rgb, rgb2lab
-from skimage.metrics import mean_squared_error, peak_signal_noise_ratio, structural_similarity
 from torch import Tensor, nn
 from torch.utils.data import DataLoader, Dataset
 from torchvision import transforms
@@ -40,6 +38,8 @@ class PhotoDataset(Dataset[tuple[Tensor, Tensor]]):
         return len(self.files)
 
     def __getitem__(self, index: int) -> tuple[Tensor, Tensor]:
+        from skimage.color import rgb2lab
+
         picture = self.transform(Image.open(self.files[index]).convert("RGB"))
         lab = transforms.functional.to_tensor(rgb2lab(np.array(picture)).astype("float32"))
         return lab[[0]] / 50.0 - 1.0, lab[[1, 2]] / 110.0
@@ -122,6 +122,9 @@ def score_pictures(made: Sequence[np.ndarray], truths: Sequence[np.ndarray]) -> 
 
 
 def _score_picture(picture: np.ndarray, truth: np.ndarray) -> list[float]:
+    from skimage.color import deltaE_ciede2000, rgb2lab
+    from skimage.metrics import mean_squared_error, peak_signal_noise_ratio, structural_similarity
+
     lab, true_lab = rgb2lab(picture), rgb2lab(truth)
     distance = np.linalg.norm(lab[..., 1:] - true_lab[..., 1:], axis=2)
     (colour, of_ddcolor), (true_colour, _) = _colorfulness(picture), _colorfulness(truth)
@@ -150,6 +153,8 @@ def _colorfulness(picture: np.ndarray) -> tuple[float, float]:
 @torch.no_grad()
 def score_generator(generator: nn.Module, truths: Sequence[np.ndarray]) -> np.ndarray:
     """Colour uint8 (S, S, 3) photographs one by one and score them: (N, 8)."""
+    from skimage.color import lab2rgb, rgb2lab
+
     generator.eval()
     made = []
     for truth in truths:

@@ -40,6 +40,7 @@ class StepSpec:
         precision: one of gancolor's, or "reference" for the plain loop.
         words: options of train.py, which override the recipe's.
         only: the stages to measure, of those that the recipe has.
+        turns: timed turns, each in a new process.
         layout: memory format; None: gancolor's choice for the device.
         fused: whether gancolor's optimizers are fused.
         keeps_memory: on a CPU, whether freed memory is kept for the next step.
@@ -57,6 +58,7 @@ class StepSpec:
     compiled: Literal["no", "yes", "graphs"] = "no"
     words: tuple[str, ...] = ()
     only: tuple[Stage, ...] = STAGES
+    turns: int = 3
     layout: Literal["contiguous", "channels_last"] | None = None
     fused: bool = True
     keeps_memory: bool = True

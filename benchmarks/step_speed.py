@@ -15,7 +15,7 @@ from step_runners import REFERENCE, StepSpec, forget, make_steps, precisions
 
 from gancolor.utils.hardware import choose_hardware
 
-WARM_UP, TURNS = 2, 3  # steps; timed turns of each specification
+WARM_UP = 2  # steps
 SPEED, MEMORY, RATIO = "photos/s", "peak GiB", "× reference (range)"
 FLOOR, OVER_FLOOR, MEMORY_SHARE = "floor ms", "× floor", "of its memory"
 
@@ -48,7 +48,7 @@ def take_turn(spec: StepSpec) -> dict[str, tuple[float, float]]:
             contender.run()
         if spec.compiled != "graphs":  # graphs allocate their memory when they are recorded
             memory.restart()
-        took = _timed(contender, spec.seconds / TURNS, device)
+        took = _timed(contender, spec.seconds / spec.turns, device)
         found[stage] = memory.peak(), took
     return found
 
@@ -71,7 +71,7 @@ def measure_steps(architectures: list[str], base: StepSpec, shown: list[str], co
         f"Training step, {base.size} x {base.size}, batch {base.batch_size}",
         "gancolor's step (augmentation and rgb to Lab included) and the plain reference's (Lab done by its loader), "
         "on the same networks; gancolor with the recipe's objective, the reference with L1 and the vanilla GAN loss. "
-        f"{TURNS} turns each, every turn in a new process. The floor is the least time that the "
+        f"{base.turns} turns each, every turn in a new process. The floor is the least time that the "
         "step's counted arithmetic and bytes take at the rates above.",
         ["architecture", "stage", "precision", "compiled", SPEED, "ms", RATIO, FLOOR, OVER_FLOOR, MEMORY, MEMORY_SHARE],
     )
@@ -94,7 +94,7 @@ def _all_turns(specs: list[StepSpec]) -> list[Turns | str]:
     """Take the turns of all specifications, A B C A B C ..., so that other work on the machine affects all of them.
     Returns each one's measurements, or why it failed."""
     found: list[Turns | str] = [Turns() for _ in specs]
-    for _ in range(TURNS):
+    for _ in range(specs[0].turns):
         for number, spec in enumerate(specs):
             turns = found[number]
             if isinstance(turns, str):
@@ -142,8 +142,8 @@ def measure_choices(architectures: list[str], base: StepSpec) -> list[Row]:
     rows."""
     table = Table(
         f"Choices, {base.size} x {base.size}, batch {base.batch_size}",
-        f"Two ways to compute the adversarial step, {TURNS} turns each, every turn in a new process; a ratio over 1 "
-        "means that the first is faster. Memory: peak of the first, relative to the second.",
+        f"Two ways to compute the adversarial step, {base.turns} turns each, every turn in a new process; a ratio over "
+        "1 means that the first is faster. Memory: peak of the first, relative to the second.",
         ["architecture", "choice", "against", "ms", "ms against", "× (range)", "memory"],
     )
     for arch in architectures:

@@ -11,6 +11,7 @@ from typing import NamedTuple
 from gancolor.choices import COLORABLE_SUFFIXES
 from gancolor.inference.image_files import SAVERS, check_format
 from gancolor.utils.errors import InputError, shown
+from gancolor.utils.words import counted
 
 VIDEOS = {".mp4": "mp4", ".m4v": "mp4", ".mov": "mov", ".mkv": "matroska", ".webm": "webm"}  # as written by FFmpeg
 OTHER_VIDEOS = frozenset(
@@ -54,7 +55,7 @@ class Found:
 
     Attributes:
         jobs: in the order of the command line; those of a folder, by name.
-        problems: inputs that are missing, unreadable or without anything to colour.
+        problems: inputs that are missing, unreadable, without anything to colour, or with the same result as another.
         passed_over: number of skipped files: hidden ones, and in folders those without a picture's or video's suffix.
     """
 
@@ -79,7 +80,7 @@ def find_jobs(
         in_place: replace each file by its result; `out` and `picture_format` must be None.
 
     Raises:
-        InputError: options conflict, two files would become one, or an input would be replaced.
+        InputError: options conflict, or an input would be replaced.
     """
     suffix = f".{picture_format.lower()}" if picture_format else None
     if suffix:
@@ -94,15 +95,14 @@ def find_jobs(
     if in_place:
         _keep_places(found, entries)
     elif out is not None and _names_a_file(out):
-        if len(entries) != 1 or len(inputs) != 1 or Path(inputs[0]).is_dir():
-            raise InputError(f"-o {out}: a file's name, but the input is more than one file; name a folder")
-        found.jobs = [ColorizeJob(entries[0][0], _check_kind(entries[0][0], folder, suffix))]
+        if len(entries) > 1 or len(inputs) > 1 or Path(inputs[0]).is_dir():
+            raise InputError(f"-o {shown(out)}: a file's name, but the input is more than one file; name a folder")
+        found.jobs = [ColorizeJob(source, _check_kind(source, folder, suffix)) for source, _ in entries]
     else:
         if folder.exists() and not folder.is_dir():
             raise InputError(f"-o {shown(folder)}: a file is there; name a folder, or a file with a picture's suffix")
-        found.jobs = _distinct(
-            [ColorizeJob(source, folder / renamed(name, suffix)) for source, name in entries], suffix
-        )
+        jobs = [ColorizeJob(source, folder / renamed(name, suffix)) for source, name in entries]
+        found.jobs = _distinct(jobs, found.problems)
         _check_inside({job.target.parent for job in found.jobs}, folder)
     if not in_place:
         _check_apart(found.jobs)
@@ -142,6 +142,8 @@ class _Search:
             self._add_named(path)
         elif has_magic(word):
             self._add_some(word, self._expand(path), "nothing matches")
+        elif word == "-":
+            self.found.problems.append(Problem(word, "standard input is not read; give a file"))
         else:
             self.found.problems.append(Problem(word, "no such file or folder"))
 
@@ -224,23 +226,24 @@ def _keep_places(found: Found, entries: Sequence[tuple[Path, Path]]) -> None:
     found.jobs = list({job.target: job for job in found.jobs}.values())
 
 
-def _distinct(jobs: Sequence[ColorizeJob], suffix: str | None) -> list[ColorizeJob]:
-    """Return the jobs without repetitions, one per target.
+def _distinct(jobs: Sequence[ColorizeJob], problems: list[Problem]) -> list[ColorizeJob]:
+    """Return the jobs without repetitions, one per target; different files with the same target become problems.
 
-    Raises:
-        InputError: two files would become one. (Numbering them could give a file another name in the next run.)
+    Neither of these is coloured: which of them a result is from should not depend on what else is in the folder.
     """
     fold: Callable[[str], str] = str.casefold if sys.platform in ("darwin", "win32") else str
-    places: dict[str, ColorizeJob] = {}
+    places: dict[str, list[ColorizeJob]] = {}
     for job in jobs:
-        other = places.setdefault(fold(str(job.target)), job)
-        if not (other.source == job.source or other.source.samefile(job.source)):
-            advice = "leave out --format, or " if suffix else ""
-            raise InputError(
-                f"{shown(other.source)} and {shown(job.source)} would both become {shown(job.target)}; {advice}colour "
-                "them one after the other, with an -o each"
-            )
-    return list(places.values())
+        rivals = places.setdefault(fold(str(job.target)), [])
+        if not any(rival.source == job.source or rival.source.samefile(job.source) for rival in rivals):
+            rivals.append(job)
+    for rivals in places.values():
+        for job in rivals if len(rivals) > 1 else ():
+            first, *more = [shown(rival.source) for rival in rivals if rival is not job]
+            others = f"{first} and {counted(len(more), 'other file')}" if more else first
+            words = f"would become {shown(job.target)}, and so would {others}; colour each with an -o of its own"
+            problems.append(Problem(str(job.source), words))
+    return [rivals[0] for rivals in places.values() if len(rivals) == 1]
 
 
 def _check_inside(folders: set[Path], out: Path) -> None:

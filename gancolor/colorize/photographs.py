@@ -11,6 +11,7 @@ from typing import NamedTuple
 
 import numpy as np
 
+from gancolor.choices import COLORABLE_SUFFIXES
 from gancolor.colorize.inputs import ColorizeJob, Problem
 from gancolor.colorize.pipeline import Pipeline
 from gancolor.inference.colorizer import ChromaPrediction, Colorizer
@@ -108,7 +109,10 @@ def read(colorizer: Colorizer, hints: Sequence[Hint], job: ColorizeJob) -> Seen 
             hints = read_hints(Path(beside), picture.size)
         return Seen(job, picture, colorizer.see(picture, hints))
     except Exception as error:  # decoders raise almost anything for damaged files
-        return Problem(str(job.source), reason(error, job.source))
+        why = reason(error, job.source)
+        if job.source.suffix.lower() not in COLORABLE_SUFFIXES and "a video" not in why:
+            why += "; if it is a video, give it a video's suffix, such as .mp4"
+        return Problem(str(job.source), why)
 
 
 def beside(colorizer: Colorizer, picture: Picture, prediction: ChromaPrediction, coloured: Picture) -> Picture:

@@ -18,6 +18,7 @@ from gancolor.compare.text_tables import COSTS
 from gancolor.metrics.bootstrap import Mean
 from gancolor.metrics.table import METRICS
 from gancolor.utils.files import write_atomically
+from gancolor.utils.words import counted
 
 PER_MINUTE = {"seconds": 60.0}  # divisors of costs
 SPEEDS = ("photographs_per_second",)  # costs for which higher is better
@@ -76,7 +77,7 @@ def _section(number: int, comparison: Comparison) -> Markup:
 
 def _headline(comparison: Comparison) -> str:
     systems, photographs = len(comparison.entries), len(comparison.names)
-    return f"{_count(systems, 'system')} on {_count(photographs, 'photograph')}"
+    return f"{counted(systems, 'system')} on {counted(photographs, 'photograph')}"
 
 
 def _conditions(comparison: Comparison) -> dict[str, str | None]:
@@ -214,7 +215,3 @@ def _axis(metric: str) -> str:
 def _short(metric: str) -> str:
     """Return a metric's heading without its unit."""
     return METRICS[metric].heading.split(" [")[0]
-
-
-def _count(number: int, thing: str) -> str:
-    return f"{number:,} {thing}" + ("" if number == 1 else "s")

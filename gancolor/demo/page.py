@@ -5,9 +5,10 @@ from collections.abc import Sequence
 from dataclasses import replace
 from html import escape
 from pathlib import Path
-from typing import Any
+from typing import Any, NoReturn
 
 import gradio as gr
+from gradio import processing_utils
 from starlette.middleware import Middleware
 from starlette.middleware.trustedhost import TrustedHostMiddleware
 
@@ -171,6 +172,7 @@ def serve(blocks: gr.Blocks, host: str, port: int | None, most_mb: int, hosts: S
     Raises:
         OSError: no port is free.
     """
+    processing_utils.async_ssrf_protected_get = _refuse_to_fetch
     _, address, _ = blocks.launch(
         server_name=host, server_port=port, prevent_thread_lock=True, quiet=True, share=False, inline=False,
         inbrowser=False, show_error=False, footer_links=[], run_history=False, enable_monitoring=False, pwa=False,
@@ -179,6 +181,14 @@ def serve(blocks: gr.Blocks, host: str, port: int | None, most_mb: int, hosts: S
         app_kwargs={"middleware": [Middleware(TrustedHostMiddleware, allowed_hosts=list(hosts))]},
     )  # fmt: skip
     return address
+
+
+async def _refuse_to_fetch(url: str) -> NoReturn:
+    """Take the place of Gradio's download of a file that a request names by its address.
+
+    The page only takes uploads, so such a request is not the page's own; Gradio would fetch any public address.
+    """
+    raise gr.Error(f"{escape(url)} is not fetched: upload the photograph.", print_exception=False)
 
 
 def _theme() -> gr.themes.Base:

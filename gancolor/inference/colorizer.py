@@ -238,7 +238,7 @@ class Colorizer:
         except (MemoryError, RuntimeError) as error:
             if len(batch) == 1 or not (isinstance(error, MemoryError) or memory_is_full(error)):
                 raise
-        return torch.cat([self._on_device(some) for some in batch.split(len(batch) // 2)])
+        return torch.cat([self._on_device(some, hints) for some in batch.split(len(batch) // 2)])
 
     def _coloured_batch(self, batch: "Tensor", hints: Sequence[Hint]) -> "Tensor":
         import torch

@@ -7,10 +7,11 @@ from gancolor.color.torch_lab import AB_RANGE
 from gancolor.config.options import TrainConfig
 from gancolor.data.dataset import Dataset
 from gancolor.training.run_folder import RunFolder
-from gancolor.training.schedule import Timeline
+from gancolor.training.schedule import Timeline, rates
 from gancolor.training.setup import Setup
 from gancolor.utils import distributed
 from gancolor.utils.hardware import Hardware
+from gancolor.utils.words import counted
 
 
 def start_lines(
@@ -25,7 +26,7 @@ def start_lines(
     yield f"training {config.arch} ({setup.gan_step}) on {hardware}"
     yield f"on {data}"
     if data.left_out:
-        yield f"left out: {data.left_out} photographs, grey or undecodable; {run.photographs} lists them"
+        yield f"left out: {counted(data.left_out, 'photograph')}, grey or undecodable; {run.photographs} lists them"
     yield (
         f"effective batch {batches.effective_batch} ({config.data.batch_size} x {distributed.world_size()}), "
         f"{batches.steps_per_epoch} steps per epoch: {timeline}"
@@ -40,3 +41,20 @@ def start_lines(
             f"the pixels; the bins' weights are {rarity.min():.2f} to {rarity.max():.1f} (plotted in {run.prior})"
         )
     yield f"run folder {run.folder}{f', resumed at step {done}' if done else ''}"
+    if done:
+        yield from _changed_length(config, timeline, run, done, batches.effective_batch)
+
+
+def _changed_length(
+    config: TrainConfig, timeline: Timeline, run: RunFolder, done: int, effective_batch: int
+) -> Iterator[str]:
+    """Yield what other numbers of epochs than at the start before change."""
+    stages = {stage: run.former[stage] for stage in ("pretrain_epochs", "critic_epochs", "epochs")}
+    former = Timeline(timeline.steps_per_epoch, **stages)
+    if former.spans != timeline.spans:
+        before = rates(config.optim, former, done - 1, effective_batch)["lr_g"]
+        now = rates(config.optim, timeline, done, effective_batch)["lr_g"]
+        yield (
+            f"trains for {counted(timeline.total_steps, 'step')} instead of {former.total_steps:,}; the learning rates "
+            f"follow the new length: the generator's is now {now:.2g}, and was {before:.2g} at step {done}"
+        )

@@ -6,6 +6,7 @@ import platform
 import shlex
 import shutil
 import sys
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
@@ -45,6 +46,7 @@ class RunFolder:
         self.results = self.folder / "results.json"
         self._lock = FileLock(self.folder / ".lock")
         self._new = False
+        self.former: Mapping[str, Any] = {}  # the options of the start before this one, by dotted name
 
     def sample(self, step: int) -> Path:
         return self.folder / "samples" / f"step_{step:07d}.png"
@@ -85,10 +87,11 @@ class RunFolder:
             shutil.rmtree(self.folder, ignore_errors=True)
 
     def _check_options(self, config: TrainConfig) -> None:
-        kept = yaml.safe_load(self.config.read_text(encoding="utf-8"))
-        before, now = flatten(kept), fixed_options(config)
+        self.former = before = flatten(yaml.safe_load(self.config.read_text(encoding="utf-8")))
         differing = [
-            f"--{name} was {before.get(name)}, is {value}" for name, value in now.items() if before.get(name) != value
+            f"--{name} was {before.get(name)}, is {value}"
+            for name, value in fixed_options(config).items()
+            if before.get(name) != value
         ]
         if differing:
             raise InputError(

@@ -259,6 +259,8 @@ def _short(error: Exception) -> str:
 def _import_wandb() -> Any:
     # wandb's own error reporting hangs for 20 s at exit if the server does not answer.
     os.environ.setdefault("WANDB_ERROR_REPORTING", "false")
+    for name in [name for name, value in os.environ.items() if name.startswith("WANDB_") and not value]:
+        del os.environ[name]  # wandb refuses an empty value; here it counts as unset, as elsewhere
     import wandb
 
     return wandb

@@ -20,7 +20,7 @@ def test_a_folder(folder: Path, tmp_path: Path, colorize, colorizer) -> None:
     status, said, errors = colorize(folder, "-o", tmp_path / "out")
     assert (status, errors) == (0, "")
     assert said.startswith(f"3 coloured in {tmp_path}/out in ")
-    assert "1 other files passed over" in said
+    assert "1 other file passed over" in said
     assert files(tmp_path / "out") == ["a.jpg", "b.PNG", "deep/er/c.jpg"]
     expected = colorizer(str(folder / "b.PNG")).pixels
     found = np.asarray(Image.open(tmp_path / "out/b.PNG"))
@@ -97,6 +97,7 @@ def test_bad_files_are_named_and_the_rest_is_done(folder: Path, tmp_path: Path, 
     for line, name in zip(lines, ("gone.jpg", "cut.jpg", "empty.png", r"no\nphoto.jpg", "notes.txt"), strict=True):
         assert line.startswith("not coloured: ")
         assert f"{name}: " in line
+        assert ("if it is a video, give it a video's suffix" in line) == (name == "notes.txt")
     assert files(tmp_path / "out") == ["a.jpg", "b.PNG", "deep/er/c.jpg"]
 
 

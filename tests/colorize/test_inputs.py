@@ -60,6 +60,8 @@ def test_one_file_can_be_named() -> None:
             find_jobs(inputs, out)
     with pytest.raises(InputError, match="--format jpg"):
         find_jobs(["a.jpg"], "o.png", "jpg")
+    for word, said in (("-", "-: standard input is not read; give a file"), ("c.jpg", "c.jpg: no such file or folder")):
+        assert [str(problem) for problem in find_jobs([word], "o.png").problems] == [said]
 
 
 def test_patterns() -> None:
@@ -119,10 +121,18 @@ def test_names_of_results(name: str, suffix: str | None, result: str) -> None:
 
 
 def test_two_files_never_become_one() -> None:
-    touch("a/x.jpg", "b/x.jpg", "a/x.png")
-    for inputs, suffix in ((["a/x.jpg", "b/x.jpg"], None), (["a", "b"], None), (["a"], "jpg")):
-        with pytest.raises(InputError, match=r"would both become o/x.jpg"):
-            find_jobs(inputs, "o", suffix)
+    touch("a/x.jpg", "b/x.jpg", "a/x.png", "b/y.bmp", "b/y.jp2", "b/y.tga")
+    for inputs, suffix, clashing, coloured in (
+        (["a/x.jpg", "b/x.jpg"], None, ["a/x.jpg", "b/x.jpg"], []),
+        (["a"], "jpg", ["a/x.jpg", "a/x.png"], []),
+        (["a", "b"], None, ["a/x.jpg", "b/x.jpg", "b/y.bmp", "b/y.jp2", "b/y.tga"], ["a/x.png"]),
+    ):
+        found = find_jobs(inputs, "o", suffix)
+        assert sorted(problem.name for problem in found.problems) == clashing
+        assert [str(job.source) for job in found.jobs] == coloured
+    first, *_, last = map(str, found.problems)
+    assert first == "a/x.jpg: would become o/x.jpg, and so would b/x.jpg; colour each with an -o of its own"
+    assert "would become o/y.png, and so would b/y.bmp and 1 other file;" in last
     assert pairs("a", "a/x.jpg", "./a/x.jpg", out="o") == {"a/x.jpg": "o/x.jpg", "a/x.png": "o/x.png"}  # the same file
 
 

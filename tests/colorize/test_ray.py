@@ -10,7 +10,11 @@ from made_pictures import scene
 
 EXAMPLE = Path(__file__).parents[2] / "examples/ray_data.py"
 # Ray's dashboard takes a third of the test's time.
-WITHOUT_DASHBOARD = f"import ray, runpy; ray.init(include_dashboard=False); runpy.run_path({str(EXAMPLE)!r}, run_name='__main__')"
+WITHOUT_DASHBOARD = f"""
+import ray, runpy
+ray.init(include_dashboard=False)
+runpy.run_path({str(EXAMPLE)!r}, run_name="__main__")
+"""
 
 
 def test_the_recipe_for_a_cluster(tmp_path: Path, onnx_checkpoint: Path) -> None:

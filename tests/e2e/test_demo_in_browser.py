@@ -67,10 +67,13 @@ class Demo:
         noted = self.folder / "outside"
         return noted.read_text().split() if noted.exists() else []
 
-    def status(self, method, path, **headers):
+    def ask(self, method, path, body=None, **headers):
         connection = http.client.HTTPConnection(urlsplit(self.address).netloc, timeout=20)
-        connection.request(method, path, headers=headers)
-        return connection.getresponse().status
+        connection.request(method, path, body, headers)
+        return connection.getresponse()
+
+    def status(self, method, path, **headers):
+        return self.ask(method, path, **headers).status
 
 
 def started(folder, *words):
@@ -238,6 +241,16 @@ def test_local_files_and_foreign_hosts_are_refused(demo):
         assert demo.status("GET", f"/gradio_api/file={path}") in (403, 404)
     assert demo.status("GET", "/", Host="colours.example") == 400
     assert demo.status("GET", "/") == 200
+
+
+def test_address_in_a_request_is_not_fetched(demo):
+    file = {"path": "http://photographs.example/a.jpg", "meta": {"_type": "gradio.FileData"}}
+    data = [file, ["warm"], "warm", "", 0, 1, "guided", False]
+    body = json.dumps({"data": data, "fn_index": 0, "session_hash": "crafted"})
+    assert demo.ask("POST", "/gradio_api/queue/join", body, **{"Content-Type": "application/json"}).status == 200
+    answer = demo.ask("GET", "/gradio_api/queue/data?session_hash=crafted")
+    assert any(b"a.jpg is not fetched: upload the photograph" in line for line in answer)
+    assert demo.outside() == []
 
 
 def test_no_telemetry_and_no_shared_link(page):

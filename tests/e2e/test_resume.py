@@ -158,6 +158,7 @@ def test_more_epochs_continue_a_finished_run(commands, read, copied):
     run, options = copied
     result = commands.train(*options, "--epochs", "2").ok()
     assert "resumed at step 14" in result.out
+    assert "trains for 18 steps instead of 14; the learning rates follow the new length: the" in result.out
     assert describe(run / "generator.safetensors")["step"] == 18
     assert [line["step"] for line in read.losses(run)] == list(range(1, 19))
     assert [line["step"] for line in read.validations(run)] == [4, 11, 14, 18]

@@ -349,7 +349,9 @@ def test_needs_no_wandb(nobody, monkeypatch, blocked, mode):
 # With wandb, offline.
 
 
-def test_offline_run_reads_back(tmp_path, opened, said, capfd):
+def test_offline_run_reads_back(tmp_path, opened, said, capfd, monkeypatch):
+    for name in ("MODE", "NAME", "INIT_TIMEOUT"):
+        monkeypatch.setenv(f"WANDB_{name}", "")  # counts as unset
     config = {"model": {"name": "pix2pix", "width": 64}, "seed": 0}
     tracker = opened(config=config, project="p", group="g", tags=["a", "b"])
     assert tracker.mode == "offline" and tracker.url is None
