@@ -227,6 +227,9 @@ def _add_demo(commands: Any) -> None:
     demo.add_argument(
         "--max_upload_mb", metavar="N", type=count, default=50, help="maximum size of an uploaded file (default: 50)"
     )
+    demo.add_argument(
+        "--max_megapixels", metavar="N", type=count, default=100, help="maximum size of a photograph (default: 100)"
+    )
     demo.add_argument("--open", action="store_true", help="open the page in the browser")
     demo.set_defaults(command=_demo)
 
@@ -238,7 +241,7 @@ def _demo(chosen: argparse.Namespace, others: Sequence[str]) -> int:
 
     return run_demo(
         chosen.paths, chosen.host, chosen.port,
-        most_mb=chosen.max_upload_mb, device=chosen.device, show=chosen.open,
+        most_mb=chosen.max_upload_mb, megapixels=chosen.max_megapixels, device=chosen.device, show=chosen.open,
     )  # fmt: skip
 
 

@@ -14,6 +14,7 @@ from tempfile import TemporaryDirectory
 
 from gancolor.demo.systems import Systems, system_names
 from gancolor.inference.colorizer import Colorizer
+from gancolor.inference.image_files import MOST_MEGAPIXELS
 from gancolor.utils.errors import InputError
 from gancolor.utils.signals import Interruption
 
@@ -22,7 +23,14 @@ BOX = "gancolor"  # name of the bundled generator
 
 
 def run_demo(
-    checkpoints: Sequence[Path], host: str = HERE, port: int | None = None, *, most_mb: int, device: str, show: bool
+    checkpoints: Sequence[Path],
+    host: str = HERE,
+    port: int | None = None,
+    *,
+    most_mb: int,
+    megapixels: int,
+    device: str,
+    show: bool,
 ) -> int:
     """Serve the page until Ctrl-C or SIGTERM.
 
@@ -31,6 +39,7 @@ def run_demo(
         host: address to listen on.
         port: None: 7860, or the next free port.
         most_mb: maximum size of an upload [megabytes].
+        megapixels: maximum size of a photograph.
         device: see `Colorizer.load`.
         show: open the page in the browser.
 
@@ -46,7 +55,7 @@ def run_demo(
         TemporaryDirectory(prefix="gancolor-demo-", ignore_cleanup_errors=True) as kept,
     ):
         keep_to_ourselves(Path(kept))
-        systems = open_systems(checkpoints, device)
+        systems = open_systems(checkpoints, device, megapixels)
         from gancolor.demo.page import build_page, serve  # imports gradio, so only after the environment is set
 
         page = build_page(systems, Path(kept))
@@ -63,13 +72,13 @@ def run_demo(
     return 0
 
 
-def open_systems(checkpoints: Iterable[Path], device: str) -> Systems:
+def open_systems(checkpoints: Iterable[Path], device: str, megapixels: int = MOST_MEGAPIXELS) -> Systems:
     """Load the checkpoints, or the bundled generator if there are none. Raise InputError if one can't be used."""
     paths = list(checkpoints)
     if not paths:
-        return Systems({BOX: Colorizer.load(device=device)})
+        return Systems({BOX: Colorizer.load(device=device)}, megapixels)
     colorizers = (Colorizer.load(path, device=device) for path in paths)
-    return Systems(dict(zip(system_names(paths), colorizers, strict=True)))
+    return Systems(dict(zip(system_names(paths), colorizers, strict=True)), megapixels)
 
 
 def check_address(host: str, port: int | None) -> None:

@@ -13,7 +13,7 @@ from gancolor.choices import ChromaUpsampling
 from gancolor.demo.suggestions import suggest_colors
 from gancolor.inference.colorizer import ChromaPrediction, Colorizer
 from gancolor.inference.hints import Hint
-from gancolor.inference.image_files import SAVERS, Picture, read_picture, shrink
+from gancolor.inference.image_files import MOST_MEGAPIXELS, SAVERS, Picture, read_picture, shrink
 from gancolor.inference.variants import alternatives
 from gancolor.utils.errors import InputError
 
@@ -44,13 +44,13 @@ class DemoOptions:
 class Systems:
     """Colorizers by name (at least one), with a cache of recent photographs and predictions.
 
-    Photographs are files; error messages leave out their path. All methods raise InputError if a file is not a picture
-    or is damaged.
+    `megapixels` is the largest size of a photograph. Photographs are files; error messages leave out their path. All
+    methods raise InputError if a file is not a picture, is damaged or too large.
     """
 
-    def __init__(self, colorizers: dict[str, Colorizer]) -> None:
+    def __init__(self, colorizers: dict[str, Colorizer], megapixels: int = MOST_MEGAPIXELS) -> None:
         self.colorizers = colorizers
-        self._photograph = lru_cache(1)(_read)
+        self._photograph = lru_cache(1)(lambda file: _read(file, megapixels))
         self._small = lru_cache(KEPT)(lambda file: _shrunk(self._photograph(file)))
         self._prediction = lru_cache(KEPT)(self._predict)
 
@@ -146,11 +146,11 @@ def _safe(text: str) -> str:
     return re.sub(r"[^\w-]+", "_", text).strip("_")
 
 
-def _read(file: Path) -> Picture:
+def _read(file: Path, megapixels: int) -> Picture:
     if not file.is_file():
         raise InputError(f"{file.name} is no longer kept here; upload it again")
     try:
-        return read_picture(file)
+        return read_picture(file, megapixels)
     except InputError as error:
         raise InputError(str(error).replace(str(file), file.name)) from None
 

@@ -4,6 +4,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 from made_pictures import colourfulness, scene
+from PIL import Image
 
 from gancolor.demo.systems import PAGE_SIDE, DemoOptions, Systems, download_name, system_names
 from gancolor.inference.colorizer import Colorizer
@@ -103,6 +104,14 @@ def test_error_for_a_non_photograph_does_not_show_its_path(systems: Systems, fil
         systems.before(folder / "gone.png")
 
 
+def test_photographs_with_too_many_pixels_are_not_decoded(file: Path) -> None:
+    small = Systems({}, megapixels=0)
+    for path in (file, file.with_name("x.bmp")):
+        Image.new("RGB", (90, 60)).save(path)
+        with pytest.raises(InputError, match=rf"^{path.name}: 90 x 60 pixels are more than 0 megapixels$"):
+            small.before(path)
+
+
 def test_refused_photograph_can_be_replaced(systems: Systems, file: Path) -> None:
     bad = file.with_name("bad.png")
     bad.write_bytes(b"")
@@ -147,7 +156,7 @@ def test_only_the_last_photograph_stays_in_memory(
     systems: Systems, file: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     read = []
-    monkeypatch.setattr("gancolor.demo.systems.read_picture", lambda path: read.append(path) or read_picture(path))
+    monkeypatch.setattr("gancolor.demo.systems.read_picture", lambda path, _: read.append(path) or read_picture(path))
     other = file.with_name("other.png")
     other.write_bytes(file.read_bytes())
     for path in (file, file, other, file):

@@ -4,13 +4,21 @@ with their metadata. libvips reads and writes (16 bits, profiles, metadata). Not
 import pyvips
 
 from gancolor.inference.image_files.picture import QUALITY, SAVERS, Picture, check_format
-from gancolor.inference.image_files.reading import decoded_bytes, from_pil, read_picture
+from gancolor.inference.image_files.reading import (
+    MOST_MEGAPIXELS,
+    TooManyPixelsError,
+    decoded_bytes,
+    from_pil,
+    read_picture,
+)
 from gancolor.inference.image_files.samples import shrink
 
 __all__ = [
+    "MOST_MEGAPIXELS",
     "QUALITY",
     "SAVERS",
     "Picture",
+    "TooManyPixelsError",
     "check_format",
     "decoded_bytes",
     "from_pil",

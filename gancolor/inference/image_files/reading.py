@@ -17,10 +17,14 @@ from gancolor.inference.image_files.samples import from_array, to_16_bits, to_ar
 from gancolor.inference.image_files.tiff import CIELAB, Tags, lab_to_srgb
 from gancolor.utils.errors import InputError, shown
 
-MOST_PIXELS = 500_000_000  # per photograph: more is a mistake, or an attack on memory
+MOST_MEGAPIXELS = 500  # of a photograph: more is a mistake, or an attack on memory
 
 
-def read_picture(source: str | Path | bytes) -> Picture:
+class TooManyPixelsError(InputError):
+    """The photograph is too large. None of it has been decoded."""
+
+
+def read_picture(source: str | Path | bytes, megapixels: int = MOST_MEGAPIXELS) -> Picture:
     """Read the first picture of a file, or of a file's bytes, as upright sRGB.
 
     The EXIF orientation is applied, and the profile converted to sRGB (colours outside sRGB are clipped). Floats and
@@ -28,13 +32,14 @@ def read_picture(source: str | Path | bytes) -> Picture:
     that holds nearly all of them; a warning names those that are clipped.
 
     Raises:
-        InputError: the file is missing, not a picture, damaged, or larger than 500 megapixels.
+        TooManyPixelsError: it has more than so many megapixels.
+        InputError: the file is missing, not a picture, or damaged.
     """
     name = "the picture" if isinstance(source, bytes) else shown(source)
     try:
-        return _read(source, name)
+        return _read(source, name, megapixels)
     except InputError as error:
-        raise InputError(f"{name}: {error}") from None
+        raise type(error)(f"{name}: {error}") from None
     except pyvips.Error as error:
         raise InputError(f"{name}: not a readable picture ({one_line(error)})") from None
 
@@ -62,7 +67,7 @@ def from_pil(image: Image.Image) -> Picture:
         raise InputError(f"the picture can't be read ({str(error).splitlines()[0]})") from None
 
 
-def _read(source: str | Path | bytes, name: str) -> Picture:
+def _read(source: str | Path | bytes, name: str, megapixels: int) -> Picture:
     """Read a file. The messages of errors don't name it."""
     if not isinstance(source, bytes) and not Path(source).is_file():
         raise InputError("a folder" if Path(source).is_dir() else "no such file")
@@ -76,12 +81,16 @@ def _read(source: str | Path | bytes, name: str) -> Picture:
     except pyvips.Error as error:
         if not error.message.startswith("unable to load"):  # libvips has a loader for it
             raise
-        return _by_pillow(source, name)
+        return _by_pillow(source, name, megapixels)
     if not image.get("vips-loader").startswith(LOADERS):
         raise InputError(f"not a readable picture ({advice(DOCUMENT)})")
-    if image.width * image.height > MOST_PIXELS:
-        raise InputError(f"{image.width} x {image.height} is more than {MOST_PIXELS // 10**6} megapixels")
+    _check_size(image.width, image.height, megapixels)
     return _picture(decode_hevc(image, source) if is_hevc(image) else image, name, tags.lab)
+
+
+def _check_size(width: int, height: int, megapixels: int) -> None:
+    if width * height > megapixels * 10**6:
+        raise TooManyPixelsError(f"{width} x {height} pixels are more than {megapixels} megapixels")
 
 
 def _open(source: str | Path | bytes) -> pyvips.Image:
@@ -93,14 +102,17 @@ def _open(source: str | Path | bytes) -> pyvips.Image:
     return pyvips.Image.new_from_source(bytes_of, "", access="sequential", fail_on="truncated")
 
 
-def _by_pillow(source: str | Path | bytes, name: str) -> Picture:
+def _by_pillow(source: str | Path | bytes, name: str, megapixels: int) -> Picture:
     """Read a format that this build of libvips does not support."""
     try:
         with Image.open(io.BytesIO(source) if isinstance(source, bytes) else source, formats=PILLOWS) as image:
+            _check_size(*image.size, megapixels)
             return _from_pil(image, name)
     except UnidentifiedImageError:
         with io.BytesIO(source) if isinstance(source, bytes) else Path(source).open("rb") as file:
             reason = unreadable(file.read(32))
+    except TooManyPixelsError:
+        raise
     except (OSError, ValueError, SyntaxError, Image.DecompressionBombError) as error:  # Pillow's for damaged files
         reason = str(error).splitlines()[0]
     raise InputError(f"not a readable picture ({reason})")
