@@ -91,6 +91,8 @@ class Clip:
                 yield packet
         except av.FFmpegError as error:
             self.extent.fault = error.strerror
+        except IndexError:
+            pass  # PyAV's at the end, if an MPEG stream got another stream midway: all packets were read
         yield None
 
     def _decoded(self, packet: Any) -> Iterator[Any]:
@@ -106,6 +108,7 @@ class Clip:
 
     def _keep_order(self, frame: Any) -> None:
         """Give a frame a time if its file has none for it, or one that does not increase."""
+        frame.time_base = self.time_base  # PyAV leaves it out at the end
         step = max(1, round(1 / (self.rate * self.time_base)))
         if frame.pts is None:
             frame.pts = 0 if self.last is None else self.last + step
@@ -204,7 +207,7 @@ class Extent:
     def _short(self) -> Fraction:
         """Return the time from the last frame to the end by the header, or 0 if nothing is missing.
 
-        One frame and a half is no sign: headers leave out the last frame's duration, or round.
+        Less than three quarters of a frame is no sign, because headers round.
         """
         length = self._length(self.stream)
         if not length or not self.done:
@@ -214,7 +217,7 @@ class Extent:
         short = length - reached
         if self.form == "mov" and self.packets < len(self.stream.index_entries) and short > 1 / self.rate / 2:
             return short
-        return short if short > self.step * 3 / 2 else Fraction(0)
+        return short if short > self.step * 3 / 4 else Fraction(0)
 
     def _length(self, stream: Any) -> Fraction | None:
         """Return the time at which a stream ends by the header. Formats without such a header have their ends looked

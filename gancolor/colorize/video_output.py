@@ -132,7 +132,7 @@ class VideoResult:
 
 def named(stream: Any) -> str:
     """Return a stream's kind and codec or file name, in words."""
-    name = stream.codec_context.name if stream.codec_context else stream.name
+    name = stream.codec_context.name if stream.codec_context else getattr(stream, "name", None)
     return f"{NOUNS.get(stream.type, stream.type)} ({shown(name) if name else 'unknown'})"
 
 

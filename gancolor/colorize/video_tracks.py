@@ -5,6 +5,7 @@ They are copied if the result's container can hold them. Otherwise sound and tex
 
 import io
 from collections.abc import Iterator
+from fractions import Fraction
 from typing import Any
 
 import av
@@ -47,7 +48,7 @@ class Sound:
         self.stream = describe(container.add_stream(codec.name, rate=rate, layout=layout, format=sample_format), source)
         self.resampler: Any = None
         self.kind: tuple[Any, ...] = ()
-        self.end: int | None = None
+        self.end: Fraction | None = None  # of the last frame [s]
 
     def encode(self, packet: Any) -> Iterator[Any]:
         for frame in self.source.decode(packet):
@@ -60,15 +61,16 @@ class Sound:
         yield from self.stream.encode(None)
 
     def _encoded(self, frame: Any) -> Iterator[Any]:
-        kind = frame.format.name, frame.layout.name, frame.sample_rate, frame.time_base
+        frame.time_base = self.source.time_base  # PyAV leaves it out at the end
+        if frame.pts is None:
+            frame.pts = round((self.end or 0) / frame.time_base)
+        self.end = frame.pts * frame.time_base + Fraction(frame.samples, frame.sample_rate)
+        kind = frame.format.name, frame.layout.name, frame.sample_rate
         if kind != self.kind:
             yield from self._rest()
             to = self.stream.codec_context
             self.resampler = av.AudioResampler(to.format, to.layout, to.sample_rate, options={"async": "1"})
             self.kind = kind
-        if frame.pts is None:
-            frame.pts = self.end or 0
-        self.end = frame.pts + round(frame.samples / frame.sample_rate / frame.time_base)
         for part in self.resampler.resample(frame):
             yield from self.stream.encode(part)
 
