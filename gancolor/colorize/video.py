@@ -44,8 +44,8 @@ def colour_video(
 ) -> Flicker:
     """Colour a video: H.264, or VP9 in WebM, 8 bits, BT.709, progressive, upright.
 
-    The result is complete or absent. Of a video whose file ends too early, the result is `job.target` with `.partial`
-    added to its name. Warnings say what is changed or left out.
+    The result is complete or absent. If the source's file ends too early, or is damaged and would be replaced, the
+    result's name gets `.partial` added. Warnings say what is changed or left out.
 
     Args:
         quality: 1 to 100; 95 is x264's crf 17.
@@ -78,9 +78,11 @@ def colour_video(
             if error.errno in FATAL:
                 raise OSError(error.errno, error.strerror, str(job.target)) from None
             raise InputError(f"{job.source}: {job.target.suffix} can't be written ({error.strerror})") from None
+        except MemoryError:
+            raise InputError(f"{job.source}: its pictures are too large for this machine's memory") from None
     partial_name(job).unlink(missing_ok=True)  # of an earlier time, when the source was not all there
     if clip.lost:
-        raise InputError(f"{job.source}: coloured, but {clip.lost} damaged pieces of it could not be read")
+        raise InputError(f"{job.source}: coloured, but {clip.damage}")
     return steady.flicker
 
 
@@ -142,8 +144,11 @@ def colour_clip(
     clip.lost += result.lost
     if clip.interlaced:
         warnings.warn(f"{shown(clip.job.source)}: interlaced; the result is deinterlaced", stacklevel=2)
-    if missing := clip.missing:
+    in_place = clip.job.target.resolve() == clip.job.source.resolve()
+    if problem := clip.missing or (clip.lost and in_place and clip.damage):
         kept = partial_name(clip.job)
         sync(part)
         part.replace(kept)
-        raise InputError(f"{clip.job.source}: {missing}, as the file is cut off or damaged; they are in {shown(kept)}")
+        raise InputError(
+            f"{clip.job.source}: {problem}, as the file is cut off or damaged; the result is {shown(kept)}"
+        )

@@ -29,7 +29,7 @@ class Clip:
         stream: the pictures.
         carried: the streams that go with them, and covers; `left` has all others.
         frames: number of frames, or None if unknown.
-        lost: number of damaged packets of the pictures.
+        lost: number of damaged packets.
         interlaced: whether frames were deinterlaced.
     """
 
@@ -62,6 +62,11 @@ class Clip:
     def missing(self) -> str | None:
         """What the file lacks of its video, or None."""
         return self.extent.missing()
+
+    @property
+    def damage(self) -> str:
+        """How much could not be read, in words."""
+        return f"{self.lost} damaged piece{'s' * (self.lost != 1)} of it could not be read"
 
     def items(self) -> Iterator[tuple[Any, int]]:
         """Yield frames, and packets of other streams, in file order, each with the memory it takes [bytes]."""
@@ -127,25 +132,32 @@ class Clock:
     """The time since a video's start.
 
     All streams are shifted alike. In formats whose clock may jump, such as MPEG transport streams, a jump to another
-    recording is taken out.
+    recording is taken out. In others, a jump beyond the video's length is damage, and the packet loses its time.
     """
 
     def __init__(self, video: Any) -> None:
         self.shift = -Fraction(video.start_time or 0, av.time_base)
         self.jumps = bool(video.format.flags & av.format.Flags.ts_discont.value)
+        self.length = Fraction(video.duration, av.time_base) if video.duration else None
         self.now: Fraction | None = None
         self.ends: dict[int, Fraction] = {}  # by stream
 
     def set(self, packet: Any) -> None:
         """Change a packet's times."""
+        if packet.pts is not None and packet.dts is not None and abs(packet.pts - packet.dts) * packet.time_base > JUMP:
+            packet.pts = None
         if (at := packet.pts if packet.dts is None else packet.dts) is None:
             return
         if packet.stream.type in ("audio", "video"):
             time = at * packet.time_base + self.shift
             end = self.ends.get(packet.stream_index, self.now)
-            if self.jumps and end is not None and min(abs(time - end), abs(time - self.now)) > JUMP:
+            jump = end is not None and min(abs(time - end), abs(time - self.now)) > JUMP
+            if jump and self.jumps:
                 self.shift += end - time
                 time = end
+            elif jump and self.length and time > self.length + JUMP:
+                packet.pts = packet.dts = None
+                return
             self.now = time
             self.ends[packet.stream_index] = time + (packet.duration or 0) * packet.time_base
         shift = round(self.shift / packet.time_base)
@@ -195,8 +207,7 @@ class Extent:
         """Return what the file lacks, in words."""
         short = self._short()
         if short > 0 or self.fault:
-            frames = max(self._stated() or round((self.end + short - self.first) * self.rate), self.done + (short > 0))
-            return f"{self.done} of {frames} frames" if short > 0 else f"{self.done} frames ({self.fault})"
+            return f"{self.done} of {self._total(short)} frames" if short > 0 else f"{self.done} frames ({self.fault})"
         for stream in self.video.streams.audio if self.form == "mov" else ():
             length = self._length(stream)
             heard = self.ends.get(stream.index, Fraction(0))
@@ -231,6 +242,11 @@ class Extent:
         if self.form == "asf" and (length := asf_length(Path(self.video.name))):
             return length - self.start
         return None
+
+    def _total(self, short: Fraction) -> str:
+        stated = self._stated() or 0
+        guess = max(round((self.end + short - self.first) * self.rate), self.done + 1)
+        return str(stated) if stated > self.done else f"about {guess}"
 
     def _stated(self) -> int | None:
         if self.form == "mov":
