@@ -41,7 +41,7 @@ CODERS = {
 FRAMES, HEIGHT, WIDTH, RATE = 24, 48, 64, 25
 DAMAGES = ("cut off", "bits flipped", "range zeroed", "bytes inserted", "other name")
 ENDS = ("whole", "part, named", "refused", "part, unnamed", "wrong", "crashed", "hung")
-LONGEST = 60  # seconds that a result may last: damaged times must not stretch a second to hours
+LONGEST = 60  # seconds that a result may last beyond its source's header: damaged times must not make hours of it
 MEMORY = 4 * 2**30  # most address space of a process [bytes]
 
 
@@ -133,7 +133,7 @@ def colour(film: Path) -> tuple[str, str]:
     if "\n" in words or len(list(job.target.parent.iterdir())) != len(results) or len(results) != (end != "refused"):
         return "wrong", f"{words}; {[path.name for path in job.target.parent.iterdir()]}"
     for result in results:
-        count, problem = watch(result)
+        count, problem = watch(result, film)
         if problem:
             return "wrong", f"{words}; {problem}"
         if end == "whole" and count < FRAMES:
@@ -141,14 +141,16 @@ def colour(film: Path) -> tuple[str, str]:
     return end, words
 
 
-def watch(result: Path) -> tuple[int, str]:
+def watch(result: Path, film: Path) -> tuple[int, str]:
     """Return a result's number of frames, and what is wrong with it, if anything."""
     try:
         with av.open(str(result)) as video:
             times = [frame.time for frame in video.decode(video.streams.video[0])]
     except av.FFmpegError as error:
         return 0, f"the result can't be read: {error}"
-    if not times or times[-1] > LONGEST:
+    with av.open(str(film)) as source:
+        longest = LONGEST + (source.duration or 0) / av.time_base
+    if not times or times[-1] > longest:
         return len(times), f"the result has {len(times)} frames, until {times[-1] if times else 0:.0f} s"
     return len(times), ""
 
