@@ -15,6 +15,7 @@ from gancolor.utils.errors import InputError
 COPIES = 8  # bytes per pixel in flight: the frame, its RGB before and after
 CARRIED = ("audio", "subtitle", "attachment")  # types of the streams that the result keeps, beside the pictures
 JUMP = 10  # seconds between packets beyond which recordings were joined, as in FFmpeg (-dts_delta_threshold)
+BACK = 0.5  # the same backwards, where a stream's times should only grow
 # The object of an ASF header that has its length, how much is read to find it, and its flag of a live recording:
 # https://learn.microsoft.com/en-us/windows/win32/wmformat/file-properties-object
 ASF_PROPERTIES = bytes.fromhex("a1dcab8c47a9cf118ee400c00c205365")
@@ -152,7 +153,7 @@ class Clock:
             time = at * packet.time_base + self.shift
             end = self.ends.get(packet.stream_index, self.now)
             jump = end is not None and min(abs(time - end), abs(time - self.now)) > JUMP
-            if jump and self.jumps:
+            if self.jumps and (jump or (end is not None and end - time > BACK)):
                 self.shift += end - time
                 time = end
             elif jump and self.length and time > self.length + JUMP:
