@@ -39,6 +39,7 @@ class VideoResult:
         context.width, context.height, context.time_base = self.width, self.height, clip.time_base
         # H.264 has no odd sizes with subsampled chroma (4:2:0).
         self.format = context.pix_fmt = "yuv444p" if not webm and (self.width % 2 or self.height % 2) else "yuv420p"
+        context.flags |= av.codec.context.Flags.frame_duration.value  # the last frame's too
         context.bit_rate = 0
         context.color_range, context.colorspace = ColorRange.MPEG, Colorspace.ITU709
         context.color_primaries, context.color_trc = ColorPrimaries.BT709, ColorTrc.BT709

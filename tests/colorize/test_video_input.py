@@ -118,6 +118,22 @@ def test_in_place_a_damaged_file_stays(tmp_path: Path, colorize) -> None:
     assert files(tmp_path) == ["in.mp4", "in.mp4.partial"]
 
 
+@pytest.mark.parametrize("suffix", [".mp4", ".webm"])
+def test_the_last_frame_lasts_as_long(tmp_path: Path, colorizer, suffix: str) -> None:
+    with av.open(str(tmp_path / "in.mp4"), "w") as video:
+        stream = video.add_stream("libx264", rate=25, width=64, height=48)
+        stream.codec_context.time_base = Fraction(1, 1000)
+        stream.codec_context.flags |= av.codec.context.Flags.frame_duration.value
+        for at, duration in ((0, 40), (40, 1960)):
+            frame = av.VideoFrame.from_ndarray(scene(48, 64), "rgb24")
+            frame.pts, frame.duration, frame.time_base = at, duration, Fraction(1, 1000)
+            video.mux(stream.encode(frame))
+        video.mux(stream.encode(None))
+    colour_video(colorizer, ColorizeJob(tmp_path / "in.mp4", tmp_path / f"out{suffix}"))
+    with av.open(str(tmp_path / f"out{suffix}")) as video:
+        assert video.duration / av.time_base == pytest.approx(2, abs=0.01)
+
+
 @pytest.mark.parametrize("longer", [0.3, 3])
 def test_sound_may_be_longer_or_shorter_than_pictures(tmp_path: Path, colorizer, longer: float) -> None:
     for suffix in (".mkv", ".mp4", ".avi"):
