@@ -92,13 +92,12 @@ def run(
     process = context.Process(target=report, args=(film, sender))
     process.start()
     sender.close()
-    process.join(args.seconds)
-    end, words, peak = ("hung", "", 0) if process.is_alive() else ("crashed", f"exit code {process.exitcode}", 0)
-    if process.is_alive():
-        process.kill()
-        process.join()
-    elif process.exitcode == 0:
-        end, words, peak = receiver.recv()
+    try:
+        end, words, peak = receiver.recv() if receiver.poll(args.seconds) else ("hung", "", 0)
+    except EOFError:
+        end, words, peak = "crashed", "its process ended", 0
+    process.kill()
+    process.join()
     if end in ENDS[3:] or args.film is not None:
         print(f"film {number} ({film.name}, {damage}): {end}: {words}", flush=True)
         if args.keep:
