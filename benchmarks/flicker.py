@@ -14,7 +14,8 @@ from skimage.color import rgb2lab
 from gancolor import Colorizer
 from gancolor.colorize.inputs import ColorizeJob
 from gancolor.colorize.smoothing import Steady
-from gancolor.colorize.video import colour_video, rgb
+from gancolor.colorize.video import colour_video
+from gancolor.colorize.video_output import rgb
 from gancolor.inference.colorizer import ChromaPrediction, working_size
 
 STEADINESSES = (0.0, 0.5, 0.8, 0.95)

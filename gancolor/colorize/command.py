@@ -187,7 +187,12 @@ def colour(
     how: dict[str, Any] = {"quality": options.quality, "side_by_side": options.side_by_side}
     problems = []
     if videos:
-        from gancolor.colorize.video import colour_video  # imports FFmpeg, and fails here if it is missing
+        try:
+            from gancolor.colorize.video import colour_video
+        except ModuleNotFoundError as error:
+            if error.name != "av":
+                raise
+            raise InputError("videos need PyAV: pip install 'gancolor[video]'") from None
     if photographs:
         with progress("photographs", len(photographs), "photo") as bar:
             if options.variants:

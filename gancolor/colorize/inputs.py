@@ -21,7 +21,7 @@ OTHER_VIDEOS = frozenset(
         *("3gp", "3g2", "ogv", "mxf", "dv", "y4m"),
     )
 )
-ANY_VIDEO = ".mkv"  # for results of OTHER_VIDEOS: Matroska holds any sound and any timing
+ANY_VIDEO = ".mkv"  # for results of OTHER_VIDEOS: Matroska holds most sound and any timing
 SYNONYMS = {".jpe": ".jpg", ".jfif": ".jpg"}
 PLAIN = ".png"  # for the results of formats that are read but not written
 FOLDER = "colorized"  # default output folder

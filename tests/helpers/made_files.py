@@ -35,26 +35,37 @@ def clip(count: int, height: int = 48, width: int = 64, noise: float = 3.0, pan:
 
 
 def made_video(
-    path: Path, frames: Sequence[np.ndarray], times: Sequence[int] | None = None, *, sounds: int = 0, rotation: int = 0
+    path: Path,
+    frames: Sequence[np.ndarray],
+    times: Sequence[int] | None = None,
+    *,
+    sounds: int = 0,
+    rotation: int = 0,
+    coders: tuple[str, str] | None = None,
+    options: dict[str, str] | None = None,
+    muxing: dict[str, str] | None = None,
 ) -> Path:
     """Write a video at 25 frames per second, or with frames at these times [ms].
 
     Args:
         sounds: number of audio streams.
         rotation: rotation that video players should apply [degrees, counterclockwise].
+        coders: encoders of pictures and sound.
+        options: more options of the encoder of pictures.
+        muxing: options of the container.
     """
-    coders = {".webm": ("libvpx-vp9", "libopus"), ".avi": ("mpeg4", "libmp3lame")}
-    pictures, sound = coders.get(path.suffix, ("libx264", "aac"))
-    with av.open(str(path), "w") as video:
-        stream = video.add_stream(pictures, rate=25, options={"crf": "4", "b:v": "0"})
+    usual = {".webm": ("libvpx-vp9", "libopus"), ".avi": ("mpeg4", "libmp3lame")}
+    pictures, sound = coders or usual.get(path.suffix, ("libx264", "aac"))
+    with av.open(str(path), "w", container_options=muxing or {}) as video:
+        stream = video.add_stream(pictures, rate=25, options={"crf": "4", "b:v": "0"} | (options or {}))
         stream.height, stream.width = frames[0].shape[:2]
         stream.pix_fmt = "yuv420p"
-        stream.codec_context.time_base = Fraction(1, 1000 if path.suffix != ".avi" else 25)
+        stream.codec_context.time_base = Fraction(1, 1000 if pictures.startswith("lib") else 25)
         stream.bit_rate = 10**7
         if rotation:
             stream.set_display_rotation(rotation)
         rate = 48000 if sound == "libopus" else 44100
-        streams = [video.add_stream(sound, rate=rate, layout="mono") for _ in range(sounds)]
+        streams = [video.add_stream(sound, rate=rate, layout="mono", bit_rate=64000) for _ in range(sounds)]
         for number, pixels in enumerate(frames):
             frame = av.VideoFrame.from_ndarray(np.ascontiguousarray(pixels), "rgb24")
             frame.pts, frame.time_base = times[number] if times else 40 * number, Fraction(1, 1000)
@@ -62,7 +73,7 @@ def made_video(
         video.mux(stream.encode())
         for pitch, one in enumerate(streams, 1):
             wave = np.sin(np.arange(len(frames) * rate // 25) * 0.05 * pitch).astype(np.float32)[None]
-            heard = av.AudioFrame.from_ndarray(wave, "fltp" if sound != "libopus" else "flt", "mono")
+            heard = av.AudioFrame.from_ndarray(wave, "flt", "mono")
             heard.sample_rate = rate
             video.mux(one.encode(heard))
             video.mux(one.encode())
