@@ -112,8 +112,15 @@ class Photographs:
 
     def colourful(self, least: float) -> Tensor:
         """Return the indices (int64) of photographs with at least this colourfulness. Training on paler ones would
-        teach the network to leave photographs grey."""
+        teach the network to leave photographs grey, and scores on them would reward that."""
         return (self.colorfulness >= least).nonzero().flatten()
+
+    def without_grey(self, least: float) -> tuple["Photographs", list[str]]:
+        """Return the photographs with at least this colourfulness, and the names of the others."""
+        grey = (self.colorfulness < least).nonzero().flatten().numpy()
+        if not len(grey):
+            return self, []
+        return self.select(self.colourful(least).numpy(), self.skipped), list(self.names.select(grey))
 
     def to(self, device: torch.device, where: str = "auto") -> "Photographs":
         """Return these photographs with their pictures copied to an accelerator's memory.
