@@ -224,7 +224,7 @@ def report(found: Found, problems: Sequence[Problem], counts: Counts, options: C
     words = [f"{counts.tried - failed} coloured {where} in {counts.seconds:.1f} s"]
     words += [f"{counts.there} there already (--overwrite colours them again)"] if counts.there else []
     words += [f"{len(problems)} not coloured"] if problems else []
-    words += [f"{found.passed_over} other files passed over"] if found.passed_over else []
+    words += [f"passed over: {found.passed_over}"] if found.passed_over else []
     print(rank + "; ".join(words), flush=True)
 
 

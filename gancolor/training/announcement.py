@@ -25,7 +25,9 @@ def start_lines(
     yield f"training {config.arch} ({setup.gan_step}) on {hardware}"
     yield f"on {data}"
     if data.left_out:
-        yield f"left out: {data.left_out} photographs, grey or undecodable; {run.photographs} lists them"
+        skipped = data.train.skipped | data.val.skipped
+        such = next((f" (such as {name}: {reason})" for name, reason in skipped.items()), "")
+        yield f"left out: {data.left_out} photographs, grey or undecodable{such}; {run.photographs} lists them"
     yield (
         f"effective batch {batches.effective_batch} ({config.data.batch_size} x {distributed.world_size()}), "
         f"{batches.steps_per_epoch} steps per epoch: {timeline}"

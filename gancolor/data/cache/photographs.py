@@ -4,6 +4,7 @@ import hashlib
 import os
 from collections.abc import Sequence
 from dataclasses import dataclass, field, replace
+from importlib.util import find_spec
 from itertools import islice
 from pathlib import Path
 from typing import Literal
@@ -19,7 +20,8 @@ from gancolor.data.decode import Fit
 from gancolor.data.uncached import Decoder
 from gancolor.utils import distributed
 
-CACHE_VERSION = 3
+# Part of each cache's name. Whether HEIC can be decoded is too: else photographs that could not be would stay left out.
+CACHE_VERSION = f"4{' heif' if find_spec('pillow_heif') else ''}"
 DEVICE_SHARE = 0.25  # share of an accelerator's free memory that photographs may take by default
 Decode = Literal["once", "always"]
 
