@@ -7,7 +7,7 @@ from jsonargparse.typing import PositiveInt
 
 from gancolor.choices import ProtocolName
 from gancolor.config.options import GREY_BELOW, LpipsConfig
-from gancolor.config.types import NonNegative, Side
+from gancolor.config.types import NonNegative, Side, Weights
 
 
 @dataclass
@@ -39,7 +39,7 @@ class FidConfig:
         weights: Inception-v3's weights: off, auto (torch's cache, or download), or a file
     """
 
-    weights: str = "off"
+    weights: Weights = "off"
 
 
 @dataclass

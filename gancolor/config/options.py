@@ -8,7 +8,7 @@ from jsonargparse.typing import ClosedUnitInterval, NonNegativeInt, OpenUnitInte
 
 from gancolor.choices import Architecture, CheckpointMetric
 from gancolor.config.networks import DiscriminatorConfig, GeneratorConfig, LossConfig
-from gancolor.config.types import BelowOne, NonNegative, Positive, Seed, Side, UpToOne
+from gancolor.config.types import BelowOne, NonNegative, Positive, Seed, Side, UpToOne, Weights
 
 GREY_BELOW = 4.0  # colourfulness (Hasler and Suesstrunk 2003) below which a photograph counts as grey
 
@@ -148,8 +148,8 @@ class LpipsConfig:
         vgg_weights: VGG-16's weights, for an additional LPIPS (VGG): auto, off, or a file
     """
 
-    weights: str = "auto"
-    vgg_weights: str = "off"
+    weights: Weights = "auto"
+    vgg_weights: Weights = "off"
 
 
 @dataclass
