@@ -208,7 +208,7 @@ def _decode_rarer(data: bytes, max_pixels: int, reason: str) -> Tensor:
     try:
         image = read_picture(data).pil()
     except InputError as error:
-        other = str(error).removeprefix("the picture: ").removeprefix("not a readable picture ")
+        other = str(error).removeprefix("the picture: ")
         raise UndecodableError(reason if reason != _UNKNOWN or "unknown format" in other else other) from None
     if image.width * image.height > max_pixels:
         raise UndecodableError(f"{image.width} x {image.height} pixels, over the limit of {max_pixels}")
