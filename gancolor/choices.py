@@ -40,13 +40,27 @@ ProtocolName = Literal["native", "val5k-crop256", "squash256", "scenes128", "tin
 RankingMetric = Literal["psnr", "ssim", "lpips", "lpips_vgg", "ciede2000", "auc", "mse", "fid", "kid"]
 CheckpointMetric = Literal["psnr", "ssim", "lpips", "lpips_vgg", "ciede2000", "auc", "mse"]  # no FID, no KID
 
-# Suffixes of the picture files that are taken from folders and shards, for training and for colouring. A folder's split
-# into training and validation photographs depends on them: with one more, some folders would be split differently.
+# Suffixes of the picture files that are taken from folders and shards, for training and for colouring: all formats that
+# inference/image_files.py reads. A folder's random split into training and validation photographs depends on this list:
+# with one more suffix, folders that have files with it are split differently.
 PICTURE_SUFFIXES = frozenset(
-    [".jpg", ".jpeg", ".jfif", ".png", ".webp", ".gif", ".bmp", ".tif", ".tiff", ".avif", ".ppm", ".pgm"]
+    f".{name}"
+    for name in (
+        *("jpg", "jpeg", "jpe", "jfif", "mpo", "png", "apng", "webp", "gif", "bmp", "dib", "tif", "tiff"),
+        *("avif", "avifs", "heic", "heif", "hif", "jp2", "j2k", "j2c", "jpc", "jpf", "jpx"),
+        *("tga", "icb", "vda", "vst", "pcx", "ppm", "pgm", "pbm", "pnm", "pfm"),
+    )
 )
-# Colouring also takes formats that training can't decode (HEIC, JPEG 2000, TGA), and rare suffixes of those it can.
-COLORABLE_SUFFIXES = PICTURE_SUFFIXES | {".jpe", ".heic", ".heif", ".dib", ".pbm", ".pnm", ".jp2", ".tga"}
+# Suffixes of what commonly lies beside photographs, such as labels and notes: files that are passed over in silence.
+COMPANION_SUFFIXES = frozenset(
+    f".{name}"
+    for name in (
+        *("txt", "md", "rst", "pdf", "doc", "docx", "odt", "html", "htm", "url", "ini", "db", "log", "xmp", "aae"),
+        *("json", "jsonl", "ndjson", "csv", "tsv", "xls", "xlsx", "xml", "yaml", "yml", "toml", "parquet", "lst"),
+        *("cls", "id", "idx", "index", "npy", "npz", "mat", "pkl", "pickle", "pt", "pth", "bin", "safetensors"),
+        *("py", "ipynb", "sh", "sha1", "sha256", "md5", "lock"),
+    )
+)
 
 ChromaUpsampling = Literal["guided", "bilinear"]
 PictureFormat = Literal["jpg", "png", "webp", "tiff", "avif"]

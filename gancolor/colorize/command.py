@@ -22,7 +22,6 @@ from gancolor.inference.colorizer import Colorizer
 from gancolor.inference.hints import SUFFIX, Hint, parse_hint, read_hints
 from gancolor.inference.image_files import QUALITY, check_format, read_picture
 from gancolor.utils.errors import InputError, shown
-from gancolor.utils.words import counted
 
 
 @dataclass(frozen=True)
@@ -240,5 +239,5 @@ def report(found: Found, problems: Sequence[Problem], counts: Counts, options: C
     words = [f"{counts.tried - failed} coloured {where} in {counts.seconds:.1f} s"]
     words += [f"{counts.there} there already (--overwrite colours them again)"] if counts.there else []
     words += [f"{len(problems)} not coloured"] if problems else []
-    words += [f"{counted(found.passed_over, 'other file')} passed over"] if found.passed_over else []
+    words += [f"passed over: {found.passed_over}"] if found.passed_over else []
     print(rank + "; ".join(words), flush=True)

@@ -8,9 +8,10 @@ from glob import has_magic
 from pathlib import Path
 from typing import NamedTuple
 
-from gancolor.choices import COLORABLE_SUFFIXES
+from gancolor.choices import PICTURE_SUFFIXES
 from gancolor.inference.image_files import SAVERS, check_format
 from gancolor.utils.errors import InputError, shown
+from gancolor.utils.passed_over import PassedOver
 from gancolor.utils.words import counted
 
 VIDEOS = {".mp4": "mp4", ".m4v": "mp4", ".mov": "mov", ".mkv": "matroska", ".webm": "webm"}  # as written by FFmpeg
@@ -56,12 +57,12 @@ class Found:
     Attributes:
         jobs: in the order of the command line; those of a folder, by name.
         problems: inputs that are missing, unreadable, without anything to colour, or with the same result as another.
-        passed_over: number of skipped files: hidden ones, and in folders those without a picture's or video's suffix.
+        passed_over: skipped files: in folders, those without a picture's or video's suffix.
     """
 
     jobs: list[ColorizeJob] = field(default_factory=list)
     problems: list[Problem] = field(default_factory=list)
-    passed_over: int = 0
+    passed_over: PassedOver = field(default_factory=PassedOver)
 
 
 def find_jobs(
@@ -121,7 +122,7 @@ def renamed(name: Path, suffix: str | None) -> Path:
     if own in SAVERS and (suffix is None or SAVERS[suffix] == SAVERS[own]):
         return name
     wanted = suffix or SYNONYMS.get(own, PLAIN)
-    return name.with_suffix(wanted) if own in COLORABLE_SUFFIXES else name.with_name(name.name + wanted)
+    return name.with_suffix(wanted) if own in PICTURE_SUFFIXES else name.with_name(name.name + wanted)
 
 
 class _Search:
@@ -170,10 +171,12 @@ class _Search:
             below = name / Path(place).relative_to(folder)
             for file in sorted(files):
                 path = Path(place, file)
-                if file.startswith(".") or not (path.suffix.lower() in COLORABLE_SUFFIXES or is_video(path)):
-                    self.found.passed_over += 1
+                if file.startswith(".") or not (path.suffix.lower() in PICTURE_SUFFIXES or is_video(path)):
+                    self.found.passed_over.add(file)
                 elif path.is_file():
                     yield path, below / file
+                else:
+                    self.found.passed_over.add(file)
 
     def _expand(self, pattern: Path) -> Iterator[tuple[Path, Path]]:
         fixed = Path()
@@ -193,8 +196,8 @@ class _Search:
             if ".." in below.parts:
                 below = Path(match.name)
             if any(part.startswith(".") for part in below.parts) and not rest.startswith("."):
-                self.found.passed_over += 1
-            elif match.is_dir():
+                continue
+            if match.is_dir():
                 yield from self._walk(match, below)
             elif match.is_file():
                 yield match, below
@@ -202,7 +205,7 @@ class _Search:
 
 def _names_a_file(out: str) -> bool:
     path, suffix = Path(out), Path(out).suffix.lower()
-    return not (out.endswith(("/", os.sep)) or path.is_dir()) and (suffix in COLORABLE_SUFFIXES or is_video(path))
+    return not (out.endswith(("/", os.sep)) or path.is_dir()) and (suffix in PICTURE_SUFFIXES or is_video(path))
 
 
 def _check_kind(source: Path, target: Path, suffix: str | None) -> Path:

@@ -11,7 +11,7 @@ from typing import NamedTuple
 
 import numpy as np
 
-from gancolor.choices import COLORABLE_SUFFIXES
+from gancolor.choices import PICTURE_SUFFIXES
 from gancolor.colorize.inputs import ColorizeJob, Problem
 from gancolor.colorize.pipeline import Pipeline
 from gancolor.inference.colorizer import ChromaPrediction, Colorizer
@@ -110,7 +110,7 @@ def read(colorizer: Colorizer, hints: Sequence[Hint], job: ColorizeJob) -> Seen 
         return Seen(job, picture, colorizer.see(picture, hints))
     except Exception as error:  # decoders raise almost anything for damaged files
         why = reason(error, job.source)
-        if job.source.suffix.lower() not in COLORABLE_SUFFIXES and "a video" not in why:
+        if job.source.suffix.lower() not in PICTURE_SUFFIXES and "a video" not in why:
             why += "; if it is a video, give it a video's suffix, such as .mp4"
         return Problem(str(job.source), why)
 

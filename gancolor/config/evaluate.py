@@ -6,8 +6,8 @@ from typing import Literal
 from jsonargparse.typing import PositiveInt
 
 from gancolor.choices import ProtocolName
-from gancolor.config.options import LpipsConfig
-from gancolor.config.types import Side
+from gancolor.config.options import GREY_BELOW, LpipsConfig
+from gancolor.config.types import NonNegative, Side, Weights
 
 
 @dataclass
@@ -19,12 +19,15 @@ class EvaluateDataConfig:
             training source
         size: side of the square for protocol native [pixels]; null: the first checkpoint's
         val_limit: maximum number of photographs (the first of a seeded shuffle); null: all
+        min_colorfulness: leave out photographs of lower colourfulness, because leaving a grey photograph grey would
+            count as perfect; 0: score all
         cache: folder for decoded photographs; null: $XDG_CACHE_HOME/gancolor or ~/.cache/gancolor
     """
 
     source: str | None = None
     size: Side | None = None
     val_limit: PositiveInt | None = None
+    min_colorfulness: NonNegative = GREY_BELOW
     cache: str | None = None
 
 
@@ -36,7 +39,7 @@ class FidConfig:
         weights: Inception-v3's weights: off, auto (torch's cache, or download), or a file
     """
 
-    weights: str = "off"
+    weights: Weights = "off"
 
 
 @dataclass

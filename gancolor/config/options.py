@@ -8,7 +8,9 @@ from jsonargparse.typing import ClosedUnitInterval, NonNegativeInt, OpenUnitInte
 
 from gancolor.choices import Architecture, CheckpointMetric
 from gancolor.config.networks import DiscriminatorConfig, GeneratorConfig, LossConfig
-from gancolor.config.types import BelowOne, NonNegative, Positive, Seed, Side, UpToOne
+from gancolor.config.types import BelowOne, NonNegative, Positive, Seed, Side, UpToOne, Weights
+
+GREY_BELOW = 4.0  # colourfulness (Hasler and Suesstrunk 2003) below which a photograph counts as grey
 
 
 @dataclass
@@ -24,7 +26,7 @@ class DataConfig:
         val_limit: maximum number of validation photographs (the first of a seeded shuffle); null: all
         val_fraction: share of the photographs that is held out for validation if the source has no val folder
         min_colorfulness: leave out training photographs of lower colourfulness (Hasler and Suesstrunk 2003; grey: 0, an
-            average photograph: about 40)
+            average photograph: about 40); validation leaves out those below it and below 4, which count as grey
         flip: mirror half of the training photographs
         crop_scale: random resized crop: smallest share of the area to keep; 1: no crop
         tone: simulate old photographs, at a strength from 0 (off) to 1: damage the lightness of three quarters of the
@@ -45,7 +47,7 @@ class DataConfig:
     limit: PositiveInt | None = None
     val_limit: PositiveInt | None = None
     val_fraction: OpenUnitInterval = 0.1
-    min_colorfulness: NonNegative = 4.0
+    min_colorfulness: NonNegative = GREY_BELOW
     flip: bool = True
     crop_scale: UpToOne = 1.0
     tone: ClosedUnitInterval = 0.0
@@ -146,8 +148,8 @@ class LpipsConfig:
         vgg_weights: VGG-16's weights, for an additional LPIPS (VGG): auto, off, or a file
     """
 
-    weights: str = "auto"
-    vgg_weights: str = "off"
+    weights: Weights = "auto"
+    vgg_weights: Weights = "off"
 
 
 @dataclass

@@ -5,9 +5,10 @@ import re
 import shutil
 import sys
 from argparse import Action
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from pathlib import Path
-from typing import Any, NoReturn
+from types import NoneType
+from typing import Any, NoReturn, get_args, get_type_hints
 
 from jsonargparse import ArgumentParser, DefaultHelpFormatter, Namespace
 
@@ -26,7 +27,13 @@ class _Parser(ArgumentParser):
     def error(self, message: str, ex: Exception | None = None) -> NoReturn:  # noqa: ARG002 - the base's
         text = " ".join(str(message).split())
         text = re.sub(r'^Parser key "([\w.]+)": ', r"--\1: ", text)
-        if found := re.search(r"Expected a typing.Literal\[(.*?)\]\. Got value: (\S+)", text):
+        text = text.replace("Not of type Weights: ", "")
+        if found := re.search(r"(Expected a|Does not validate).*<class 'str'>.*value: (True|False)\b", text):
+            text = (
+                text[: found.start()]
+                + f"{found[2]} is not text; YAML reads on, off, yes and no as true or false, unless they are in quotes"
+            )
+        elif found := re.search(r"Expected a typing.Literal\[(.*?)\]\. Got value: (\S+)", text):
             choices = [choice.strip(" '\"") for choice in found[1].split(",")]
             text = (
                 text[: found.start()]
@@ -125,5 +132,17 @@ def instantiate(parser: ArgumentParser, words: Sequence[str], config_class: type
     for field in fields:
         if dataclasses.is_dataclass(field.default_factory) and not isinstance(parsed[field.name], Namespace):
             parser.error(f"--{field.name} is a group of options and can't be {parsed[field.name]}")
+    for name in _never_null(config_class):
+        if parsed[name] is None:  # jsonargparse does not check null in files
+            parser.error(f"--{name}: null is not a value of it")
     values = parser.instantiate(parsed).as_dict()
     return config_class(**{field.name: values[field.name] for field in fields})
+
+
+def _never_null(config_class: type, prefix: str = "") -> Iterator[str]:
+    """Yield the options, as flags are named, whose type does not include None."""
+    for name, hint in get_type_hints(config_class).items():
+        if isinstance(hint, type) and dataclasses.is_dataclass(hint):
+            yield from _never_null(hint, f"{prefix}{name}.")
+        elif NoneType not in get_args(hint) and name not in ("checkpoints", "predictions"):
+            yield prefix + name

@@ -1,9 +1,9 @@
-"""Restricted numbers, which jsonargparse checks when it parses."""
+"""Restricted numbers, and weights that may be off, which jsonargparse checks when it parses."""
 
 import math
 from typing import TYPE_CHECKING, TypeAlias
 
-from jsonargparse.typing import restricted_number_type
+from jsonargparse.typing import register_type, restricted_number_type
 
 if TYPE_CHECKING:
     UpToOne: TypeAlias = float
@@ -13,6 +13,7 @@ if TYPE_CHECKING:
     Neighbours: TypeAlias = int
     Side: TypeAlias = int
     Seed: TypeAlias = int
+    Weights: TypeAlias = str
 else:
     UpToOne = restricted_number_type("UpToOne", float, [(">", 0), ("<=", 1)], docstring="above 0, at most 1")
     BelowOne = restricted_number_type("BelowOne", float, [(">=", 0), ("<", 1)], docstring="at least 0, below 1")
@@ -23,3 +24,16 @@ else:
     Neighbours = restricted_number_type("Neighbours", int, [(">=", 1), ("<=", 313)], docstring="bins, 1 to 313")
     Side = restricted_number_type("Side", int, [(">=", 16), ("<=", 4096)], docstring="pixels, 16 to 4096")
     Seed = restricted_number_type("Seed", int, [(">=", 0), ("<", 2**31)], docstring="0 to 2147483647")
+
+    class Weights(str):
+        """Name of a file of weights, "auto", or "off", which YAML reads as false."""
+
+        __slots__ = ()
+
+    def _weights(given: object) -> Weights:
+        word = str(given).lower()
+        if word in ("", "none", "null", "true", "on", "yes"):
+            raise ValueError(f"{given} names no weights; give auto, off or a file")
+        return Weights("off" if word in ("off", "false", "no") else given)
+
+    register_type(Weights, serializer=str, deserializer=_weights)

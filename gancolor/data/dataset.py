@@ -4,7 +4,7 @@ from typing import Any
 
 import torch
 
-from gancolor.config.options import DataConfig
+from gancolor.config.options import GREY_BELOW, DataConfig
 from gancolor.data.cache.photographs import load_source
 from gancolor.data.loader import Batches
 from gancolor.data.sources.find import find_source, open_source
@@ -16,6 +16,7 @@ class Dataset:
 
     Attributes:
         train: all photographs that could be decoded; `batches.kept` are those used for training.
+        val: the validation photographs in colour; `val_grey` names the others that could be decoded.
         digest: changes when any photograph does, and is the same for copies of a folder.
         names_digest: also changes with the photographs' order.
 
@@ -31,16 +32,23 @@ class Dataset:
             config.source, seed, config.val_fraction, config.limit, config.val_limit, config.demo_photos
         )
         self.source = open_source(found, config.size, config.cache, decode=config.decode)
-        train, self.val = load_source(self.source, config.size, config.cache, config.decode)
-        for part, photographs in (("training", train), ("validation", self.val)):
+        train, val = load_source(self.source, config.size, config.cache, config.decode)
+        for part, photographs in (("training", train), ("validation", val)):
             if not len(photographs):
                 name, reason = next(iter(photographs.skipped.items()))
                 raise InputError(
                     f"--data.source {config.source}: none of its {part} photographs can be decoded ({name}: {reason})"
                 )
         self.train = train.to(device, config.on_device)
-        self.digest = f"{self.train.contents_digest} {self.val.contents_digest}"
-        self.names_digest = (self.train.order_digest + self.val.order_digest).hex()
+        self.digest = f"{self.train.contents_digest} {val.contents_digest}"
+        self.names_digest = (self.train.order_digest + val.order_digest).hex()
+        # Not all that training leaves out: a choice of vivid photographs must not change what runs are compared on.
+        self.val, self.val_grey = val.without_grey(min(config.min_colorfulness, GREY_BELOW))
+        if not len(self.val):
+            raise InputError(
+                f"--data.source {config.source}: all of its {len(val)} validation photographs are grey, so colours "
+                "can't be judged on them; put photographs in colour among them, or give --data.min_colorfulness 0"
+            )
         kept = self.train.colourful(config.min_colorfulness)
         self.batches = Batches(self.train, kept, config.batch_size, seed)
         if not self.batches.steps_per_epoch:
@@ -62,8 +70,9 @@ class Dataset:
 
     @property
     def left_out(self) -> int:
-        """Number of training photographs left out, grey or undecodable."""
-        return len(self.train) - len(self.batches.kept) + len(self.train.skipped)
+        """Number of photographs left out of training and validation, grey or undecodable."""
+        grey = len(self.train) - len(self.batches.kept) + len(self.val_grey)
+        return grey + len(self.train.skipped) + len(self.val.skipped)
 
     def summary(self) -> dict[str, Any]:
         """Return the data's metadata for a checkpoint."""
@@ -90,10 +99,14 @@ class Dataset:
                 "left_out_as_grey": list(self.train.names.select(grey.nonzero().flatten().numpy())),
                 "left_out_as_undecodable": self.train.skipped,
             },
-            "val": {"used": len(self.val), "left_out_as_undecodable": self.val.skipped},
+            "val": {
+                "used": len(self.val),
+                "left_out_as_grey": self.val_grey,
+                "left_out_as_undecodable": self.val.skipped,
+            },
         }
         if self.source.held_out:
-            listing["split"] = {"val": list(self.val.names)}
+            listing["split"] = {"val": [*self.val.names, *self.val_grey]}
         return listing
 
     def __str__(self) -> str:

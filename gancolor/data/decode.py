@@ -14,18 +14,21 @@ from typing import Any, Literal, cast
 import numpy as np
 import torch
 import torch.nn.functional as F
-from PIL import ExifTags, Image, ImageCms
+from PIL import ExifTags, Image, ImageCms, UnidentifiedImageError
 from torch import Tensor
+
+from gancolor.utils.errors import InputError
 
 Fit = Literal["crop", "squash"]  # how a photograph becomes a square
 
-# Pillow's names of file formats. Others are left out: some start programs (EPS), some accept any file (TGA).
+# Pillow's names of the file formats that are decoded here. `read_picture` decodes others.
 _FORMATS = ("JPEG", "PNG", "WEBP", "GIF", "BMP", "TIFF", "AVIF", "PPM")
 MAX_PIXELS = 178_956_970  # Pillow's own limit, against decompression bombs: half a gigabyte of RGB
 
 # JPEG segments that don't need Pillow: frame headers, tables, JFIF, comments and APP3 to APP14, but not APP1 and APP2
 # (EXIF, XMP and colour profiles).
 _PLAIN_SEGMENTS = frozenset([0xC0, 0xC1, 0xC2, 0xC4, 0xDB, 0xDD, 0xE0, *range(0xE3, 0xEF), 0xFE])
+_UNKNOWN = "not a picture, or of an unknown format"
 _DECODERS = ("ignore", None, Warning, re.compile(r"(PIL|torchvision)\."), 0)  # an entry of warnings.filters
 
 logging.getLogger("PIL").addHandler(logging.NullHandler())  # else errors that it logs and raises are also printed
@@ -39,11 +42,12 @@ def decode(path: Path, max_pixels: int = MAX_PIXELS) -> Tensor:
     """Decode a picture file. The file format is recognised by the contents, not by the suffix.
 
     EXIF orientations are applied, colour profiles converted to sRGB (broken ones ignored), transparent pictures
-    composited on white, and 16-bit samples rounded to 8 bits. Of an animation, the first frame is decoded.
+    composited on white, and 16-bit samples rounded to 8 bits. Of an animation, the first frame is decoded. Other
+    formats (HEIC, JPEG 2000, TGA, ...) are decoded as for colouring.
 
     Args:
-        max_pixels: reject a file whose header states more, before decoding. (Pillow's own limit, the default here,
-            always applies to WebP and to parts of GIF and TIFF files.)
+        max_pixels: reject a file whose header states more, before decoding, or in rarer formats after it. (Pillow's own
+            limit, the default here, always applies to WebP and to parts of GIF and TIFF files.)
 
     Returns:
         uint8 (3, height, width) sRGB, often a view of (height, width, 3) memory.
@@ -74,8 +78,8 @@ def decode_bytes(data: bytes, max_pixels: int = MAX_PIXELS) -> Tensor:
 
 
 def upright_size(path: Path | BytesIO) -> tuple[int, int]:
-    """Read the height and width [pixels] of a picture file, or its contents, from the header; EXIF orientations are
-    applied.
+    """Read the height and width [pixels] of a picture file, or its contents, from the header (rarer formats are
+    decoded); EXIF orientations are applied.
 
     Raises:
         UndecodableError: the file is not a picture, or can't be read.
@@ -84,6 +88,10 @@ def upright_size(path: Path | BytesIO) -> tuple[int, int]:
         with _quiet(), Image.open(path, formats=_FORMATS) as image:
             turned = image.getexif().get(ExifTags.Base.Orientation, 1) in (5, 6, 7, 8)
             return (image.width, image.height) if turned else (image.height, image.width)
+    except UnidentifiedImageError:
+        data = path.getvalue() if isinstance(path, BytesIO) else path.read_bytes()
+        height, width = _decode_rarer(data, MAX_PIXELS, _UNKNOWN).shape[1:]
+        return height, width
     except Exception as error:
         raise UndecodableError(_reason(error)) from error
 
@@ -128,7 +136,13 @@ def _decode_stream(stream: BufferedReader, max_pixels: int) -> Tensor:
         raise UndecodableError("truncated")
     # Plain JPEGs bypass Pillow: to open a small file with it takes a fifth of the time of decoding it.
     decode_jpeg = _jpeg_decoder() if jpeg else None
-    image: Any = None if size and decode_jpeg else _open(stream, start)
+    try:
+        image: Any = None if size and decode_jpeg else _open(stream, start)
+    except (SyntaxError, UndecodableError) as error:
+        if isinstance(error, SyntaxError) and start[:2] not in (b"II", b"MM"):  # but Pillow does not read every TIFF
+            raise
+        stream.seek(0)
+        return _decode_rarer(stream.read(), max_pixels, _reason(error))
     width, height = size or image.size
     if width * height > max_pixels:
         raise UndecodableError(f"{width} x {height} pixels, over the limit of {max_pixels}")
@@ -184,7 +198,21 @@ def _open(stream: BufferedReader, start: bytes) -> Any:
         if accept and accept(start) is True:
             stream.seek(0)
             return factory(stream, "")
-    raise UndecodableError("not a picture, or of an unknown format" if start else "empty")
+    raise UndecodableError(_UNKNOWN if start else "empty")
+
+
+def _decode_rarer(data: bytes, max_pixels: int, reason: str) -> Tensor:
+    """Decode a file that Pillow could not open for this reason, as for colouring."""
+    from gancolor.inference.image_files import read_picture  # imports libvips, which most data sets don't need
+
+    try:
+        image = read_picture(data).pil()
+    except InputError as error:
+        other = str(error).removeprefix("the picture: ")
+        raise UndecodableError(reason if reason != _UNKNOWN or "unknown format" in other else other) from None
+    if image.width * image.height > max_pixels:
+        raise UndecodableError(f"{image.width} x {image.height} pixels, over the limit of {max_pixels}")
+    return torch.from_numpy(np.array(_flatten(image).convert("RGB"))).permute(2, 0, 1)
 
 
 def _upright(picture: Tensor, image: Image.Image) -> Tensor:
@@ -232,6 +260,8 @@ def _to_srgb(profile: bytes, mode: str) -> Any:
 
 
 def _reason(error: Exception) -> str:
+    if isinstance(error, UndecodableError):
+        return str(error)
     if isinstance(error, (MemoryError, Image.DecompressionBombError)):
         return "too large"
     if isinstance(error, OSError) and error.strerror:  # from the operating system

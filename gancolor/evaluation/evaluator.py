@@ -1,10 +1,9 @@
 """Evaluation (evaluate.py): checkpoints and other tools' pictures, scored on the same photographs, with the grey
 baseline and the ground truth."""
 
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from functools import partial
 from pathlib import Path
-from typing import Any
 
 import torch
 from torch import Tensor
@@ -19,9 +18,10 @@ from gancolor.evaluation.grids import sample_indices, save_grid
 from gancolor.evaluation.hint_scores import HintMeans, hint_table, parse_numbers, score_hints
 from gancolor.evaluation.other_tools import ToolPictures
 from gancolor.evaluation.protocols import PROTOCOLS
-from gancolor.evaluation.results import BASELINES, SystemResult, describe_generator, gallery_indices, make_result
+from gancolor.evaluation.results import SystemResult, describe_generator, gallery_indices, make_result
 from gancolor.evaluation.scoring import GREY, Colorized, Scores, System, as_system, load_networks, score, with_gain
 from gancolor.evaluation.summary import class_tables, differences, write_scores_csv
+from gancolor.evaluation.system_names import check_names, names_of_generators, parse_predictions
 from gancolor.evaluation.tables import results_table
 from gancolor.metrics.fid import FID_LEAST, Inception, fid, kid
 from gancolor.models.checkpoint import describe, find_generator, load_generator
@@ -47,14 +47,14 @@ class Evaluator:
         self.abouts = [describe(path) for path in self.paths]
         self.protocol = PROTOCOLS[config.protocol]
         self.size = self._choose_size()
-        names = _names(config.checkpoints, self.abouts)
-        self.folders = _folders(config.predictions)
+        names = names_of_generators(config.checkpoints, self.abouts)
+        self.folders = parse_predictions(config.predictions)
         if self.folders and self.protocol.tone:
             raise InputError(
                 f"--predictions: --protocol {config.protocol} damages the photographs, and other tools' pictures were "
                 "not made from the damaged ones; score them by another protocol"
             )
-        _check_names([*names, *self.folders])
+        check_names([*names, *self.folders])
         self.generators = {
             name: load_generator(path, self.hardware.device) for name, path in zip(names, self.paths, strict=True)
         }
@@ -119,7 +119,13 @@ class Evaluator:
             photographs = load_photographs(items, self.size, cache, "photographs", fit)
         if not len(photographs):
             raise InputError(f"--data.source {self.source.name}: none of its photographs can be decoded")
-        return photographs
+        coloured, self.grey = photographs.without_grey(self.config.data.min_colorfulness)
+        if not len(coloured):
+            raise InputError(
+                f"--data.source {self.source.name}: all of its {len(photographs)} photographs are grey, so colours "
+                "can't be scored on them; give photographs in colour, or --data.min_colorfulness 0"
+            )
+        return coloured
 
     def _load_predictions(self, items: Sequence[Item]) -> dict[str, Photographs]:
         """Load other tools' pictures. Photographs that any tool lacks are left out for all systems."""
@@ -137,7 +143,7 @@ class Evaluator:
             lacks = found.missing | loaded[name].skipped
             self.lacking |= {name_of: f"{name}: {reason}" for name_of, reason in lacks.items()}
             if lacks:
-                print(f"{name} lacks {len(lacks)} of {len(items)}, left out for all systems: {_some(lacks)}")
+                print(f"{name} lacks {len(lacks)} of {len(items)}, left out for all systems: {_some(_reasons(lacks))}")
             common = common & set(loaded[name].names)
         if not common:
             raise InputError(f"no photograph has a picture in each of {', '.join(self.folders)}: score them one by one")
@@ -188,7 +194,7 @@ class Evaluator:
         self.result = make_result(
             protocol, self.source.name, self.photographs, self.source.classes, results,
             self._pictures(gallery_indices(self.photographs)), left_out=self.problems,
-            photographs_left_out=self.lacking | self.photographs.skipped,
+            photographs_left_out=dict.fromkeys(self.grey, "grey") | self.lacking | self.photographs.skipped,
         )  # fmt: skip
         self._print()
 
@@ -228,7 +234,10 @@ class Evaluator:
         if "seen" in protocol:
             print(f"systems see {protocol['seen']}")
         if self.photographs.skipped:
-            print(f"{len(self.photographs.skipped)} more can't be decoded: {_some(self.photographs.skipped)}")
+            skipped = self.photographs.skipped
+            print(f"{len(skipped)} more can't be decoded: {_some(_reasons(skipped))}")
+        if self.grey:
+            print(f"{len(self.grey)} more left out for all systems as grey: {_some(self.grey)}")
         print(results_table({name: system.means for name, system in self.result.systems.items()}))
         for line in differences(self.result):
             print(line)
@@ -277,34 +286,9 @@ class Evaluator:
         return int(any(asked[what] for what in self.problems))
 
 
-def _folders(predictions: Iterable[str]) -> dict[str, Path]:
-    """Parse NAME=DIR arguments, in order."""
-    folders = {}
-    for word in predictions:
-        name, equals, folder = word.partition("=")
-        if not name or not equals or not folder:
-            raise InputError(f"--predictions {word}: write NAME=DIR, such as deoldify=pictures/deoldify")
-        if name in folders:
-            raise InputError(f"--predictions {word}: this name is given twice")
-        folders[name] = Path(folder)
-    return folders
+def _reasons(skipped: Mapping[str, str]) -> list[str]:
+    return [f"{name} ({reason})" for name, reason in skipped.items()]
 
 
-def _names(given: Iterable[str], abouts: Iterable[dict[str, Any]]) -> list[str]:
-    """Return each generator's architecture, or its path as given where the architecture is ambiguous."""
-    given = list(given)
-    arches = [about["generator"]["arch"] for about in abouts]
-    return [arch if arches.count(arch) == 1 else path for arch, path in zip(arches, given, strict=True)]
-
-
-def _check_names(names: list[str]) -> None:
-    twice = next((name for name in names if names.count(name) > 1), None)
-    if twice:
-        raise InputError(f"the same checkpoint is given twice, or two systems have the name {twice}")
-    if taken := next((name for name in names if name in BASELINES), None):
-        raise InputError(f"--predictions {taken}=...: a baseline has this name; choose another")
-
-
-def _some(skipped: Mapping[str, str]) -> str:
-    listed = [f"{name} ({reason})" for name, reason in list(skipped.items())[:3]]
-    return ", ".join([*listed, "..."] if len(skipped) > 3 else listed)
+def _some(names: Sequence[str]) -> str:
+    return ", ".join([*names[:3], "..."] if len(names) > 3 else names)

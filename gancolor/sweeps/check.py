@@ -9,6 +9,7 @@ from typing import Any
 
 import gancolor
 from gancolor.config.options import TrainConfig
+from gancolor.data.sources.public import PUBLIC_DATA_SETS
 from gancolor.sweeps.command import INSTALLED_TRAINER, command_words, program_words
 from gancolor.sweeps.sweep_file import SweepFile
 from gancolor.training.command import parse_train
@@ -18,7 +19,7 @@ TRAINER = Path(gancolor.__file__).resolve().parent.parent / "train.py"
 
 
 def check_sweep(sweep: SweepFile, samples: Iterable[tuple[str, Mapping[str, Any]]]) -> None:
-    """Reject values that the trainer does not accept, alone or in combination.
+    """Reject values that the trainer does not accept, alone or in combination, and files and sources that don't exist.
 
     A grid is rejected if any combination is invalid. Random and Bayesian searches may draw a few invalid combinations,
     each at the cost of a run, so they are rejected only if all samples are invalid combinations.
@@ -33,21 +34,29 @@ def check_sweep(sweep: SweepFile, samples: Iterable[tuple[str, Mapping[str, Any]
     if "${program}" in sweep.command and program != INSTALLED_TRAINER and not Path(sweep.program).is_file():
         raise InputError(f"{sweep.path}: there is no {sweep.program} here; run the sweep from the folder that has it")
     refusals: list[InputError] = []
-    taken = 0
+    taken, sources = 0, set[str]()
     for name, values in samples:
         words = command_words(sweep.command, program, {**values, "out": "RUN"}, "python", "RUN/args.json")
         options = _trainers_options(words)
         if options is None:
             print(f"{sweep.path} does not run gancolor's {TRAINER.name}, so its options are not checked", flush=True)
             return
-        from gancolor.training.option_checks import check_options  # imports torch
+        from gancolor.training.option_checks import check_files, check_options  # imports torch
 
-        config = _parse(sweep.path, options)
+        run = f"{sweep.path}: {name}"
+        config = _parse(run, options)
+        try:
+            check_files(config)
+            if config.data.source not in sources:
+                _check_source(config)
+                sources.add(config.data.source)
+        except InputError as error:
+            raise InputError(f"{run}: {error}") from None
         try:
             check_options(config)
             taken += 1
         except InputError as error:
-            refusals.append(InputError(f"{sweep.path}: {name}: {error}"))
+            refusals.append(InputError(f"{run}: {error}"))
     if refusals and (sweep.method == "grid" or not taken):
         raise refusals[0]
 
@@ -63,11 +72,23 @@ def _trainers_options(words: Sequence[str]) -> list[str] | None:
     return None
 
 
-def _parse(file: Path, options: Sequence[str]) -> TrainConfig:
+def _parse(run: str, options: Sequence[str]) -> TrainConfig:
     said = io.StringIO()
     try:
         with contextlib.redirect_stderr(said):
             return parse_train(options)
     except SystemExit:  # the parser prints errors and exits
         text = re.sub(r"^train\.py: error: | \(--help lists the options\)$", "", said.getvalue().strip())
-        raise InputError(f"{file}: {text}") from None
+        raise InputError(f"{run}: {text}") from None
+    except InputError as error:
+        raise InputError(f"{run}: {error}") from None
+
+
+def _check_source(config: TrainConfig) -> None:
+    """Raise InputError if there are no photographs; what would be downloaded or is elsewhere is left to the run."""
+    if config.data.source in PUBLIC_DATA_SETS or "://" in config.data.source:
+        return
+    from gancolor.data.sources.find import find_source  # imports torch
+
+    with contextlib.redirect_stderr(io.StringIO()):  # each run warns again
+        find_source(config.data.source, demo_photos=1)

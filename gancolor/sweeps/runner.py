@@ -20,6 +20,7 @@ from gancolor.sweeps.command import JSON_FILE, command_words, program_words
 from gancolor.sweeps.history import History, logged_names
 from gancolor.sweeps.journal import Journal
 from gancolor.sweeps.plan import Plan, Trial
+from gancolor.sweeps.processes import Leftover, find_leftover, start_process
 from gancolor.sweeps.search import RunSoFar
 from gancolor.sweeps.sweep_file import SweepFile, read_sweep_file
 from gancolor.utils.errors import InputError, near
@@ -63,11 +64,11 @@ def run_sweep(
 
 @dataclass
 class Running:
-    """A trial's process. `told`: whether it was asked to stop early."""
+    """A trial's process, or the one that a killed sweep has left. `told`: whether it was asked to stop early."""
 
     trial: Trial
     number: int
-    process: subprocess.Popen[bytes]
+    process: subprocess.Popen[bytes] | Leftover
     slot: str | None
     history: History
     told: bool = False
@@ -144,6 +145,10 @@ class SweepRunner:
     def _start(self, number: int, trial: Trial) -> None:
         folder = self.journal.folder_of(trial)
         folder.mkdir(parents=True, exist_ok=True)
+        if leftover := find_leftover(folder):
+            self._say(number, f"{trial.name}: a killed sweep has left it running (process {leftover.pid}); waiting")
+            self._watch(number, trial, leftover, self._free.pop(0))
+            return
         values, json_file = {**trial.values, "out": str(folder)}, folder / "args.json"
         program = program_words(self.sweep.program)
         words = partial(command_words, self.sweep.command, program, values, json_file=str(json_file))
@@ -164,11 +169,16 @@ class SweepRunner:
                 print(line, file=log, flush=True)
                 how |= {"stdin": subprocess.DEVNULL, "stdout": log, "stderr": subprocess.STDOUT}
             try:
-                process = subprocess.Popen(words(interpreter=sys.executable), **how)
+                process = start_process(words(interpreter=sys.executable), folder, **how)
             except OSError as error:
                 raise InputError(f"{self.sweep.path}: {words(interpreter='python')[0]}: {error.strerror}") from None
-        name = self.sweep.metric.name if self.sweep.metric else None
-        self._running.append(Running(trial, number, process, slot, History(folder, name)))
+        self._watch(number, trial, process, slot)
+
+    def _watch(
+        self, number: int, trial: Trial, process: subprocess.Popen[bytes] | Leftover, slot: str | None
+    ) -> None:  # fmt: skip
+        history = History(self.journal.folder_of(trial), self.sweep.metric.name if self.sweep.metric else None)
+        self._running.append(Running(trial, number, process, slot, history))
         if self._signal:  # it came before this process was in the list
             process.terminate()
 
@@ -176,6 +186,9 @@ class SweepRunner:
         self._running.remove(running)
         self._free.append(running.slot)
         trial, status, history = running.trial, running.process.returncode, running.history.read()
+        if isinstance(running.process, Leftover) and status and not running.told and self._signal is None:
+            self._start(running.number, trial)  # it was not finished
+            return
         reached = self.sweep.metric.best(history) if self.sweep.metric else None
         figure = f", {self.sweep.metric.name} {reached:.6g}" if self.sweep.metric and reached is not None else ""
         if status == 0:
@@ -237,21 +250,22 @@ class SweepRunner:
         before = "\n" if gap and self._alone else ""
         print(f"{before}[{number + 1}/{self.plan.total}] {text}", flush=True)
 
-    def _terminate(self) -> None:
+    def _terminate(self, leftovers_only: bool = False) -> None:
         for running in self._running:
-            running.process.terminate()
+            if isinstance(running.process, Leftover) or not leftovers_only:
+                running.process.terminate()
 
     @contextlib.contextmanager
     def _handling_signals(self) -> Iterator[None]:
         """Let the runs handle signals, because they save first, and start no further runs.
 
-        Ctrl-C reaches the runs by itself; SIGTERM is forwarded. Then the runner waits for them.
+        Ctrl-C reaches the runs by itself, except those of a killed sweep; SIGTERM is forwarded. Then the runner waits
+        for them.
         """
 
         def keep(number: int, _frame: Any) -> None:
             self._signal = number
-            if number == signal.SIGTERM:
-                self._terminate()
+            self._terminate(leftovers_only=number != signal.SIGTERM)
 
         before = {number: signal.signal(number, keep) for number in (signal.SIGINT, signal.SIGTERM)}
         try:

@@ -26,7 +26,10 @@ def start_lines(
     yield f"training {config.arch} ({setup.gan_step}) on {hardware}"
     yield f"on {data}"
     if data.left_out:
-        yield f"left out: {counted(data.left_out, 'photograph')}, grey or undecodable; {run.photographs} lists them"
+        skipped = data.train.skipped | data.val.skipped
+        such = next((f" (such as {name}: {reason})" for name, reason in skipped.items()), "")
+        left_out = counted(data.left_out, "photograph")
+        yield f"left out: {left_out}, grey or undecodable{such}; {run.photographs} lists them"
     yield (
         f"effective batch {batches.effective_batch} ({config.data.batch_size} x {distributed.world_size()}), "
         f"{batches.steps_per_epoch} steps per epoch: {timeline}"

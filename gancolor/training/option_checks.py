@@ -1,5 +1,7 @@
 """Checks for options that contradict each other, or that the device does not support, before training starts."""
 
+from pathlib import Path
+
 from gancolor.choices import ARCHITECTURES
 from gancolor.config.identity import to_dict
 from gancolor.config.options import TrainConfig
@@ -15,6 +17,7 @@ def check_options(config: TrainConfig) -> None:
     Raises:
         InputError: which options conflict, and what to do.
     """
+    check_files(config)
     classifiers = [arch for arch in ARCHITECTURES if "classes" in generator_options(arch)]
     if config.loss.scene and config.arch not in classifiers:
         raise InputError(f"--loss.scene: {config.arch} has no scene classifier; use --arch {' or '.join(classifiers)}")
@@ -40,6 +43,10 @@ def check_options(config: TrainConfig) -> None:
         raise InputError("nothing to learn: all losses have weight 0; give one a weight, such as --loss.l1 100")
     if config.critic_epochs and not config.epochs:
         raise InputError("--critic_epochs without --epochs: the trained discriminator would not be used")
+    measured = {"lpips": config.lpips.weights, "lpips_vgg": config.lpips.vgg_weights}
+    if measured.get(config.eval.best_metric) == "off":
+        option = "--lpips.weights" if config.eval.best_metric == "lpips" else "--lpips.vgg_weights"
+        raise InputError(f"--eval.best_metric {config.eval.best_metric} needs {option} auto or FILE")
     if config.arch == "siggraph17" and not config.loss.bins:
         raise InputError("--loss.bins 0: siggraph17's distribution would not be trained; give it a weight, such as 1")
     if config.hints.absent + config.hints.complete > 1:
@@ -54,6 +61,25 @@ def check_options(config: TrainConfig) -> None:
     if "backbone" in generator_options(config.arch) and not config.init:
         # Report missing backbone weights now, not after decoding.
         build_generator(config.arch, **to_dict(config.generator))
+
+
+def check_files(config: TrainConfig) -> None:
+    """Reject files of weights that don't exist, before any photograph is decoded.
+
+    Raises:
+        InputError: which file is missing.
+    """
+    given = [
+        ("lpips.weights", config.lpips.weights, ("auto", "off")),
+        ("lpips.vgg_weights", config.lpips.vgg_weights, ("auto", "off")),
+    ]
+    if config.loss.perceptual:
+        given.append(("loss.perceptual_weights", config.loss.perceptual_weights, ("imagenet", "random")))
+    if "backbone" in generator_options(config.arch) and not config.init:
+        given.append(("generator.backbone_weights", config.generator.backbone_weights, ("imagenet", "random")))
+    for option, weights, words in given:
+        if weights not in (*words, "random") and not Path(weights).is_file():  # LPIPS says itself why not random ones
+            raise InputError(f"--{option} {weights}: no such file of weights; give {', '.join(words)} or a file")
 
 
 def check_hardware(config: TrainConfig, hardware: Hardware) -> None:

@@ -118,8 +118,12 @@ class Tracker:
             raise ValueError('"step" is the name of the step itself and cannot name a value')
         plain = {key: v if isinstance(v, (int, float, str)) else float(v) for key, v in values.items()}
         finite = {k: None if isinstance(v, float) and not math.isfinite(v) else v for k, v in plain.items()}
-        self._file.write(json.dumps({"step": int(step), **finite}, allow_nan=False) + "\n")
-        self._file.flush()
+        try:
+            self._file.write(json.dumps({"step": int(step), **finite}, allow_nan=False) + "\n")
+            self._file.flush()
+        except OSError as error:
+            error.filename = str(self._path)  # a full disk is reported without a name
+            raise
         self._send(lambda: self._run.log({"step": int(step), **plain}))
 
     def picture(self, step: int, name: str, path: Path) -> None:
@@ -142,7 +146,8 @@ class Tracker:
         Errors of W&B are not raised; a second call does nothing. `exit_code` is 0 after success, 128 + the number of
         the signal that interrupted training, or else not 0. A run of a W&B sweep that SIGTERM interrupts is marked as
         preempted, so that the sweep's next agent resumes it."""
-        self._file.close()
+        with suppress(OSError):  # `log` has raised it
+            self._file.close()
         run, self._run = self._run, None
         try:
             if run is not None:

@@ -59,13 +59,10 @@ class Validation:
         """
         best = self.config.best_metric
         self.networks, problems = load_networks(config, self.hardware.device, self.photographs.size, download=False)
-        named = {"lpips": ("--lpips.weights", config.weights), "lpips_vgg": ("--lpips.vgg_weights", config.vgg_weights)}
-        for name, (option, weights) in named.items():
+        for name, weights in {"lpips": config.weights, "lpips_vgg": config.vgg_weights}.items():
             problem = problems.get(METRICS[name].heading)
             if problem and (weights != "auto" or best == name):
                 raise InputError(problem)
-            if best == name and weights == "off":
-                raise InputError(f"--eval.best_metric {name} needs {option} auto or FILE")
 
     def state(self) -> dict[str, Any]:
         return {"means": {name: asdict(mean) for name, mean in self.means.items()}, "best": self.best}

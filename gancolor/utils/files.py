@@ -1,13 +1,20 @@
 """Atomic file writing, and related helpers."""
 
+import errno
 import hashlib
 import json
 import math
 import os
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from functools import cache
 from pathlib import Path
 from typing import Any
+
+try:
+    import fcntl
+except ImportError:  # Windows
+    fcntl = None  # type: ignore[assignment]
 
 from gancolor.utils.errors import InputError
 
@@ -16,18 +23,45 @@ LONGEST_NAME = 240  # bytes; file systems allow 255, and the prefix and suffix a
 
 def write_atomically(path: Path, write: Callable[[Path], object]) -> None:
     """Write a temporary file with `write`, sync it to disk, and rename it to `path`. Until then, and if
-    anything fails (a full disk, a kill), an existing file stays as it is."""
-    # A hidden name within the length limit. An old file is removed first, in case it is a link to somewhere else.
+    anything fails (a full disk, a kill), an existing file stays as it is.
+
+    Raises:
+        OSError: the file can't be written, or another process is writing it.
+    """
+    # A hidden name within the length limit.
     beside = path.with_name(f".{os.fsdecode(os.fsencode(path.name)[:LONGEST_NAME])}.part")
     mode = path.stat().st_mode & 0o777 if path.exists() else 0o666 & ~umask()
     try:
-        beside.unlink(missing_ok=True)
-        write(beside)
-        beside.chmod(mode)  # safetensors creates files that only their owner can read
-        sync(beside)
-        beside.replace(path)
-    finally:
-        beside.unlink(missing_ok=True)
+        with _claimed(beside, path):
+            try:
+                write(beside)
+                beside.chmod(mode)  # safetensors creates files that only their owner can read
+                sync(beside)
+                beside.replace(path)
+            except BaseException:
+                beside.unlink(missing_ok=True)
+                raise
+    except OSError as error:
+        error.filename = error.filename or str(path)  # a full disk is reported without a name
+        raise
+
+
+@contextmanager
+def _claimed(beside: Path, path: Path) -> Iterator[None]:
+    """Hold a lock on a temporary file, so that no other process writes it."""
+    if beside.is_symlink():  # to somewhere else
+        beside.unlink()
+    if fcntl is None:
+        yield
+        return
+    with beside.open("ab") as file:
+        try:
+            fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except BlockingIOError:
+            raise OSError(errno.EBUSY, "another process is writing it", str(path)) from None
+        except OSError:  # a file system without locks
+            pass
+        yield
 
 
 def check_writable(option: str, name: str | Path | None) -> None:

@@ -26,10 +26,11 @@ def pairs(*inputs: str, **how: object) -> dict[str, str]:
 
 def test_a_folders_tree_is_kept() -> None:
     touch("in/b.jpg", "in/a.png", "in/x/y/c.TIF", "in/clip.mp4", "in/notes.txt", "in/a.jpg.part")
+    touch("in/raw.CR2", "in/x/raw.cr2")
     found = find_jobs(["in"], "out")
     assert [str(job.target) for job in found.jobs] == ["out/a.png", "out/b.jpg", "out/clip.mp4", "out/x/y/c.TIF"]
     assert [job.is_video for job in found.jobs] == [False, False, True, False]
-    assert found.passed_over == 2
+    assert str(found.passed_over) == "2 .cr2, 1 .part"
     assert not found.problems
 
 

@@ -9,6 +9,7 @@ from functools import reduce
 from pathlib import Path
 
 import pytest
+import yaml
 
 from gancolor.config.evaluate import EvaluateConfig
 from gancolor.config.identity import default_out, fixed_options, flatten, to_dict
@@ -49,6 +50,31 @@ def test_config_file_overrides_the_recipe(tmp_path):
     parsed = parse_train(["--config", config])
     assert (parsed.arch, parsed.generator.upsampling) == ("pretrained_ugan", "nearest")
     assert parsed.generator.decoder_convs == 2  # from the recipe, because the file does not set it
+
+
+@pytest.mark.parametrize("word", ["off", "false", "no", "Off", '"off"'])
+def test_weights_may_be_off_as_yaml_reads_it(tmp_path, word):
+    """Also as a sweep passes it: --lpips.weights=False."""
+    config = written(tmp_path / "mine.yaml", f"lpips: {{weights: {word}, vgg_weights: {word}}}\n")
+    lpips = parse_train(["--config", config]).lpips
+    assert (lpips.weights, lpips.vgg_weights) == ("off", "off")
+    config = written(tmp_path / "fid.yaml", f"fid: {{weights: {word}}}\n")
+    assert parse_evaluate(["--config", config, "run"]).fid.weights == "off"
+    assert parse_train([f"--lpips.weights={yaml.safe_load(word)}"]).lpips.weights == "off"
+
+
+@pytest.mark.parametrize(
+    ("text", "named"),
+    [
+        ("lpips: {weights: on}", "--lpips.weights: True names no weights; give auto, off or a file"),
+        ("lpips: {weights: null}", "--lpips.weights: null is not a value of it"),
+        ("data: {size: null}", "--data.size: null is not a value of it"),
+        ("tracking: {name: no}", "--tracking.name: False is not text; YAML reads on, off, yes and no as true or false"),
+        ("generator: {backbone: off}", "--generator.backbone: False is not text; YAML reads"),
+    ],
+)
+def test_booleans_of_yaml_are_refused_as_other_text(tmp_path, text, named):
+    assert named in refusal(["--config", written(tmp_path / "mine.yaml", text)])
 
 
 def test_flag_overrides_the_config_file(tmp_path):
@@ -344,7 +370,7 @@ def test_evaluate_errors_are_one_line(argv, named):
 def test_evaluate_accepts_every_option_in_the_form_of_a_sweep(name):
     value = {
         "device": "cpu", "samples": 3, "batch_size": 3, "data.size": 64, "data.val_limit": 3, "protocol": "tiny64",
-        "by_class": True, "keep_freed_memory": False,
+        "data.min_colorfulness": 2.5, "by_class": True, "keep_freed_memory": False,
     }.get(name, "some")  # fmt: skip
     parsed = flatten(parse_evaluate(["run", f"--{name}={value}"]))[name]
     assert parsed == ([value] if name == "predictions" else value)

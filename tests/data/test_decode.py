@@ -7,13 +7,14 @@ from io import BytesIO
 
 import numpy as np
 import pytest
+import pyvips
 import torch
 from PIL import Image, ImageCms
 from torchvision.io import decode_image
 
 from gancolor.choices import PICTURE_SUFFIXES
 from gancolor.data import decode as module
-from gancolor.data.decode import UndecodableError, decode, fit_square
+from gancolor.data.decode import UndecodableError, decode, fit_square, upright_size
 
 WIDTH, HEIGHT = 48, 32
 FORMATS = {
@@ -29,7 +30,15 @@ FORMATS = {
     ".avif": "AVIF",
     ".ppm": "PPM",
     ".pgm": "PPM",
+    ".pbm": "PPM",
+    ".pnm": "PPM",
+    ".jpe": "JPEG",
+    ".dib": "DIB",
+    ".tga": "TGA",
+    ".pcx": "PCX",
+    **dict.fromkeys((".jp2", ".j2k", ".j2c", ".jpc", ".jpf", ".jpx"), "JPEG2000"),
 }
+BY_AN_EXTRA = {".heic", ".heif", ".hif"}  # pillow-heif, which tests/inference/test_image_files.py covers
 MARKER = (220, 30, 30)
 P3 = ((0.51512, 0.2412, -0.00105), (0.29198, 0.69225, 0.04189), (0.1571, 0.06657, 0.78407))
 
@@ -108,15 +117,33 @@ def color(picture):
 
 
 def test_every_suffix_is_decoded(tmp_path):
-    assert set(FORMATS) == PICTURE_SUFFIXES
+    assert set(FORMATS) | BY_AN_EXTRA == PICTURE_SUFFIXES
+    modes = {".pgm": "L", ".pbm": "1"}
     for suffix, kind in FORMATS.items():
-        path = tmp_path / f"picture{suffix}"
-        (corner().convert("L") if suffix == ".pgm" else corner()).save(path, kind)
+        path, image = tmp_path / f"picture{suffix}", corner().convert(modes.get(suffix, "RGB"), dither=0)
+        image.save(path, kind)
         picture = decode(path)
-        grey = [corner().convert("L").getpixel((4, 4))] * 3
         assert picture.dtype == torch.uint8 and picture.shape == (3, HEIGHT, WIDTH)
-        off = picture[:, 4, 4].int() - torch.tensor(grey if suffix == ".pgm" else MARKER)
+        off = picture[:, 4, 4].int() - torch.tensor(image.convert("RGB").getpixel((4, 4)))
         assert off.abs().max() <= 12, suffix
+        assert upright_size(path) == (HEIGHT, WIDTH), suffix
+
+
+def test_what_only_colouring_could_read_is_decoded(decoded):
+    """Pillow does not open TIFFs of three floats, and JPEG 2000 has transparency and 16 bits too."""
+    floats = np.asarray(corner(), np.float32) / 255
+    tiff = pyvips.Image.new_from_memory(floats.data, WIDTH, HEIGHT, 3, "float").tiffsave_buffer()
+    assert torch.equal(decoded(tiff), decoded(encoded(corner(), "PNG")))
+    clear = corner().convert("RGBA")
+    clear.putalpha(0)
+    assert decoded(encoded(clear, "JPEG2000")).min() == 255
+    deep = Image.fromarray(np.full((HEIGHT, WIDTH), 51400, np.uint16))
+    assert color(decoded(encoded(deep, "JPEG2000"))) == [200, 200, 200]
+
+
+def test_pixel_limit_applies_to_rarer_formats(decoded):
+    with pytest.raises(UndecodableError, match="over the limit of 100"):
+        decoded(encoded(corner(), "TGA"), max_pixels=100)
 
 
 @pytest.mark.parametrize("options", [{}, {"progressive": True}, {"subsampling": 0}, {"exif": exif(1)}])

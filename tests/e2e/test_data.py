@@ -39,15 +39,17 @@ def test_mixed_folder_trains_and_lists_what_was_left_out(commands, mixed, read, 
     in_train = everything - set(undecodable) - set(listing["split"]["val"])
     assert grey == {"grey.jpg", "sixteen.png"} & in_train and grey
     assert listing["train"]["used"] == len(in_train) - len(grey)
-    left_out = len(grey) + len(listing["train"]["left_out_as_undecodable"])
-    assert f"left out: {left_out} photographs, grey or undecodable" in result.out
+    all_grey = grey | set(listing["val"]["left_out_as_grey"])
+    assert all_grey == {"grey.jpg", "sixteen.png"}
+    assert f"left out: {len(all_grey) + len(undecodable)} photographs, grey or undecodable (such as " in result.out
 
 
 def test_mixed_folder_is_scored_and_lists_what_was_left_out(commands, finished, mixed, read, tmp_path):
     rows = tmp_path / "rows.csv"
     result = commands.evaluate(finished[0], "--data.source", mixed, "--lpips.weights", "off", "--csv", rows).ok()
     assert "3 more can't be decoded: " in result.out
-    assert len({row["photograph"] for row in read.rows(rows)}) == 14
+    assert "2 more left out for all systems as grey: " in result.out
+    assert len({row["photograph"] for row in read.rows(rows)}) == 12
 
 
 def test_train_and_val_folders_are_kept_as_split(commands, draw, read, tmp_path):

@@ -151,6 +151,34 @@ def test_new_file_is_not_visible_before_it_is_whole(tmp_path):
     assert path.read_text() == "new"
 
 
+def test_two_writers_of_one_file_leave_a_whole_one(tmp_path):
+    """The second is refused, and takes nothing from the first."""
+    path = tmp_path / "file"
+
+    def write(beside):
+        beside.write_text("who")
+        with pytest.raises(OSError, match=r"another process is writing it.*file'$"):
+            write_atomically(path, lambda beside: beside.write_text("other"))
+        with beside.open("a") as file:
+            file.write("le")
+
+    write_atomically(path, write)
+    assert path.read_text() == "whole" and list(tmp_path.iterdir()) == [path]
+    write_atomically(path, lambda beside: beside.write_text("next"))
+    assert path.read_text() == "next"
+
+
+def test_full_disk_names_the_file(tmp_path):
+    """Python does not, if writing fails."""
+
+    def write(_):
+        raise OSError(errno.ENOSPC, "No space left on device")
+
+    with pytest.raises(OSError, match="No space") as error:
+        write_atomically(tmp_path / "file", write)
+    assert error.value.filename == str(tmp_path / "file") and not list(tmp_path.iterdir())
+
+
 @pytest.mark.skipif(os.name == "nt", reason="no permissions of that kind")
 def test_files_can_be_read_by_others(exported):
     assert stat.S_IMODE(exported.stat().st_mode) == 0o644

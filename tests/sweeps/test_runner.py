@@ -12,6 +12,7 @@ import pytest
 import torch
 import yaml
 
+from gancolor.sweeps.processes import find_leftover, start_process
 from gancolor.sweeps.runner import _slots, run_sweep
 from gancolor.utils.errors import InputError
 
@@ -155,6 +156,31 @@ def test_killed_sweep_resumes_with_the_interrupted_run(sweep, tmp_path):
     (tmp_path / "runs/sweep.json").write_text(json.dumps(kept))
     assert sweep({"x": {"values": [1, 2, 3]}})[0] == 0
     assert [len(lines) for _, lines in sorted(starts(tmp_path / "runs").items())] == [1, 2, 2]
+
+
+@pytest.mark.parametrize("finished", [False, True])
+def test_run_that_a_killed_sweep_left_is_waited_for(sweep, tmp_path, monkeypatch, finished):
+    """It is started again only if it has written no results."""
+    monkeypatch.setattr("gancolor.sweeps.runner._write_table", lambda *_: None)
+    folder = tmp_path / "runs" / "x=1"
+    folder.mkdir(parents=True)
+    (folder / ("results.json" if finished else "other.json")).write_text("{}")
+    process = start_process(["sleep", "0.7"], folder)
+    status, out, err = sweep({"x": {"values": [1, 2]}})
+    assert process.poll() == 0 and (status, err) == (0, "")
+    waits = f"[1/2] x=1: a killed sweep has left it running (process {process.pid}); waiting\n"
+    assert out.index(waits) < out.index("[1/2] x=1: done") < out.index("[2/2] x=2\n")
+    assert starts(tmp_path / "runs").keys() == ({"x=2"} if finished else {"x=1", "x=2"})
+
+
+def test_left_process_is_found_and_terminated(tmp_path):
+    assert find_leftover(tmp_path) is None
+    process = start_process(["sleep", "60"], tmp_path)
+    leftover = find_leftover(tmp_path)
+    assert leftover.pid == process.pid
+    leftover.terminate()
+    assert process.wait() == -signal.SIGTERM
+    assert leftover.poll() == 1 and find_leftover(tmp_path) is None
 
 
 @pytest.mark.parametrize(

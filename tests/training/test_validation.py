@@ -237,10 +237,8 @@ def test_lpips_is_left_out_if_its_weights_are_missing(photographs):
 @pytest.mark.parametrize(
     ("weights", "metric", "match"),
     [
-        (("off", "off"), "lpips", "--eval.best_metric lpips needs --lpips.weights auto or FILE"),
         (("auto", "off"), "lpips", "alexnet.*--lpips.weights FILE"),
         (("nothing.pth", "off"), "psnr", r"nothing\.pth: no such file of weights"),
-        (("off", "off"), "lpips_vgg", "--eval.best_metric lpips_vgg needs --lpips.vgg_weights auto or FILE"),
         (("off", "auto"), "lpips_vgg", "vgg16.*--lpips.vgg_weights FILE"),
         (("off", "nothing.pth"), "psnr", r"nothing\.pth: no such file of weights"),
     ],

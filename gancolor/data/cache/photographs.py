@@ -4,6 +4,7 @@ import hashlib
 import os
 from collections.abc import Sequence
 from dataclasses import dataclass, field, replace
+from importlib.util import find_spec
 from itertools import islice
 from pathlib import Path
 from typing import Literal
@@ -19,7 +20,8 @@ from gancolor.data.decode import Fit
 from gancolor.data.uncached import Decoder
 from gancolor.utils import distributed
 
-CACHE_VERSION = 3
+# Part of each cache's name. Whether HEIC can be decoded is too: else photographs that could not be would stay left out.
+CACHE_VERSION = f"4{' heif' if find_spec('pillow_heif') else ''}"
 DEVICE_SHARE = 0.25  # share of an accelerator's free memory that photographs may take by default
 Decode = Literal["once", "always"]
 
@@ -112,8 +114,15 @@ class Photographs:
 
     def colourful(self, least: float) -> Tensor:
         """Return the indices (int64) of photographs with at least this colourfulness. Training on paler ones would
-        teach the network to leave photographs grey."""
+        teach the network to leave photographs grey, and scores on them would reward that."""
         return (self.colorfulness >= least).nonzero().flatten()
+
+    def without_grey(self, least: float) -> tuple["Photographs", list[str]]:
+        """Return the photographs with at least this colourfulness, and the names of the others."""
+        grey = (self.colorfulness < least).nonzero().flatten().numpy()
+        if not len(grey):
+            return self, []
+        return self.select(self.colourful(least).numpy(), self.skipped), list(self.names.select(grey))
 
     def to(self, device: torch.device, where: str = "auto") -> "Photographs":
         """Return these photographs with their pictures copied to an accelerator's memory.

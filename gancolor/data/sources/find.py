@@ -5,6 +5,7 @@ been read through, and that decodes them.
 """
 
 import hashlib
+import os
 import sys
 import warnings
 from collections.abc import Sequence
@@ -27,10 +28,9 @@ from gancolor.data.sources.folders import Folder, list_folder
 from gancolor.data.sources.public import PUBLIC_DATA_SETS
 from gancolor.data.sources.reading import Store
 from gancolor.data.sources.shards import ShardCatalogue, find_stores, is_pattern, open_shards, with_common_classes
+from gancolor.data.sources.splits import NAMES, find_parts, warn_of_mixed, warn_of_unused
 from gancolor.utils import distributed
 from gancolor.utils.errors import InputError, near
-
-VAL_FOLDERS = ("val", "valid", "validation", "test")
 
 
 @dataclass(frozen=True)
@@ -119,9 +119,10 @@ def find_source(
 ) -> Source | ShardSource:
     """Find the photographs of `--data.source`.
 
-    A folder DIR is split as DIR/train and DIR/val (or valid, validation, test) if both exist; otherwise a seeded
-    shuffle holds out a share `val_fraction`. If all photographs are in subfolders, and there are at least two, those
-    are the classes. Shards work in the same way: a folder of them, a pattern, or an fsspec URL.
+    A folder DIR is split as DIR/train and DIR/val if both exist (or training; valid, validation, test, testing; in any
+    case); otherwise a seeded shuffle holds out a share `val_fraction`. If all photographs are in subfolders,
+    and there are at least two, those are the classes. Shards work in the same way: a folder of them, a pattern, or an
+    fsspec URL.
 
     Raises:
         InputError: no such folder or data set, no photographs in it, or no network.
@@ -134,7 +135,7 @@ def find_source(
     elif source in PUBLIC_DATA_SETS:
         found = _folder_source(_download(source), split)
     elif is_pattern(source) or (source and _holds_shards(Path(source))):
-        return ShardSource(source, *find_stores(source, VAL_FOLDERS), split)
+        return ShardSource(source, *find_stores(source), split)
     elif source and Path(source).is_dir():
         found = _folder_source(Path(source), split)
     else:
@@ -182,20 +183,37 @@ def _by_shard(items: Selection) -> Selection:
 
 
 def _folder_source(folder: Path, split: Split) -> Source:
-    val_folder = next((folder / name for name in VAL_FOLDERS if (folder / name).is_dir()), None)
-    if (folder / "train").is_dir() and val_folder:
-        parts = [list_folder(folder / "train"), list_folder(val_folder)]
+    train_folder, val_folder = (folder / name if name else None for name in find_parts(_subfolders(folder), folder))
+    if train_folder and val_folder:
+        parts = [_listed(train_folder), _listed(val_folder)]
         for part in parts:
             if not len(part):
                 raise InputError(f"{part.root}: no photographs in it ({_suffixes()})")
         train, val = _classified(parts)
         return Source(str(folder), Selection(train), Selection(val), tuple(train.classes))
-    whole = list_folder(folder / "train" if (folder / "train").is_dir() else folder)
+    whole = _listed(train_folder or folder)
     if len(whole) < 2:
         count = len(whole) or "no"
         raise InputError(f"{whole.root}: {count} photographs in it ({_suffixes()}); training takes two or more")
+    if train_folder:
+        others = [name for name in _subfolders(folder) if name != train_folder.name]
+        warn_of_unused(others, train_folder.name, folder)
     (whole,) = _classified([whole])
     return split.held_out(str(folder), whole, tuple(whole.classes))
+
+
+def _listed(folder: Path) -> Folder:
+    """List a folder, and warn of what is passed over or looks like another split."""
+    found = list_folder(folder)
+    if distributed.is_main():
+        found.passed_over.warn(folder)
+    warn_of_mixed(found.parts, folder)
+    return found
+
+
+def _subfolders(folder: Path) -> list[str]:
+    with os.scandir(folder) as entries:
+        return sorted(entry.name for entry in entries if not entry.name.startswith(".") and entry.is_dir())
 
 
 def _classified(parts: Sequence[Folder]) -> list[Folder]:
@@ -207,7 +225,10 @@ def _classified(parts: Sequence[Folder]) -> list[Folder]:
 
 def _holds_shards(folder: Path) -> bool:
     """Return whether a folder holds tar files and no photographs, which take precedence."""
-    tars = any(next(place.glob("*.tar"), None) for place in (folder, folder / "train"))
+    if not folder.is_dir():
+        return False
+    parts = [folder / name for name in _subfolders(folder) if name.lower() in NAMES["train"]]
+    tars = any(next(place.glob("*.tar"), None) for place in (folder, *parts))
     return tars and not len(list_folder(folder))
 
 

@@ -13,6 +13,8 @@ import numpy as np
 from gancolor.choices import PICTURE_SUFFIXES
 from gancolor.data.cache.index import AT_ONCE, Names, mapped
 from gancolor.data.catalogue import Catalogue, Facts, PhotoFile, Selection
+from gancolor.data.sources.splits import kind_of_part
+from gancolor.utils.passed_over import PassedOver
 
 
 @dataclass(frozen=True, eq=False)
@@ -22,6 +24,8 @@ class Folder(Catalogue[PhotoFile]):
     Attributes:
         stats: int64 (N, 2), length [bytes] and modification time [ns] of each file.
         subfolders: names of the direct subfolders with photographs at any depth; "" if some are in the root itself.
+        passed_over: files at any depth that are not taken for photographs.
+        parts: names of folders with photographs, at any depth, that look like parts of a split.
         classes: name of such a subfolder -> label.
     """
 
@@ -29,6 +33,8 @@ class Folder(Catalogue[PhotoFile]):
     names: Names
     stats: np.ndarray
     subfolders: frozenset[str]
+    passed_over: PassedOver
+    parts: frozenset[str]
     classes: Mapping[str, int] = field(default_factory=dict)
 
     def item(self, row: int) -> PhotoFile:
@@ -55,20 +61,31 @@ def list_folder(root: Path) -> Folder:
     """List a folder as `list_photographs` does. Names, lengths and modification times go to temporary files, which are
     memory-mapped."""
     with tempfile.TemporaryFile() as text, tempfile.TemporaryFile() as ends, tempfile.TemporaryFile() as stats:
-        subfolders = _list(root, text, ends, stats)
+        passed_over = PassedOver()
+        folders = _list(root, text, ends, stats, passed_over)
+        subfolders = frozenset(printable(folder.partition("/")[0]) for folder in folders)
         names = Names(mapped(text, np.uint8), mapped(ends, np.int64))
-        return Folder(root, names, mapped(stats, np.int64, (2,)), subfolders)
+        return Folder(root, names, mapped(stats, np.int64, (2,)), subfolders, passed_over, _parts(folders))
 
 
-def _list(root: Path, text: IO[bytes], ends: IO[bytes], stats: IO[bytes]) -> frozenset[str]:
-    """Write the names and stats of a folder's pictures to files, and return the pictures' first subfolders."""
-    subfolders = set[str]()
-    end, some_ends, some_stats, first = 0, array("q"), array("q"), None
-    for name, stat in _pictures(os.fspath(root), "", frozenset()):
-        subfolder, slash, _ = name.partition("/")
-        if subfolder != first or not slash:
-            first = subfolder if slash else None
-            subfolders.add(printable(subfolder) if slash else "")
+def _parts(folders: Iterable[str]) -> frozenset[str]:
+    """Return those of the folders, and of the folders above them, that look like parts of a split."""
+    found = set()
+    for folder in folders:
+        steps = folder.split("/")
+        found |= {"/".join(steps[: depth + 1]) for depth, step in enumerate(steps) if kind_of_part(step)}
+    return frozenset(map(printable, found))
+
+
+def _list(root: Path, text: IO[bytes], ends: IO[bytes], stats: IO[bytes], passed_over: PassedOver) -> set[str]:
+    """Write the names and stats of a folder's pictures to files, and return the folders that directly hold pictures."""
+    folders = set[str]()
+    end, some_ends, some_stats, last = 0, array("q"), array("q"), None
+    for name, stat in _pictures(os.fspath(root), "", frozenset(), passed_over):
+        folder = name.rpartition("/")[0]
+        if folder != last:
+            last = folder
+            folders.add(folder)
         encoded = os.fsencode(name)
         end += len(encoded)
         text.write(encoded)
@@ -82,7 +99,7 @@ def _list(root: Path, text: IO[bytes], ends: IO[bytes], stats: IO[bytes]) -> fro
     some_stats.tofile(stats)
     for file in (text, ends, stats):
         file.flush()
-    return frozenset(subfolders)
+    return folders
 
 
 def printable(name: str) -> str:
@@ -90,9 +107,11 @@ def printable(name: str) -> str:
     return name.encode("utf-8", "surrogateescape").decode("utf-8", "backslashreplace")
 
 
-def _pictures(folder: str, prefix: str, above: frozenset[tuple[int, int]]) -> Iterator[tuple[str, os.stat_result]]:
-    """Yield names relative to the root, with the files' stat results. Folders are sorted by their name with a slash, so
-    that full names come in order."""
+def _pictures(
+    folder: str, prefix: str, above: frozenset[tuple[int, int]], passed_over: PassedOver
+) -> Iterator[tuple[str, os.stat_result]]:
+    """Yield names relative to the root, with the files' stat results, and count the other files. Folders are sorted by
+    their name with a slash, so that full names come in order."""
     found = os.stat(folder)  # noqa: PTH116 - half the time of Path's
     this = found.st_dev, found.st_ino
     if this in above:  # a link to a folder above it
@@ -107,10 +126,12 @@ def _pictures(folder: str, prefix: str, above: frozenset[tuple[int, int]]) -> It
                 names.append(name)
             elif entry.is_dir():
                 names.append(f"{name}/")
+            else:
+                passed_over.add(name)
     names.sort(key=printable)
     for name in names:
         path = f"{folder}/{name}"
         if name[-1] == "/":
-            yield from _pictures(path[:-1], prefix + name, above | {this})
+            yield from _pictures(path[:-1], prefix + name, above | {this}, passed_over)
         else:
             yield prefix + name, os.stat(path)  # noqa: PTH116

@@ -20,8 +20,10 @@ from gancolor.data.cache.photographs import CACHE_VERSION, Decode, default_cache
 from gancolor.data.catalogue import Catalogue, Facts
 from gancolor.data.decode import Fit, decode_bytes, fit_square, upright_size
 from gancolor.data.sources.reading import Store
+from gancolor.data.sources.splits import find_parts, kind_of_part, warn_of_mixed
 from gancolor.data.sources.tars import read_samples
 from gancolor.utils.errors import InputError
+from gancolor.utils.passed_over import PassedOver
 
 Value = TypeVar("Value")
 ASKED_AT_ONCE = 16  # shards whose version is queried in parallel
@@ -100,12 +102,13 @@ def open_shards(
     """
     versions = "\n".join(f"{name} {version}" for name, version in zip(store.names, store.versions, strict=True))
     digest = hashlib.sha256(f"{CACHE_VERSION} shards {size} {fit} {versions}".encode()).hexdigest()[:16]
-    words: dict[str, int] = {}
+    words, passed_over = dict[str, int](), PassedOver()
     job = IndexJob(
-        _read_through(store, words), None, size, fit, f"photographs in {len(store.names)} shards",
+        _read_through(store, words, passed_over), None, size, fit, f"photographs in {len(store.names)} shards",
         decode == "once", lambda photo: photo.place, lambda: _labelling(words),
     )  # fmt: skip
     index = open_or_build(job, digest, cache)
+    passed_over.warn(f"{store.paths[0]}{', ...' if len(store.paths) > 1 else ''}")
     scratch = Path(cache or default_cache()).expanduser()
     if not len(index.columns):
         name, why = next(iter(index.columns.skipped.items()), (store.paths[0], "no picture in it"))
@@ -113,12 +116,12 @@ def open_shards(
     return ShardCatalogue(store.copying_to(scratch if os.access(scratch, os.W_OK) else None), index)
 
 
-def _read_through(store: Store, words: dict[str, int]) -> Iterator[_Read]:
+def _read_through(store: Store, words: dict[str, int], passed_over: PassedOver) -> Iterator[_Read]:
     """Yield every photograph with its bytes. Its label is the number of its class name in `words`, to which new class
     names are added in the order of their appearance."""
     for shard, name in enumerate(store.names):
         with store.open(shard) as stream:
-            for sample in read_samples(stream, store.paths[shard]):
+            for sample in read_samples(stream, store.paths[shard], passed_over):
                 member = sample.member
                 if len(words) <= MOST_CLASSES:
                     words.setdefault(sample.word, len(words))
@@ -170,12 +173,11 @@ def is_pattern(source: str) -> bool:
     return "://" in source or source.endswith(".tar")
 
 
-def find_stores(source: str, val_folders: Sequence[str]) -> tuple[Store, Store | None]:
+def find_stores(source: str) -> tuple[Store, Store | None]:
     """Find the training shards and, if they have a folder of their own, the validation shards.
 
     Args:
         source: a pattern (`train-{000..127}.tar`, `*.tar`), or a folder of shards; also as an fsspec URL.
-        val_folders: possible names of the folder of validation shards.
 
     Raises:
         InputError: no such shard, or a package that is needed to read it is not installed.
@@ -183,11 +185,14 @@ def find_stores(source: str, val_folders: Sequence[str]) -> tuple[Store, Store |
     fs, path = _file_system(source)
     if source.endswith(".tar"):
         return _store(fs, source, [found for part in expand(path) for found in _glob(fs, source, part)]), None
-    parts = {name: _listed(fs, source, f"{path.rstrip('/')}/{name}") for name in ("train", *val_folders)}
-    val = next((parts[name] for name in val_folders if parts[name]), None)
-    if parts["train"] and val:
-        return _store(fs, source, parts["train"]), _store(fs, source, val)
-    found = parts["train"] or _listed(fs, source, path.rstrip("/"))
+    folder = path.rstrip("/")
+    parts: dict[str, list[str]] = {}
+    for shard in _listed(fs, source, f"{folder}/*"):
+        parts.setdefault(PurePosixPath(shard).parent.name, []).append(shard)
+    train, val = find_parts(parts, source)
+    if train and val:
+        return _store(fs, source, parts[train]), _store(fs, source, parts[val])
+    found = parts[train] if train else _listed(fs, source, folder)
     if not found:
         raise InputError(f"--data.source {source}: no shards (*.tar) in it")
     return _store(fs, source, found), None
@@ -242,6 +247,9 @@ def _store(fs: Any, source: str, paths: list[str]) -> Store:
         mark = next((about[name] for name in _MARKS if about.get(name)), "")
         return f"{about['size']} {mark}"
 
+    kinds = {kind_of_part(PurePosixPath(path).stem, anywhere=True): PurePosixPath(path).name for path in paths}
+    if len(kinds) > 1 and kinds.keys() & {"val", "test"}:
+        warn_of_mixed([name for kind, name in kinds.items() if kind in ("val", "test")], source)
     with ThreadPoolExecutor(ASKED_AT_ONCE) as pool:
         versions = _asked(source, lambda: list(pool.map(version, paths)))
     return Store(fs, paths, _names(paths), versions)

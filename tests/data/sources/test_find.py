@@ -34,19 +34,58 @@ def names(items) -> list[str]:
 # The split --------------------------------------------------------------------------------------------------------
 
 
-@pytest.mark.parametrize("val", ["val", "valid", "validation", "test"])
-def test_folders_of_their_own_are_the_split(tmp_path, val):
-    fill(tmp_path, *numbered(3, "train/"), *numbered(2, f"{val}/"), "elsewhere.png")
+@pytest.mark.parametrize("train", ["train", "Train", "TRAINING"])
+@pytest.mark.parametrize("val", ["val", "Val", "VALID", "Validation", "test", "Testing"])
+def test_folders_of_their_own_are_the_split(tmp_path, train, val, capsys):
+    fill(tmp_path, *numbered(3, f"{train}/"), *numbered(2, f"{val}/"), "elsewhere.png")
     source = find_source(str(tmp_path))
     assert names(source.train) == numbered(3)
     assert names(source.val) == numbered(2)
     assert {item.path.parent.name for item in source.val} == {val}
     assert not source.held_out
+    assert capsys.readouterr().err == ""
 
 
 def test_val_is_taken_before_test(tmp_path):
     fill(tmp_path, *numbered(3, "train/"), *numbered(2, "val/"), *numbered(4, "test/"))
     assert len(find_source(str(tmp_path)).val) == 2
+
+
+@pytest.mark.parametrize(
+    "folders", [("train", "val", "Validation"), ("train", "Train", "val"), ("train", "test", "TEST")]
+)
+def test_two_folders_of_one_purpose_are_refused(tmp_path, folders):
+    fill(tmp_path, *(f"{folder}/{number}.png" for folder in folders for number in range(2)))
+    with pytest.raises(InputError, match=r"\w+ and \w+ are both in it; rename or remove one of them$"):
+        find_source(str(tmp_path))
+
+
+@pytest.mark.parametrize(
+    ("folders", "named"),
+    [
+        (["Train_1", "valset", "cats"], "Train_1, valset in it look like"),
+        (["cats", "dogs", "test2"], "test2 in it looks like"),
+        (["val", "cats"], "val in it looks like"),
+        (["images/train/cats", "images/val/cats"], "images/train, images/val in it look like"),
+    ],
+)
+def test_folders_that_look_like_parts_of_a_split_are_warned_of(tmp_path, folders, named, capsys):
+    fill(tmp_path, *(f"{folder}/{number}.png" for folder in folders for number in range(2)))
+    assert find_source(str(tmp_path)).held_out
+    warning = capsys.readouterr().err
+    assert warning.startswith(f"gancolor: warning: {tmp_path}: {named}") and warning.count("\n") == 1
+
+
+@pytest.mark.parametrize("folders", [("cats", "dogs"), ("trainer", "valley"), ("bullet_train", "contest")])
+def test_other_folders_are_not_warned_of(tmp_path, folders, capsys):
+    find_source(str(fill(tmp_path, *(f"{folder}/{number}.png" for folder in folders for number in range(2)))))
+    assert capsys.readouterr().err == ""
+
+
+def test_class_of_trains_is_not_used_alone_without_a_word(tmp_path, capsys):
+    fill(tmp_path, *numbered(3, "train/"), *numbered(3, "bus/"), *numbered(3, "car/"))
+    assert len(find_source(str(tmp_path)).train) == 2
+    assert "only train in it is used, " in (said := capsys.readouterr().err) and "not used: bus, car (" in said
 
 
 def test_train_folder_alone_is_split_without_its_surroundings(tmp_path):
@@ -177,6 +216,21 @@ def test_pictures_are_found_by_suffix_at_any_depth(tmp_path):
     for other in ("notes.txt", "a.jpg.part", "raw.cr2", "d/e/film.mp4", "jpg"):
         (tmp_path / other).write_bytes(b"?")
     assert names(list_photographs(tmp_path)) == sorted(wanted)
+
+
+def test_files_that_are_passed_over_are_counted_by_suffix(tmp_path, capsys):
+    fill(tmp_path, "train/a.png", "train/b.png", "val/a.png", "train/.hidden.cr2")
+    others = ["raw.CR2", "c/raw.cr2", "picture.psd", "nameless", "notes.txt", "Thumbs.db", "labels.json"]
+    for name in (*others, "b.jpg.part"):
+        (tmp_path / "train" / name).parent.mkdir(exist_ok=True)
+        (tmp_path / "train" / name).write_bytes(b"?")
+    (tmp_path / "val" / "nothing.jpg").symlink_to("nowhere")
+    find_source(str(tmp_path))
+    one, two = capsys.readouterr().err.splitlines()
+    counts = "2 .cr2, 1 .part, 1 .psd, 1 without a suffix"
+    assert one.startswith(f"gancolor: warning: {tmp_path / 'train'}: passed over: ")
+    assert sorted(one.rpartition("over: ")[2].split(", ")) == sorted(counts.split(", "))
+    assert two == f"gancolor: warning: {tmp_path / 'val'}: passed over: 1 .jpg that is no file"
 
 
 def test_hidden_files_and_folders_are_left_out(tmp_path):

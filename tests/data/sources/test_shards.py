@@ -20,6 +20,7 @@ from gancolor.data.sources.find import find_source, open_source
 from gancolor.data.sources.shards import expand
 from gancolor.data.sources.tars import read_samples
 from gancolor.utils.errors import InputError
+from gancolor.utils.passed_over import PassedOver
 
 CPU = torch.device("cpu")
 
@@ -59,7 +60,7 @@ def same(one, other) -> bool:
 
 
 def samples(files: dict[str, bytes]) -> list[tuple[str, str]]:
-    return [(found.member.name, found.word) for found in read_samples(io.BytesIO(tar(files)), "x.tar")]
+    return [(found.member.name, found.word) for found in read_samples(io.BytesIO(tar(files)), "x.tar", PassedOver())]
 
 
 def test_files_of_one_key_are_one_photograph_with_its_class():
@@ -73,13 +74,20 @@ def test_files_of_one_key_are_one_photograph_with_its_class():
     assert samples(files) == expected
 
 
+def test_files_of_other_suffixes_are_counted():
+    passed_over = PassedOver()
+    files = {"0.jpg": b"a", "0.cls": b"7", "0.txt": b"b", "1.CR2": b"c", "d/2.cr2": b"d", "3": b"e", ".4.cr2": b"f"}
+    assert len(list(read_samples(io.BytesIO(tar(files)), "x.tar", passed_over))) == 1
+    assert str(passed_over) == "2 .cr2, 1 without a suffix"
+
+
 def test_pictures_with_dots_in_their_names_are_all_taken():
     assert samples({"./a.2020.01.jpg": b"a", "./a.2020.02.jpg": b"b"}) == [("a.2020.01.jpg", ""), ("a.2020.02.jpg", "")]
 
 
 def test_bytes_are_where_the_index_says(tmp_path):
     data = shard(range(5), 2)
-    for number, sample in enumerate(read_samples(io.BytesIO(data), "")):
+    for number, sample in enumerate(read_samples(io.BytesIO(data), "", PassedOver())):
         begin = sample.member.offset
         assert data[begin : begin + len(sample.member.data)] == sample.member.data == jpeg(number)
 
@@ -89,15 +97,15 @@ def test_truncated_shard_is_refused_by_name(cut):
     """Also where it ends between two photographs, which tarfile takes for the end."""
     data = shard(range(6))
     with pytest.raises(InputError, match=r"^bucket/x\.tar: (truncated|no tar file).*make or fetch it again$"):
-        list(read_samples(io.BytesIO(data[:cut]), "bucket/x.tar"))
+        list(read_samples(io.BytesIO(data[:cut]), "bucket/x.tar", PassedOver()))
 
 
 def test_damaged_header_is_refused():
     data = bytearray(shard(range(6)))
-    sample = list(read_samples(io.BytesIO(bytes(data)), ""))[3]
+    sample = list(read_samples(io.BytesIO(bytes(data)), "", PassedOver()))[3]
     data[sample.member.offset - 512 : sample.member.offset - 500] = b"\xff" * 12
     with pytest.raises(InputError, match=r"x\.tar: truncated or damaged after byte"):
-        list(read_samples(io.BytesIO(bytes(data)), "x.tar"))
+        list(read_samples(io.BytesIO(bytes(data)), "x.tar", PassedOver()))
 
 
 def test_streams_that_give_little_at_a_time_are_read_whole():
@@ -105,7 +113,7 @@ def test_streams_that_give_little_at_a_time_are_read_whole():
         def read(self, size=-1):
             return super().read(min(size, 700))
 
-    assert len(list(read_samples(Slow(shard(range(6))), "x.tar"))) == 6
+    assert len(list(read_samples(Slow(shard(range(6))), "x.tar", PassedOver()))) == 6
 
 
 # Which shards -----------------------------------------------------------------------------------------------------
@@ -146,6 +154,26 @@ def test_train_and_val_folders_are_the_split_and_number_classes_alike(tmp_path):
     assert [item.label for item in source.val] == [2, 3]
     alone = open_source(found, 24, tmp_path / "cache", val_only=True)
     assert len(alone.train) == 0 and len(alone.val) == 2
+
+
+@pytest.mark.parametrize(("train", "val"), [("Train", "VAL"), ("training", "Validation"), ("TRAIN", "testing")])
+def test_parts_may_be_in_any_case_and_have_synonyms(tmp_path, train, val, capsys):
+    write_shards(tmp_path / train, 1, 4)
+    write_shards(tmp_path / val, 1, 2)
+    source = find_source(str(tmp_path))
+    assert len(source.train.paths) == len(source.val.paths) == 1 and f"/{val}/" in source.val.paths[0]
+    assert capsys.readouterr().err == ""
+
+
+def test_shards_that_look_like_several_parts_are_warned_of(tmp_path, capsys):
+    write_shards(tmp_path, 2, 2, name="imagenet-train")
+    find_source(str(tmp_path))
+    assert capsys.readouterr().err == ""
+    write_shards(tmp_path, 1, 2, name="imagenet-val")
+    assert find_source(str(tmp_path)).val is None
+    warning = capsys.readouterr().err
+    assert warning.startswith(f"gancolor: warning: {tmp_path}: imagenet-val-000.tar in it looks like part of a split")
+    assert warning.count("\n") == 1
 
 
 def test_folders_in_shards_are_classes_and_one_without_takes_all(tmp_path):

@@ -1,0 +1,60 @@
+"""The evaluator's choice of photographs. What the whole command does is in tests/e2e/test_evaluation.py."""
+
+import shutil
+
+import pytest
+from PIL import Image
+
+from gancolor.config.evaluate import EvaluateConfig, EvaluateDataConfig
+from gancolor.config.options import LpipsConfig
+from gancolor.evaluation.evaluator import Evaluator
+from gancolor.utils.errors import InputError
+
+
+@pytest.fixture
+def evaluated(tmp_path):
+    """Evaluates warm copies of these photographs as another tool's pictures."""
+
+    def evaluate(folder, **data) -> Evaluator:
+        made = tmp_path / "made"
+        shutil.rmtree(made, ignore_errors=True)
+        made.mkdir()
+        for path in folder.iterdir():
+            red, green, blue = Image.open(path).convert("RGB").split()
+            Image.merge("RGB", (red, green, blue.point(lambda level: level // 2))).save(made / f"{path.stem}.png")
+        config = EvaluateConfig(
+            predictions=[f"tool={made}"], data=EvaluateDataConfig(str(folder), 16, **data), lpips=LpipsConfig("off")
+        )
+        evaluator = Evaluator(config)
+        evaluator.evaluate()
+        return evaluator
+
+    return evaluate
+
+
+def test_grey_photographs_are_left_out_of_all_figures_and_listed(photos, evaluated, tmp_path, capsys):
+    """A tool that colours a grey photograph would lose 80 dB to grey on it, which has 100."""
+    folder = tmp_path / "photographs"
+    folder.mkdir()
+    for name in ("00.jpg", "04.jpg", "07.jpg"):
+        shutil.copy(photos / name, folder)
+    before = evaluated(folder).result
+    Image.open(photos / "08.jpg").convert("L").save(folder / "grey.jpg")
+    capsys.readouterr()
+    result = evaluated(folder).result
+    assert "\n1 more left out for all systems as grey: grey.jpg\n" in capsys.readouterr().out
+    assert result.made["photographs_left_out"] == {"grey.jpg": "grey"}
+    assert result.files == before.files and len(result.names) == 3
+    means = {name: system.means for name, system in result.systems.items()}
+    assert means == {name: system.means for name, system in before.systems.items()}
+
+    everything = evaluated(folder, min_colorfulness=0.0).result
+    assert "grey.jpg" in everything.names and everything.systems["grey"].means["psnr"].mean > 35
+
+
+def test_nothing_but_grey_photographs_is_refused(photos, evaluated, tmp_path):
+    for name in ("00.jpg", "04.jpg"):
+        (tmp_path / "grey").mkdir(exist_ok=True)
+        Image.open(photos / name).convert("L").save(tmp_path / "grey" / name)
+    with pytest.raises(InputError, match=r"all of its 2 photographs are grey, .* --data\.min_colorfulness 0"):
+        evaluated(tmp_path / "grey")
