@@ -46,7 +46,7 @@ class Dataset:
         self.val, self.val_grey = val.without_grey(min(config.min_colorfulness, GREY_BELOW))
         if not len(self.val):
             raise InputError(
-                f"--data.source {config.source}: all of its {len(val)} validation photographs are grey, so colours "
+                f"--data.source {config.source}: its validation photographs ({len(val)}) are all grey, so colours "
                 "can't be judged on them; put photographs in colour among them, or give --data.min_colorfulness 0"
             )
         kept = self.train.colourful(config.min_colorfulness)

@@ -124,10 +124,9 @@ def _resize(picture: Tensor, size: int) -> Tensor:
 
 # Inference reads files with libvips (inference/image_files.py), which keeps bit depth, alpha and metadata. Training
 # does not, because that would change its photographs and which files it rejects. libvips converts CMYK without a
-# profile by a printing press's profile (pure red becomes R = 232, not 255). image_files.py accepts what is rejected
-# here: floats out of range, which it clips, and truncated, uncompressed TIFFs, which it reads as black. RGB JPEGs and
-# PNGs would look the same, but JPEGs with EXIF would take three times as long (366 instead of 1,105 photographs of
-# 400 x 300 per second and core, resized to 128 x 128), and PNGs as long as now (277 and 271).
+# profile by a printing press's profile (pure red becomes R = 232, not 255). RGB JPEGs and PNGs would look the same, but
+# JPEGs with EXIF would take three times as long (366 instead of 1,105 photographs of 400 x 300 per second and core,
+# resized to 128 x 128), and PNGs as long as now (277 and 271).
 def _decode_stream(stream: BufferedReader, max_pixels: int) -> Tensor:
     start = stream.peek(16)[:16]
     jpeg = bytearray(stream.read() if start[:2] == b"\xff\xd8" else b"")  # torch warns about read-only bytes
@@ -156,7 +155,7 @@ def _decode_stream(stream: BufferedReader, max_pixels: int) -> Tensor:
         except RuntimeError:
             image = image or _open(stream, start)  # Pillow reads some of these, or reports why it can't
     image.load()
-    flat = _flatten(image)
+    flat = _flatten(image, str(getattr(stream, "name", "a picture")))
     transform = _to_srgb(profile, flat.mode)
     rgb = np.array(ImageCms.applyTransform(flat, transform) if transform else flat.convert("RGB"))
     return _upright(torch.from_numpy(rgb).permute(2, 0, 1), image)
@@ -212,7 +211,7 @@ def _decode_rarer(data: bytes, max_pixels: int, reason: str) -> Tensor:
         raise UndecodableError(reason if reason != _UNKNOWN or "unknown format" in other else other) from None
     if image.width * image.height > max_pixels:
         raise UndecodableError(f"{image.width} x {image.height} pixels, over the limit of {max_pixels}")
-    return torch.from_numpy(np.array(_flatten(image).convert("RGB"))).permute(2, 0, 1)
+    return torch.from_numpy(np.array(_flatten(image, "a picture").convert("RGB"))).permute(2, 0, 1)
 
 
 def _upright(picture: Tensor, image: Image.Image) -> Tensor:
@@ -226,15 +225,15 @@ def _upright(picture: Tensor, image: Image.Image) -> Tensor:
     return picture.flip(mirrored) if mirrored else picture
 
 
-def _flatten(image: Image.Image) -> Image.Image:
-    """Convert to mode L, RGB or CMYK, in the colour space of the image's profile."""
-    if image.mode.startswith("I") or image.mode == "F":  # 16-bit integers, or floats up to 1, 255 or 65535
-        values = np.asarray(image).astype(np.float32)
-        low, high = values.min(), values.max()
-        peak = 65535 if image.mode != "F" or high > 255 else 255 if high > 1 else 1
-        if not (low >= 0 and high <= peak):  # or NaN
-            raise UndecodableError(f"samples from {low:g} to {high:g}")
-        return Image.fromarray(np.rint(values * (255 / peak)).astype(np.uint8))
+def _flatten(image: Image.Image, name: str) -> Image.Image:
+    """Convert to mode L, RGB or CMYK, in the colour space of the image's profile. `name`: for warnings."""
+    if image.mode.startswith("I") or image.mode == "F":
+        values = np.asarray(image)
+        if image.mode == "F" or (image.mode == "I" and image.format == "TIFF"):  # of unknown range
+            from gancolor.inference.image_files.samples import to_16_bits  # imports libvips
+
+            values = to_16_bits(values[..., None], name)[..., 0]
+        return Image.fromarray(np.rint(values.astype(np.float32) / 257).clip(0, 255).astype(np.uint8))
     if image.has_transparency_data:
         white = Image.new("RGBA", image.size, "white")
         white.alpha_composite(image.convert("RGBA"))

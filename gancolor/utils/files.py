@@ -6,7 +6,7 @@ import json
 import math
 import os
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from functools import cache
 from pathlib import Path
 from typing import Any
@@ -42,7 +42,9 @@ def write_atomically(path: Path, write: Callable[[Path], object]) -> None:
                 beside.unlink(missing_ok=True)
                 raise
     except OSError as error:
-        error.filename = error.filename or str(path)  # a full disk is reported without a name
+        if error.errno and not error.filename:  # a full disk is reported without a name
+            with suppress(AttributeError):  # FFmpeg's errors have names that can't be set
+                error.filename = str(path)
         raise
 
 

@@ -27,14 +27,17 @@ FORMATS = {
     ".bmp": "BMP",
     ".tif": "TIFF",
     ".tiff": "TIFF",
-    ".avif": "AVIF",
+    **dict.fromkeys((".avif", ".avifs"), "AVIF"),
+    ".apng": "PNG",
+    ".mpo": "MPO",
+    ".pfm": "PPM",
     ".ppm": "PPM",
     ".pgm": "PPM",
     ".pbm": "PPM",
     ".pnm": "PPM",
     ".jpe": "JPEG",
     ".dib": "DIB",
-    ".tga": "TGA",
+    **dict.fromkeys((".tga", ".icb", ".vda", ".vst"), "TGA"),
     ".pcx": "PCX",
     **dict.fromkeys((".jp2", ".j2k", ".j2c", ".jpc", ".jpf", ".jpx"), "JPEG2000"),
 }
@@ -118,10 +121,10 @@ def color(picture):
 
 def test_every_suffix_is_decoded(tmp_path):
     assert set(FORMATS) | BY_AN_EXTRA == PICTURE_SUFFIXES
-    modes = {".pgm": "L", ".pbm": "1"}
+    modes = {".pgm": "L", ".pbm": "1", ".pfm": "L"}
     for suffix, kind in FORMATS.items():
         path, image = tmp_path / f"picture{suffix}", corner().convert(modes.get(suffix, "RGB"), dither=0)
-        image.save(path, kind)
+        (image.convert("F") if suffix == ".pfm" else image).save(path, kind)
         picture = decode(path)
         assert picture.dtype == torch.uint8 and picture.shape == (3, HEIGHT, WIDTH)
         off = picture[:, 4, 4].int() - torch.tensor(image.convert("RGB").getpixel((4, 4)))
@@ -224,12 +227,20 @@ def test_float_tiff(decoded, peak):
     assert picture[1, 2].tolist() == list(range(0, 256, 17))
 
 
-@pytest.mark.parametrize("bad", [float("nan"), -1.0, 1e6])
-def test_floats_that_are_no_brightness_are_refused(decoded, bad):
-    values = np.full((4, 4), 0.5, np.float32)
+@pytest.mark.parametrize("bad", [float("nan"), -1.0, 1.0001, 1e6])
+def test_one_float_out_of_range_is_clipped_with_a_word(decoded, bad):
+    values = np.full((20, 20), 0.5, np.float32)
     values[2, 2] = bad
-    with pytest.raises(UndecodableError, match="samples from"):
-        decoded(encoded(Image.fromarray(values), "TIFF"))
+    with pytest.warns(UserWarning, match=r"picture\.bin: read as samples of 0 to 1; "):
+        picture = decoded(encoded(Image.fromarray(values), "TIFF"))
+    assert picture[:, 4, 4].tolist() == [128] * 3
+    assert picture[0, 2, 2] in (0, 255)
+
+
+def test_dark_integers_stay_dark(decoded):
+    values = np.full((20, 20), 100, np.uint16)
+    for kind in ("TIFF", "PNG"):
+        assert decoded(encoded(Image.fromarray(values), kind)).max() <= 1
 
 
 @pytest.mark.parametrize("kind", ["PNG", "WEBP", "TIFF"])
@@ -345,7 +356,7 @@ def test_pillow_is_asked_where_torchvision_fails_or_is_gone(decoded, options, mo
         (b"", "empty"),
         (b"Some text.\n" * 9, "not a picture"),
         (b"\xff", "not a picture"),
-        (b"%!PS-Adobe-3.0", "not a picture"),
+        (b"%!PS-Adobe-3.0", "a document"),
         (b"\xff\xd8", "truncated"),
     ],
 )

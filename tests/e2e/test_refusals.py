@@ -94,7 +94,7 @@ def test_folder_of_grey_photographs(commands, tmp_path):
     for number in range(6):
         Image.linear_gradient("L").rotate(90 * number).save(grey / f"{number}.png")
     refused = commands.tiny(tmp_path / "run", "--data.source", grey)
-    refused.refusal("5 more left out as grey", "--data.min_colorfulness")
+    refused.refusal("its validation photographs (1) are all grey", "--data.min_colorfulness 0")
 
 
 def test_refused_wandb_mode_leaves_no_run_folder(commands, tmp_path):

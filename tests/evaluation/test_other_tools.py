@@ -87,7 +87,7 @@ def test_missing_and_damaged_pictures_are_listed_with_reasons(tmp_path, predict)
     predictions = predict("c.png")
     assert list(found(predictions)) == ["c.jpg"]
     assert predictions.missing["dogs/b.jpeg"] == "no picture with its name"
-    assert predictions.missing["cats/a.jpg"].startswith("damaged")
+    assert predictions.missing["cats/a.jpg"].startswith("not a picture")
 
 
 @pytest.mark.parametrize(

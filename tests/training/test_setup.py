@@ -222,11 +222,13 @@ def test_seed_determines_random_networks(configure):
         assert torch.equal(*distances) == same
 
 
-def test_perceptual_distance_is_built_only_with_weight(configure, monkeypatch):
+def test_perceptual_distance_is_built_only_with_weight(configure, monkeypatch, tmp_path):
     monkeypatch.setattr("gancolor.losses.perceptual.perceptual_distance", lambda *asked: asked)
     assert built(configure()).gan_step.objective.perceptual is None
-    loss = {"perceptual": 1.0, "perceptual_network": "lpips", "perceptual_weights": "my.pth"}
-    assert built(configure(loss=loss)).gan_step.objective.perceptual == ("lpips", "my.pth", CPU, 16)
+    weights = tmp_path / "my.pth"
+    weights.touch()
+    loss = {"perceptual": 1.0, "perceptual_network": "lpips", "perceptual_weights": str(weights)}
+    assert built(configure(loss=loss)).gan_step.objective.perceptual == ("lpips", str(weights), CPU, 16)
 
 
 # Rarity -----------------------------------------------------------------------------------------------------------
