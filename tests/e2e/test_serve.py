@@ -5,45 +5,30 @@ import os
 import re
 import shutil
 import signal
-import socket
 import subprocess
 import sys
 import threading
 import time
-import urllib.request
 from pathlib import Path
 from urllib.error import URLError
 
 import pytest
 from made_pictures import colourfulness, scene
+from served import Served
 
 from gancolor.inference.image_files import Picture, read_picture
 
 ROOT = Path(__file__).resolve().parents[2]
-COMMAND = "import sys; sys.modules['torch'] = None; sys.argv[0] = 'gancolor'; from gancolor.cli import main; main()"
-
-
-class Served:
-    def __init__(self) -> None:
-        with socket.socket() as free:
-            free.bind(("127.0.0.1", 0))
-            port = free.getsockname()[1]
-        self.address = f"http://127.0.0.1:{port}"
-        command = [sys.executable, "-c", COMMAND, "serve", "--port", str(port)]
-        self.process = subprocess.Popen(command, cwd=ROOT, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True)
-        assert self.address in self.process.stdout.readline()
-
-    def get(self, path: str) -> str:
-        with urllib.request.urlopen(self.address + path, timeout=30) as answer:
-            return answer.read().decode()
+WITHOUT_TORCH = (
+    "import sys; sys.modules['torch'] = None; sys.argv[0] = 'gancolor'; from gancolor.cli import main; main()"
+)
 
 
 @pytest.fixture(scope="module")
 def served():
-    running = Served()
+    running = Served(sys.executable, "-c", WITHOUT_TORCH, cwd=ROOT)
     yield running
-    running.process.kill()
-    running.process.wait()
+    running.end()
 
 
 def examples(language: str, served: Served) -> str:
@@ -79,12 +64,15 @@ def test_curl_examples_colour(served, photographs: Path) -> None:
 
 
 def test_sigterm_lets_requests_finish_and_refuses_new_ones(photographs: Path) -> None:
-    served, answers = Served(), []
+    served, answers = Served(sys.executable, "-c", WITHOUT_TORCH, cwd=ROOT), []
     photograph = Picture(scene(1500, 2000)).encode(".jpg")
-    request = urllib.request.Request(served.address + "/colorize?size=512", photograph, {"Content-Type": "image/jpeg"})
-    asking = threading.Thread(target=lambda: answers.append(urllib.request.urlopen(request, timeout=60).read()))
+
+    def ask() -> None:
+        answers.append(served.ask("/colorize?size=512", photograph, Content_Type="image/jpeg"))
+
+    asking = threading.Thread(target=ask)
     asking.start()
-    while "in_progress 1.0" not in served.get("/metrics"):
+    while b"in_progress 1.0" not in served.ask("/metrics"):
         assert asking.is_alive()
         time.sleep(0.01)
     os.kill(served.process.pid, signal.SIGTERM)
@@ -92,5 +80,5 @@ def test_sigterm_lets_requests_finish_and_refuses_new_ones(photographs: Path) ->
     asking.join()
     assert read_picture(answers[0]).size == (1500, 2000)
     with pytest.raises(URLError, match="refused"):
-        served.get("/health")
+        served.ask("/health")
     assert served.process.stdout.read() == ""
