@@ -20,7 +20,7 @@ from gancolor.serve.colouring import MEDIA_TYPES, Coloured, TooLargeError, colou
 from gancolor.serve.guard import Guard
 from gancolor.serve.limits import Limits
 from gancolor.serve.metrics import Metrics
-from gancolor.serve.options import RequestOptions, first_error
+from gancolor.serve.options import QueryOptions, RequestOptions, first_error
 from gancolor.serve.turns import FullError, Turns
 from gancolor.serve.uploads import Upload, read_upload
 from gancolor.utils.errors import InputError
@@ -44,7 +44,7 @@ class Service:
         self.metrics = Metrics(lambda: self.turns.taken)
         self.stopping = False
 
-    async def colorize(self, request: Request, options: Annotated[RequestOptions, Query()]) -> Response:
+    async def colorize(self, request: Request, options: Annotated[QueryOptions, Query()]) -> Response:
         """Colour one photograph."""
         upload = None
         try:
@@ -92,7 +92,8 @@ def build_app(service: Service) -> Guard:
     """Build the ASGI application. It has no pages beside /openapi.json: FastAPI's fetch scripts from elsewhere."""
     app = FastAPI(
         title="gancolor", version=__version__, description=document.DESCRIPTION + service.limits.describe(),
-        docs_url=None, redoc_url=None, license_info={"name": "Apache-2.0", "identifier": "Apache-2.0"},
+        docs_url=None, redoc_url=None, redirect_slashes=False,
+        license_info={"name": "Apache-2.0", "identifier": "Apache-2.0"},
     )  # fmt: skip
     app.post(PATH, response_class=Response, **document.COLORIZE)(service.colorize)
     app.get("/health", **document.READY)(service.health)

@@ -14,6 +14,7 @@ from gancolor.utils.addresses import in_url, listen, warn_if_public
 from gancolor.utils.errors import InputError
 from gancolor.utils.signals import Interruption
 
+GRACE = 10  # seconds in which a request that is over its time is still answered when the service stops
 NEEDED = ("fastapi", "uvicorn", "python_multipart", "prometheus_client")
 
 
@@ -49,7 +50,7 @@ def serve(
     service = Service(colorizer, limits)
     config = uvicorn.Config(
         build_app(service), log_config=None, log_level="warning", access_log=False, server_header=False,
-        proxy_headers=False, timeout_graceful_shutdown=limits.seconds,
+        proxy_headers=False, timeout_graceful_shutdown=limits.seconds + GRACE,
     )  # fmt: skip
     server = uvicorn.Server(config)
     # In a thread, uvicorn leaves the signals to us: a stop that was asked for is a success.

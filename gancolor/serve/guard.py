@@ -10,7 +10,6 @@ from starlette.datastructures import Headers, MutableHeaders
 from starlette.requests import ClientDisconnect
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
-from gancolor.serve.limits import MEGA
 from gancolor.serve.metrics import Metrics
 
 # Answers are data, never a page: no browser may guess a type, run what it finds, or keep it.
@@ -51,7 +50,7 @@ class Body:
     def __init__(self, headers: Headers, receive: Receive, upload_mb: int) -> None:
         length = headers.get("content-length", "")
         self._declared = int(length) if length.isdecimal() else 0
-        self._receive, self._most, self._upload_mb = receive, upload_mb * MEGA, upload_mb
+        self._receive, self._most, self._upload_mb = receive, upload_mb * 2**20, upload_mb
         self._read = 0
         self._ended = self._declared == 0 and "transfer-encoding" not in headers
         self._awaits_consent = headers.get("expect", "").lower() == "100-continue"

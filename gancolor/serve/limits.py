@@ -3,8 +3,10 @@
 from dataclasses import dataclass
 
 MEGA = 10**6
-MOST_SIZE = 1024  # of the working size [pixels]: memory grows with its square, and anyone may ask for it
-HINT_BYTES = 2**18  # of the hints, some four thousand
+MOST_SIZE = 512  # of the working size [pixels]: time and memory grow with its square, and anyone may ask for it
+HINT_BYTES = 2**18  # of the hints in a form, some four thousand
+# Characters of the hints in an address: servers refuse one above 64 KB, and a character may take twelve bytes of it.
+ADDRESS_HINTS = 4096
 
 
 @dataclass(frozen=True)
@@ -12,7 +14,7 @@ class Limits:
     """What a request may take.
 
     Attributes:
-        upload_mb: size of a request's body [megabytes].
+        upload_mb: size of a request's body [megabytes of 2**20 bytes].
         megapixels: of a photograph.
         waiting: requests that wait while another photograph is coloured.
         seconds: from a request's start to its answer.

@@ -10,9 +10,16 @@ from pydantic_core import PydanticCustomError
 from gancolor.choices import ChromaUpsampling, PictureFormat
 from gancolor.inference.colorizer import LEAST_SIZE
 from gancolor.inference.image_files import QUALITY
-from gancolor.serve.limits import HINT_BYTES, MOST_SIZE
+from gancolor.serve.limits import ADDRESS_HINTS, HINT_BYTES, MOST_SIZE
 
 EXAMPLE_HINTS = '{"width": 640, "height": 480, "hints": [{"x": 120, "y": 80, "color": "#a03030"}]}'
+HINTS = Field(
+    description="Colours of places, as JSON: the photograph's width and height, and for each hint its place `x`, `y` "
+    "in pixels of the upright photograph, its `color` as in CSS and, optionally, its `radius`. Long ones go into a "
+    "form.",
+    examples=[EXAMPLE_HINTS],
+    json_schema_extra={"format": "json"},
+)
 
 
 def _true_or_false(value: object) -> object:
@@ -44,13 +51,13 @@ class RequestOptions(BaseModel):
         "keep", description="Format of the result; `keep`: the photograph's own, or PNG if that can't be written."
     )
     quality: int = Field(QUALITY, ge=1, le=100, description="Quality of jpg, webp and avif.")
-    hints: Annotated[str, Field(max_length=HINT_BYTES)] | SkipJsonSchema[None] = Field(
-        None,
-        description="Colours of places, as JSON: the photograph's width and height, and for each hint its place `x`, "
-        "`y` in pixels of the upright photograph, its `color` as in CSS and, optionally, its `radius`.",
-        examples=[EXAMPLE_HINTS],
-        json_schema_extra={"format": "json"},
-    )
+    hints: Annotated[Annotated[str, Field(max_length=HINT_BYTES)] | SkipJsonSchema[None], HINTS] = None
+
+
+class QueryOptions(RequestOptions):
+    """Options in an address, which can't be long."""
+
+    hints: Annotated[Annotated[str, Field(max_length=ADDRESS_HINTS)] | SkipJsonSchema[None], HINTS] = None
 
 
 def form_schema() -> dict[str, Any]:

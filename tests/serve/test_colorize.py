@@ -13,7 +13,7 @@ from made_pictures import colourfulness, scene
 from PIL import Image
 
 from gancolor.inference.hints import Hint
-from gancolor.inference.image_files import read_picture
+from gancolor.inference.image_files import Picture, read_picture
 from gancolor.serve import guard
 from gancolor.serve.app import Service, as_response, build_app
 from gancolor.serve.colouring import Coloured
@@ -94,6 +94,7 @@ def test_further_pages_are_passed_over_with_a_note(client) -> None:
     assert answer.headers["x-gancolor-warning"] == "the first of 3 pages is coloured"
 
 
+SMALL = Picture(scene(20, 30)).encode(".png")
 SVG = b'<svg xmlns="http://www.w3.org/2000/svg" width="9" height="9"><image href="file:///etc/passwd"/></svg>'
 
 
@@ -102,13 +103,15 @@ SVG = b'<svg xmlns="http://www.w3.org/2000/svg" width="9" height="9"><image href
     [
         (422, "strength: input should be less than or equal to 1", {"params": {"strength": 2}}),
         (422, "strength: input should be a finite number", {"params": {"strength": "nan"}}),
-        (422, "size: input should be less than or equal to 1024", {"params": {"size": 4096}}),
+        (422, "size: input should be less than or equal to 512", {"params": {"size": 4096}}),
         (422, "no option 'sze'; choose from size, strength", {"params": {"sze": 1}}),
         (422, "quality: input should be greater", {"data": {"quality": "0"}, "files": {"file": b"x"}}),
         (422, "no photograph: send it as", {"files": {"photo": b"x"}}),
         (422, "no photograph: send it as", {"data": {"file": "x"}, "files": {"hints": b"x"}}),
         (422, "'file' is given twice", {"files": [("file", b"x"), ("file", b"y")]}),
         (422, "not text in UTF-8", {"files": {"file": b"x", "hints": b"\xff"}}),
+        (422, "hints: string should have at most 4096 characters", {"params": {"hints": "x" * 4097}}),
+        (422, "hints is not a file of hints", {"data": {"hints": "x" * 4097}, "files": {"file": SMALL}}),
         (422, "hints is not a file of hints", {"params": {"hints": "[]"}}),
         (422, "hints are for 4 x 3 pixels", {"params": {"hints": '{"width": 4, "height": 3, "hints": []}'}}),
         (422, "is not a colour", {"params": {"hints": HINTS.replace("#2040c0", "\\ud800\\n")}}),
@@ -118,7 +121,7 @@ SVG = b'<svg xmlns="http://www.w3.org/2000/svg" width="9" height="9"><image href
         (400, "boundary", {"content": b"x", "headers": {"Content-Type": "multipart/form-data"}}),
         (415, "no photograph of type 'text/plain'", {"headers": {"Content-Type": "text/plain"}}),
         (415, "no photograph of type 'unknown'", {"headers": {}}),
-        (413, "the upload is larger than 1 MB", {"content": bytes(10**6 + 1)}),
+        (413, "the upload is larger than 1 MB", {"content": bytes(2**20 + 1)}),
         (413, "the upload is larger than 1 MB", {"content": (bytes(2**17) for _ in range(9))}),
     ],
 )
@@ -165,7 +168,7 @@ def test_full_memory_is_told(client, service, made, monkeypatch) -> None:
 
 
 def test_unknown_addresses_and_methods_get_the_same_shape(client) -> None:
-    assert client.get("/docs").status_code == 404
+    assert client.get("/docs").status_code == client.post("/colorize/", follow_redirects=False).status_code == 404
     assert set(client.get("/docs").json()) == {"error"}
     answer = client.get("/colorize")
     assert answer.status_code == 405 and answer.headers["allow"] == "POST" and set(answer.json()) == {"error"}
@@ -242,8 +245,6 @@ def test_stopping_service_is_live_but_not_ready(client, service) -> None:
 
 
 def test_16_bits_and_alpha_are_kept(client) -> None:
-    from gancolor.inference.image_files import Picture
-
     deep = Picture(scene(20, 30, "uint16"), np.full((20, 30, 1), 999, np.uint16))
     answer = client.post("/colorize", content=deep.encode(".png"), headers={"Content-Type": "image/png"})
     result = read_picture(answer.content)
