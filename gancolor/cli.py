@@ -11,6 +11,7 @@ from typing import Any
 
 from gancolor.choices import EXPORT_FORMATS, RANKING_METRICS
 from gancolor.colorize.arguments import add_colorize
+from gancolor.serve.arguments import add_serve
 from gancolor.utils.arguments import count, port, seed
 from gancolor.utils.errors import InputError, TrainingError
 
@@ -74,6 +75,7 @@ def _gancolor(argv: Sequence[str]) -> int:
     _add_sweep(commands)
     _add_export(commands)
     _add_demo(commands)
+    add_serve(commands).set_defaults(command=_serve)
     chosen, others = parser.parse_known_args(argv)
     return chosen.command(chosen, others)
 
@@ -243,6 +245,16 @@ def _demo(chosen: argparse.Namespace, others: Sequence[str]) -> int:
         chosen.paths, chosen.host, chosen.port,
         most_mb=chosen.max_upload_mb, megapixels=chosen.max_megapixels, device=chosen.device, show=chosen.open,
     )  # fmt: skip
+
+
+def _serve(chosen: argparse.Namespace, others: Sequence[str]) -> int:
+    if others:
+        raise InputError(f"unexpected argument {others[0]}; see gancolor serve --help")
+    from gancolor.serve.command import run_serve
+    from gancolor.serve.limits import Limits
+
+    limits = Limits(chosen.max_upload_mb, chosen.max_megapixels, chosen.max_waiting, chosen.timeout)
+    return run_serve(chosen.host, chosen.port, chosen.checkpoint, chosen.device, limits)
 
 
 def _options(words: Sequence[str]) -> Iterator[tuple[str, str]]:

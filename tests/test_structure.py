@@ -12,7 +12,7 @@ LEVELS = [
     {"cli", "__main__"},
     {"sweeps"},
     {"training", "export", "compare"},
-    {"losses", "evaluation", "demo", "colorize"},
+    {"losses", "evaluation", "demo", "colorize", "serve"},
     {"data", "inference"},
     {"config", "models", "metrics"},
     {"utils"},

@@ -154,10 +154,11 @@ class LpipsConfig:
 
 @dataclass
 class TrackingConfig:
-    """Logging: always to metrics.jsonl, optionally to Weights & Biases too
+    """Logging: always to metrics.jsonl, optionally to Weights & Biases and TensorBoard too
 
     Args:
         wandb: auto: online if you are logged in, otherwise disabled
+        tensorboard: write a log for TensorBoard to the run's folder: tensorboard --logdir runs
         project: project on Weights & Biases
         entity: entity on Weights & Biases; null: your default
         name: name of the run; null: the run folder's
@@ -167,6 +168,7 @@ class TrackingConfig:
     """
 
     wandb: Literal["auto", "online", "offline", "disabled"] = "auto"
+    tensorboard: bool = False
     project: str = "gancolor"
     entity: str | None = None
     name: str | None = None

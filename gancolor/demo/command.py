@@ -1,24 +1,20 @@
 """Entry point of `gancolor demo`, which serves the page until it is interrupted and then deletes its files."""
 
-import errno
 import os
-import socket
-import sys
 import time
 import webbrowser
 from collections.abc import Iterable, Sequence
 from importlib.util import find_spec
-from ipaddress import ip_address
 from pathlib import Path
 from tempfile import TemporaryDirectory
 
 from gancolor.demo.systems import Systems, system_names
 from gancolor.inference.colorizer import Colorizer
 from gancolor.inference.image_files import MOST_MEGAPIXELS
+from gancolor.utils.addresses import HERE, in_url, is_loopback, listen, warn_if_public
 from gancolor.utils.errors import InputError
 from gancolor.utils.signals import Interruption
 
-HERE = "127.0.0.1"
 BOX = "gancolor"  # name of the bundled generator
 
 
@@ -49,7 +45,7 @@ def run_demo(
     if find_spec("gradio") is None:
         raise InputError("the page needs Gradio: pip install 'gancolor[demo]'")
     host = host.strip("[]")  # around an IPv6 address
-    check_address(host, port)
+    listen(host, port).close()  # Gradio binds it itself, and says less if it can't
     with (
         Interruption() as interruption,
         TemporaryDirectory(prefix="gancolor-demo-", ignore_cleanup_errors=True) as kept,
@@ -60,9 +56,8 @@ def run_demo(
 
         page = build_page(systems, Path(kept))
         names = [HERE, "localhost", host] if is_loopback(host) and ":" not in host else ["*"]
-        address = serve(page, f"[{host}]" if ":" in host else host, port, most_mb, names)
-        if not is_loopback(host):
-            print(f"gancolor: warning: at {host}, anyone in the network can use this page", file=sys.stderr, flush=True)
+        address = serve(page, in_url(host), port, most_mb, names)
+        warn_if_public(host, "this page")
         print(f"{address} serves the page; Ctrl-C stops it", flush=True)
         if show:
             webbrowser.open(address)
@@ -79,28 +74,6 @@ def open_systems(checkpoints: Iterable[Path], device: str, megapixels: int = MOS
         return Systems({BOX: Colorizer.load(device=device)}, megapixels)
     colorizers = (Colorizer.load(path, device=device) for path in paths)
     return Systems(dict(zip(system_names(paths), colorizers, strict=True)), megapixels)
-
-
-def check_address(host: str, port: int | None) -> None:
-    """Raise InputError if nothing can listen on the address and port."""
-    if not host:  # empty would mean every address of this machine
-        raise InputError("--host is empty; give an address, such as 127.0.0.1")
-    family = socket.AF_INET6 if ":" in host else socket.AF_INET
-    with socket.socket(family) as probe:
-        probe.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
-        try:
-            probe.bind((host, port or 0))
-        except OSError as error:
-            if error.errno == errno.EADDRINUSE:
-                raise InputError(f"port {port} is in use; give another, or leave it out") from None
-            raise InputError(f"--host {host}, --port {port or 'free'}: {error.strerror}") from None
-
-
-def is_loopback(host: str) -> bool:
-    try:
-        return ip_address(host).is_loopback
-    except ValueError:
-        return host == "localhost"
 
 
 def keep_to_ourselves(folder: Path) -> None:

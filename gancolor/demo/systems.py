@@ -1,6 +1,5 @@
 """Colouring for the demo page, independent of Gradio: several systems, with cached predictions."""
 
-import re
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from functools import lru_cache
@@ -16,6 +15,7 @@ from gancolor.inference.hints import Hint
 from gancolor.inference.image_files import MOST_MEGAPIXELS, SAVERS, Picture, read_picture, shrink
 from gancolor.inference.variants import alternatives
 from gancolor.utils.errors import InputError
+from gancolor.utils.words import safe_name
 
 PAGE_SIDE = 1600  # longer side of shown pictures [pixels]: a wide page at two pixels per point
 VARIANTS, THUMBNAIL = 6, 240  # most variants of a photograph, and the longer side of their pictures [pixels]
@@ -139,11 +139,7 @@ def download_name(file: Path, name: str, kind: str) -> str:
         kind: a suffix. Empty: the upload's own if it can be written, else .png.
     """
     suffix = kind or (file.suffix.lower() if file.suffix.lower() in SAVERS else ".png")
-    return f"{_safe(file.stem)[:80] or 'photograph'}_{_safe(name)[:40] or 'colour'}{suffix}"
-
-
-def _safe(text: str) -> str:
-    return re.sub(r"[^\w-]+", "_", text).strip("_")
+    return f"{safe_name(file.stem, 80) or 'photograph'}_{safe_name(name, 40) or 'colour'}{suffix}"
 
 
 def _read(file: Path, megapixels: int) -> Picture:

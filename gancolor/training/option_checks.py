@@ -7,6 +7,7 @@ from gancolor.config.identity import to_dict
 from gancolor.config.options import TrainConfig
 from gancolor.losses.objective import ADVERSARIAL_TERMS, PENALTIES, TERMS, Objective
 from gancolor.models import build_generator, generator_options, would_take_hints
+from gancolor.training.tensorboard import check_tensorboard
 from gancolor.utils.errors import InputError
 from gancolor.utils.hardware import Hardware
 
@@ -58,6 +59,8 @@ def check_options(config: TrainConfig) -> None:
         )
     if config.eval.hints and not hints:
         raise InputError("--eval.hints: the generator takes no hints; give --generator.hints true too")
+    if config.tracking.tensorboard:
+        check_tensorboard()
     if "backbone" in generator_options(config.arch) and not config.init:
         # Report missing backbone weights now, not after decoding.
         build_generator(config.arch, **to_dict(config.generator))

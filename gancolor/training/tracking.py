@@ -1,6 +1,6 @@
-"""Records of a training: metrics.jsonl always, Weights & Biases (W&B) optionally.
+"""Records of a training: metrics.jsonl always, Weights & Biases (W&B) and TensorBoard optionally.
 
-metrics.jsonl is the authoritative record, W&B a second copy to look at. A missing account, network or wandb
+metrics.jsonl is the authoritative record, the others are copies to look at. A missing account, network or wandb
 package, or a failure of W&B during training, costs a printed line and some seconds, never the training.
 Only this file imports wandb, and only where it is used.
 """
@@ -25,6 +25,7 @@ from urllib.parse import urlsplit
 from gancolor.config.identity import to_dict
 from gancolor.config.options import TrainConfig
 from gancolor.training.progress import say
+from gancolor.training.tensorboard import TensorBoard
 from gancolor.utils.errors import InputError
 from gancolor.utils.files import write_atomically
 
@@ -70,11 +71,12 @@ def open_tracker(config: TrainConfig, mode: Mode, run: Path, effective_batch: in
     return Tracker(
         run, mode=mode, project=tracking.project, entity=tracking.entity, name=tracking.name or run.name,
         group=tracking.group, tags=tracking.tags, config=about, step=step, say=say,
+        board=TensorBoard(run, about, step) if tracking.tensorboard else None,
     )  # fmt: skip
 
 
 class Tracker:
-    """Writer of one training's metrics to RUN/metrics.jsonl and, in modes online and offline, to W&B.
+    """Writer of one training's metrics to RUN/metrics.jsonl, to `board` and, in modes online and offline, to W&B.
 
     `mode` is the mode in use, which may be lower than the requested one; `url` is the W&B page when online.
     """
@@ -83,6 +85,7 @@ class Tracker:
         self, run: Path, *, mode: Mode, project: str = "gancolor", entity: str | None = None,
         name: str | None = None, group: str | None = None, tags: Sequence[str] = (),
         config: Mapping[str, Any] | None = None, step: int = 0, say: Callable[[str], object] = print,
+        board: TensorBoard | None = None,
     ) -> None:  # fmt: skip
         """Open the record in folder `run` (created if missing) of a training that continues from `step` (0: fresh).
 
@@ -95,7 +98,7 @@ class Tracker:
         _checked(mode)
         self.mode: Mode = "disabled"
         self.url: str | None = None
-        self._say, self._broken = say, False
+        self._say, self._broken, self._board = say, False, board
         self._wandb: Any = None  # the module
         self._run: Any = None
         run.mkdir(parents=True, exist_ok=True)
@@ -125,10 +128,14 @@ class Tracker:
             error.filename = str(self._path)  # a full disk is reported without a name
             raise
         self._send(lambda: self._run.log({"step": int(step), **plain}))
+        if self._board:
+            self._board.log(int(step), plain)
 
     def picture(self, step: int, name: str, path: Path) -> None:
-        """Show the image file `path` (a sample grid) in W&B. Does nothing if W&B is off."""
+        """Show the image file `path` (a sample grid) in W&B and TensorBoard, as far as they are on."""
         self._send(lambda: self._run.log({"step": int(step), name: self._wandb.Image(str(path))}))
+        if self._board:
+            self._board.picture(int(step), name, path)
 
     def artifact(self, path: Path, metadata: Mapping[str, Any]) -> None:
         """Log the exported generator (a file or folder) as a W&B model. Does nothing if W&B is off."""
@@ -148,6 +155,8 @@ class Tracker:
         preempted, so that the sweep's next agent resumes it."""
         with suppress(OSError):  # `log` has raised it
             self._file.close()
+        if self._board:
+            self._board.close()
         run, self._run = self._run, None
         try:
             if run is not None:

@@ -1,6 +1,13 @@
-"""Wording of messages."""
+"""Wording of messages and names."""
+
+import re
 
 
 def counted(number: int, noun: str) -> str:
     """Return a number and what it counts: "1 photograph", "1,234 photographs"."""
     return f"{number:,} {noun}" + ("" if number == 1 else "s")
+
+
+def safe_name(text: str, longest: int) -> str:
+    """Return a text as a part of a file name that is safe on any system; it may become empty."""
+    return re.sub(r"[^\w-]+", "_", text).strip("_")[:longest]

@@ -7,7 +7,7 @@ from made_onnx import made_onnx
 
 from gancolor import cli
 from gancolor.demo import command
-from gancolor.demo.command import check_address, is_loopback, open_systems
+from gancolor.demo.command import open_systems
 from gancolor.demo.examples import draw_examples
 from gancolor.inference.image_files import read_picture
 from gancolor.utils.errors import InputError
@@ -54,26 +54,6 @@ def test_port_in_use_gives_a_one_line_error(refusal) -> None:
 )
 def test_invalid_words_give_a_one_line_error(refusal, words: list[str], said: str) -> None:
     assert said in refusal(*words)
-
-
-def test_free_port_is_accepted() -> None:
-    check_address("127.0.0.1", None)
-
-
-@pytest.mark.parametrize(
-    ("host", "expected"),
-    [
-        ("127.0.0.1", True), ("127.1.2.3", True), ("localhost", True), ("::1", True),
-        ("0.0.0.0", False), ("::", False), ("192.168.0.7", False), ("example", False),
-    ],
-)  # fmt: skip
-def test_local_addresses_are_recognised(host: str, expected: bool) -> None:
-    assert is_loopback(host) == expected
-
-
-def test_empty_host_is_refused() -> None:
-    with pytest.raises(InputError, match="--host is empty"):
-        command.check_address("", None)
 
 
 def test_several_checkpoints_keep_their_order(tmp_path: Path) -> None:

@@ -1,35 +1,34 @@
-"""`pip install gancolor[onnx]` colours photographs without PyTorch."""
+"""The environment of the container, which docker/install.sh makes, colours photographs without PyTorch."""
 
 import os
 import re
 import subprocess
 import sys
-import venv
 from pathlib import Path
 
 import pytest
 from made_once import made_once
 from made_pictures import colourfulness, scene
+from served import Served
 
 from gancolor.inference.image_files import Picture, read_picture
 
 ROOT = Path(__file__).resolve().parents[2]
-PROGRAMS = "Scripts" if sys.platform == "win32" else "bin"
+MOST_MB = 370  # of the environment: with its base image, the container has less than 500
 
 
 @pytest.fixture(scope="session")
 def environment(tmp_path_factory, source) -> Path:
-    """Scripts folder of a new environment in which pip has installed the package."""
+    """Scripts folder of a new environment."""
 
     def install(folder: Path) -> None:
-        venv.create(folder, with_pip=True)
-        pip = [folder / PROGRAMS / "python", "-m", "pip", "install", "--quiet", "--disable-pip-version-check"]
-        done = subprocess.run([*pip, f"{source}[onnx]"], capture_output=True, text=True)
+        script = ["sh", source / "docker" / "install.sh", folder, sys.executable]
+        done = subprocess.run(script, capture_output=True, text=True)
         if "No matching distribution" in done.stderr or "Temporary failure in name resolution" in done.stderr:
             pytest.skip("pip reaches no index")
         assert done.returncode == 0, done.stderr
 
-    return made_once(tmp_path_factory, "without_torch", install) / PROGRAMS
+    return made_once(tmp_path_factory, "without_torch", install) / "bin"
 
 
 def run(*command: object, cwd: Path) -> subprocess.CompletedProcess[str]:
@@ -55,6 +54,21 @@ def test_command_colours_without_torch(environment: Path, tmp_path: Path) -> Non
     coloured = read_picture(tmp_path / "out.png")
     assert coloured.size == (200, 300)
     assert colourfulness(coloured.pixels) > 3
+
+
+def test_service_answers_without_torch(environment: Path, tmp_path: Path) -> None:
+    served = Served(environment / "gancolor", cwd=tmp_path)
+    try:
+        photograph = Picture(scene(200, 300)).encode(".jpg")
+        coloured = read_picture(served.ask("/colorize", photograph, Content_Type="image/jpeg"))
+    finally:
+        served.end()
+    assert coloured.size == (200, 300) and colourfulness(coloured.pixels) > 3
+
+
+def test_environment_is_small(environment: Path) -> None:
+    files = [path for path in environment.parent.rglob("*") if path.is_file() and not path.is_symlink()]
+    assert sum(path.stat().st_size for path in files) < MOST_MB * 10**6
 
 
 def test_colorizer_opens_an_export_without_torch(environment: Path, tmp_path: Path) -> None:

@@ -1,0 +1,1 @@
+"""The `gancolor serve` command: an HTTP service that colours photographs."""
