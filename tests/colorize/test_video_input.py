@@ -110,7 +110,7 @@ def test_in_place_a_cut_file_stays(tmp_path: Path, colorize) -> None:
 def test_in_place_a_damaged_file_stays(tmp_path: Path, colorize) -> None:
     source = made_video(tmp_path / "in.mp4", clip(24))
     data = bytearray(source.read_bytes())
-    data[len(data) // 2 : len(data) // 2 + 400] = bytes(400)
+    data[len(data) // 3 : 2 * len(data) // 3] = bytes(2 * len(data) // 3 - len(data) // 3)
     source.write_bytes(data)
     status, _, errors = colorize(source, "--in_place")
     assert (status, source.read_bytes()) == (1, bytes(data))
