@@ -48,7 +48,7 @@ PICTURE_SUFFIXES = frozenset(
     for name in (
         *("jpg", "jpeg", "jpe", "jfif", "mpo", "png", "apng", "webp", "gif", "bmp", "dib", "tif", "tiff"),
         *("avif", "avifs", "heic", "heif", "hif", "jp2", "j2k", "j2c", "jpc", "jpf", "jpx"),
-        *("tga", "icb", "vda", "vst", "pcx", "ppm", "pgm", "pbm", "pnm", "pfm"),
+        *("tga", "icb", "vda", "vst", "pcx", "ppm", "pgm", "pbm", "pnm"),
     )
 )
 # Suffixes of what commonly lies beside photographs, such as labels and notes: files that are passed over in silence.

@@ -5,6 +5,7 @@ import argparse
 import errno
 import os
 import sys
+import warnings
 from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
 from typing import Any
@@ -15,10 +16,13 @@ from gancolor.serve.arguments import add_serve
 from gancolor.utils.arguments import count, port, seed
 from gancolor.utils.errors import InputError, TrainingError
 
+PACKAGE, SHOW_WARNING = Path(__file__).parent, warnings.showwarning
+
 
 def run(main: Callable[[], int | None]) -> None:
     """Run a command's main function and exit with its status; errors that users can fix print no traceback."""
     name = Path(sys.argv[0]).name
+    warnings.showwarning = show_warning
     try:
         status = main() or 0
     except InputError as error:
@@ -48,6 +52,16 @@ def run(main: Callable[[], int | None]) -> None:
         )
         status = fail(name, f"the device's memory is full; {advice}. Files already saved are intact", 2)
     sys.exit(status)
+
+
+def show_warning(
+    message: Warning | str, category: type[Warning], filename: str, lineno: int, file: Any = None, line: Any = None
+) -> None:
+    """Print gancolor's own warnings in one line, and those of other packages as Python does."""
+    if category is UserWarning and Path(filename).is_relative_to(PACKAGE):
+        print(f"gancolor: warning: {message}", file=sys.stderr, flush=True)
+    else:
+        SHOW_WARNING(message, category, filename, lineno, file, line)
 
 
 def fail(name: str, message: str, status: int) -> int:

@@ -3,6 +3,8 @@
 import subprocess
 import sys
 
+import pytest
+
 PROGRAM = """
 import sys
 from gancolor import cli
@@ -24,3 +26,14 @@ def test_reader_that_leaves_early_causes_no_message():
     process.stdout.close()
     assert process.stderr.read() == ""
     assert process.wait(30) == 141
+
+
+def test_own_warnings_take_one_line(capsys):
+    import gancolor.cli
+
+    own = gancolor.cli.__file__.replace("cli.py", "data/decode.py")
+    gancolor.cli.show_warning("a.tif: clipped", UserWarning, own, 7)
+    assert capsys.readouterr().err == "gancolor: warning: a.tif: clipped\n"
+    with pytest.warns(UserWarning, match="of another"):  # as Python, here pytest, treats them
+        gancolor.cli.show_warning("of another", UserWarning, "/elsewhere/x.py", 7)
+    assert capsys.readouterr().err == ""

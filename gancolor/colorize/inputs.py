@@ -158,7 +158,8 @@ class _Search:
         before = len(self.entries), len(self.found.problems)
         self.entries.extend(entries)
         if before == (len(self.entries), len(self.found.problems)):
-            self.found.problems.append(Problem(word, otherwise))
+            passed_over = f" (passed over: {self.found.passed_over})" if self.found.passed_over else ""
+            self.found.problems.append(Problem(word, otherwise + passed_over))
 
     def _walk(self, folder: Path, name: Path) -> Iterator[tuple[Path, Path]]:
         def note(error: OSError) -> None:

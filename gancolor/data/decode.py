@@ -17,7 +17,7 @@ import torch.nn.functional as F
 from PIL import ExifTags, Image, ImageCms, UnidentifiedImageError
 from torch import Tensor
 
-from gancolor.utils.errors import InputError
+from gancolor.utils.errors import InputError, shown
 
 Fit = Literal["crop", "squash"]  # how a photograph becomes a square
 
@@ -141,7 +141,8 @@ def _decode_stream(stream: BufferedReader, max_pixels: int) -> Tensor:
         if isinstance(error, SyntaxError) and start[:2] not in (b"II", b"MM"):  # but Pillow does not read every TIFF
             raise
         stream.seek(0)
-        return _decode_rarer(stream.read(), max_pixels, _reason(error))
+        name = getattr(stream, "name", None)
+        return _decode_rarer(Path(name) if isinstance(name, str) else stream.read(), max_pixels, _reason(error))
     width, height = size or image.size
     if width * height > max_pixels:
         raise UndecodableError(f"{width} x {height} pixels, over the limit of {max_pixels}")
@@ -200,14 +201,14 @@ def _open(stream: BufferedReader, start: bytes) -> Any:
     raise UndecodableError(_UNKNOWN if start else "empty")
 
 
-def _decode_rarer(data: bytes, max_pixels: int, reason: str) -> Tensor:
+def _decode_rarer(source: Path | bytes, max_pixels: int, reason: str) -> Tensor:
     """Decode a file that Pillow could not open for this reason, as for colouring."""
     from gancolor.inference.image_files import read_picture  # imports libvips, which most data sets don't need
 
     try:
-        image = read_picture(data).pil()
+        image = read_picture(source).pil()
     except InputError as error:
-        other = str(error).removeprefix("the picture: ")
+        other = str(error).removeprefix("the picture: ").removeprefix(f"{shown(source)}: ")
         raise UndecodableError(reason if reason != _UNKNOWN or "unknown format" in other else other) from None
     if image.width * image.height > max_pixels:
         raise UndecodableError(f"{image.width} x {image.height} pixels, over the limit of {max_pixels}")

@@ -1,6 +1,7 @@
 """The demo page: its controls and event handlers."""
 
 import secrets
+import warnings
 from collections.abc import Sequence
 from dataclasses import replace
 from html import escape
@@ -55,7 +56,11 @@ class Page:
         if file is None or not names:
             return _empty(EMPTY if file is None else "Choose a checkpoint.")
         try:
-            grey, original = self.systems.before(Path(file))
+            with warnings.catch_warnings(record=True) as caught:
+                warnings.simplefilter("always", UserWarning)
+                grey, original = self.systems.before(Path(file))
+            for warning in caught:
+                gr.Warning(escape(str(warning.message).replace(file, Path(file).name)))
             wanted = replace(DemoOptions(*options), hints=hints_of(edited, file))
             coloured = [self.systems.after(Path(file), name, wanted) for name in names]
         except (InputError, MemoryError) as error:

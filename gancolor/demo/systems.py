@@ -1,5 +1,6 @@
 """Colouring for the demo page, independent of Gradio: several systems, with cached predictions."""
 
+import warnings
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from functools import lru_cache
@@ -146,7 +147,10 @@ def _read(file: Path, megapixels: int) -> Picture:
     if not file.is_file():
         raise InputError(f"{file.name} is no longer kept here; upload it again")
     try:
-        return read_picture(file, megapixels)
+        picture = read_picture(file, megapixels)
+        if picture.pages > 1:
+            warnings.warn(f"{file}: the first of its {picture.pages} pages is coloured", stacklevel=2)
+        return picture
     except InputError as error:
         raise InputError(str(error).replace(str(file), file.name)) from None
 

@@ -28,6 +28,7 @@ from gancolor.models.checkpoint import describe, find_generator, load_generator
 from gancolor.utils.errors import InputError
 from gancolor.utils.files import check_writable
 from gancolor.utils.hardware import choose_hardware
+from gancolor.utils.words import counted
 
 
 class Evaluator:
@@ -95,10 +96,10 @@ class Evaluator:
                 f"the checkpoints held out different photographs of {name} (other --seed or --data.val_fraction), so "
                 "each was trained on some of the others'; give --data.source DIR with photographs that are new to all"
             )
-        items, self.which = source.val, "validation photographs"
+        items, self.which = source.val, ("validation photograph", "")
         if source.held_out and not splits:
             assert isinstance(source.val, Selection) and isinstance(source.train, Selection)
-            items, self.which = source.val.followed_by(source.train), "photographs (all)"
+            items, self.which = source.val.followed_by(source.train), ("photograph", " (all)")
         items = self.protocol.choose(items)
         if self.config.data.val_limit is not None:
             items = shuffled(items, seed)[: self.config.data.val_limit]
@@ -227,8 +228,9 @@ class Evaluator:
 
     def _print(self) -> None:
         protocol = self.result.protocol
+        noun, scope = self.which
         print(
-            f"{len(self.photographs)} {self.which} of {self.source.name}; protocol {protocol['name']}: "
+            f"{counted(len(self.photographs), noun)}{scope} of {self.source.name}; protocol {protocol['name']}: "
             f"{protocol['resizing']}, {self.size} x {self.size}; mean ± half-width of the 95 % interval"
         )
         if "seen" in protocol:

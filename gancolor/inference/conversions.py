@@ -15,6 +15,7 @@ from gancolor.color.lab import Array
 from gancolor.inference.image_files import Picture, from_pil, read_picture
 from gancolor.inference.image_files.metadata import upright_exif
 from gancolor.utils.errors import InputError
+from gancolor.utils.words import counted
 
 FEW, SLACK = 0.01, 0.1  # floats are taken for 0 to 1 if few of them are farther outside than this
 
@@ -102,5 +103,5 @@ def clipped(floats: Array) -> Array:
         least, most = (float(xp.min(there)), float(xp.max(there))) if len(there) else (math.nan, math.nan)
         raise InputError(f"floats from {least:g} to {most:g} are out of range; give values in 0 to 1, or uint8")
     outside = int(xp.count_nonzero(~((floats >= 0) & (floats <= 1))))
-    warnings.warn(f"the picture: {outside} samples outside 0 to 1, or not finite, are clipped", stacklevel=2)
+    warnings.warn(f"the picture: {counted(outside, 'sample')} outside 0 to 1, or not finite, clipped", stacklevel=2)
     return xp.where(xp.isnan(floats), xp.zeros_like(floats), xp.clip(floats, 0, 1))

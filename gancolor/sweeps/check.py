@@ -41,7 +41,7 @@ def check_sweep(sweep: SweepFile, samples: Iterable[tuple[str, Mapping[str, Any]
         if options is None:
             print(f"{sweep.path} does not run gancolor's {TRAINER.name}, so its options are not checked", flush=True)
             return
-        from gancolor.training.option_checks import check_files, check_options  # imports torch
+        from gancolor.training.option_checks import check_files, check_networks, check_options  # imports torch
 
         run = f"{sweep.path}: {name}"
         config = _parse(run, options)
@@ -54,6 +54,7 @@ def check_sweep(sweep: SweepFile, samples: Iterable[tuple[str, Mapping[str, Any]
             raise InputError(f"{run}: {error}") from None
         try:
             check_options(config)
+            check_networks(config)
             taken += 1
         except InputError as error:
             refusals.append(InputError(f"{run}: {error}"))

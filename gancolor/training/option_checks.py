@@ -2,11 +2,13 @@
 
 from pathlib import Path
 
+import torch
+
 from gancolor.choices import ARCHITECTURES
 from gancolor.config.identity import to_dict
 from gancolor.config.options import TrainConfig
 from gancolor.losses.objective import ADVERSARIAL_TERMS, PENALTIES, TERMS, Objective
-from gancolor.models import build_generator, generator_options, would_take_hints
+from gancolor.models import build_discriminator, build_generator, generator_options, would_take_hints
 from gancolor.training.tensorboard import check_tensorboard
 from gancolor.utils.errors import InputError
 from gancolor.utils.hardware import Hardware
@@ -89,3 +91,15 @@ def check_hardware(config: TrainConfig, hardware: Hardware) -> None:
     """Raise InputError for an option that the device does not support."""
     if config.cuda_graphs and hardware.device.type != "cuda":
         raise InputError(f"--cuda_graphs needs CUDA, and this run is on {hardware.device.type}: leave it out")
+
+
+def check_networks(config: TrainConfig) -> None:
+    """Reject networks that can't be built, without their weights: on torch's meta device, in milliseconds.
+
+    Raises:
+        InputError: which option is wrong, and what to do.
+    """
+    options = to_dict(config.generator) | {"size": config.data.size, "classes": 2 if config.loss.scene else 0}
+    with torch.device("meta"):
+        build_generator(config.arch, **{**options, "backbone_weights": "random"})
+        build_discriminator(config.data.size, **to_dict(config.discriminator))

@@ -46,7 +46,10 @@ def wandb_mode(requested: Literal["auto", "online", "offline", "disabled"]) -> t
     Imports wandb only to ask it that, and sends nothing. Raises InputError if `requested` or $WANDB_MODE is not a
     known mode.
     """
-    wanted = os.environ.get("WANDB_MODE") or "auto" if requested == "auto" else requested
+    from_environment = os.environ.get("WANDB_MODE", "").strip() or "auto"
+    if from_environment != "auto":
+        _checked(from_environment)  # wandb reads it whatever is requested
+    wanted = from_environment if requested == "auto" else requested
     if wanted != "auto":
         return _checked(wanted), None
     # A plain folder "wandb", such as wandb creates in the current folder, is found too, but has no origin.
@@ -273,7 +276,7 @@ def _short(error: Exception) -> str:
 def _import_wandb() -> Any:
     # wandb's own error reporting hangs for 20 s at exit if the server does not answer.
     os.environ.setdefault("WANDB_ERROR_REPORTING", "false")
-    for name in [name for name, value in os.environ.items() if name.startswith("WANDB_") and not value]:
+    for name in [name for name, value in os.environ.items() if name.startswith("WANDB_") and not value.strip()]:
         del os.environ[name]  # wandb refuses an empty value; here it counts as unset, as elsewhere
     import wandb
 

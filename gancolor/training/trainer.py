@@ -31,6 +31,7 @@ from gancolor.utils.errors import InputError, TrainingError
 from gancolor.utils.files import write_json
 from gancolor.utils.hardware import choose_hardware
 from gancolor.utils.signals import Interruption
+from gancolor.utils.words import counted
 
 CHECK_EVERY = 5  # steps between checks for non-finite losses and signals on other ranks: a check waits for the device
 MOST_BAD_STEPS = 3  # consecutive skipped steps before training stops
@@ -279,14 +280,13 @@ class Trainer:
         """Export the finished generator and print its scores."""
         if not self.validation.scores:  # a finished run, started again
             self.validation.evaluate(self.gan_step.ema, self.timeline.stage(self.done - 1), self.done)
-        if not distributed.is_main():
+        if self.tracker is None:  # only the main process has one
             return
-        assert self.tracker is not None
         export_generator(self.run.generator, self.gan_step.ema, self._about())
         self._result().save(self.run.results)
         self.tracker.artifact(self.run.generator, self._about())
         size = self.config.data.size
-        held_out = f"{len(self.data.val)} held-out photographs of {self.data.source.name}"
+        held_out = f"{counted(len(self.data.val), 'held-out photograph')} of {self.data.source.name}"
         print(f"\n{held_out}, {size} x {size}, after step {self.done}; mean ± half-width of the 95 % interval:")
         print(self.validation.table(self.config.arch))
         print(f"pictures   {self.run.sample(self.done)}\ngenerator  {self.run.generator}")

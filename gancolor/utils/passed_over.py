@@ -17,9 +17,11 @@ class PassedOver(Counter[str]):
     def add(self, name: str) -> None:
         """Count a file, unless it is not worth a word."""
         suffix = PurePath(name).suffix.lower()
+        if PurePath(name).name.startswith("."):
+            return
         if suffix in PICTURE_SUFFIXES:
             self[f"{suffix} that is no file"] += 1  # but a link to nothing, or a pipe
-        elif not PurePath(name).name.startswith(".") and suffix not in COMPANION_SUFFIXES:
+        elif suffix not in COMPANION_SUFFIXES:
             self[suffix if suffix.isprintable() and 0 < len(suffix) <= LONGEST else NAMELESS] += 1
 
     def __str__(self) -> str:

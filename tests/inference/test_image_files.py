@@ -339,7 +339,7 @@ def test_any_file_name(tmp_path: Path, name: str) -> None:
     [
         (b"%PDF-1.7", "a document, not a photograph; convert it"),
         (b'<svg xmlns="http://www.w3.org/2000/svg" width="9" height="9"/>', "a document, not a photograph"),
-        (b"\0\0\0\x20ftypisom", "a video; give it a video's suffix"),
+        (b"\0\0\0\x20ftypisom", "a video; `gancolor colorize` colours it"),
         (b"\x1aE\xdf\xa3", "a video"),
         (b"\xff\x0a", "JPEG XL; convert it to TIFF, PNG or JPEG"),
         (b"#?RADIANCE\n", "Radiance HDR"),

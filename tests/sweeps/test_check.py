@@ -48,6 +48,7 @@ SECOND = {"values": ["ugan", "unet3000"]}
         ({"seed": {"min": -1, "max": 3}}, {"method": "bayes"}, "--seed: -1 is out of range"),
         ({"loss.l1": {"values": [1, 0]}, "loss.gan": {"values": [1, 0]}}, {}, "gan=0, loss.l1=0: nothing to learn"),
         ({"loss.l1": {"values": [0, 0.0]}, "loss.gan": {"value": 0}}, {"method": "random"}, "nothing to learn"),
+        ({"generator.depth": {"values": [2, 9]}, "data.size": {"value": 32}}, {}, "--generator.depth 9: 32 pixels"),
         ({"lpips.weights": {"values": [False, "none.pth"]}}, {}, "lpips.weights=none.pth: --lpips.weights none.pth: "),
         ({"lpips.weights": {"values": ["off", "x.pth"]}}, {"method": "random"}, "--lpips.weights x.pth: no such file"),
         ({"lpips.vgg_weights": {"value": True}}, {}, "True names no weights; give auto, off or a file"),

@@ -230,8 +230,9 @@ def test_auto_takes_wandb_mode_and_requests_win(monkeypatch):
     assert wandb_mode("auto") == ("offline", None)
     assert wandb_mode("disabled") == ("disabled", None)
     monkeypatch.setenv("WANDB_MODE", "sideways")
-    with pytest.raises(InputError, match="sideways"):
-        wandb_mode("auto")
+    for requested in ("auto", "offline"):  # wandb reads it in any case
+        with pytest.raises(InputError, match="sideways"):
+            wandb_mode(requested)
 
 
 def test_unknown_mode(tmp_path):

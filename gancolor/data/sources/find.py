@@ -31,6 +31,7 @@ from gancolor.data.sources.shards import ShardCatalogue, find_stores, is_pattern
 from gancolor.data.sources.splits import NAMES, find_parts, warn_of_mixed, warn_of_unused
 from gancolor.utils import distributed
 from gancolor.utils.errors import InputError, near
+from gancolor.utils.words import counted
 
 
 @dataclass(frozen=True)
@@ -193,8 +194,8 @@ def _folder_source(folder: Path, split: Split) -> Source:
         return Source(str(folder), Selection(train), Selection(val), tuple(train.classes))
     whole = _listed(train_folder or folder)
     if len(whole) < 2:
-        count = len(whole) or "no"
-        raise InputError(f"{whole.root}: {count} photographs in it ({_suffixes()}); training takes two or more")
+        count = counted(len(whole), "photograph") if len(whole) else "no photographs"
+        raise InputError(f"{whole.root}: {count} in it ({_suffixes()}); training takes two or more")
     if train_folder:
         others = [name for name in _subfolders(folder) if name != train_folder.name]
         warn_of_unused(others, train_folder.name, folder)

@@ -70,10 +70,13 @@ def list_folder(root: Path) -> Folder:
 
 def _parts(folders: Iterable[str]) -> frozenset[str]:
     """Return those of the folders, and of the folders above them, that look like parts of a split."""
+    paths = [folder.split("/") for folder in folders]
+    kinds = {kind_of_part(step, anywhere=True) for steps in paths for step in steps}
+    both = "train" in kinds and not kinds.isdisjoint(("val", "test"))  # then names such as images_val are no accident
     found = set()
-    for folder in folders:
-        steps = folder.split("/")
-        found |= {"/".join(steps[: depth + 1]) for depth, step in enumerate(steps) if kind_of_part(step)}
+    for steps in paths:
+        alike = [depth for depth, step in enumerate(steps) if kind_of_part(step, anywhere=both)]
+        found |= {"/".join(steps[: depth + 1]) for depth in alike}
     return frozenset(map(printable, found))
 
 

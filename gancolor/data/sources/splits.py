@@ -14,7 +14,7 @@ NAMES = {
 }
 _LIKE = re.compile(
     r"(?P<before>(?:.*[\W_])?)(?:(?P<train>train(?:ing)?)|(?P<val>val(?:id(?:ation)?)?)|(?P<test>test(?:ing)?))"
-    r"[\W_]*(?:set|data|split|images|photos|pictures)?s?[\W_\d]*"
+    r"[\W_]*(?:set|data|split|images|photos|pictures)?s?[\W_\d]*[ab]?"  # trainA, as of CycleGAN
 )
 MOST_NAMED = 4  # names in a warning
 

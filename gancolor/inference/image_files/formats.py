@@ -39,5 +39,5 @@ def advice(kind: str) -> str:
     if kind == DAMAGED:
         return kind
     if kind == VIDEO:
-        return f"{kind}; give it a video's suffix, such as .mp4"
+        return f"{kind}; `gancolor colorize` colours it if its name has a video's suffix, such as .mp4"
     return f"{kind}; convert it to TIFF, PNG or JPEG ({READABLE} are read)"

@@ -7,6 +7,7 @@ from pathlib import Path
 import numpy as np
 import pyvips
 
+from gancolor.inference.image_files.formats import DAMAGED
 from gancolor.inference.image_files.metadata import KEPT
 from gancolor.inference.image_files.samples import from_array
 from gancolor.utils.errors import InputError
@@ -38,7 +39,8 @@ def decode_hevc(header: pyvips.Image, source: str | Path | bytes) -> pyvips.Imag
         )
         pixels = np.asarray(file[file.primary_index])
     except (EOFError, OSError, RuntimeError, SyntaxError, ValueError) as error:
-        raise InputError(f"not a readable picture ({str(error).splitlines()[0]})") from None
+        reason = str(error).splitlines()[0]
+        raise InputError(f"not a readable picture ({DAMAGED if 'file bounds' in reason else reason})") from None
     image = from_array(pixels if pixels.ndim == 3 else pixels[..., None]).copy()
     for name in header.get_fields():
         if name.startswith((*KEPT, "icc-profile-data", "n-pages")):

@@ -2,7 +2,7 @@
 how they were stored (previews, gain maps, sizes, colour spaces)."""
 
 import struct
-from collections.abc import Iterator
+from collections.abc import Collection, Iterator
 from typing import Any
 from xml.dom import XMLNS_NAMESPACE, minidom
 from xml.parsers.expat import ExpatError
@@ -29,7 +29,9 @@ EXIF_OF_PLACES = ("exif-ifd2-SubjectArea", "exif-ifd2-SubjectLocation")  # in th
 # Namespaces and names of XMP; None: every name. Google's and Apple's are of gain maps, depth and videos behind the
 # picture; `xmpNote` announces further XMP, which libvips doesn't read.
 XMP_OF_PIXELS = {
-    "http://ns.adobe.com/xap/1.0/": {"Thumbnails"},
+    "http://ns.adobe.com/xap/1.0/": {"Thumbnails", "PageInfo"},
+    "http://ns.adobe.com/xap/1.0/g/img/": None,
+    "http://ns.adobe.com/camera-raw-settings/1.0/": None,  # how the original was developed, such as to grey
     "http://ns.adobe.com/tiff/1.0/": {
         *("ImageWidth", "ImageLength", "BitsPerSample", "SamplesPerPixel", "Compression", "PhotometricInterpretation"),
         *("Orientation", "PlanarConfiguration", "NativeDigest"),
@@ -39,17 +41,17 @@ XMP_OF_PIXELS = {
     "http://ns.adobe.com/xmp/note/": None,
     "http://ns.adobe.com/hdr-gain-map/1.0/": None,
     "http://ns.apple.com/HDRGainMap/1.0/": None,
-    "http://ns.google.com/photos/1.0/camera/": None,
-    "http://ns.google.com/photos/1.0/container/": None,
-    "http://ns.google.com/photos/1.0/depthmap/": None,
-    "http://ns.google.com/photos/1.0/image/": None,
 }
+GOOGLE = "http://ns.google.com/photos/"  # the start of namespaces, all of whose names are of the pixels
 
 PHOTOSHOP = b"Photoshop 3.0\0"  # before the resources of a JPEG's segment of IPTC
-# Resources that are kept: resolution, IPTC, its digest, copyright and address. Others are previews, profiles, EXIF and
+# Resources that are kept: resolution, IPTC, copyright and address. Others are previews, profiles, EXIF and
 # XMP again, and paths and layers of the original.
 # https://www.adobe.com/devnet-apps/photoshop/fileformatashtml/#50577409_38034
-RESOURCES = frozenset([0x03ED, 0x0404, 0x0425, 0x040A, 0x040B])
+IPTC = 0x0404
+RESOURCES = frozenset([0x03ED, IPTC, 0x040A, 0x040B])
+# Record and number of data sets: type ("1W": monochrome), layout, and the preview, its format and version.
+IPTC_OF_PIXELS = frozenset((2, number) for number in (130, 131, 200, 201, 202))
 
 
 def kept_metadata(image: pyvips.Image) -> Metadata:
@@ -117,22 +119,48 @@ def _strip(node: Any) -> bool:
 
 def _of_pixels(node: Any) -> bool:
     if node.namespaceURI == XMLNS_NAMESPACE:
-        return XMP_OF_PIXELS.get(node.value, ()) is None  # the declaration of a prefix that is no longer used
-    names = XMP_OF_PIXELS.get(node.namespaceURI or "", ())
+        return _names_of_pixels(node.value) is None  # the declaration of a prefix that is no longer used
+    names = _names_of_pixels(node.namespaceURI or "")
     return names is None or node.localName in names
+
+
+def _names_of_pixels(namespace: str) -> Collection[str] | None:
+    return None if namespace.startswith(GOOGLE) else XMP_OF_PIXELS.get(namespace, ())
 
 
 def clean_photoshop(data: bytes) -> bytes:
     """Return the segment with only those of its resources that are kept. IPTC without resources, as in TIFF, is
     returned as it is."""
     if not data.startswith(PHOTOSHOP):
-        return data
-    kept = b"".join(whole for number, whole in _resources(data, len(PHOTOSHOP)) if number in RESOURCES)
+        return clean_iptc(data)
+    kept = b""
+    for number, whole, content in _resources(data, len(PHOTOSHOP)):
+        cleaned = clean_iptc(content) if number == IPTC else content
+        if cleaned != content:
+            whole = b"8BIM" + struct.pack(">HHI", number, 0, len(cleaned)) + cleaned + bytes(len(cleaned) % 2)
+        kept += whole if number in RESOURCES else b""
     return PHOTOSHOP + kept if kept else b""
 
 
-def _resources(data: bytes, at: int) -> Iterator[tuple[int, bytes]]:
-    """Yield the number and the bytes of each of Photoshop's resources."""
+def clean_iptc(data: bytes) -> bytes:
+    """Return IPTC's data sets without those of the pixels; other bytes as they are.
+
+    The format: IPTC-NAA Information Interchange Model, version 4.2, section 1.6.
+    """
+    kept, at = b"", 0
+    while data[at : at + 1] == b"\x1c" and at + 5 <= len(data):
+        _, record, number, size = struct.unpack_from(">BBBH", data, at)
+        start = at + 5
+        if size & 0x8000:  # the length of the length
+            start += size & 0x7FFF
+            size = int.from_bytes(data[at + 5 : start])
+        kept += b"" if (record, number) in IPTC_OF_PIXELS else data[at : start + size]
+        at = start + size
+    return kept + data[at:]
+
+
+def _resources(data: bytes, at: int) -> Iterator[tuple[int, bytes, bytes]]:
+    """Yield the number, the bytes and the content of each of Photoshop's resources."""
     while data[at : at + 4] == b"8BIM" and at + 12 <= len(data):
         (number,) = struct.unpack_from(">H", data, at + 4)
         size_at = at + 6 + (1 + data[at + 6]) + (1 + data[at + 6]) % 2  # the name has an even length
@@ -140,7 +168,7 @@ def _resources(data: bytes, at: int) -> Iterator[tuple[int, bytes]]:
             return
         (size,) = struct.unpack_from(">I", data, size_at)
         end = size_at + 4 + size + size % 2
-        yield number, data[at:end]
+        yield number, data[at:end], data[size_at + 4 : size_at + 4 + size]
         at = end
 
 

@@ -6,6 +6,8 @@ import warnings
 import numpy as np
 import pyvips
 
+from gancolor.utils.words import counted
+
 RANGES = (1, 255, 65535, 2**32 - 1)  # of floats and of 32-bit integers, which have no range of their own
 # A range is taken if its double holds nearly all samples: in the next range, they would be black. Ringing of filters,
 # specular highlights and hot pixels lie outside, and don't count.
@@ -26,9 +28,13 @@ def to_16_bits(values: np.ndarray, name: str) -> np.ndarray:
     step = math.ceil(math.sqrt(values.size / LOOKED_AT))
     sample = values[::step, ::step].astype(np.float64)
     usual = np.quantile(sample[np.isfinite(sample)], NEARLY_ALL) if np.isfinite(sample).any() else 0.0
-    most = next((most for most in RANGES if usual <= most * OVERSHOOT), RANGES[-1])
+    ranges: tuple[int, ...] = RANGES
+    if values.dtype.kind in "iu":  # an integer type's own range is the last
+        whole = np.iinfo(values.dtype).max
+        ranges = (*[most for most in RANGES if most < whole], whole)
+    most = next((most for most in ranges if usual <= most * OVERSHOOT), ranges[-1])
     odd, outside = count_odd(values, most)
-    words = [f"{odd} samples are not finite, and become black or white"] if odd else []
+    words = [f"{counted(odd, 'sample')} not finite become black or white"] if odd else []
     words += [f"{outside / values.size:.2g} of the samples lie outside, and are clipped"] if outside else []
     words += ["the picture is nearly black"] if 0 < usual < most * DARK else []
     if words:

@@ -64,6 +64,8 @@ def test_two_folders_of_one_purpose_are_refused(tmp_path, folders):
     ("folders", "named"),
     [
         (["Train_1", "valset", "cats"], "Train_1, valset in it look like"),
+        (["trainA", "testA"], "testA, trainA in it look like"),
+        (["images_train", "images_val"], "images_train, images_val in it look like"),
         (["cats", "dogs", "test2"], "test2 in it looks like"),
         (["val", "cats"], "val in it looks like"),
         (["images/train/cats", "images/val/cats"], "images/train, images/val in it look like"),
@@ -219,7 +221,7 @@ def test_pictures_are_found_by_suffix_at_any_depth(tmp_path):
 
 
 def test_files_that_are_passed_over_are_counted_by_suffix(tmp_path, capsys):
-    fill(tmp_path, "train/a.png", "train/b.png", "val/a.png", "train/.hidden.cr2")
+    fill(tmp_path, "train/a.png", "train/b.png", "val/a.png", "train/.hidden.cr2", "train/._a.png")
     others = ["raw.CR2", "c/raw.cr2", "picture.psd", "nameless", "notes.txt", "Thumbs.db", "labels.json"]
     for name in (*others, "b.jpg.part"):
         (tmp_path / "train" / name).parent.mkdir(exist_ok=True)
@@ -278,7 +280,7 @@ def test_photograph_is_loaded_as_a_square(tmp_path):
 
 @pytest.mark.parametrize("files", [[], ["only.png"]])
 def test_too_few_photographs_are_refused(tmp_path, files):
-    with pytest.raises(InputError, match=r"photographs in it .*\.jpg.*two or more") as refusal:
+    with pytest.raises(InputError, match=r"photographs? in it .*\.jpg.*two or more") as refusal:
         find_source(str(fill(tmp_path, *files)))
     assert str(tmp_path) in str(refusal.value)
 

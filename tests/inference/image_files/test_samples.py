@@ -41,7 +41,9 @@ def test_odd_samples_do_not_decide_the_range(tmp_path: Path, most: int, odd: flo
         assert (pixels[:3, :5] == (65535 if odd > 0 else 0)).all()
 
 
-@pytest.mark.parametrize(("dtype", "most"), [("float16", 1), ("uint32", 255), ("uint32", 2**32 - 1), ("int32", 255)])
+@pytest.mark.parametrize(
+    ("dtype", "most"), [("float16", 1), ("uint32", 255), ("uint32", 2**32 - 1), ("int32", 255), ("int16", 2**15 - 1)]
+)
 def test_other_types_of_samples(tmp_path: Path, dtype: str, most: int) -> None:
     with warnings.catch_warnings():
         warnings.simplefilter("error")
@@ -72,7 +74,7 @@ def test_arrays_are_clipped_with_a_word_or_refused(tensor: bool) -> None:
     floats = scene(dtype="float32")
     floats[0, 0], floats[1, 1], floats[2, 2], floats[3, 3] = 1.0001, np.inf, np.nan, -3
     given = torch.from_numpy(floats) if tensor else floats
-    with pytest.warns(UserWarning, match="12 samples outside 0 to 1, or not finite, are clipped"):
+    with pytest.warns(UserWarning, match="12 samples outside 0 to 1, or not finite, clipped"):
         found = np.asarray(clipped(given))
     assert (found[[0, 1, 2, 3], [0, 1, 2, 3]] == np.array([1, 1, 0, 0])[:, None]).all()
     assert (found[4:] == floats[4:]).all()
