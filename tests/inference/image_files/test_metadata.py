@@ -135,7 +135,7 @@ def test_further_pictures_of_a_jpeg_are_dropped(tmp_path: Path) -> None:
 
 
 def test_xmp_is_kept_as_it_is_if_nothing_is_to_be_dropped() -> None:
-    of_pixels = r"xmlns:(hdrgm|Container|dd|crs)=\S+|(tiff:Or|hdrgm:|dd:|crs:)\S+(?=[ >\n])|<xmp:Th.*Directory>"
+    of_pixels = r"xmlns:(hdrgm|Container|dd|crs)=\S+|(tiff:Or|hdrgm:|dd:|crs:)\S+?(?=[\s>])|<xmp:Th.*Directory>"
     plain = re.sub(f"(?s){of_pixels}", "", XMP)
     assert clean_xmp(plain.encode()) == plain.encode()
     assert clean_xmp(b"<x:xmpmeta") == b""
