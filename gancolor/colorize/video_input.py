@@ -16,6 +16,7 @@ from gancolor.utils.errors import InputError
 
 COPIES = 8  # bytes per pixel in flight: the frame, its RGB before and after
 CARRIED = ("audio", "subtitle", "attachment")  # types of the streams that the result keeps, beside the pictures
+MOST_RATE = 1000  # frames per second
 SOUND_SLACK = 0.5  # seconds by which sound may end before the time in the header
 
 
@@ -51,7 +52,7 @@ class Clip:
             for stream in video.streams
             if stream not in (self.stream, *self.carried) and not is_written_anew(stream, chapters)
         ]
-        self.rate = self.stream.average_rate or Fraction(25)
+        self.rate = frame_rate(self.stream)
         self.time_base = self.stream.time_base
         self.clock = Clock(video)
         self.extent = Extent(video, self.stream, self.rate)
@@ -124,6 +125,13 @@ class Clip:
             frame.pts = self.last + 1
         frame.duration = frame.duration or step
         self.last = frame.pts
+
+
+def frame_rate(stream: Any) -> Fraction:
+    """Return the frames per second. FFmpeg counts ticks of the clock as frames of raw DV; QuickTime's time code, which
+    counts frames, can't be written then."""
+    average = stream.average_rate
+    return average if average and average <= MOST_RATE else stream.guessed_rate or Fraction(25)
 
 
 def note_damage(broken: set[int], packet: Any, damaged: bool) -> None:

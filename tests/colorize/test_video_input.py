@@ -293,6 +293,23 @@ def test_the_containers_field_order(tmp_path: Path, colorizer, order: int, first
     assert (errors[0] < errors[1] / 2) == (first is not None), errors
 
 
+def test_raw_dv_keeps_its_frame_rate(tmp_path: Path, colorizer) -> None:
+    source = tmp_path / "in.dv"
+    with av.open(str(source), "w") as video:
+        stream = video.add_stream("dvvideo", rate=25, width=720, height=576, pix_fmt="yuv420p")
+        sound = video.add_stream("pcm_s16le", rate=48000, layout="stereo")
+        wave = av.AudioFrame.from_ndarray(np.zeros((1, 2 * 3840), np.int16), "s16", "stereo")
+        wave.sample_rate = 48000
+        video.mux(sound.encode(wave))
+        for _ in range(2):
+            video.mux(stream.encode(av.VideoFrame.from_ndarray(scene(576, 720), "rgb24")))
+    with pytest.warns(UserWarning, match="interlaced"):
+        colour_video(colorizer, ColorizeJob(source, tmp_path / "out.mov"))
+    with av.open(str(tmp_path / "out.mov")) as video:
+        assert video.streams.video[0].average_rate == 25
+        assert video.streams.data[0].metadata["timecode"] == "00:00:00:00"
+
+
 def test_a_read_error_keeps_what_is_there(tmp_path: Path, colorizer, monkeypatch: pytest.MonkeyPatch) -> None:
     """Input errors end the video, not the command: FFmpeg's code for them is the one for broken disks."""
     from gancolor.colorize import video_input
