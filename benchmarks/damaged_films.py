@@ -147,7 +147,7 @@ def watch(result: Path, film: Path) -> tuple[int, str]:
             times = [frame.time for frame in video.decode(video.streams.video[0])]
     except av.FFmpegError as error:
         return 0, f"the result can't be read: {error}"
-    with av.open(str(film)) as source:
+    with av.open(str(film), metadata_errors="replace") as source:
         longest = LONGEST + (source.duration or 0) / av.time_base
     if not times or times[-1] > longest:
         return len(times), f"the result has {len(times)} frames, until {times[-1] if times else 0:.0f} s"

@@ -142,6 +142,7 @@ def colour_clip(
         Pipeline(preprocess, infer, postprocess, write).run(chain(head, items))
         result.finish()
     clip.lost += result.lost
+    clip.extent.broken |= result.broken
     if clip.interlaced:
         warnings.warn(f"{shown(clip.job.source)}: interlaced; the result is deinterlaced", stacklevel=2)
     in_place = clip.job.target.resolve() == clip.job.source.resolve()

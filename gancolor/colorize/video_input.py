@@ -1,6 +1,6 @@
 """Reading of videos: frames and packets in file order, with times from 0 on, and whether the file is all there."""
 
-import struct
+from collections import Counter
 from collections.abc import Iterator
 from fractions import Fraction
 from pathlib import Path
@@ -8,18 +8,15 @@ from typing import Any
 
 import av
 
-from gancolor.colorize.deinterlacing import Deinterlacer
+from gancolor.colorize.deinterlacing import Deinterlacer, first_field
 from gancolor.colorize.inputs import ColorizeJob
+from gancolor.colorize.video_clock import Clock
+from gancolor.colorize.video_files import asf_length, breaks_off
 from gancolor.utils.errors import InputError
 
 COPIES = 8  # bytes per pixel in flight: the frame, its RGB before and after
 CARRIED = ("audio", "subtitle", "attachment")  # types of the streams that the result keeps, beside the pictures
-JUMP = 10  # seconds between packets beyond which recordings were joined, as in FFmpeg (-dts_delta_threshold)
-BACK = 0.5  # the same backwards, where a stream's times should only grow
-# The object of an ASF header that has its length, how much is read to find it, and its flag of a live recording:
-# https://learn.microsoft.com/en-us/windows/win32/wmformat/file-properties-object
-ASF_PROPERTIES = bytes.fromhex("a1dcab8c47a9cf118ee400c00c205365")
-ASF_HEAD, ASF_LIVE = 2**16, 1
+MOST_RATE = 1000  # frames per second
 SOUND_SLACK = 0.5  # seconds by which sound may end before the time in the header
 
 
@@ -55,7 +52,7 @@ class Clip:
             for stream in video.streams
             if stream not in (self.stream, *self.carried) and not is_written_anew(stream, chapters)
         ]
-        self.rate = self.stream.average_rate or Fraction(25)
+        self.rate = frame_rate(self.stream)
         self.time_base = self.stream.time_base
         self.clock = Clock(video)
         self.extent = Extent(video, self.stream, self.rate)
@@ -76,7 +73,7 @@ class Clip:
 
     def items(self) -> Iterator[tuple[Any, int]]:
         """Yield frames, and packets of other streams, in file order, each with the memory it takes [bytes]."""
-        deinterlace = Deinterlacer()
+        deinterlace = Deinterlacer(first_field(self.stream.codec_context))
         carried = {stream.index for stream in self.carried}
         for packet in self._packets():
             if packet is not None and packet.stream_index != self.stream.index:
@@ -111,6 +108,7 @@ class Clip:
             frames = self.stream.decode(packet)
         except av.FFmpegError:  # a damaged packet loses only its own frames
             self.lost += 1
+            self.extent.broken.add(self.stream.index)
             return
         for frame in frames:
             self._keep_order(frame)
@@ -129,46 +127,24 @@ class Clip:
         self.last = frame.pts
 
 
+def frame_rate(stream: Any) -> Fraction:
+    """Return the frames per second. FFmpeg counts ticks of the clock as frames of raw DV; QuickTime's time code, which
+    counts frames, can't be written then."""
+    average = stream.average_rate
+    return average if average and average <= MOST_RATE else stream.guessed_rate or Fraction(25)
+
+
+def note_damage(broken: set[int], packet: Any, damaged: bool) -> None:
+    """Note whether a stream's last piece is damaged. Packets without a position come from the same piece as before."""
+    if damaged:
+        broken.add(packet.stream_index)
+    elif packet.pos is not None:
+        broken.discard(packet.stream_index)
+
+
 def is_written_anew(stream: Any, chapters: bool) -> bool:
     """Return whether muxers write a data stream themselves: QuickTime's time code, and its titles of chapters."""
     return stream.type == "data" and ("timecode" in stream.metadata or (chapters and stream.name == "bin_data"))
-
-
-class Clock:
-    """The time since a video's start.
-
-    All streams are shifted alike. In formats whose clock may jump, such as MPEG transport streams, a jump to another
-    recording is taken out. In others, a jump beyond the video's length is damage, and the packet loses its time.
-    """
-
-    def __init__(self, video: Any) -> None:
-        self.shift = -Fraction(video.start_time or 0, av.time_base)
-        self.jumps = bool(video.format.flags & av.format.Flags.ts_discont.value)
-        self.length = Fraction(video.duration, av.time_base) if video.duration else None
-        self.now: Fraction | None = None
-        self.ends: dict[int, Fraction] = {}  # by stream
-
-    def set(self, packet: Any) -> None:
-        """Change a packet's times."""
-        if packet.pts is not None and packet.dts is not None and abs(packet.pts - packet.dts) * packet.time_base > JUMP:
-            packet.pts = None
-        if (at := packet.pts if packet.dts is None else packet.dts) is None:
-            return
-        if packet.stream.type in ("audio", "video"):
-            time = at * packet.time_base + self.shift
-            end = self.ends.get(packet.stream_index, self.now)
-            jump = end is not None and min(abs(time - end), abs(time - self.now)) > JUMP
-            if self.jumps and (jump or (end is not None and end - time > BACK)):
-                self.shift += end - time
-                time = end
-            elif jump and self.length and time > self.length + JUMP:
-                packet.pts = packet.dts = None
-                return
-            self.now = time
-            self.ends[packet.stream_index] = time + (packet.duration or 0) * packet.time_base
-        shift = round(self.shift / packet.time_base)
-        packet.pts = None if packet.pts is None else packet.pts + shift
-        packet.dts = None if packet.dts is None else packet.dts + shift
 
 
 class Extent:
@@ -177,14 +153,18 @@ class Extent:
     Attributes:
         frames: number of frames by the header, or None if it does not say.
         fault: FFmpeg's error where reading ended.
+        broken: indices of the streams whose last piece is damaged.
     """
 
     def __init__(self, video: Any, stream: Any, rate: Fraction) -> None:
         self.video, self.stream, self.rate = video, stream, rate
         self.start = Fraction(video.start_time or 0, av.time_base)
         self.form = video.format.name.split(",")[0]
+        self.path = Path(video.name.removeprefix("file:"))
         self.fault: str | None = None
-        self.packets = self.done = 0
+        self.broken: set[int] = set()
+        self.packets: Counter[int] = Counter()  # by stream
+        self.done = 0  # frames
         self.starts: dict[int, Fraction] = {}  # of each stream's last packet
         self.ends: dict[int, Fraction] = {}  # of each stream
         self.first = self.last = self.end = Fraction(0)  # times of frames
@@ -193,7 +173,8 @@ class Extent:
 
     def read(self, packet: Any) -> None:
         """Note a packet that was read."""
-        self.packets += packet.stream_index == self.stream.index
+        self.packets[packet.stream_index] += 1
+        note_damage(self.broken, packet, packet.is_corrupt)
         if packet.pts is not None:
             at, index = packet.pts * packet.time_base, packet.stream_index
             end = at + (packet.duration or 0) * packet.time_base
@@ -214,11 +195,15 @@ class Extent:
         short = self._short()
         if short > 0 or self.fault:
             return f"{self.done} of {self._total(short)} frames" if short > 0 else f"{self.done} frames ({self.fault})"
-        for stream in self.video.streams.audio if self.form == "mov" else ():
+        for stream in self.video.streams.audio if self.form in ("mov", "mxf") else ():
             length = self._length(stream)
             heard = self.ends.get(stream.index, Fraction(0))
             if length and length - heard > SOUND_SLACK:
                 return f"{float(heard):.1f} of {float(length):.1f} s of sound"
+        if any(stream.index in self.broken for stream in (self.stream, *self.video.streams.audio)):
+            return f"{self.done} frames (its end is damaged)"
+        if breaks_off(self.path, self.form, fragmented=not self.stream.frames):
+            return f"{self.done} frames (its end is missing)"
         return None
 
     def _short(self) -> Fraction:
@@ -230,22 +215,25 @@ class Extent:
         if not length or not self.done:
             return Fraction(0)
         # Others state the length of the longest stream, and interleave them closely.
-        reached = self.end if self.form in ("mov", "avi") else max(self.end, *self.ends.values())
+        reached = self.end if self.form in ("mov", "avi", "mxf") else max(self.end, *self.ends.values())
         short = length - reached
-        if self.form == "mov" and self.packets < len(self.stream.index_entries) and short > 1 / self.rate / 2:
-            return short
+        unread = self.form in ("mov", "mxf") and self.packets[self.stream.index] < (self._stated() or 0)
+        if unread and (self.form == "mxf" or short > 1 / self.rate / 2):
+            return max(short, 1 / self.rate)
         return short if short > self.step * 3 / 4 else Fraction(0)
 
     def _length(self, stream: Any) -> Fraction | None:
         """Return the time at which a stream ends by the header. Formats without such a header have their ends looked
         for, or guessed by the bit rate."""
-        if self.form == "mov" and stream.duration:
-            return ((stream.start_time or 0) + stream.duration) * stream.time_base - self.start
+        if self.form in ("mov", "mxf") and stream.duration:
+            # Fragments leave `frames` at 0, and some count their durations from the file's start.
+            start = 0 if self.form == "mov" and not stream.frames else stream.start_time or 0
+            return (start + stream.duration) * stream.time_base - self.start
         if self.form == "avi" and self.frames:
             return ((stream.start_time or 0) + self.frames) * stream.time_base - self.start
         if self.form in ("matroska", "flv") and self.video.duration:
             return Fraction(self.video.duration, av.time_base) - self.start
-        if self.form == "asf" and (length := asf_length(Path(self.video.name.removeprefix("file:")))):
+        if self.form == "asf" and (length := asf_length(self.path)):
             return length - self.start
         return None
 
@@ -257,17 +245,8 @@ class Extent:
     def _stated(self) -> int | None:
         if self.form == "mov":
             return len(self.stream.index_entries) or None
+        if self.form == "mxf" and self.rate * self.stream.time_base == 1:
+            return self.stream.duration or None
         # An AVI file whose writing was broken off states some huge number. A frame has at least 8 bytes.
         frames = int(self.stream.frames)
         return frames if 0 < frames < self.video.size / 8 else None
-
-
-def asf_length(path: Path) -> Fraction | None:
-    """Return the length in the header of a WMV file. FFmpeg does not tell it of a file that is cut off."""
-    with path.open("rb") as file:
-        head = file.read(ASF_HEAD)
-    at = head.find(ASF_PROPERTIES)
-    if at < 0:
-        return None
-    length, _, lead_in, flags = struct.unpack_from("<QQQI", head, at + 64)
-    return None if flags & ASF_LIVE else Fraction(length, 10**7) - Fraction(lead_in, 1000)

@@ -11,7 +11,7 @@ from av.video.reformatter import ColorPrimaries, ColorRange, Colorspace, ColorTr
 
 from gancolor.colorize.inputs import VIDEOS, shown
 from gancolor.colorize.photographs import FATAL
-from gancolor.colorize.video_input import Clip, file_url
+from gancolor.colorize.video_input import Clip, file_url, note_damage
 from gancolor.colorize.video_tracks import NOUNS, Copy, Track, describe, kind_of_track
 
 EXACT = Interpolation.BICUBIC | Interpolation.ACCURATE_RND | Interpolation.FULL_CHR_H_INT | Interpolation.FULL_CHR_H_INP
@@ -24,11 +24,13 @@ class VideoResult:
 
     Attributes:
         lost: number of packets of sound or subtitles that could not be written, because they are damaged.
+        broken: indices of the source's streams whose last piece is damaged.
     """
 
     def __init__(self, part: Path, clip: Clip, size: tuple[int, int], turned: bool, quality: int) -> None:
         self.container = av.open(file_url(part), "w", format=VIDEOS[clip.job.target.suffix.lower()])
         self.time_base, self.lost = clip.time_base, 0
+        self.broken: set[int] = set()
         self.height, self.width = size
         webm = self.container.format.name == "webm"
         # Quality 1 to 100 maps linearly to CRF, from the codec's worst: 63 to 21 for VP9, 51 to 15 for x264.
@@ -74,15 +76,17 @@ class VideoResult:
         if isinstance(item, av.VideoFrame):
             self.container.mux(self.stream.encode(item))
         elif track := self.tracks.get(item.stream_index):
-            self._write_track(track, item)
+            note_damage(self.broken, item, not self._write_track(track, item))
 
     def finish(self) -> None:
         """Write what the encoders still hold."""
         self.container.mux(self.stream.encode())
-        for track in self.tracks.values():
-            self._write_track(track, None)
+        for index, track in self.tracks.items():
+            if not self._write_track(track, None):
+                self.broken.add(index)
 
-    def _write_track(self, track: Track, packet: Any | None) -> None:
+    def _write_track(self, track: Track, packet: Any | None) -> bool:
+        """Write a packet, or what a track still holds; return whether that was possible."""
         try:
             for part in track.flush() if packet is None else track.encode(packet):
                 self._mux(part, track.stream)
@@ -90,6 +94,8 @@ class VideoResult:
             if error.errno in FATAL:
                 raise
             self.lost += 1
+            return False
+        return True
 
     def _mux(self, packet: Any, stream: Any) -> None:
         """Write a packet. Muxers refuse times that do not increase."""

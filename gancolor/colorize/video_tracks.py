@@ -14,7 +14,8 @@ from av.rational import AVRational
 
 SOUND = {"mp4": "aac", "mov": "aac", "matroska": "flac", "webm": "libopus"}  # encoders, by container
 TEXT = {"mp4": "mov_text", "mov": "mov_text", "matroska": "subrip", "webm": "webvtt"}
-LAYOUTS = ("mono", "stereo", "3.0", "quad", "5.0", "5.1", "6.1", "7.1")  # of Opus, by the number of channels
+# Layouts of Opus, by the number of channels.
+LAYOUTS = ("mono", "stereo", "3.0", "quad", "5.0", "5.1", "6.1", "7.1")
 NOUNS = {"video": "pictures", "audio": "sound", "subtitle": "subtitles", "attachment": "attached files"}
 
 
@@ -119,12 +120,22 @@ def holds(container: str, source: Any) -> bool:
         return False  # WebM's muxer takes attached files, and drops them
     trial = av.open(io.BytesIO(), "w", format=container)
     try:
-        copied(trial, source)
+        stream = copied(trial, source)
         trial.start_encoding()
+        if source.codec_context and source.codec_context.name.startswith("pcm_"):
+            # MP4 describes the channels only at its end, and refuses layouts there.
+            trial.mux(silence(stream, source.codec_context.layout.nb_channels))
+        trial.close()
     except (av.FFmpegError, ValueError):
         return False
-    trial.close()
     return True
+
+
+def silence(stream: Any, channels: int) -> Any:
+    """Return a packet of uncompressed sound."""
+    packet = av.Packet(bytes(24 * channels))  # whole samples of 8, 16, 24, 32 or 64 bits
+    packet.stream, packet.time_base, packet.pts, packet.dts, packet.duration = stream, stream.time_base, 0, 0, 1
+    return packet
 
 
 def copied(container: Any, source: Any) -> Any:
@@ -141,7 +152,16 @@ def copied(container: Any, source: Any) -> Any:
             raise
         stream = container.add_data_stream()
         BitStreamFilterContext("null", source, stream)
+    if stream.type == "audio" and stream.codec_context:
+        name_layout(stream.codec_context)
     return describe(stream, source)
+
+
+def name_layout(context: Any) -> None:
+    """Name the usual layout where a file states only the number of channels, as AVI does. MP4 needs a name."""
+    channels = context.layout.nb_channels
+    if context.layout.name.endswith(" channels") and channels <= len(LAYOUTS):
+        context.layout = LAYOUTS[channels - 1]
 
 
 def describe(stream: Any, source: Any) -> Any:

@@ -78,6 +78,26 @@ def test_any_layout_of_channels(tmp_path: Path, colorizer, layout: str, kept: in
         assert (context.sample_rate, context.layout.nb_channels) == (48000, kept)
 
 
+@pytest.mark.parametrize(("channels", "codec"), [(2, "pcm_s16le"), (6, "pcm_s16le")])
+@pytest.mark.parametrize("suffix", [".mp4", ".mov"])
+def test_channels_without_names(tmp_path: Path, colorizer, suffix: str, channels: int, codec: str) -> None:
+    source, target = tmp_path / "in.avi", tmp_path / f"out{suffix}"
+    with av.open(str(source), "w") as video:
+        pictures = video.add_stream("mjpeg", rate=25, width=64, height=48, pix_fmt="yuvj420p")
+        sound = video.add_stream(codec, rate=48000, layout={2: "stereo", 6: "5.1"}[channels])
+        wave = np.tile(np.arange(channels, dtype=np.int16) * 1000, 1920)[None]
+        frame = av.AudioFrame.from_ndarray(wave, "s16", sound.layout.name)
+        frame.sample_rate = 48000
+        for packets in (pictures.encode(av.VideoFrame.from_ndarray(scene(48, 64), "rgb24")), pictures.encode(None)):
+            video.mux(packets)
+        video.mux(sound.encode(frame))
+    colour_video(colorizer, ColorizeJob(source, target))
+    with av.open(str(target)) as video:
+        stream = video.streams.audio[0]
+        assert (stream.codec_context.name, stream.layout.nb_channels) == (codec, channels)
+        assert (next(video.decode(stream)).to_ndarray() == wave[:, : 1024 * channels]).all()
+
+
 def with_everything(path: Path) -> Path:
     """Write a video with subtitles, a font and a chapter."""
     words = path.with_name("words.srt")
