@@ -37,3 +37,21 @@ def test_own_warnings_take_one_line(capsys):
     with pytest.warns(UserWarning, match="of another"):  # as Python, here pytest, treats them
         gancolor.cli.show_warning("of another", UserWarning, "/elsewhere/x.py", 7)
     assert capsys.readouterr().err == ""
+
+
+def test_a_rank_ends_without_the_interpreters_teardown(monkeypatch):
+    from gancolor import cli
+
+    class EndedError(Exception):
+        pass
+
+    def end(status):
+        raise EndedError(status)
+
+    monkeypatch.setattr("os._exit", end)
+    monkeypatch.setenv("WORLD_SIZE", "2")
+    with pytest.raises(EndedError, match="143"):
+        cli.run(lambda: 143)
+    monkeypatch.setenv("WORLD_SIZE", "1")
+    with pytest.raises(SystemExit):
+        cli.run(lambda: 0)
