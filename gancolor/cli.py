@@ -52,7 +52,7 @@ def run(main: Callable[[], int | None]) -> None:
         )
         status = fail(name, f"the device's memory is full; {advice}. Files already saved are intact", 2)
     if int(os.environ.get("WORLD_SIZE", 1)) > 1:
-        # With torch 2.11, about one rank in fifty hung or aborted ("terminate called without an active exception") when
+        # With torch 2.11, about one run in thirty hung or aborted ("terminate called without an active exception") when
         # the interpreter's end destroyed gloo's threads.
         sys.stdout.flush()
         sys.stderr.flush()
