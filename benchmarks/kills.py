@@ -49,6 +49,7 @@ TINY = shlex.split(
 )
 TUNED = [word for word in TINY if not word.startswith("--arch") and word != "attention_ugan"]
 UNLIKE = ("photographs_per_second", "memory_gib")
+KINDS = ("scenes", "shards", "fine-tuning", "sweep")
 SHARE_OF_SWEEPS = 0.1  # of the kills, because each start of a sweep starts Python for every training
 
 
@@ -76,10 +77,11 @@ def main() -> None:
     options = parse()
     with tempfile.TemporaryDirectory() as scratch:
         os.environ |= {"XDG_CACHE_HOME": f"{scratch}/cache", "HOME": scratch}
-        kinds = make_kinds(Path(scratch))
+        kinds = [kind for kind in make_kinds(Path(scratch)) if options.only in (None, kind.name)]
         table = Table(f"{options.kills} kills, seed {options.seed}", "", ["kind", "kills", "resumed", "same", "lost"])
         for kind in kinds:
-            share = SHARE_OF_SWEEPS if kind.name == "sweep" else (1 - SHARE_OF_SWEEPS) / (len(kinds) - 1)
+            share = SHARE_OF_SWEEPS if kind.name == "sweep" else (1 - SHARE_OF_SWEEPS) / (len(KINDS) - 1)
+            share = 1 if options.only else share
             torment(kind, round(options.kills * share), random.Random(f"{options.seed} {kind.name}"), Path(scratch))
             lost = kind.kills - min(kind.resumed, kind.same)
             table.add(
@@ -222,6 +224,7 @@ def parse() -> argparse.Namespace:
     parser = argparse.ArgumentParser(description="Kill trainings at random moments and check that nothing is lost.")
     parser.add_argument("--kills", type=int, default=200, help="number of kills (%(default)s)")
     parser.add_argument("--seed", type=int, default=0, help="of the moments (%(default)s)")
+    parser.add_argument("--only", choices=KINDS, help="kind of run that gets all kills")
     return parser.parse_args()
 
 
