@@ -34,7 +34,7 @@ def to_16_bits(values: np.ndarray, name: str) -> np.ndarray:
         ranges = (*[most for most in RANGES if most < whole], whole)
     most = next((most for most in ranges if usual <= most * OVERSHOOT), ranges[-1])
     odd, outside = count_odd(values, most)
-    words = [f"{counted(odd, 'sample')} not finite become black or white"] if odd else []
+    words = [f"{counted(odd, 'sample')} not finite, set to black or white"] if odd else []
     words += [f"{outside / values.size:.2g} of the samples lie outside, and are clipped"] if outside else []
     words += ["the picture is nearly black"] if 0 < usual < most * DARK else []
     if words:
