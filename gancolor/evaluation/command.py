@@ -31,7 +31,11 @@ def parse_evaluate(argv: Sequence[str] | None = None, prog: str = "evaluate.py")
     )
     parser = make_parser(prog, EvaluateConfig, description)
     parser.add_argument(
-        "checkpoints", nargs="*", default=[], metavar="CHECKPOINT", help="run folders, exported generators, run states"
+        "checkpoints",
+        nargs="*",
+        default=[],
+        metavar="CHECKPOINT",
+        help="run folders, exported generators, run states, or bundled: the generator that comes with gancolor",
     )
     parser.add_argument(
         "--predictions", action="append", default=[], metavar="NAME=DIR",

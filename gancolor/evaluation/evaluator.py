@@ -23,6 +23,7 @@ from gancolor.evaluation.scoring import GREY, Colorized, Scores, System, as_syst
 from gancolor.evaluation.summary import class_tables, differences, write_scores_csv
 from gancolor.evaluation.system_names import check_names, names_of_generators, parse_predictions
 from gancolor.evaluation.tables import results_table
+from gancolor.inference.bundled import named_checkpoint
 from gancolor.metrics.fid import FID_LEAST, Inception, fid, kid
 from gancolor.models.checkpoint import describe, find_generator, load_generator
 from gancolor.utils.errors import InputError
@@ -44,7 +45,7 @@ class Evaluator:
             check_writable(f"--{option}", getattr(config, option))
         self.hint_numbers = parse_numbers(config.hints) if config.hints is not None else []
         self.hardware = choose_hardware(config.device, "fp32", keep_memory=config.keep_freed_memory)
-        self.paths = [find_generator(path) for path in config.checkpoints]
+        self.paths = [find_generator(named_checkpoint(name)) for name in config.checkpoints]
         self.abouts = [describe(path) for path in self.paths]
         self.protocol = PROTOCOLS[config.protocol]
         self.size = self._choose_size()

@@ -16,13 +16,12 @@ from torch import Tensor, nn
 from gancolor.config.identity import to_dict
 from gancolor.config.networks import GeneratorConfig
 from gancolor.config.options import TrainConfig
-from gancolor.inference.bundled import FOLDER
+from gancolor.inference.bundled import BUNDLED, named_checkpoint
 from gancolor.models import generator_builder, generator_options
 from gancolor.models.checkpoint import describe, find_generator, read_tensors
 from gancolor.utils.errors import InputError
 from gancolor.utils.files import file_digest
 
-BUNDLED = "bundled"
 # Generator options that may differ from the file's, because they do not change its parameters.
 FREE = {"dropout", "recompute", "freeze_backbone", "global_size", "temperature", "trunk"}
 # Options that may be on where the file's is off: the weights of the new input channels start at zero.
@@ -78,7 +77,7 @@ def find_start(name: str) -> Start:
         InputError: the file is missing, truncated, not a checkpoint, from a newer version, or of an unknown
             architecture.
     """
-    given = FOLDER / "generator.safetensors" if name == BUNDLED else Path(name).expanduser()
+    given = named_checkpoint(name)
     try:
         path = find_generator(given)
         about = describe(path)

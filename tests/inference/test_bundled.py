@@ -79,3 +79,8 @@ def test_bundled_generator_is_the_onnx_file_on_a_cpu_or_without_torch(monkeypatc
     monkeypatch.setattr(bundled, "has_torch", lambda: False)
     assert bundled.default_generator() == bundled.default_generator("cuda") == FILES[1]
     assert colourfulness(Colorizer.load()(scene(100, 120))) > 1
+
+
+def test_its_name_stands_for_the_file() -> None:
+    assert bundled.named_checkpoint("bundled") == FILES[0]
+    assert bundled.named_checkpoint("runs/bundled") == Path("runs/bundled")
