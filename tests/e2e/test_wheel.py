@@ -2,6 +2,7 @@
 
 import configparser
 import os
+import shutil
 import subprocess
 import sys
 import sysconfig
@@ -28,8 +29,10 @@ def call(*words: object, cwd: Path, **env: str) -> str:
 def bin_folder(tmp_path_factory, source) -> Path:
     """The programs of an environment with the wheel; its dependencies are those of this one, which has [train]."""
     folder = tmp_path_factory.mktemp("wheel")
+    leavings = shutil.ignore_patterns("build", "*.egg-info")
+    copy = shutil.copytree(source, folder / "source", ignore=leavings)  # another worker may be building in the original
     pip = [sys.executable, "-m", "pip", "--quiet", "--disable-pip-version-check"]
-    call(*pip, "wheel", "--no-deps", "--no-build-isolation", "--wheel-dir", folder, source, cwd=folder)
+    call(*pip, "wheel", "--no-deps", "--no-build-isolation", "--wheel-dir", folder, copy, cwd=folder)
     (wheel,) = folder.glob("gancolor-*.whl")
     venv.create(folder / "env", with_pip=False)
     (site,) = (folder / "env").glob("lib/python*/site-packages")
