@@ -41,7 +41,7 @@ RankingMetric = Literal["psnr", "ssim", "lpips", "lpips_vgg", "ciede2000", "auc"
 CheckpointMetric = Literal["psnr", "ssim", "lpips", "lpips_vgg", "ciede2000", "auc", "mse"]  # no FID, no KID
 
 # Suffixes of the picture files that are taken from folders and shards, for training and for colouring: all formats that
-# inference/image_files.py reads. A folder's random split into training and validation photographs depends on this list:
+# inference/image_files reads. A folder's random split into training and validation photographs depends on this list:
 # with one more suffix, folders that have files with it are split differently.
 PICTURE_SUFFIXES = frozenset(
     f".{name}"

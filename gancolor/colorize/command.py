@@ -53,7 +53,7 @@ def one_line_warnings() -> Iterator[None]:
     with warnings.catch_warnings():
         warnings.simplefilter("once", UserWarning)
         warnings.filterwarnings("ignore", module=r"PIL\.")  # of damaged metadata
-        warnings.showwarning = lambda message, *_, **__: tqdm.write(f"gancolor: {message}", file=sys.stderr)
+        warnings.showwarning = lambda message, *_, **__: tqdm.write(f"gancolor: warning: {message}", file=sys.stderr)
         yield
 
 

@@ -122,7 +122,7 @@ def _resize(picture: Tensor, size: int) -> Tensor:
     return F.interpolate(picture[None], (size, size), mode="bilinear", antialias=True)[0].contiguous()
 
 
-# Inference reads files with libvips (inference/image_files.py), which keeps bit depth, alpha and metadata. Training
+# Inference reads files with libvips (inference/image_files), which keeps bit depth, alpha and metadata. Training
 # does not, because that would change its photographs and which files it rejects. libvips converts CMYK without a
 # profile by a printing press's profile (pure red becomes R = 232, not 255). RGB JPEGs and PNGs would look the same, but
 # JPEGs with EXIF would take three times as long (366 instead of 1,105 photographs of 400 x 300 per second and core,

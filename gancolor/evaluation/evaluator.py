@@ -124,7 +124,7 @@ class Evaluator:
         coloured, self.grey = photographs.without_grey(self.config.data.min_colorfulness)
         if not len(coloured):
             raise InputError(
-                f"--data.source {self.source.name}: all of its {len(photographs)} photographs are grey, so colours "
+                f"--data.source {self.source.name}: its photographs ({len(photographs)}) are all grey, so colours "
                 "can't be scored on them; give photographs in colour, or --data.min_colorfulness 0"
             )
         return coloured

@@ -40,7 +40,7 @@ FORMATS = {
     ".pcx": "PCX",
     **dict.fromkeys((".jp2", ".j2k", ".j2c", ".jpc", ".jpf", ".jpx"), "JPEG2000"),
 }
-BY_AN_EXTRA = {".heic", ".heif", ".hif"}  # pillow-heif, which tests/inference/test_image_files.py covers
+BY_AN_EXTRA = {".heic", ".heif", ".hif"}  # pillow-heif, which tests/inference/image_files covers
 MARKER = (220, 30, 30)
 P3 = ((0.51512, 0.2412, -0.00105), (0.29198, 0.69225, 0.04189), (0.1571, 0.06657, 0.78407))
 
