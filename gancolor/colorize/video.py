@@ -15,7 +15,8 @@ from gancolor.colorize.inputs import VIDEOS, ColorizeJob, shown
 from gancolor.colorize.photographs import FATAL
 from gancolor.colorize.pipeline import Pipeline
 from gancolor.colorize.smoothing import STEADINESS, Flicker, Steady
-from gancolor.colorize.video_input import Clip, file_url
+from gancolor.colorize.video_files import open_video
+from gancolor.colorize.video_input import Clip
 from gancolor.colorize.video_output import VideoResult, rgb, upright
 from gancolor.inference.colorizer import ChromaPrediction, Colorizer
 from gancolor.inference.image_files import QUALITY, Picture
@@ -65,11 +66,7 @@ def colour_video(
         raise InputError(f"{job.target}: videos are written as {', '.join(VIDEOS)}")
     steady = Steady(steadiness)
     job.target.parent.mkdir(parents=True, exist_ok=True)
-    try:
-        video = av.open(file_url(job.source), metadata_errors="replace")
-    except av.FFmpegError as error:
-        raise InputError(f"{job.source}: no video that can be read ({error.strerror})") from None
-    with video:
+    with open_video(job.source) as video:
         clip = Clip(video, job)
         make = partial(colour_clip, clip, colorizer, steady, quality=quality, panels=side_by_side, tick=tick)
         try:

@@ -1,8 +1,15 @@
-"""What the bytes of a video file say about its length, where FFmpeg does not tell it."""
+"""Opening of video files, and what their bytes say about their length where FFmpeg does not tell it."""
 
 import struct
+from collections.abc import Callable, Iterator
+from contextlib import ExitStack, contextmanager
 from fractions import Fraction
 from pathlib import Path
+from typing import Any, NamedTuple
+
+import av
+
+from gancolor.utils.errors import InputError
 
 # The object of an ASF header that has its length, how much is read to find it, and its flag of a live recording:
 # https://learn.microsoft.com/en-us/windows/win32/wmformat/file-properties-object
@@ -12,6 +19,38 @@ SYNC = 0x47  # first byte of each packet of an MPEG transport stream
 # Distance of such packets, and the bytes from the last one's sync byte to the file's end: plain, M2TS, with parity.
 TS_PACKETS = ((188, 188), (192, 188), (204, 204))
 TS_CHECKED = 8  # packets
+
+
+def file_url(path: Path) -> str:
+    """Return a path as FFmpeg reads any name, also one such as `concat:a.mp4`, which would name a protocol."""
+    return f"file:{path}"
+
+
+class ForwardOnly(NamedTuple):
+    """A file that FFmpeg can't seek in, because it has no `seek`."""
+
+    read: Callable[[int], bytes]
+
+
+@contextmanager
+def open_video(path: Path) -> Iterator[Any]:
+    """Open a video for reading.
+
+    Raises:
+        InputError: FFmpeg can't read it.
+    """
+    with ExitStack() as opened:
+        try:
+            video = av.open(file_url(path), metadata_errors="replace")
+        except av.FFmpegError as error:
+            # In a file that can seek, FFmpeg first reads the headers of all fragments of MP4, and gives up where one is
+            # cut off. Without seeking, it reads up to there.
+            try:
+                file = opened.enter_context(path.open("rb"))
+                video = av.open(ForwardOnly(file.read), metadata_errors="replace")
+            except (av.FFmpegError, OSError):
+                raise InputError(f"{path}: no video that can be read ({error.strerror})") from None
+        yield opened.enter_context(video)
 
 
 def asf_length(path: Path) -> Fraction | None:
@@ -46,7 +85,7 @@ def ends_within_packet(path: Path) -> bool:
 
 
 def ends_within_box(path: Path) -> bool:
-    """Follow the boxes of an MP4 file; return whether the last one is of a fragment, and longer than what is there."""
+    """Return whether an MP4 file ends within a fragment's box, or within the header of the box after it."""
     size, at, name = path.stat().st_size, 0, b""
     with path.open("rb") as file:
         while at + 8 <= size:
@@ -56,4 +95,4 @@ def ends_within_box(path: Path) -> bool:
             if length < 8:  # up to the end, or no box
                 return False
             at += length
-    return at > size and name in (b"styp", b"sidx", b"moof", b"mdat")
+    return at != size and name in (b"styp", b"sidx", b"moof", b"mdat")

@@ -20,11 +20,6 @@ MOST_RATE = 1000  # frames per second
 SOUND_SLACK = 0.5  # seconds by which sound may end before the time in the header
 
 
-def file_url(path: Path) -> str:
-    """Return a path as FFmpeg reads any name, also one such as `concat:a.mp4`, which would name a protocol."""
-    return f"file:{path}"
-
-
 class Clip:
     """An input video file.
 
@@ -55,7 +50,7 @@ class Clip:
         self.rate = frame_rate(self.stream)
         self.time_base = self.stream.time_base
         self.clock = Clock(video)
-        self.extent = Extent(video, self.stream, self.rate)
+        self.extent = Extent(video, job.source, self.stream, self.rate)
         self.frames = self.extent.frames or int((video.duration or 0) / av.time_base * self.rate) or None
         self.last: int | None = None
         self.lost = 0
@@ -156,11 +151,10 @@ class Extent:
         broken: indices of the streams whose last piece is damaged.
     """
 
-    def __init__(self, video: Any, stream: Any, rate: Fraction) -> None:
-        self.video, self.stream, self.rate = video, stream, rate
+    def __init__(self, video: Any, path: Path, stream: Any, rate: Fraction) -> None:
+        self.video, self.path, self.stream, self.rate = video, path, stream, rate
         self.start = Fraction(video.start_time or 0, av.time_base)
         self.form = video.format.name.split(",")[0]
-        self.path = Path(video.name.removeprefix("file:"))
         self.fault: str | None = None
         self.broken: set[int] = set()
         self.packets: Counter[int] = Counter()  # by stream
@@ -249,4 +243,4 @@ class Extent:
             return self.stream.duration or None
         # An AVI file whose writing was broken off states some huge number. A frame has at least 8 bytes.
         frames = int(self.stream.frames)
-        return frames if 0 < frames < self.video.size / 8 else None
+        return frames if 0 < frames < self.path.stat().st_size / 8 else None

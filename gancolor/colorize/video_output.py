@@ -11,7 +11,8 @@ from av.video.reformatter import ColorPrimaries, ColorRange, Colorspace, ColorTr
 
 from gancolor.colorize.inputs import VIDEOS, shown
 from gancolor.colorize.photographs import FATAL
-from gancolor.colorize.video_input import Clip, file_url, note_damage
+from gancolor.colorize.video_files import file_url
+from gancolor.colorize.video_input import Clip, note_damage
 from gancolor.colorize.video_tracks import NOUNS, Copy, Track, describe, kind_of_track
 
 EXACT = Interpolation.BICUBIC | Interpolation.ACCURATE_RND | Interpolation.FULL_CHR_H_INT | Interpolation.FULL_CHR_H_INP

@@ -163,7 +163,9 @@ def test_formats_without_a_header_of_their_length(tmp_path: Path, colorizer, nam
     colour_video(colorizer, ColorizeJob(source, parts))
     assert len(times(parts)[0]) == 24
     parts.unlink()
-    for size in (len(whole) * 6 // 10, len(whole) * 6 // 10 + 97):
+    middle = len(whole) * 6 // 10 // 188 * 188 + 60  # within a packet of a transport stream
+    fragment = whole.find(b"moof", middle)  # FFmpeg gives up where such a box is cut off
+    for size in (middle, fragment + 60) if fragment > 0 else (middle, middle + 97):
         source.write_bytes(whole[:size])
         with pytest.raises(InputError, match=r"\d+ (of about 2\d )?frames.*parts\.mkv\.partial"):
             colour_video(colorizer, ColorizeJob(source, parts))
@@ -185,7 +187,8 @@ def test_ends_of_fragments(tmp_path: Path) -> None:
     path = tmp_path / "in.mp4"
     box = lambda name, size: struct.pack(">I4s", size, name) + bytes(size - 8)  # noqa: E731
     whole = box(b"ftyp", 20) + box(b"moof", 40) + struct.pack(">I4sQ", 1, b"mdat", 64) + bytes(48)
-    for data, cut in ((whole, False), (whole[:-1], True), (whole[:50], True), (whole + b"junk of a card", False)):
+    lost = (whole[:-1], whole[:50], whole + bytes(4))
+    for data, cut in (*((data, True) for data in lost), (whole, False), (whole + b"junk of a card", False)):
         path.write_bytes(data)
         assert ends_within_box(path) == cut
 
