@@ -11,7 +11,7 @@ QUICK := tests/color tests/config tests/losses tests/metrics/test_bootstrap.py t
 	tests/inference/test_recombine.py tests/inference/test_upsampling.py tests/evaluation/test_tables.py \
 	tests/test_structure.py tests/test_docs.py
 
-.PHONY: demo test quick lint bench pictures clean
+.PHONY: demo test quick lint bench site pictures clean
 
 demo: $(INSTALLED)  ## train a U-Net on ImageNet features on scenes drawn by code, on any computer, in minutes
 	$(BIN)/python train.py --config configs/demo.yaml --out runs/demo
@@ -29,6 +29,9 @@ lint: $(INSTALLED)  ## style and types
 
 bench: $(INSTALLED)  ## measure this machine
 	$(BIN)/python benchmarks/bench.py
+
+site: $(INSTALLED)  ## build the documentation's website into build/site; warnings, such as of broken links, are errors
+	$(BIN)/sphinx-build --quiet --fail-on-warning --keep-going -c docs . build/site
 
 pictures: $(INSTALLED)  ## draw the README's photographs with the bundled generator
 	$(BIN)/python examples/photographs.py -o docs/colorized.png

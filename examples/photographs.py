@@ -1,8 +1,8 @@
-"""Colours scikit-image's photographs, which are in the public domain or CC0, into one picture: grey, coloured, true.
+"""Colours scikit-image's photographs, which are in the public domain or CC0, into one picture.
 
     python examples/photographs.py -o docs/colorized.png [--checkpoint PATH]
 
-It made docs/colorized.png.
+Rows: grey, coloured, coloured with two hints, true. It made docs/colorized.png.
 """
 
 import argparse
@@ -12,21 +12,32 @@ import numpy as np
 import skimage.data
 from PIL import Image, ImageOps
 
-from gancolor import Colorizer
+from gancolor import Colorizer, Hint
 
 SIDE = 240  # of each in the picture [pixels]
 GAP = 4
-PHOTOGRAPHS = (skimage.data.astronaut, skimage.data.cat, skimage.data.coffee, skimage.data.rocket)
+# Each photograph, and two clicks on its middle square of 480 x 480 pixels.
+PHOTOGRAPHS = {
+    skimage.data.astronaut: (Hint(120, 300, "#e8643c"), Hint(70, 190, "#c43350")),  # suit, the flag's stripe
+    skimage.data.cat: (Hint(135, 150, "#b9b24a"), Hint(420, 80, "#a88fa8")),  # eye, background
+    skimage.data.coffee: (Hint(150, 320, "#a03018"), Hint(205, 150, "#d98a45")),  # saucer, coffee
+    skimage.data.rocket: (Hint(120, 120, "#2f456f"), Hint(290, 420, "#e0a040")),  # sky, lamps
+}
 
 
 def draw(colorizer: Colorizer) -> Image.Image:
-    """Three rows (grey, coloured, true) of four squares, the photographs' centres."""
+    """Four rows of squares, the photographs' middles."""
     true = [ImageOps.fit(Image.fromarray(photograph()), (2 * SIDE, 2 * SIDE)) for photograph in PHOTOGRAPHS]
     grey = [photograph.convert("L") for photograph in true]
     coloured = [Image.fromarray(np.asarray(colorizer(photograph))) for photograph in grey]
+    hinted = [
+        Image.fromarray(np.asarray(colorizer(photograph, hints=hints)))
+        for photograph, hints in zip(grey, PHOTOGRAPHS.values(), strict=True)
+    ]
     step = SIDE + GAP
-    sheet = Image.new("RGB", (len(true) * step - GAP, 3 * step - GAP), "white")
-    for row, pictures in enumerate((grey, coloured, true)):
+    rows = (grey, coloured, hinted, true)
+    sheet = Image.new("RGB", (len(true) * step - GAP, len(rows) * step - GAP), "white")
+    for row, pictures in enumerate(rows):
         for column, picture in enumerate(pictures):
             sheet.paste(picture.resize((SIDE, SIDE), Image.Resampling.LANCZOS), (column * step, row * step))
     return sheet

@@ -57,4 +57,6 @@ def test_links_between_documents_exist():
 def test_fences_of_code_stand_on_their_own_lines():
     for document in PAGES:
         fences = [line for line in document.read_text(encoding="utf-8").splitlines() if "```" in line]
-        assert all(re.fullmatch(r"```\w*", line) for line in fences) and len(fences) % 2 == 0, document.name
+        assert all(re.fullmatch(r"```(\w*|\{[\w-]+\})", line) for line in fences) and len(fences) % 2 == 0, (
+            document.name
+        )
