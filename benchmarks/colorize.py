@@ -9,6 +9,7 @@ import sys
 import tempfile
 import time
 from collections.abc import Callable, Sequence
+from dataclasses import replace
 from functools import partial
 from itertools import cycle
 from pathlib import Path
@@ -171,15 +172,18 @@ def measure_large(folder: Path, checkpoint: Path, options: argparse.Namespace) -
     grain = np.random.default_rng(0).normal(0, NOISE, (3000, 4000, 1))
     Image.fromarray((np.asarray(large) + grain).clip(0, 255).astype(np.uint8)).save(path, quality=92)
     colorizer = Colorizer.load(checkpoint, device=options.device)
+    compiled = replace(colorizer, compiled=True)
     picture = read_picture(path)
     seen = colorizer.see(picture)
     prediction = colorizer.predict([seen])[0]
     parts: dict[str, Callable[[], object]] = {
         "all, from file to file": lambda: colorizer(path).save(out),
+        "all, with the compiled kernel": lambda: compiled(path).save(out),
         "decode": lambda: read_picture(path),
         "see": lambda: colorizer.see(picture),
         "forward pass": lambda: colorizer.predict([seen]),
         "enlarge and join": lambda: colorizer.colour(picture, prediction),
+        "enlarge and join, compiled": lambda: compiled.colour(picture, prediction),
         "encode and write": lambda: picture.save(out),
     }
     timings = interleave({name: Contender(part) for name, part in parts.items()}, torch.device(options.device), 10)

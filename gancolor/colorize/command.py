@@ -8,6 +8,7 @@ from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
 from functools import partial
+from importlib.util import find_spec
 from pathlib import Path
 from typing import Any
 
@@ -22,6 +23,8 @@ from gancolor.inference.colorizer import Colorizer
 from gancolor.inference.hints import SUFFIX, Hint, parse_hint, read_hints
 from gancolor.inference.image_files import QUALITY, check_format, read_picture
 from gancolor.utils.errors import InputError, shown
+
+MANY = 24  # photographs: from here on, the compiled kernel is loaded
 
 
 @dataclass(frozen=True)
@@ -84,7 +87,7 @@ def run_colorize(inputs: Sequence[str], options: ColorizeOptions) -> int:
     start = time.monotonic()
     problems = list(found.problems)
     if left or options.doubt:
-        colorizers = load(options)
+        colorizers = load(options, compiled=is_worth_compiling(left))
         if options.doubt:
             write_doubt(colorizers[0], found.jobs[0].source, options.doubt)
         problems += colour(left, colorizers, options, hints)
@@ -168,9 +171,16 @@ def make_folder(jobs: Sequence[ColorizeJob], options: ColorizeOptions) -> None:
         raise InputError(f"-o {shown(folder)}: the folder is read-only")
 
 
-def load(options: ColorizeOptions) -> list[Colorizer]:
+def is_worth_compiling(jobs: Sequence[ColorizeJob]) -> bool:
+    """Return whether Numba is installed, and saves more time than it takes to load."""
+    return find_spec("numba") is not None and (len(jobs) >= MANY or any(job.is_video for job in jobs))
+
+
+def load(options: ColorizeOptions, *, compiled: bool) -> list[Colorizer]:
     """Load the checkpoints, or the bundled generator if there are none."""
-    named: dict[str, Any] = {"upsampling": options.upsampling, "strength": options.strength, "flips": options.flips}
+    named: dict[str, Any] = {
+        "upsampling": options.upsampling, "strength": options.strength, "flips": options.flips, "compiled": compiled,
+    }  # fmt: skip
     device = this_ranks_device(options.device)
     paths: Sequence[Path | None] = options.checkpoint or [None]
     return [Colorizer.load(path, device=device, size=options.size, **named) for path in paths]

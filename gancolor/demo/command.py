@@ -70,9 +70,10 @@ def run_demo(
 def open_systems(checkpoints: Iterable[Path], device: str, megapixels: int = MOST_MEGAPIXELS) -> Systems:
     """Load the checkpoints, or the bundled generator if there are none. Raise InputError if one can't be used."""
     paths = list(checkpoints)
+    compiled = find_spec("numba") is not None
     if not paths:
-        return Systems({BOX: Colorizer.load(device=device)}, megapixels)
-    colorizers = (Colorizer.load(path, device=device) for path in paths)
+        return Systems({BOX: Colorizer.load(device=device, compiled=compiled)}, megapixels)
+    colorizers = (Colorizer.load(path, device=device, compiled=compiled) for path in paths)
     return Systems(dict(zip(system_names(paths), colorizers, strict=True)), megapixels)
 
 

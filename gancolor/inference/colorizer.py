@@ -3,6 +3,7 @@
 import warnings
 from collections.abc import Sequence
 from dataclasses import dataclass
+from importlib.util import find_spec
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, NamedTuple
 
@@ -56,9 +57,10 @@ class Colorizer:
         upsampling: `guided` (preserves edges) or `bilinear`.
         strength: of the colour, 0 (grey) to 1 (as predicted).
         flips: average the predictions for the picture and its mirror image.
+        compiled: join colour and lightness by a kernel that Numba compiles: faster, after half a second for loading it.
 
     Raises:
-        InputError: an option is out of range.
+        InputError: an option is out of range, or Numba is needed and not installed.
     """
 
     backend: Backend
@@ -66,6 +68,7 @@ class Colorizer:
     upsampling: ChromaUpsampling = "guided"
     strength: float = 1.0
     flips: bool = False
+    compiled: bool = False
 
     def __post_init__(self) -> None:
         check_upsampling(self.upsampling)
@@ -73,6 +76,8 @@ class Colorizer:
             raise InputError(f"a working size of {self.size!r} is not a whole number from {LEAST_SIZE} to {MOST_SIZE}")
         if not (isinstance(self.strength, int | float) and 0 <= self.strength <= 1):
             raise InputError(f"a strength of {self.strength!r} is outside 0 to 1")
+        if self.compiled and find_spec("numba") is None:
+            raise InputError("compiled=True needs Numba: pip install 'gancolor[fast]'")
 
     @classmethod
     def load(
@@ -84,7 +89,7 @@ class Colorizer:
             path: the file or folder; None: the generator that comes with gancolor.
             device: cpu, cuda, cuda:N or mps; auto: cuda, else mps, else cpu.
             size: see Attributes; None: the size that the generator was trained on.
-            options: `upsampling`, `strength` and `flips`.
+            options: `upsampling`, `strength`, `flips` and `compiled`.
 
         Raises:
             InputError: the file is missing, not a generator, pickled (no code in it is run), or from a newer version,
@@ -176,7 +181,7 @@ class Colorizer:
         """Return the photograph with the predicted colours."""
         with one_thread:
             enlarged = self._enlarged(prediction.lightness, prediction.chroma, *picture.size)
-            return picture.with_pixels(recombine(picture.pixels, enlarged))
+            return picture.with_pixels(recombine(picture.pixels, enlarged, compiled=self.compiled))
 
     def _predict(self, seen: Array) -> list[ChromaPrediction]:
         try:

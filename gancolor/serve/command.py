@@ -34,7 +34,7 @@ def run_serve(host: str, port: int, checkpoint: Path | None, device: str, limits
     listener = listen(host, port)
     pyvips.block_untrusted_set(True)  # libvips's loaders that are not for files from anywhere
     with Interruption() as interruption, listener:
-        colorizer = Colorizer.load(checkpoint, device=device)
+        colorizer = Colorizer.load(checkpoint, device=device, compiled=find_spec("numba") is not None)
         warn_if_public(host, "this service")
         return serve(colorizer, limits, listener, f"http://{in_url(host)}:{port}", interruption)
 
