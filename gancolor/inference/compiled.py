@@ -1,67 +1,72 @@
-"""Joining of lightness and chroma in one pass over the pixels, compiled by Numba (`pip install 'gancolor[fast]'`).
+"""Joining of lightness and chroma row by row, compiled by Numba (`pip install 'gancolor[fast]'`).
 
-It computes the same as `recombine` does with NumPy, which takes one operation after another over strips. Loading it
-takes half a second, so it pays from a dozen photographs on. The first time of all, it is compiled, which takes some
-seconds; Numba then keeps it on disk.
+It computes the same as `recombine` does with NumPy, which takes one operation after another over whole strips. Loading
+it takes half a second. The first time of all, it is compiled, which takes some seconds; Numba then keeps it on disk.
 """
-
-from functools import cache
 
 import numpy as np
 from numba import njit
 
 from gancolor.color import lab
-from gancolor.inference.upsampling import Enlarged
 
-STEPS = 65535  # of linear light in the tables of Lab's f and of sRGB's codes, which are interpolated
-F_KNEE, SLOPE, LINE, SPILL = (np.float32(value) for value in (lab.F_KNEE, lab.SLOPE, 16 / 116, lab.SPILL))
-ZERO, HALF, ONE, LAST = (np.float32(value) for value in (0, 0.5, 1, STEPS))
+F_KNEE, SLOPE, LINE, SPILL = (np.float32(value) for value in (lab.F_KNEE, 1 / lab.SLOPE, 16 / 116, lab.SPILL))
+ZERO, HALF, ONE, LAST = (np.float32(value) for value in (0, 0.5, 1, 65535))
 Y_RED, Y_GREEN, Y_BLUE = lab.RGB_TO_XYZ[1].astype(np.float32)
 TO_RGB = lab.XYZ_TO_RGB.astype(np.float32)
 
 compiled = njit(nogil=True, cache=True, fastmath={"contract", "nsz"})
 
 
-def recombine_rows(pixels: np.ndarray, chroma: Enlarged, start: int, stop: int, coloured: np.ndarray) -> None:
+@compiled
+def recombine_rows(
+    pixels: np.ndarray, planes: np.ndarray, neighbours: np.ndarray, share: np.ndarray,
+    levels: np.ndarray, roots: np.ndarray, codes: np.ndarray, steps: np.float32, margin: np.float32,
+    start: int, stop: int, coloured: np.ndarray,
+) -> None:  # fmt: skip
     """Write the rows `start` to `stop` - 1 of `coloured`.
 
     Args:
-        pixels: (H, W, 1) grey or (H, W, 3) sRGB; uint8 or uint16.
-        coloured: sRGB (H, W, 3) of the same type.
+        pixels: (H, W, 1) grey or (H, W, 3) sRGB, uint8.
+        planes, neighbours, share: of `Enlarged`.
+        levels: linear light of each value of `pixels`.
+        roots: Lab's f of luminance in 65536 steps.
+        codes: sRGB of linear light, which is at `steps` x light + `margin`.
+        coloured: sRGB (H, W, 3), uint8.
     """
-    levels, roots, codes = _tables(int(np.iinfo(pixels.dtype).max))
-    _join(pixels, chroma.planes, *chroma.rows, chroma.share, levels, roots, codes, start, stop, coloured)
-
-
-@cache
-def _tables(most: int) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
-    """Return the linear light of each code, 0 to `most`; Lab's f of luminance; and rounded codes of linear light."""
-    steps = np.arange(STEPS + 1) / STEPS
-    tables = lab.decode(np.arange(most + 1) / most), lab.f(steps), lab.encode(steps) * most + 0.5
-    return tuple(table.astype(np.float32) for table in tables)
-
-
-@compiled
-def _join(
-    pixels: np.ndarray, planes: np.ndarray, above: np.ndarray, below: np.ndarray, share: np.ndarray,
-    levels: np.ndarray, roots: np.ndarray, codes: np.ndarray, start: int, stop: int, coloured: np.ndarray,
-) -> None:  # fmt: skip
-    grey = pixels.shape[2] == 1
+    width = pixels.shape[1]
+    f_x, f_y, f_z = np.empty(width, np.float32), np.empty(width, np.float32), np.empty(width, np.float32)
+    light = np.empty((3, width), np.float32)
+    # One short loop after another, so that those without tables run several pixels at a time.
     for row in range(start, stop):
-        upper, lower, part = above[row], below[row], share[row]
-        for column in range(pixels.shape[1]):
+        above, below, part = neighbours[0, row], neighbours[1, row], share[row]
+        for column in range(width):
             y = levels[pixels[row, column, 0]]
-            if not grey:
+            if pixels.shape[2] == 3:
                 y = Y_RED * y + Y_GREEN * levels[pixels[row, column, 1]] + Y_BLUE * levels[pixels[row, column, 2]]
-            f_y = _interpolated(roots, y)
-            slope_x = _between(planes[0, upper, column], planes[0, lower, column], part)
-            offset_x = _between(planes[1, upper, column], planes[1, lower, column], part)
-            slope_z = _between(planes[2, upper, column], planes[2, lower, column], part)
-            offset_z = _between(planes[3, upper, column], planes[3, lower, column], part)
-            red, green, blue = _in_gamut(slope_x * f_y + offset_x, f_y, slope_z * f_y + offset_z)
-            coloured[row, column, 0] = _interpolated(codes, red)
-            coloured[row, column, 1] = _interpolated(codes, green)
-            coloured[row, column, 2] = _interpolated(codes, blue)
+            f_y[column] = roots[min(int(y * LAST), 65535)]
+        for column in range(width):
+            slope_x = _between(planes[0, above, column], planes[0, below, column], part)
+            offset_x = _between(planes[1, above, column], planes[1, below, column], part)
+            f_x[column] = slope_x * f_y[column] + offset_x
+            slope_z = _between(planes[2, above, column], planes[2, below, column], part)
+            offset_z = _between(planes[3, above, column], planes[3, below, column], part)
+            f_z[column] = slope_z * f_y[column] + offset_z
+        worst = ZERO
+        for column in range(width):
+            red, green, blue = _linear(f_x[column], f_y[column], f_z[column])
+            light[0, column], light[1, column], light[2, column] = red, green, blue
+            excess = _excess(red, green, blue)
+            worst = excess if excess > worst else worst
+        if worst > SPILL:
+            for column in range(width):
+                if _excess(light[0, column], light[1, column], light[2, column]) > SPILL:
+                    light[:, column] = _in_gamut(f_x[column], f_y[column], f_z[column])
+        for column in range(width):
+            for channel in range(3):
+                place = light[channel, column] * steps + margin
+                place = place if place > ZERO else ZERO  # also what is no number
+                place = place if place < LAST else LAST
+                coloured[row, column, channel] = codes[int(place)]
 
 
 @compiled
@@ -70,35 +75,8 @@ def _between(first: np.float32, second: np.float32, share: np.float32) -> np.flo
 
 
 @compiled
-def _interpolated(table: np.ndarray, place: np.float32) -> np.float32:
-    """Return the table's value for 0..1."""
-    place = place * LAST
-    if not place > ZERO:  # also what is not a number
-        return table[0]
-    if place >= LAST:
-        return table[STEPS]
-    step = int(place)
-    return _between(table[step], table[step + 1], place - np.float32(step))
-
-
-@compiled
-def _in_gamut(f_x: np.float32, f_y: np.float32, f_z: np.float32) -> tuple[np.float32, np.float32, np.float32]:
-    """Convert f of X, Y and Z to linear sRGB, as `lab.to_linear` does."""
-    red, green, blue = _linear(f_x, f_y, f_z)
-    beyond = _excess(red, green, blue)
-    if not beyond > SPILL:
-        return red, green, blue
-    low, high = ZERO, ONE
-    inside = min(_excess(*_linear(f_y, f_y, f_y)), ZERO)
-    for _ in range(lab.STEPS):
-        share = low + (high - low) * inside / (inside - beyond)
-        excess = _excess(*_linear(_between(f_y, f_x, share), f_y, _between(f_y, f_z, share)))
-        if excess <= ZERO:
-            low, inside, beyond = share, excess, beyond * HALF
-        else:
-            high, inside, beyond = share, inside * HALF, excess
-    share = low + (high - low) * inside / (inside - beyond)
-    return _linear(_between(f_y, f_x, share), f_y, _between(f_y, f_z, share))
+def _inverse_f(value: np.float32) -> np.float32:
+    return value * value * value if value > F_KNEE else SLOPE * (value - LINE)
 
 
 @compiled
@@ -112,10 +90,24 @@ def _linear(f_x: np.float32, f_y: np.float32, f_z: np.float32) -> tuple[np.float
 
 
 @compiled
-def _inverse_f(value: np.float32) -> np.float32:
-    return value * value * value if value > F_KNEE else (value - LINE) / SLOPE
+def _excess(red: np.float32, green: np.float32, blue: np.float32) -> np.float32:
+    red, green, blue = abs(red - HALF), abs(green - HALF), abs(blue - HALF)
+    most = red if red > green else green
+    return (most if most > blue else blue) - HALF
 
 
 @compiled
-def _excess(red: np.float32, green: np.float32, blue: np.float32) -> np.float32:
-    return max(abs(red - HALF), abs(green - HALF), abs(blue - HALF)) - HALF
+def _in_gamut(f_x: np.float32, f_y: np.float32, f_z: np.float32) -> tuple[np.float32, np.float32, np.float32]:
+    """Reduce the chroma of one pixel as `lab.to_linear` does."""
+    low, high = ZERO, ONE
+    inside = min(_excess(*_linear(f_y, f_y, f_y)), ZERO)
+    beyond = _excess(*_linear(f_x, f_y, f_z))
+    for _ in range(lab.STEPS):
+        share = low + (high - low) * inside / (inside - beyond)
+        excess = _excess(*_linear(_between(f_y, f_x, share), f_y, _between(f_y, f_z, share)))
+        if excess <= ZERO:
+            low, inside, beyond = share, excess, beyond * HALF
+        else:
+            high, inside, beyond = share, inside * HALF, excess
+    share = low + (high - low) * inside / (inside - beyond)
+    return _linear(_between(f_y, f_x, share), f_y, _between(f_y, f_z, share))

@@ -33,10 +33,13 @@ def recombine(pixels: np.ndarray, chroma: Enlarged, *, compiled: bool = False) -
 
     def colour(start: int) -> None:
         stop = min(start + rows, height)
-        if compiled and pixels.dtype.kind == "u":
+        if compiled and pixels.dtype == np.uint8:
             from gancolor.inference.compiled import recombine_rows  # loads Numba
 
-            recombine_rows(pixels, chroma, start, stop, coloured)
+            recombine_rows(
+                pixels, chroma.planes, chroma.rows, chroma.share, _levels(255), _roots(), _codes(),
+                np.float32(CODE_STEPS), np.float32(CODE_MARGIN), start, stop, coloured,
+            )  # fmt: skip
             return
         roots = chroma.strip(start, stop, _root_of_luminance(pixels[start:stop]))
         codes = _encode(lab.to_linear(roots.reshape(3, -1)), pixels.dtype)

@@ -44,15 +44,14 @@ def test_chroma_is_the_predicted_one_within_the_gamut() -> None:
     assert np.abs(lab[..., 2] - 200 * (y - z)).max() < 0.01
 
 
-@pytest.mark.parametrize("dtype", ["uint8", "uint16"])
 @pytest.mark.parametrize("channels", [1, 3])
 @pytest.mark.parametrize("strength", [20, 200])
-def test_the_compiled_kernel_computes_the_same(dtype: str, channels: int, strength: float) -> None:
-    pixels = np.concatenate([scene(70, 90, dtype), scene(40, 90, dtype)[::-1] // 16])[..., :channels]
+def test_the_compiled_kernel_computes_the_same(channels: int, strength: float) -> None:
+    pixels = np.concatenate([scene(70, 90), scene(40, 90)[::-1] // 16])[..., :channels]
     plain = recombine(pixels, chroma(110, 90, strength)).astype(int)
     compiled = recombine(pixels, chroma(110, 90, strength), compiled=True).astype(int)
     assert np.abs(compiled - plain).max() <= 1
-    assert (compiled != plain).mean() < 0.02
+    assert (compiled != plain).mean() < 0.001
 
 
 def test_the_compiled_kernel_survives_chroma_that_is_no_number() -> None:
