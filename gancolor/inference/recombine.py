@@ -26,7 +26,7 @@ def recombine(pixels: np.ndarray, chroma: Enlarged, *, compiled: bool = False) -
     Args:
         pixels: (H, W, 1) grey or (H, W, 3) sRGB; uint8, uint16, or float in [0, 1].
         chroma: ab in Lab's units.
-        compiled: by Numba, for integers: several times as fast, and equal to within one code.
+        compiled: by Numba, for uint8: at least twice as fast, and equal to within one code.
     """
     height, width, _ = pixels.shape
     coloured = np.empty((height, width, 3), pixels.dtype)
