@@ -48,6 +48,8 @@ class EvaluateConfig:
 
     Args:
         protocol: which photographs are scored, how they are resized, and whether they are damaged (docs/evaluation.md)
+        input_size: shorter side of the generators' input, at most data.size [pixels]: their colours are upsampled as
+            gancolor colorize does; null: the size that each was trained on
         predictions: NAME=DIR: score a folder of another tool's pictures, matched by file name; may be repeated
         hints: numbers of random colour hints to score generators with, too, such as 0,1,2,5,10 (docs/hints.md)
         by_class: print the metrics of each class of photographs too
@@ -62,6 +64,7 @@ class EvaluateConfig:
     """
 
     protocol: ProtocolName = "native"
+    input_size: Side | None = None
     predictions: list[str] = field(default_factory=list)
     hints: str | None = None
     by_class: bool = False

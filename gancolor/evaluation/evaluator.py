@@ -57,6 +57,10 @@ class Evaluator:
                 "not made from the damaged ones; score them by another protocol"
             )
         check_names([*names, *self.folders])
+        trained = (about["data"]["size"] for about in self.abouts)
+        self.input_sizes = {
+            name: min(config.input_size or size, self.size) for name, size in zip(names, trained, strict=True)
+        }
         self.generators = {
             name: load_generator(path, self.hardware.device) for name, path in zip(names, self.paths, strict=True)
         }
@@ -175,7 +179,7 @@ class Evaluator:
         )
         scores |= {name: with_gain(scores[name], scores["grey"]) for name in systems if name != "grey"}
         abouts = {
-            name: describe_generator(path, about)
+            name: describe_generator(path, about) | {"input_size": self.input_sizes[name]}
             for name, path, about in zip(self.generators, self.paths, self.abouts, strict=True)
         }
         abouts |= {
@@ -204,7 +208,10 @@ class Evaluator:
         def given(made: Photographs) -> System:
             return lambda _, indices: Colorized(made.take(indices).to(self.hardware.device))
 
-        generators = {name: as_system(generator, self._seen) for name, generator in self.generators.items()}
+        generators = {
+            name: as_system(generator, self._seen, size=self.input_sizes[name])
+            for name, generator in self.generators.items()
+        }
         return generators | {name: given(made) for name, made in self.predictions.items()}
 
     def _score_hints(self, scores: Mapping[str, Scores]) -> dict[str, HintMeans]:
@@ -212,7 +219,7 @@ class Evaluator:
             return {}
         return score_hints(
             self.generators, scores, scores["grey"], self.hint_numbers, self.photographs, self.hardware,
-            self.config.batch_size, self.networks, self._seen,
+            self.config.batch_size, self.networks, self._seen, self.input_sizes,
         )  # fmt: skip
 
     def _seen(self, pictures: Tensor, indices: Tensor) -> Tensor | None:
@@ -236,6 +243,9 @@ class Evaluator:
         )
         if "seen" in protocol:
             print(f"systems see {protocol['seen']}")
+        for name, size in self.input_sizes.items():
+            if size < self.size:
+                print(f"{name} sees {size} x {size}, and its colours are upsampled, as gancolor colorize does")
         if self.photographs.skipped:
             skipped = self.photographs.skipped
             print(f"{len(skipped)} more can't be decoded: {_some(_reasons(skipped))}")

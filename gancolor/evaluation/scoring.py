@@ -7,13 +7,16 @@ from dataclasses import dataclass
 
 import torch
 from torch import Tensor, nn
+from torch.nn.functional import adaptive_avg_pool2d, interpolate
 
+from gancolor.choices import ChromaUpsampling
 from gancolor.color.colorfulness import both_colorfulnesses
 from gancolor.color.lab import AB_RANGE, L_HALF_RANGE
 from gancolor.color.torch_lab import exact, lab_to_rgb, rgb_to_lab, to_float, uint8_to_lab
 from gancolor.config.options import LpipsConfig
 from gancolor.data.cache.photographs import Photographs
 from gancolor.data.hints import Patches, patches_of_names, reveal
+from gancolor.inference.colorizer import working_size
 from gancolor.inference.recombine import recombine_batch
 from gancolor.inference.upsampling import Enlarged
 from gancolor.metrics.image import PictureDistance, ciede2000, mse, psnr_of, raw_accuracy, ssim, within_gamut
@@ -52,7 +55,11 @@ class Colorized:
 
 
 def colorize(
-    generator: nn.Module, pictures: Tensor, seen: Tensor | None = None, patches: Patches | None = None
+    generator: nn.Module,
+    pictures: Tensor,
+    seen: Tensor | None = None,
+    patches: Patches | None = None,
+    size: int | None = None,
 ) -> Colorized:
     """Colour uint8 sRGB pictures (B, 3, H, W) with a generator, which sees only their lightness, as `Colorizer` does.
 
@@ -60,11 +67,31 @@ def colorize(
         seen: lightness (B, 1, H, W) in [-1, 1] that the generator sees instead of the pictures' own. The predicted
             colours are still joined with the pictures' own lightness.
         patches: of the pictures, whose true colours the generator is given as hints.
+        size: shorter side of the generator's input [pixels]; its colours are upsampled. None: the pictures' own.
     """
-    lightness, true = rgb_to_lab(to_float(pictures))
+    rgb = to_float(pictures)
+    own, true = rgb_to_lab(rgb)
     hints = None if patches is None else reveal(true, patches)
-    chroma = _predicted(generator, lightness if seen is None else seen, hints)
-    return Colorized(_recombined(pictures, lightness, chroma), within_gamut(lab_to_rgb(lightness, chroma, clip=False)))
+    smaller = size is not None and size < min(pictures.shape[-2:])
+    if smaller:
+        shape = working_size((pictures.shape[-2], pictures.shape[-1]), size)  # type: ignore[arg-type]
+        own, _ = rgb_to_lab(_shrunk(rgb, shape))
+        seen = None if seen is None else _shrunk(seen, shape)
+        hints = None if hints is None else shrink_hints(hints, shape)
+    chroma = _predicted(generator, own if seen is None else seen, hints)
+    coloured = _recombined(pictures, own, chroma, "guided" if smaller else "bilinear")
+    return Colorized(coloured, within_gamut(lab_to_rgb(own, chroma, clip=False)))
+
+
+def _shrunk(planes: Tensor, shape: tuple[int, int]) -> Tensor:
+    return interpolate(planes, shape, mode="bilinear", antialias=True)
+
+
+def shrink_hints(hints: Tensor, shape: tuple[int, int]) -> Tensor:
+    """Shrink hints' ab and mask (B, 3, H, W); a pixel has the mean of the hints in it."""
+    share = adaptive_avg_pool2d(hints[:, 2:], shape)
+    ab = adaptive_avg_pool2d(hints[:, :2] * hints[:, 2:], shape) / share.clamp(min=1e-6)
+    return torch.cat([ab, (share > 0).to(hints.dtype)], dim=1)
 
 
 def _predicted(generator: nn.Module, lightness: Tensor, hints: Tensor | None) -> Tensor:
@@ -78,24 +105,34 @@ def _predicted(generator: nn.Module, lightness: Tensor, hints: Tensor | None) ->
     return spread_hints(lightness, generator(*given).chroma.detach().float(), hints, NEAR if takes else FAR)
 
 
-def _recombined(pictures: Tensor, lightness: Tensor, chroma: Tensor) -> Tensor:
-    """Join uint8 sRGB pictures' lightness with chroma (B, 2, H, W) in [-1, 1], as `Colorizer` does."""
+def _recombined(
+    pictures: Tensor, lightness: Tensor, chroma: Tensor, upsampling: ChromaUpsampling = "bilinear"
+) -> Tensor:
+    """Join uint8 sRGB pictures' lightness with chroma (B, 2, h, w) in [-1, 1], as `Colorizer` does.
+
+    Args:
+        lightness: the pictures' own, at the size of `chroma`.
+        upsampling: at the same size, "guided" would change nothing, except where the generator sees another lightness.
+    """
     height, width = pictures.shape[-2:]
     with exact(pictures.device):
-        # The size stays the same, so "guided" would change nothing, except where the generator sees another lightness.
-        ab = Enlarged(chroma * AB_RANGE, (lightness + 1) * L_HALF_RANGE, height, width, "bilinear")
+        ab = Enlarged(chroma * AB_RANGE, (lightness + 1) * L_HALF_RANGE, height, width, upsampling)
         return recombine_batch(pictures, ab)
 
 
 def as_system(
-    generator: nn.Module, view: View = lambda *_: None, hints: Callable[[Tensor], Patches | None] = lambda _: None
+    generator: nn.Module,
+    view: View = lambda *_: None,
+    hints: Callable[[Tensor], Patches | None] = lambda _: None,
+    size: int | None = None,
 ) -> System:
     """Return the system that colours pictures by a generator.
 
     Args:
         hints: maps photographs' indices (B,) to the patches whose true colours the generator is given.
+        size: see `colorize`.
     """
-    return lambda pictures, indices: colorize(generator, pictures, view(pictures, indices), hints(indices))
+    return lambda pictures, indices: colorize(generator, pictures, view(pictures, indices), hints(indices), size)
 
 
 def random_hints(photographs: Photographs, number: int, device: torch.device) -> Callable[[Tensor], Patches | None]:

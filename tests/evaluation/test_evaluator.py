@@ -4,6 +4,7 @@ import shutil
 
 import pytest
 from PIL import Image
+from small_checkpoint import save_checkpoint
 
 from gancolor.config.evaluate import EvaluateConfig, EvaluateDataConfig
 from gancolor.config.options import LpipsConfig
@@ -58,3 +59,23 @@ def test_nothing_but_grey_photographs_is_refused(photos, evaluated, tmp_path):
         Image.open(photos / name).convert("L").save(tmp_path / "grey" / name)
     with pytest.raises(InputError, match=r"its photographs \(2\) are all grey, .* --data\.min_colorfulness 0"):
         evaluated(tmp_path / "grey")
+
+
+def test_generators_see_the_size_that_they_were_trained_on(photos, tmp_path, capsys):
+    save_checkpoint(path := tmp_path / "generator.safetensors")
+
+    def psnr(size: int, input_size: int | None = None) -> tuple[float, str]:
+        config = EvaluateConfig(
+            checkpoints=[str(path)], input_size=input_size, data=EvaluateDataConfig(str(photos), size),
+            lpips=LpipsConfig("off"),
+        )  # fmt: skip
+        evaluator = Evaluator(config)
+        evaluator.evaluate()
+        system = list(evaluator.result.systems.values())[1]
+        assert system.about["input_size"] == min(input_size or 32, size)
+        return system.means["psnr"].mean, capsys.readouterr().out
+
+    scored, said = psnr(64)
+    assert "sees 32 x 32, and its colours are upsampled, as gancolor colorize does" in said
+    assert psnr(64, 32)[0] == scored != psnr(64, 64)[0]
+    assert "sees" not in psnr(32)[1]

@@ -31,7 +31,10 @@ class Obedient(nn.Module):
 def scored(generators, photographs, numbers):
     systems = {"grey": GREY, **{name: as_system(generator) for name, generator in generators.items()}}
     automatic, _ = score(systems, photographs, CPU)
-    found = score_hints(generators, automatic, automatic["grey"], numbers, photographs, CPU, 3, {}, lambda *_: None)
+    sizes = dict.fromkeys(generators, photographs.size)
+    found = score_hints(
+        generators, automatic, automatic["grey"], numbers, photographs, CPU, 3, {}, lambda *_: None, sizes
+    )
     return automatic, found
 
 
