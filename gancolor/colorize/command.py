@@ -34,6 +34,7 @@ class ColorizeOptions:
     overwrite: bool = False
     in_place: bool = False
     side_by_side: bool = False
+    disclosure: bool = True
     checkpoint: Sequence[Path] = ()
     device: str = "auto"
     size: int | None = None
@@ -170,10 +171,12 @@ def make_folder(jobs: Sequence[ColorizeJob], options: ColorizeOptions) -> None:
 
 def load(options: ColorizeOptions) -> list[Colorizer]:
     """Load the checkpoints, or the bundled generator if there are none."""
-    named: dict[str, Any] = {"upsampling": options.upsampling, "strength": options.strength, "flips": options.flips}
+    named: dict[str, Any] = {
+        name: getattr(options, name) for name in ("size", "upsampling", "strength", "flips", "disclosure")
+    }
     device = this_ranks_device(options.device)
     paths: Sequence[Path | None] = options.checkpoint or [None]
-    return [Colorizer.load(path, device=device, size=options.size, **named) for path in paths]
+    return [Colorizer.load(path, device=device, **named) for path in paths]
 
 
 def colour(

@@ -2,7 +2,7 @@
 
 import warnings
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, NamedTuple
 
@@ -11,8 +11,8 @@ import numpy as np
 from gancolor.choices import ChromaUpsampling
 from gancolor.color import lab
 from gancolor.color.lab import AB_RANGE, L_HALF_RANGE, Array
-from gancolor.inference.backends import Backend, memory_is_full, open_backend
-from gancolor.inference.bundled import default_generator
+from gancolor.inference.backends import Backend, generator_name, memory_is_full, open_backend
+from gancolor.inference.bundled import BUNDLED, default_generator
 from gancolor.inference.conversions import as_given, as_picture, check_tensor, clipped, is_tensor
 from gancolor.inference.hints import Hint, draw_hints
 from gancolor.inference.image_files import Picture, shrink
@@ -56,6 +56,7 @@ class Colorizer:
         upsampling: `guided` (preserves edges) or `bilinear`.
         strength: of the colour, 0 (grey) to 1 (as predicted).
         flips: average the predictions for the picture and its mirror image.
+        disclosure: say in the results' files that a machine made the colours, by the generator of this `name`.
 
     Raises:
         InputError: an option is out of range.
@@ -66,6 +67,8 @@ class Colorizer:
     upsampling: ChromaUpsampling = "guided"
     strength: float = 1.0
     flips: bool = False
+    disclosure: bool = True
+    name: str = ""
 
     def __post_init__(self) -> None:
         check_upsampling(self.upsampling)
@@ -84,7 +87,7 @@ class Colorizer:
             path: the file or folder; None: the generator that comes with gancolor.
             device: cpu, cuda, cuda:N or mps; auto: cuda, else mps, else cpu.
             size: see Attributes; None: the size that the generator was trained on.
-            options: `upsampling`, `strength` and `flips`.
+            options: `upsampling`, `strength`, `flips`, `disclosure` and `name`.
 
         Raises:
             InputError: the file is missing, not a generator, pickled (no code in it is run), or from a newer version,
@@ -92,6 +95,7 @@ class Colorizer:
         """
         backend = open_backend(Path(path) if path is not None else default_generator(device), device)
         trained = (backend.about.get("data") or {}).get("size", 256)
+        options.setdefault("name", BUNDLED if path is None else generator_name(Path(path)))
         return cls(backend, trained if size is None else size, **options)
 
     @classmethod
@@ -105,7 +109,7 @@ class Colorizer:
             return cls.load(name, **options)
         from gancolor.inference.hub import download_from_hub
 
-        return cls.load(download_from_hub(str(name), revision), **options)
+        return cls.load(download_from_hub(str(name), revision), **{"name": str(name)} | options)
 
     def __call__(self, picture: Any, hints: Sequence[Hint] = ()) -> Any:
         """Return the photograph in colour, in the type and size of the input.
@@ -151,7 +155,8 @@ class Colorizer:
             InputError: a hint lies outside the photograph.
         """
         size = working_size(picture.size, self.size)
-        small = shrink(picture.pixels, *size).transpose(2, 0, 1) / _most(picture.pixels)
+        most = np.iinfo(picture.pixels.dtype).max if picture.pixels.dtype.kind == "u" else 1
+        small = shrink(picture.pixels, *size).transpose(2, 0, 1) / most
         lightness = _normalised(_lightness(small))
         return np.concatenate([lightness, draw_hints(hints, picture.size, size)]) if hints else lightness
 
@@ -176,7 +181,12 @@ class Colorizer:
         """Return the photograph with the predicted colours."""
         with one_thread:
             enlarged = self._enlarged(prediction.lightness, prediction.chroma, *picture.size)
-            return picture.with_pixels(recombine(picture.pixels, enlarged))
+            return replace(picture, pixels=recombine(picture.pixels, enlarged), generator=self.disclosed)
+
+    @property
+    def disclosed(self) -> str | None:
+        """Name of the generator for the results' files; None: they say nothing, or have no colour."""
+        return self.name if self.disclosure and self.strength else None
 
     def _predict(self, seen: Array) -> list[ChromaPrediction]:
         try:
@@ -288,10 +298,6 @@ def _lightness(rgb: Array) -> Array:
 
 def _normalised(lightness: Array) -> Array:
     return lightness / L_HALF_RANGE - 1
-
-
-def _most(pixels: np.ndarray) -> int:
-    return int(np.iinfo(pixels.dtype).max) if pixels.dtype.kind == "u" else 1
 
 
 def _halved(seen: Array) -> Array:

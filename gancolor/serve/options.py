@@ -51,6 +51,9 @@ class RequestOptions(BaseModel):
         "keep", description="Format of the result; `keep`: the photograph's own, or PNG if that can't be written."
     )
     quality: int = Field(QUALITY, ge=1, le=100, description="Quality of jpg, webp and avif.")
+    disclosure: Annotated[bool, BeforeValidator(_true_or_false)] = Field(
+        True, description="Say in the result's metadata (XMP) that a machine made the colours."
+    )
     hints: Annotated[Annotated[str, Field(max_length=HINT_BYTES)] | SkipJsonSchema[None], HINTS] = None
 
 
