@@ -289,8 +289,10 @@ def _one_line_errors(source: str) -> Iterator[None]:
     """Report the package's many kinds of errors in one line, without its log."""
     logger = logging.getLogger("datasets")
     level = logger.level
-    logger.setLevel(logging.ERROR)
     try:
+        _package()
+        level = logger.level  # set by its import
+        logger.setLevel(logging.ERROR)
         yield
     except InputError as error:
         raise InputError(f"--data.source {source}: {error}") from None
