@@ -222,9 +222,9 @@ def measure_upsampling(folder: Path, options: argparse.Namespace) -> list[dict[s
     from measure import Table
     from skimage.color import rgb2lab
 
-    from gancolor.inference.colorizer import working_size
     from gancolor.inference.image_files import read_picture, shrink
     from gancolor.inference.upsampling import Enlarged
+    from gancolor.inference.working_size import working_size
 
     table = Table("Upsampling of chroma", "Mean distance from the truth, ab units.", ["side", "bilinear", "guided"])
     files = sorted(folder.iterdir())[:: max(1, options.count // CHROMA)][:CHROMA]

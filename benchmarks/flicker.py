@@ -16,7 +16,8 @@ from gancolor.colorize.inputs import ColorizeJob
 from gancolor.colorize.smoothing import Steady
 from gancolor.colorize.video import colour_video
 from gancolor.colorize.video_output import rgb
-from gancolor.inference.colorizer import ChromaPrediction, working_size
+from gancolor.inference.colorizer import ChromaPrediction
+from gancolor.inference.working_size import working_size
 
 STEADINESSES = (0.0, 0.5, 0.8, 0.95)
 CLIPS, FRAMES, NOISE = 5, 40, 4.0  # videos, frames per video, standard deviation of the noise [levels of 255]

@@ -15,7 +15,13 @@ copyright = "the authors of gancolor"
 version = release = gancolor.__version__
 
 root_doc = "README"
-include_patterns = ["*.md", "docs/*.md", "benchmarks/**.md", "gancolor/inference/bundled/README.md"]
+include_patterns = [
+    "*.md",
+    "docs/*.md",
+    "benchmarks/**.md",
+    "gancolor/inference/bundled/README.md",
+    "integrations/**.md",
+]
 extensions = ["myst_parser", "sphinx.ext.autodoc", "sphinx.ext.napoleon", "sphinx_copybutton"]
 myst_heading_anchors = 4
 autodoc_member_order = "bysource"
@@ -40,6 +46,7 @@ Hints <docs/hints>
 Serving <docs/serving>
 The bundled generator <gancolor/inference/bundled/README>
 From Python <docs/python>
+ComfyUI <integrations/comfyui/README>
 ```
 ```{toctree}
 :hidden:

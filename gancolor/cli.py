@@ -252,6 +252,10 @@ def _add_demo(commands: Any) -> None:
     demo.add_argument(
         "--max_megapixels", metavar="N", type=count, default=100, help="maximum size of a photograph (default: 100)"
     )
+    demo.add_argument(
+        "--no_disclosure", dest="disclosure", action="store_false",
+        help="don't say in the files' metadata that a machine made the colours",
+    )  # fmt: skip
     demo.add_argument("--open", action="store_true", help="open the page in the browser")
     demo.set_defaults(command=_demo)
 
@@ -263,7 +267,8 @@ def _demo(chosen: argparse.Namespace, others: Sequence[str]) -> int:
 
     return run_demo(
         chosen.paths, chosen.host, chosen.port,
-        most_mb=chosen.max_upload_mb, megapixels=chosen.max_megapixels, device=chosen.device, show=chosen.open,
+        most_mb=chosen.max_upload_mb, megapixels=chosen.max_megapixels, device=chosen.device,
+        disclosure=chosen.disclosure, show=chosen.open,
     )  # fmt: skip
 
 

@@ -35,7 +35,7 @@ def test_ranking_metrics_have_a_direction(metrics):
         assert METRICS[metric].better in ("more", "less")
 
 
-PAGES = [*DOCS.glob("*.md"), DOCS.parent / "README.md", DOCS.parent / "CONTRIBUTING.md"]
+PAGES = [*DOCS.glob("*.md"), *(DOCS.parent / "integrations").rglob("*.md"), *DOCS.parent.glob("*.md")]
 
 
 def anchors(document: Path) -> set[str]:

@@ -30,6 +30,8 @@ def add_colorize(commands: Any) -> argparse.ArgumentParser:
     add("--quality", metavar="N", type=count, help="quality of jpg, webp, avif and videos, 1 to 100 (default: 95)")
     add("--side_by_side", action="store_true",
         help="write one picture of the grey, the coloured and (if it had colour) the original photograph")  # fmt: skip
+    add("--no_disclosure", dest="disclosure", action="store_false",
+        help="don't say in the files' metadata that a machine made the colours (docs/colorizing.md)")  # fmt: skip
     add("--overwrite", action="store_true", help="overwrite existing results")
     add("--in_place", action="store_true", help="overwrite the input files")
     add = colorize.add_argument_group("colouring").add_argument

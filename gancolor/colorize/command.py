@@ -37,6 +37,7 @@ class ColorizeOptions:
     overwrite: bool = False
     in_place: bool = False
     side_by_side: bool = False
+    disclosure: bool = True
     checkpoint: Sequence[Path] = ()
     device: str = "auto"
     size: int | None = None
@@ -179,11 +180,11 @@ def is_worth_compiling(jobs: Sequence[ColorizeJob]) -> bool:
 def load(options: ColorizeOptions, *, compiled: bool) -> list[Colorizer]:
     """Load the checkpoints, or the bundled generator if there are none."""
     named: dict[str, Any] = {
-        "upsampling": options.upsampling, "strength": options.strength, "flips": options.flips, "compiled": compiled,
-    }  # fmt: skip
+        name: getattr(options, name) for name in ("size", "upsampling", "strength", "flips", "disclosure")
+    }
     device = this_ranks_device(options.device)
     paths: Sequence[Path | None] = options.checkpoint or [None]
-    return [Colorizer.load(path, device=device, size=options.size, **named) for path in paths]
+    return [Colorizer.load(path, device=device, compiled=compiled, **named) for path in paths]
 
 
 def colour(

@@ -20,6 +20,7 @@ from gancolor.colorize.video_input import Clip
 from gancolor.colorize.video_output import VideoResult, rgb, upright
 from gancolor.inference.colorizer import ChromaPrediction, Colorizer
 from gancolor.inference.image_files import QUALITY, Picture
+from gancolor.inference.image_files.disclosure import statement
 from gancolor.utils.errors import InputError
 from gancolor.utils.files import sync, write_atomically
 
@@ -110,6 +111,7 @@ def colour_clip(
     height, width, _ = upright(rgb(first), first.rotation).shape
     turned = abs(first.rotation) % 180 == 90
     grey = replace(colorizer, strength=0.0)
+    told = "" if colorizer.disclosed is None else statement(colorizer.disclosed)
 
     def preprocess(item: Any) -> Any:
         if not isinstance(item, av.VideoFrame):
@@ -121,7 +123,7 @@ def colour_clip(
         predictions = iter(colorizer.predict([one.lightness for one in batch if isinstance(one, Frame)]))
         return [steady(next(predictions)) if isinstance(one, Frame) else None for one in batch]
 
-    with VideoResult(part, clip, (height, width * (2 if panels else 1)), turned, quality) as result:
+    with VideoResult(part, clip, (height, width * (2 if panels else 1)), turned, quality, told) as result:
 
         def postprocess(item: Any, prediction: ChromaPrediction | None) -> Any:
             if prediction is None:

@@ -1,6 +1,7 @@
 """Writing of videos: H.264 or VP9, with the tracks of the source."""
 
 import warnings
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
@@ -28,7 +29,7 @@ class VideoResult:
         broken: indices of the source's streams whose last piece is damaged.
     """
 
-    def __init__(self, part: Path, clip: Clip, size: tuple[int, int], turned: bool, quality: int) -> None:
+    def __init__(self, part: Path, clip: Clip, size: tuple[int, int], turned: bool, quality: int, told: str) -> None:
         self.container = av.open(file_url(part), "w", format=VIDEOS[clip.job.target.suffix.lower()])
         self.time_base, self.lost = clip.time_base, 0
         self.broken: set[int] = set()
@@ -50,7 +51,7 @@ class VideoResult:
             context.sample_aspect_ratio = 1 / aspect if turned else aspect
         self.stream.time_base = clip.time_base
         describe(self.stream, clip.stream)
-        self.container.metadata.update(clip.video.metadata)
+        self.container.metadata.update(with_comment(clip.video.metadata, told))
         self._add_chapters(clip)
         self.tracks = self._add_tracks(clip)
         self.last: dict[int, int] = {}  # decoding times of the tracks' last packets
@@ -136,6 +137,14 @@ class VideoResult:
         if left:
             warnings.warn(f"{name}: left out of {suffix}: {', '.join(left)}", stacklevel=2)
         return tracks
+
+
+def with_comment(metadata: Mapping[str, str], told: str) -> dict[str, str]:
+    """Return a file's metadata with a statement in its comment, once."""
+    key = next((key for key in metadata if key.lower() == "comment"), "comment")  # Matroska's are in capitals
+    comment = metadata.get(key, "")
+    parts = [part for part in (comment, told) if part]
+    return {**metadata, **({key: comment if told in comment else "; ".join(parts)} if told else {})}
 
 
 def named(stream: Any) -> str:

@@ -19,7 +19,8 @@ class DataConfig:
 
     Args:
         source: demo (scenes drawn by code), a folder of photographs, shards (tar files: a folder of
-            them, DIR/train-{000..127}.tar, s3://...; docs/large_data.md), or a public data set (imagenette, pets, ...)
+            them, DIR/train-{000..127}.tar, s3://...; docs/large_data.md), a data set of the Hugging Face Hub (hf:NAME;
+            docs/large_data.md), or a public data set (imagenette, pets, ...)
         size: side of the square that photographs are resized and cropped to [pixels]
         batch_size: photographs per step and process
         limit: maximum number of training photographs (the first of a seeded shuffle); null: all

@@ -26,6 +26,7 @@ def run_demo(
     most_mb: int,
     megapixels: int,
     device: str,
+    disclosure: bool,
     show: bool,
 ) -> int:
     """Serve the page until Ctrl-C or SIGTERM.
@@ -36,7 +37,7 @@ def run_demo(
         port: None: 7860, or the next free port.
         most_mb: maximum size of an upload [megabytes].
         megapixels: maximum size of a photograph.
-        device: see `Colorizer.load`.
+        device, disclosure: see `Colorizer`.
         show: open the page in the browser.
 
     Raises:
@@ -51,7 +52,7 @@ def run_demo(
         TemporaryDirectory(prefix="gancolor-demo-", ignore_cleanup_errors=True) as kept,
     ):
         keep_to_ourselves(Path(kept))
-        systems = open_systems(checkpoints, device, megapixels)
+        systems = open_systems(checkpoints, device, megapixels, disclosure)
         from gancolor.demo.page import build_page, serve  # imports gradio, so only after the environment is set
 
         page = build_page(systems, Path(kept))
@@ -67,13 +68,15 @@ def run_demo(
     return 0
 
 
-def open_systems(checkpoints: Iterable[Path], device: str, megapixels: int = MOST_MEGAPIXELS) -> Systems:
+def open_systems(
+    checkpoints: Iterable[Path], device: str, megapixels: int = MOST_MEGAPIXELS, disclosure: bool = True
+) -> Systems:
     """Load the checkpoints, or the bundled generator if there are none. Raise InputError if one can't be used."""
     paths = list(checkpoints)
     compiled = find_spec("numba") is not None
     if not paths:
-        return Systems({BOX: Colorizer.load(device=device, compiled=compiled)}, megapixels)
-    colorizers = (Colorizer.load(path, device=device, compiled=compiled) for path in paths)
+        return Systems({BOX: Colorizer.load(device=device, compiled=compiled, disclosure=disclosure)}, megapixels)
+    colorizers = (Colorizer.load(path, device=device, compiled=compiled, disclosure=disclosure) for path in paths)
     return Systems(dict(zip(system_names(paths), colorizers, strict=True)), megapixels)
 
 

@@ -11,6 +11,7 @@ import numpy as np
 import gancolor.inference.spreading  # noqa: F401 - so that the first hint does not wait for scipy's import
 from gancolor.choices import ChromaUpsampling
 from gancolor.demo.suggestions import suggest_colors
+from gancolor.inference.backends import generator_name
 from gancolor.inference.colorizer import ChromaPrediction, Colorizer
 from gancolor.inference.hints import Hint
 from gancolor.inference.image_files import MOST_MEGAPIXELS, SAVERS, Picture, read_picture, shrink
@@ -23,7 +24,6 @@ VARIANTS, THUMBNAIL = 6, 240  # most variants of a photograph, and the longer si
 KEPT = 16  # cached page-size photographs and predictions; one full photograph is cached, as it can take gigabytes
 COLOURED = 1.0  # mean of max(R, G, B) - min(R, G, B), of 255, above which a photograph has colour
 NO_COLOUR = ChromaPrediction(np.zeros((1, 16, 16), np.float32), np.zeros((2, 16, 16), np.float32))
-UNNAMED = ("generator", "best", "last")  # generic file stems: the folder's name says more
 
 
 @dataclass(frozen=True)
@@ -113,14 +113,9 @@ class Systems:
 
 
 def system_names(paths: Sequence[Path]) -> list[str]:
-    """Give each checkpoint a different name.
-
-    A run folder has its own name, and a file its stem, or its folder's name if the stem is generic.
-    """
+    """Give each checkpoint a different name; see `generator_name`."""
     names: list[str] = []
-    for path in paths:
-        folder = path.resolve().parent.name
-        name = path.resolve().name if path.is_dir() else folder if path.stem in UNNAMED and folder else path.stem
+    for name in map(generator_name, paths):
         same = sum(name == other.rpartition(" (")[0] or name == other for other in names)
         names.append(f"{name} ({same + 1})" if same else name)
     return names

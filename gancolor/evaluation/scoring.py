@@ -16,9 +16,9 @@ from gancolor.color.torch_lab import exact, lab_to_rgb, rgb_to_lab, to_float, ui
 from gancolor.config.options import LpipsConfig
 from gancolor.data.cache.photographs import Photographs
 from gancolor.data.hints import Patches, patches_of_names, reveal
-from gancolor.inference.colorizer import working_size
 from gancolor.inference.recombine import recombine_batch
 from gancolor.inference.upsampling import Enlarged
+from gancolor.inference.working_size import working_size
 from gancolor.metrics.image import PictureDistance, ciede2000, mse, psnr_of, raw_accuracy, ssim, within_gamut
 from gancolor.metrics.lpips import Trunk, lpips
 from gancolor.metrics.table import METRICS

@@ -11,6 +11,7 @@ from gancolor.utils.errors import InputError
 from gancolor.utils.metadata import KEY, read_header
 
 TRAINING = "pip install 'gancolor[train]'"
+UNNAMED = ("generator", "best", "last")  # generic file stems: the folder's name says more
 
 
 class Backend(Protocol):
@@ -150,6 +151,13 @@ def open_backend(path: Path, device: str = "auto") -> Backend:
     if not has_torch():
         raise InputError(f"{path} needs PyTorch: {TRAINING}, or export it to ONNX (gancolor export)")
     return TorchBackend(path, device)
+
+
+def generator_name(path: Path) -> str:
+    """Return the name of a checkpoint: a run folder's own name, or a file's stem, or its folder's name if the stem is
+    generic."""
+    path = path.resolve()
+    return path.name if path.is_dir() else path.parent.name if path.stem in UNNAMED and path.parent.name else path.stem
 
 
 def has_torch() -> bool:

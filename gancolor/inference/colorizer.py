@@ -1,8 +1,7 @@
 """The public inference API: `Colorizer` colours photographs."""
 
-import warnings
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from importlib.util import find_spec
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, NamedTuple
@@ -12,22 +11,20 @@ import numpy as np
 from gancolor.choices import ChromaUpsampling
 from gancolor.color import lab
 from gancolor.color.lab import AB_RANGE, L_HALF_RANGE, Array
-from gancolor.inference.backends import Backend, memory_is_full, open_backend
-from gancolor.inference.bundled import default_generator
+from gancolor.inference.backends import Backend, generator_name, memory_is_full, open_backend
+from gancolor.inference.bundled import BUNDLED, default_generator
 from gancolor.inference.conversions import as_given, as_picture, check_tensor, clipped, is_tensor
 from gancolor.inference.hints import Hint, draw_hints
 from gancolor.inference.image_files import Picture, shrink
 from gancolor.inference.recombine import recombine, recombine_batch
 from gancolor.inference.upsampling import Enlarged, check_upsampling
+from gancolor.inference.working_size import LEAST_SIZE, MOST_SIZE, halved, working_size
 from gancolor.utils.blas import one_thread
 from gancolor.utils.errors import InputError
 
 if TYPE_CHECKING:
     from torch import Tensor
 
-LEAST_SIZE, MOST_SIZE = 16, 4096  # limits of the working size [pixels]
-STEP = 16  # the longer side is a multiple of this [pixels], so that photographs of similar shape share a batch
-LONGEST = 8  # maximum aspect ratio of the generator's input; longer panoramas are squeezed
 BATCH = 16  # photographs of one shape predicted together
 
 
@@ -58,6 +55,7 @@ class Colorizer:
         strength: of the colour, 0 (grey) to 1 (as predicted).
         flips: average the predictions for the picture and its mirror image.
         compiled: join colour and lightness by a kernel that Numba compiles: faster, after half a second for loading it.
+        disclosure: say in the results' files that a machine made the colours, by the generator of this `name`.
 
     Raises:
         InputError: an option is out of range, or Numba is needed and not installed.
@@ -69,6 +67,8 @@ class Colorizer:
     strength: float = 1.0
     flips: bool = False
     compiled: bool = False
+    disclosure: bool = True
+    name: str = ""
 
     def __post_init__(self) -> None:
         check_upsampling(self.upsampling)
@@ -89,7 +89,7 @@ class Colorizer:
             path: the file or folder; None: the generator that comes with gancolor.
             device: cpu, cuda, cuda:N or mps; auto: cuda, else mps, else cpu.
             size: see Attributes; None: the size that the generator was trained on.
-            options: `upsampling`, `strength`, `flips` and `compiled`.
+            options: `upsampling`, `strength`, `flips`, `compiled`, `disclosure` and `name`.
 
         Raises:
             InputError: the file is missing, not a generator, pickled (no code in it is run), or from a newer version,
@@ -97,6 +97,7 @@ class Colorizer:
         """
         backend = open_backend(Path(path) if path is not None else default_generator(device), device)
         trained = (backend.about.get("data") or {}).get("size", 256)
+        options.setdefault("name", BUNDLED if path is None else generator_name(Path(path)))
         return cls(backend, trained if size is None else size, **options)
 
     @classmethod
@@ -110,7 +111,7 @@ class Colorizer:
             return cls.load(name, **options)
         from gancolor.inference.hub import download_from_hub
 
-        return cls.load(download_from_hub(str(name), revision), **options)
+        return cls.load(download_from_hub(str(name), revision), **{"name": str(name)} | options)
 
     def __call__(self, picture: Any, hints: Sequence[Hint] = ()) -> Any:
         """Return the photograph in colour, in the type and size of the input.
@@ -156,7 +157,8 @@ class Colorizer:
             InputError: a hint lies outside the photograph.
         """
         size = working_size(picture.size, self.size)
-        small = shrink(picture.pixels, *size).transpose(2, 0, 1) / _most(picture.pixels)
+        most = np.iinfo(picture.pixels.dtype).max if picture.pixels.dtype.kind == "u" else 1
+        small = shrink(picture.pixels, *size).transpose(2, 0, 1) / most
         lightness = _normalised(_lightness(small))
         return np.concatenate([lightness, draw_hints(hints, picture.size, size)]) if hints else lightness
 
@@ -181,7 +183,14 @@ class Colorizer:
         """Return the photograph with the predicted colours."""
         with one_thread:
             enlarged = self._enlarged(prediction.lightness, prediction.chroma, *picture.size)
-            return picture.with_pixels(recombine(picture.pixels, enlarged, compiled=self.compiled))
+            return replace(
+                picture, pixels=recombine(picture.pixels, enlarged, compiled=self.compiled), generator=self.disclosed
+            )
+
+    @property
+    def disclosed(self) -> str | None:
+        """Name of the generator for the results' files; None: they say nothing, or have no colour."""
+        return self.name if self.disclosure and self.strength else None
 
     def _predict(self, seen: Array) -> list[ChromaPrediction]:
         try:
@@ -190,7 +199,7 @@ class Colorizer:
             if len(seen) > 1:
                 half = len(seen) // 2
                 return self._predict(seen[:half]) + self._predict(seen[half:])
-            return self._predict(_halved(seen))
+            return self._predict(halved(seen))
 
     def _forward(self, seen: Array) -> Array:
         """Return chroma (B, 2, h, w) for inputs (B, 1 or 4, h, w)."""
@@ -275,15 +284,6 @@ class Colorizer:
         return coloured.to(batch.dtype)
 
 
-def working_size(photograph: tuple[int, int], size: int) -> tuple[int, int]:
-    """Return height and width of the generator's input for a photograph of this height and width. Its shorter side is
-    `size`, or the photograph's if that is less, but at least LEAST_SIZE."""
-    short, long = sorted(photograph)
-    small = max(LEAST_SIZE, min(size, short))
-    large = max(small, round(min(small * long / short, small * LONGEST) / STEP) * STEP)
-    return (small, large) if photograph[0] <= photograph[1] else (large, small)
-
-
 def _lightness(rgb: Array) -> Array:
     """Return L in 0..100, (..., 1, H, W), for sRGB or grey (..., 1 or 3, H, W) in [0, 1]."""
     linear = lab.decode(rgb)
@@ -293,26 +293,3 @@ def _lightness(rgb: Array) -> Array:
 
 def _normalised(lightness: Array) -> Array:
     return lightness / L_HALF_RANGE - 1
-
-
-def _most(pixels: np.ndarray) -> int:
-    return int(np.iinfo(pixels.dtype).max) if pixels.dtype.kind == "u" else 1
-
-
-def _halved(seen: Array) -> Array:
-    """Return inputs (B, 1 or 4, h, w) at half the working size, with a warning.
-
-    Raises:
-        MemoryError: half the size would be below the minimum.
-    """
-    height, width = seen.shape[-2] // 2, seen.shape[-1] // 2
-    if min(height, width) < LEAST_SIZE:
-        raise MemoryError("the memory is full even at the smallest working size")
-    warnings.warn(f"the memory is full: predicting colour at {width} x {height}, half the working size", stacklevel=4)
-    even = seen[..., : 2 * height, : 2 * width]
-    small = (even[..., ::2, ::2] + even[..., 1::2, ::2] + even[..., ::2, 1::2] + even[..., 1::2, 1::2]) / 4
-    if small.shape[1] > 1:  # where only a part of the four pixels has a hint, the whole has its mean colour
-        given = small[:, 3:] > 0
-        share = small[:, 3:] + ~given
-        small[:, 1:] = small[:, 1:] / share
-    return small

@@ -59,7 +59,7 @@ def _coloured(colorizer: Colorizer, picture: Picture, options: RequestOptions) -
     hints = parse_hints(options.hints, "hints", picture.size) if options.hints is not None else ()
     chosen = replace(
         colorizer, size=options.size or colorizer.size, strength=options.strength,
-        upsampling=options.upsampling, flips=options.flips,
+        upsampling=options.upsampling, flips=options.flips, disclosure=options.disclosure,
     )  # fmt: skip
     result: Picture = chosen(picture, hints)
     return result

@@ -8,8 +8,8 @@ from pydantic.json_schema import SkipJsonSchema
 from pydantic_core import PydanticCustomError
 
 from gancolor.choices import ChromaUpsampling, PictureFormat
-from gancolor.inference.colorizer import LEAST_SIZE
 from gancolor.inference.image_files import QUALITY
+from gancolor.inference.working_size import LEAST_SIZE
 from gancolor.serve.limits import ADDRESS_HINTS, HINT_BYTES, MOST_SIZE
 
 EXAMPLE_HINTS = '{"width": 640, "height": 480, "hints": [{"x": 120, "y": 80, "color": "#a03030"}]}'
@@ -51,6 +51,9 @@ class RequestOptions(BaseModel):
         "keep", description="Format of the result; `keep`: the photograph's own, or PNG if that can't be written."
     )
     quality: int = Field(QUALITY, ge=1, le=100, description="Quality of jpg, webp and avif.")
+    disclosure: Annotated[bool, BeforeValidator(_true_or_false)] = Field(
+        True, description="Say in the result's metadata (XMP) that a machine made the colours."
+    )
     hints: Annotated[Annotated[str, Field(max_length=HINT_BYTES)] | SkipJsonSchema[None], HINTS] = None
 
 

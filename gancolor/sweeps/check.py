@@ -9,7 +9,7 @@ from typing import Any
 
 import gancolor
 from gancolor.config.options import TrainConfig
-from gancolor.data.sources.public import PUBLIC_DATA_SETS
+from gancolor.data.sources.public import PUBLIC_DATA_SETS, parse_hub_name
 from gancolor.sweeps.command import INSTALLED_TRAINER, command_words, program_words
 from gancolor.sweeps.sweep_file import SweepFile
 from gancolor.training.command import parse_train
@@ -87,7 +87,8 @@ def _parse(run: str, options: Sequence[str]) -> TrainConfig:
 
 def _check_source(config: TrainConfig) -> None:
     """Raise InputError if there are no photographs; what would be downloaded or is elsewhere is left to the run."""
-    if config.data.source in PUBLIC_DATA_SETS or "://" in config.data.source:
+    hub = parse_hub_name(config.data.source)
+    if config.data.source in PUBLIC_DATA_SETS or "://" in config.data.source or (hub and not hub.local):
         return
     from gancolor.data.sources.find import find_source  # imports torch
 

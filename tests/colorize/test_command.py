@@ -69,6 +69,14 @@ def test_formats_and_quality(tmp_path: Path, colorize) -> None:
     assert (tmp_path / "low/a.jpg").stat().st_size < (tmp_path / "out/a.jpg").stat().st_size / 2
 
 
+def test_disclosure(tmp_path: Path, colorize) -> None:
+    photo = save(tmp_path / "a.png", scene(40, 60))
+    for words in ([], ["--side_by_side"], ["--no_disclosure"]):
+        assert colorize(photo, "-o", tmp_path / "o.jpg", "--overwrite", *words)[0] == 0
+        xmp = Image.open(tmp_path / "o.jpg").info.get("xmp", b"")
+        assert (b"compositeWithTrainedAlgorithmicMedia" in xmp) == (words != ["--no_disclosure"])
+
+
 def test_side_by_side(tmp_path: Path, colorize) -> None:
     colour, grey = scene(40, 60), scene(40, 60).mean(-1).astype(np.uint8)
     save(tmp_path / "in.png", colour)

@@ -17,6 +17,8 @@ from skimage.color import rgb2lab
 from gancolor.colorize.inputs import ColorizeJob
 from gancolor.colorize.video import colour_video
 from gancolor.colorize.video_output import rgb
+from gancolor.inference.colorizer import Colorizer
+from gancolor.inference.image_files.disclosure import statement
 from gancolor.utils.errors import InputError
 
 
@@ -71,6 +73,26 @@ def test_pictures_in_colour_and_all_else_as_it_was(tmp_path: Path, colorizer, su
         assert abs((lightness(new) - lightness(old)).mean()) < 0.5
         assert colourfulness(new) > 5 > 2 > colourfulness(old)
     assert files(tmp_path) == sorted([source.name, target.name])
+
+
+@pytest.mark.parametrize("suffix", [".mp4", ".mov", ".mkv", ".webm"])
+def test_the_comment_discloses_once(tmp_path: Path, colorizer, suffix: str) -> None:
+    source, target = made_video(tmp_path / f"in{suffix}", clip(2)), tmp_path / f"out{suffix}"
+    named = replace(colorizer, name="red")
+
+    def comments(colorizer: Colorizer, given: Path) -> list[str]:
+        colour_video(colorizer, ColorizeJob(given, target))
+        with av.open(str(target)) as video:
+            return [value for key, value in video.metadata.items() if key.lower() == "comment"]
+
+    assert (
+        comments(replace(colorizer, disclosure=False), source) == comments(replace(colorizer, strength=0), source) == []
+    )
+    assert comments(named, source) == [statement("red")]
+    noted = made_video(tmp_path / f"noted{suffix}", clip(2), comment="by A. Müller")
+    assert comments(named, noted) == [f"by A. Müller; {statement('red')}"]
+    target.replace(noted)
+    assert comments(named, noted) == [f"by A. Müller; {statement('red')}"]
 
 
 def test_uneven_times_are_kept(tmp_path: Path, colorizer) -> None:

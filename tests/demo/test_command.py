@@ -3,12 +3,15 @@ import sys
 from pathlib import Path
 
 import pytest
+from made_files import save
 from made_onnx import made_onnx
+from made_pictures import scene
 
 from gancolor import cli
 from gancolor.demo import command
 from gancolor.demo.command import open_systems
 from gancolor.demo.examples import draw_examples
+from gancolor.demo.systems import DemoOptions
 from gancolor.inference.image_files import read_picture
 from gancolor.utils.errors import InputError
 
@@ -63,7 +66,7 @@ def test_several_checkpoints_keep_their_order(tmp_path: Path) -> None:
 
 def test_without_checkpoints_the_bundled_generator_is_used(monkeypatch: pytest.MonkeyPatch) -> None:
     asked = []
-    monkeypatch.setattr(command.Colorizer, "load", lambda *path, device: asked.append((path, device)))
+    monkeypatch.setattr(command.Colorizer, "load", lambda *path, device, **_: asked.append((path, device)))
     assert list(open_systems([], "cpu").colorizers) == ["gancolor"]
     assert asked == [((), "cpu")]
 
@@ -79,3 +82,15 @@ def test_examples_are_small_photographs_of_several_kinds(tmp_path: Path) -> None
     assert [file.stem for file in files] == ["house", "sea", "forest", "sunset"]
     assert all(read_picture(file).size == (480, 640) for file in files)
     assert sum(file.stat().st_size for file in files) < 500_000
+
+
+@pytest.mark.parametrize("words", [[], ["--no_disclosure"]])
+def test_downloads_disclose_unless_told_otherwise(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, words: list) -> None:
+    checkpoint = made_onnx(tmp_path / "red.onnx", (0.0, 0.0), (0.3, 0.2))
+    asked = {}
+    monkeypatch.setattr(command, "run_demo", lambda paths, *_, **options: asked.update(options, paths=paths) or 0)
+    assert cli._gancolor(["demo", str(checkpoint), *words]) == 0
+    systems = open_systems(asked["paths"], "cpu", disclosure=asked["disclosure"])
+    save(tmp_path / "photo.png", scene())
+    data = systems.finished(tmp_path / "photo.png", "red", DemoOptions()).encode(".jpg")
+    assert (b"compositeWithTrainedAlgorithmicMedia" in data) == (not words)

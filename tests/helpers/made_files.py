@@ -44,6 +44,7 @@ def made_video(
     coders: tuple[str, str] | None = None,
     options: dict[str, str] | None = None,
     muxing: dict[str, str] | None = None,
+    comment: str = "",
 ) -> Path:
     """Write a video at 25 frames per second, or with frames at these times [ms].
 
@@ -57,6 +58,8 @@ def made_video(
     usual = {".webm": ("libvpx-vp9", "libopus"), ".avi": ("mpeg4", "libmp3lame")}
     pictures, sound = coders or usual.get(path.suffix, ("libx264", "aac"))
     with av.open(str(path), "w", container_options=muxing or {}) as video:
+        if comment:
+            video.metadata["comment"] = comment
         stream = video.add_stream(pictures, rate=25, options={"crf": "4", "b:v": "0"} | (options or {}))
         stream.height, stream.width = frames[0].shape[:2]
         stream.pix_fmt = "yuv420p"

@@ -14,8 +14,8 @@ from skimage.color import rgb2lab
 from torchvision import tv_tensors
 
 from gancolor import Colorizer
-from gancolor.inference.colorizer import working_size
 from gancolor.inference.image_files import Picture, read_picture
+from gancolor.inference.working_size import working_size
 from gancolor.utils.errors import InputError
 
 

@@ -56,6 +56,12 @@ def test_options_act_as_query_and_as_fields(client, service, made) -> None:
     assert by_query.status_code == 200 and by_query.content == by_form.content
 
 
+@pytest.mark.parametrize("wanted", ["true", "false"])
+def test_disclosure(client, made, wanted: str) -> None:
+    result = client.post(f"/colorize?disclosure={wanted}", content=made(), headers=JPEG)
+    assert (b"compositeWithTrainedAlgorithmicMedia" in result.content) == (wanted == "true")
+
+
 def test_hints_act_as_query_as_field_and_as_file(client, service, made) -> None:
     photograph = made("PNG")
     hint = Hint(20, 15, "#2040c0", 9)

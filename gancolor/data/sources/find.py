@@ -1,7 +1,7 @@
-"""Sources of photographs: the demo drawn by code, a folder, shards, or a public data set.
+"""Sources of photographs: the demo drawn by code, folders, shards, data sets of the Hugging Face Hub, and public ones.
 
-`find_source` finds a source and `open_source` opens it: which photographs are in shards is only known once these have
-been read through, and that decodes them.
+`find_source` finds a source and `open_source` opens it: which photographs are in shards or a stream is only known once
+these have been read through, and that decodes them.
 """
 
 import hashlib
@@ -25,7 +25,8 @@ from gancolor.data.decode import Fit
 from gancolor.data.sources.demo import CLASSES as DEMO_CLASSES
 from gancolor.data.sources.demo import draw_scene, scene_label
 from gancolor.data.sources.folders import Folder, list_folder
-from gancolor.data.sources.public import PUBLIC_DATA_SETS
+from gancolor.data.sources.huggingface import HubCatalogue, HubSplit, StreamCatalogue, find_splits, open_stream
+from gancolor.data.sources.public import HUB_STREAM, PUBLIC_DATA_SETS, parse_hub_name
 from gancolor.data.sources.reading import Store
 from gancolor.data.sources.shards import ShardCatalogue, find_stores, is_pattern, open_shards, with_common_classes
 from gancolor.data.sources.splits import NAMES, find_parts, warn_of_mixed, warn_of_unused
@@ -96,17 +97,17 @@ class Split:
 
 
 @dataclass(frozen=True)
-class ShardSource:
-    """Shards that are found and not yet opened.
+class UnreadSource:
+    """Shards, or a stream, that are found and not yet read.
 
     Attributes:
         name: of the source, as shown to users.
-        val: the validation shards; None: validation photographs are split off the training shards.
+        val: those for validation; None: validation photographs are split off the training ones.
     """
 
     name: str
-    train: Store
-    val: Store | None
+    train: Store | HubSplit
+    val: Store | HubSplit | None
     split: Split
 
 
@@ -117,13 +118,13 @@ def find_source(
     limit: int | None = None,
     val_limit: int | None = None,
     demo_photos: int = 2000,
-) -> Source | ShardSource:
+) -> Source | UnreadSource:
     """Find the photographs of `--data.source`.
 
     A folder DIR is split as DIR/train and DIR/val if both exist (or training; valid, validation, test, testing; in any
     case); otherwise a seeded shuffle holds out a share `val_fraction`. If all photographs are in subfolders,
     and there are at least two, those are the classes. Shards work in the same way: a folder of them, a pattern, or an
-    fsspec URL.
+    fsspec URL. So do the splits of data sets that Hugging Face's `datasets` reads, hf:NAME.
 
     Raises:
         InputError: no such folder or data set, no photographs in it, or no network.
@@ -135,47 +136,61 @@ def find_source(
         found = Source(f"the demo ({', '.join(DEMO_CLASSES)}, drawn by code)", train, val, DEMO_CLASSES)
     elif source in PUBLIC_DATA_SETS:
         found = _folder_source(_download(source), split)
+    elif hub := parse_hub_name(source):
+        splits = find_splits(source)
+        if hub.scheme == HUB_STREAM:
+            return UnreadSource(source, *splits, split)
+        found = _hub_source(source, *splits, split)
     elif is_pattern(source) or (source and _holds_shards(Path(source))):
-        return ShardSource(source, *find_stores(source), split)
+        return UnreadSource(source, *find_stores(source), split)
     elif source and Path(source).is_dir():
         found = _folder_source(Path(source), split)
     else:
         hint = near(source, ["demo", *PUBLIC_DATA_SETS]) or "."
         raise InputError(
             f"--data.source {source}: no such folder, and no data set of that name{hint} "
-            f"Give a folder of photographs, shards (*.tar), demo, or one of {', '.join(PUBLIC_DATA_SETS)}"
+            "Give a folder of photographs, shards (*.tar), demo, hf:NAME of the Hugging Face Hub, or one of "
+            f"{', '.join(PUBLIC_DATA_SETS)}"
         )
     return split.limited(found)
 
 
 def open_source(
-    found: Source | ShardSource,
+    found: Source | UnreadSource,
     size: int,
     cache: str | Path | None = None,
     fit: Fit = "crop",
     decode: Decode = "once",
     val_only: bool = False,
 ) -> Source:
-    """Open a source: read shards through, if that has not been done yet, to know the photographs in them.
+    """Open a source: read shards or a stream through, if that has not been done yet, to know the photographs in them.
 
     Args:
         size, cache, fit, decode: as for `load_source`.
-        val_only: don't read shards that are only for training; `train` is then empty.
+        val_only: don't read what is only for training; `train` is then empty.
 
     Raises:
-        InputError: a shard can't be read, or there are no photographs in the shards.
+        InputError: a shard or the stream can't be read, or there are no photographs in it.
     """
     if isinstance(found, Source):
         return found
     if found.val is None:
-        whole = open_shards(found.train, size, cache, fit, decode)
+        whole = _read(found.train, size, cache, fit, decode)
         if len(whole) < 2:
             raise InputError(f"--data.source {found.name}: a single photograph in it; training takes two or more")
         return found.split.limited(found.split.held_out(found.name, whole, whole.columns.classes))
     stores = [found.val] if val_only else [found.train, found.val]
-    *train, val = with_common_classes([open_shards(store, size, cache, fit, decode) for store in stores])
+    parts: list[Any] = [_read(store, size, cache, fit, decode) for store in stores]
+    *train, val = with_common_classes(parts)
     source = Source(found.name, Selection(train[0]) if train else (), Selection(val), val.columns.classes)
     return found.split.limited(source)
+
+
+def _read(
+    part: Store | HubSplit, size: int, cache: str | Path | None, fit: Fit, decode: Decode
+) -> ShardCatalogue | StreamCatalogue:
+    read: Any = open_stream if isinstance(part, HubSplit) else open_shards
+    return read(part, size, cache, fit, decode)
 
 
 def _by_shard(items: Selection) -> Selection:
@@ -201,6 +216,16 @@ def _folder_source(folder: Path, split: Split) -> Source:
         warn_of_unused(others, train_folder.name, folder)
     (whole,) = _classified([whole])
     return split.held_out(str(folder), whole, tuple(whole.classes))
+
+
+def _hub_source(source: str, train: HubSplit, val: HubSplit | None, split: Split) -> Source:
+    whole = HubCatalogue(train)
+    if val:
+        return Source(source, Selection(whole), Selection(HubCatalogue(val)), train.classes)
+    if len(whole) < 2:
+        count = counted(len(whole), "photograph")
+        raise InputError(f"--data.source {source}: {count} in it; training takes two or more")
+    return split.held_out(source, whole, train.classes)
 
 
 def _listed(folder: Path) -> Folder:

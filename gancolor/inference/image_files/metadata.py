@@ -3,6 +3,7 @@ how they were stored (previews, gain maps, sizes, colour spaces)."""
 
 import struct
 from collections.abc import Collection, Iterator
+from contextlib import suppress
 from typing import Any
 from xml.dom import XMLNS_NAMESPACE, minidom
 from xml.parsers.expat import ExpatError
@@ -92,12 +93,22 @@ def upright_exif(given: Image.Exif, height: int, width: int) -> bytes:
 
 def clean_xmp(data: bytes) -> bytes:
     """Return XMP without what was made from the pixels; nothing if it can't be parsed."""
-    try:
-        packet = minidom.parseString(data.strip(b"\0"))
-    except (ExpatError, UnicodeError, ValueError):
+    packet = parse_xmp(data)
+    if packet is None:
         return b""
-    if not _strip(packet):
-        return data
+    return packet_bytes(packet) if _strip(packet) else data
+
+
+def parse_xmp(data: bytes) -> minidom.Document | None:
+    """Parse an XMP packet; None: it is none."""
+    for packet in (data, data.strip(b"\0")):  # some programs end it with zeros, which are half a character in UTF-16
+        with suppress(ExpatError, UnicodeError, ValueError):
+            return minidom.parseString(packet)
+    return None
+
+
+def packet_bytes(packet: minidom.Document) -> bytes:
+    """Return an XMP packet's bytes, in UTF-8."""
     return "".join(node.toxml() for node in packet.childNodes).encode()
 
 

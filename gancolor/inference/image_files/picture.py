@@ -1,6 +1,8 @@
 """A photograph in memory, and its encoding as a file."""
 
 import re
+import struct
+import zlib
 from collections.abc import Mapping
 from dataclasses import dataclass, field, replace
 from pathlib import Path
@@ -10,6 +12,7 @@ import numpy as np
 import pyvips
 from PIL import Image
 
+from gancolor.inference.image_files.disclosure import disclosed_xmp
 from gancolor.inference.image_files.metadata import RESOLUTION
 from gancolor.inference.image_files.samples import from_array, sixteen_bits
 from gancolor.utils.errors import InputError, near
@@ -26,6 +29,8 @@ SAVERS = {
     ".avif": "heifsave",
 }
 QUALITY = 95
+PNG_HEADER = 33  # bytes: the signature and the chunk IHDR
+XMP_IN_JPEG = 60_000  # bytes; of more, libvips writes nothing
 
 
 @dataclass(frozen=True, eq=False)
@@ -38,6 +43,7 @@ class Picture:
         metadata: EXIF, XMP, IPTC and resolution under libvips's names: (type, value).
         profiled: whether the source had a colour profile, so that the saved file needs one too.
         pages: number of pages or frames in the file; this is the first.
+        generator: name, perhaps empty, of the generator that predicted the colours; None: files don't disclose any.
     """
 
     pixels: np.ndarray
@@ -45,6 +51,7 @@ class Picture:
     metadata: Mapping[str, tuple[int, Any]] = field(default_factory=dict, repr=False)
     profiled: bool = False
     pages: int = 1
+    generator: str | None = None
 
     @property
     def size(self) -> tuple[int, int]:
@@ -76,6 +83,9 @@ class Picture:
             raise InputError(f"a quality of {quality} is outside 1 to 100")
         image = self._vips()
         saver = SAVERS[suffix.lower()]
+        xmp = self._xmp(XMP_IN_JPEG if saver == "jpegsave" else None)
+        if xmp and saver != "pngsave":
+            image.set_type(pyvips.GValue.blob_type, "xmp-data", xmp)
         if saver == "jpegsave" and self.alpha is not None:
             image = image.flatten(background=255 if image.format == "uchar" else 65535)
         if saver in ("jpegsave", "webpsave", "heifsave") and image.format == "ushort":
@@ -88,11 +98,12 @@ class Picture:
             "heifsave": {"Q": quality, "compression": "av1"},
         }
         try:
-            return getattr(image, f"{saver}_buffer")(**options[saver])
+            data: bytes = getattr(image, f"{saver}_buffer")(**options[saver])
         except pyvips.Error as error:
             raise InputError(
                 f"a picture of {image.width} x {image.height} can't be written as {suffix}: {one_line(error)}"
             ) from None
+        return with_xmp(data, xmp) if xmp and saver == "pngsave" else data
 
     def pil(self) -> Image.Image:
         """Convert to a Pillow image in 8 bits, Pillow's depth for colour."""
@@ -107,11 +118,16 @@ class Picture:
         pixels = self.pixels if self.alpha is None else np.concatenate([self.pixels, self.alpha], axis=-1)
         return sixteen_bits(pixels, 1) if pixels.dtype.kind == "f" else pixels
 
+    def _xmp(self, most: int | None) -> bytes:
+        """Return the file's XMP, or nothing. It says if a generator has predicted the colours."""
+        _, xmp = self.metadata.get("xmp-data", (0, b""))
+        return xmp if self.generator is None else disclosed_xmp(xmp, self.generator, most)
+
     def _vips(self) -> pyvips.Image:
         resolution = {name: self.metadata[name][1] for name in RESOLUTION if name in self.metadata}
         image = from_array(self._all_channels()).copy(**resolution)
         for name, (kind, value) in self.metadata.items():
-            if name not in RESOLUTION:
+            if name not in RESOLUTION and name != "xmp-data":
                 image.set_type(kind, name, value)
         for name in image.get_fields():  # libvips has parsed the EXIF again
             if name.startswith(("exif-", "jpeg-thumbnail-data")) and name not in self.metadata:
@@ -119,6 +135,14 @@ class Picture:
         if self.profiled:
             image.set_type(pyvips.GValue.blob_type, "icc-profile-data", pyvips.Operation.call("profile_load", "srgb"))
         return image
+
+
+def with_xmp(png: bytes, xmp: bytes) -> bytes:
+    """Return a PNG with XMP in a chunk iTXt, as the XMP specification asks (part 3, 1.1.5). libvips writes zTXt, which
+    most programs ignore."""
+    text = b"iTXtXML:com.adobe.xmp" + bytes(5) + xmp  # neither compressed nor translated
+    chunk = struct.pack(">I", len(text) - 4) + text + struct.pack(">I", zlib.crc32(text))
+    return png[:PNG_HEADER] + chunk + png[PNG_HEADER:]
 
 
 def check_format(suffix: str) -> None:

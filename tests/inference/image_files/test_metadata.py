@@ -85,8 +85,7 @@ def test_previews_are_dropped_and_sizes_are_right(photograph: Path, suffix: str)
     assert (detail[ExifTags.Base.ExifImageWidth], detail[ExifTags.Base.ExifImageHeight]) == (60, 90)
     assert not {ExifTags.Base.MakerNote, SUBJECT_AREA} & detail.keys()
     if suffix != ".avif":  # in which Pillow looks for no XMP
-        found = Image.open(path).info
-        xmp = (found["XML:com.adobe.xmp"].encode("latin-1") if suffix == ".png" else found["xmp"]).decode()
+        xmp = Image.open(path).info["xmp"].decode()
         assert "Bär" in xmp and 'tiff:Make="Zeiss"' in xmp
         assert not [word for word in ("PREVIEW", "hdrgm", "Container", "Orientation", "Grayscale") if word in xmp]
     if suffix == ".jpg":
