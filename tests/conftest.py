@@ -9,8 +9,6 @@ import threading
 from functools import partial
 from pathlib import Path
 
-gc.disable()  # until all tests are collected: of what they import and define, nothing is garbage
-
 os.environ.setdefault("OPENBLAS_NUM_THREADS", "1")  # as for torch below; before NumPy is imported
 
 import hypothesis
@@ -21,6 +19,8 @@ import torch
 from PIL import Image
 
 from gancolor.data.sources.demo import draw_scene
+
+gc.disable()  # until all tests are collected: of what they import and define, nothing is garbage
 
 # Property tests try the same examples every time, and leave nothing in the working tree.
 hypothesis.configuration.set_hypothesis_home_dir(Path(tempfile.gettempdir()) / "gancolor-hypothesis")
