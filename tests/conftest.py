@@ -1,6 +1,8 @@
 """Fixtures of all tests: a home folder of their own, seeds, and photographs drawn by code."""
 
+import gc
 import http.server
+import itertools
 import os
 import tempfile
 import threading
@@ -18,17 +20,35 @@ from PIL import Image
 
 from gancolor.data.sources.demo import draw_scene
 
+gc.disable()  # until all tests are collected: of what they import and define, nothing is garbage
+
 # Property tests try the same examples every time, and leave nothing in the working tree.
 hypothesis.configuration.set_hypothesis_home_dir(Path(tempfile.gettempdir()) / "gancolor-hypothesis")
 hypothesis.settings.register_profile("gancolor", deadline=None, derandomize=True, database=None, max_examples=40)
 hypothesis.settings.load_profile("gancolor")
 torch.set_num_threads(1)  # networks in tests are so small that threads would only wait for each other
+# Without a GPU, torch.manual_seed formats the whole stack several times, for errors of a later start of CUDA.
+seed_torch = torch.manual_seed if torch.cuda.is_available() else torch.default_generator.manual_seed
+
+
+def pytest_collection_finish():
+    """Collect garbage from now on, without looking through all that was imported each time."""
+    gc.freeze()
+    gc.enable()
+
+
+@pytest.fixture(scope="session")
+def homes(tmp_path_factory):
+    """The paths of as many folders as tests ask for."""
+    folder = tmp_path_factory.mktemp("homes")
+    return (folder / str(number) for number in itertools.count())
 
 
 @pytest.fixture(autouse=True)
-def home(tmp_path_factory, monkeypatch):
+def home(homes, monkeypatch):
     """Simulate a user with empty caches, no account and no proxy."""
-    folder = tmp_path_factory.mktemp("home")
+    folder = next(homes)  # not tmp_path_factory.mktemp, which reads the names of all folders there are, for each test
+    folder.mkdir()
     for name in list(os.environ):
         if name.startswith("WANDB_") or name.lower().endswith("_proxy"):
             monkeypatch.delenv(name)
@@ -44,7 +64,7 @@ def home(tmp_path_factory, monkeypatch):
 @pytest.fixture(autouse=True)
 def seeded():
     """Seed all random numbers, so that tests do not depend on earlier ones."""
-    torch.manual_seed(0)
+    seed_torch(0)
     np.random.seed(0)
 
 

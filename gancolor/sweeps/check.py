@@ -34,7 +34,7 @@ def check_sweep(sweep: SweepFile, samples: Iterable[tuple[str, Mapping[str, Any]
     if "${program}" in sweep.command and program != INSTALLED_TRAINER and not Path(sweep.program).is_file():
         raise InputError(f"{sweep.path}: there is no {sweep.program} here; run the sweep from the folder that has it")
     refusals: list[InputError] = []
-    taken, sources = 0, set[str]()
+    taken, sources, built = 0, set[str](), set[str]()
     for name, values in samples:
         words = command_words(sweep.command, program, {**values, "out": "RUN"}, "python", "RUN/args.json")
         options = _trainers_options(words)
@@ -54,7 +54,10 @@ def check_sweep(sweep: SweepFile, samples: Iterable[tuple[str, Mapping[str, Any]
             raise InputError(f"{run}: {error}") from None
         try:
             check_options(config)
-            check_networks(config)
+            networks = repr((config.arch, config.generator, config.discriminator, config.data.size, config.loss.scene))
+            if networks not in built:
+                check_networks(config)
+                built.add(networks)
             taken += 1
         except InputError as error:
             refusals.append(InputError(f"{run}: {error}"))

@@ -183,7 +183,7 @@ def test_stopped_and_started_again(tmp_path: Path, start, colorize, number: int,
     place, out = tmp_path / "in", tmp_path / "out"
     place.mkdir()
     save(place / "000.jpg", scene(100, 150))
-    for index in range(1, 400):
+    for index in range(1, 200):
         os.link(place / "000.jpg", place / f"{index:03d}.jpg")
     process = start(place, "-o", out)
     _wait_for(lambda: out.is_dir() and sum(path.suffix == ".jpg" for path in out.iterdir()) >= 10, process)
@@ -191,18 +191,18 @@ def test_stopped_and_started_again(tmp_path: Path, start, colorize, number: int,
     _, errors = process.communicate()
     assert process.returncode == status
     done = [path for path in out.iterdir() if path.suffix == ".jpg"]
-    assert 10 <= len(done) < 400
+    assert 10 <= len(done) < 200
     for path in done:
         assert read_picture(path).size == (100, 150)
     if status == 130:
         assert errors.splitlines() == ["-c: error: interrupted"]
         assert len(files(out)) == len(done)
     for path in place.iterdir():
-        if int(path.stem) >= 300:
+        if int(path.stem) >= 150:
             path.unlink()
     assert colorize(place, "-o", out)[0] == 0
     left = files(out)
-    assert [name for name in left if name < "300"][:300] == [f"{index:03d}.jpg" for index in range(300)]
+    assert [name for name in left if name < "150"] == [f"{index:03d}.jpg" for index in range(150)]
 
 
 def test_the_command_itself_needs_no_torch() -> None:

@@ -20,24 +20,30 @@ from typing import Any
 import pytest
 import torch
 import yaml
-from made_once import made_once
+from browser import Browser, find_browser
+from filelock import FileLock
+from made_once import made_once, shared_folder
 from PIL import Image
 from safetensors.torch import load_file
 
 ROOT = Path(__file__).resolve().parents[2]
 
 # Starting Python with torch costs seconds. Most commands are therefore run in forks of one process that has imported
-# it already: the script, the command line, the environment and the exit are the real ones.
+# it already: the script, the command line, the environment and the exit are the real ones. All workers of pytest-xdist
+# send their commands to the same process, which ends when the last of them has closed the pipe.
 SERVER = """
 import gc, json, os, runpy, signal, sys, traceback, warnings
 sys.path.insert(0, os.getcwd())
+gc.disable()
 with warnings.catch_warnings():
     warnings.simplefilter("ignore")
     import fastai.vision.learner, lpips, timm, gancolor.evaluation.evaluator, gancolor.training.trainer
 gc.freeze()
+gc.enable()
 signal.signal(signal.SIGCHLD, signal.SIG_IGN)
 for line in sys.stdin:
-    job = json.loads(line)
+    with open(line.strip()) as file:
+        job = json.load(file)
     if os.fork():  # several commands run at a time, each with a process that waits for it
         continue
     signal.signal(signal.SIGCHLD, signal.SIG_DFL)
@@ -141,8 +147,9 @@ class Commands:
         "--data.demo_photos 50 --tracking.log_every 1 --precision fp32"
     )
 
-    def __init__(self, home: Path) -> None:
+    def __init__(self, home: Path, pipe: Path) -> None:
         self.home = home
+        self.pipe = pipe
         kept = {name: value for name, value in os.environ.items() if name in ("PATH", "LD_LIBRARY_PATH", "TMPDIR")}
         self.env = kept | {
             "HOME": str(home),
@@ -152,7 +159,8 @@ class Commands:
             "OMP_NUM_THREADS": "1",
             "WANDB_MODE": "disabled",  # the default imports wandb, which takes a second or two per training
         }
-        self._server: subprocess.Popen[str] | None = None
+        self._server: int | None = None
+        self._process: subprocess.Popen[bytes] | None = None
         self._children: list[int] = []
 
     def start(
@@ -176,11 +184,12 @@ class Commands:
                     stdout=stdout, stderr=stderr,
                 )  # fmt: skip
             return Started(process.pid, out, err, lambda seconds: process.wait(seconds))
-        self._server = self._server or self._serve()
+        self._server = self._serve() if self._server is None else self._server
         job = {"argv": words, "cwd": str(cwd), "env": env, "out": str(out), "err": str(err)}
         job |= {"file_limit": file_limit, "status": str(told)}
-        self._server.stdin.write(json.dumps(job) + "\n")
-        self._server.stdin.flush()
+        order = out.with_suffix(".json")
+        order.write_text(json.dumps(job))
+        os.write(self._server, f"{order}\n".encode())  # short enough to arrive in one piece
 
         def line(number: int, seconds: float) -> int:
             end = time.monotonic() + seconds
@@ -199,18 +208,29 @@ class Commands:
 
         return Started(pid, out, err, wait)
 
-    def _serve(self) -> subprocess.Popen[str]:
-        return subprocess.Popen(
-            [sys.executable, "-c", SERVER], cwd=ROOT, env=self.env, stdin=subprocess.PIPE,
-            stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL, text=True,
-        )  # fmt: skip
+    def _serve(self) -> int:
+        """Return the pipe to the process that runs commands; start it if no worker has done so, or it has ended."""
+        with FileLock(f"{self.pipe}.lock"):
+            if not self.pipe.exists():
+                os.mkfifo(self.pipe)
+            try:
+                return os.open(self.pipe, os.O_WRONLY | os.O_NONBLOCK)
+            except OSError:  # nobody reads
+                reader = os.open(self.pipe, os.O_RDONLY | os.O_NONBLOCK)
+                writer = os.open(self.pipe, os.O_WRONLY)
+                os.set_blocking(reader, True)
+                self._process = subprocess.Popen(
+                    [sys.executable, "-c", SERVER], cwd=ROOT, env=self.env, stdin=reader,
+                    stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL,
+                )  # fmt: skip
+                os.close(reader)
+                return writer
 
     def close(self) -> None:
         for pid in self._children:  # left by failed tests
             os.kill(pid, signal.SIGKILL)
-        if self._server:
-            self._server.stdin.close()
-            self._server.wait(60)
+        if self._server is not None:
+            os.close(self._server)
 
     def train(self, *argv: object, **how: Any) -> Result:
         return self.start("train.py", *argv, **how).wait()
@@ -232,7 +252,7 @@ class Commands:
 
 @pytest.fixture(scope="session")
 def commands(tmp_path_factory):
-    made = Commands(tmp_path_factory.mktemp("home"))
+    made = Commands(tmp_path_factory.mktemp("home"), shared_folder(tmp_path_factory) / "commands")
     yield made
     made.close()
 
@@ -327,6 +347,13 @@ def source(tmp_path_factory):
 
 
 @pytest.fixture(scope="session")
+def browser(tmp_path_factory):
+    found = Browser(find_browser(), tmp_path_factory.mktemp("profile"))
+    yield found
+    found.close()
+
+
+@pytest.fixture(scope="session")
 def read():
     return Read
 
@@ -334,7 +361,7 @@ def read():
 @pytest.fixture(scope="session")
 def photographs(tmp_path_factory):
     """A folder of 20 photographs."""
-    return draw_photographs(tmp_path_factory.mktemp("photographs"), 20)
+    return made_once(tmp_path_factory, "photographs", lambda folder: draw_photographs(folder, 20))
 
 
 @pytest.fixture(scope="session")
@@ -354,11 +381,15 @@ def draw_photographs(folder: Path, count: int, size: int = 40, seed: int = 7) ->
 @pytest.fixture(scope="session")
 def finished(commands, photographs, tmp_path_factory):
     """Finished run on a folder of photographs; read only."""
-    run = tmp_path_factory.mktemp("runs") / "finished"
     options = shlex.split("--arch ugan --pretrain_epochs 0.5 --epochs 1.5 --data.val_fraction 0.3 --optim.lr_g 0.002")
-    result = commands.tiny(run, "--data.source", photographs, *options, fresh=True, WANDB_MODE="")
-    result.ok()
-    return run, result, [*Commands.TINY, "--data.source", photographs, *options]
+
+    def train(folder: Path) -> None:
+        said = commands.tiny(folder / "run", "--data.source", photographs, *options, fresh=True, WANDB_MODE="").ok()
+        (folder / "result.json").write_text(json.dumps(vars(said)))
+
+    folder = made_once(tmp_path_factory, "finished", train)
+    result = Result(**json.loads((folder / "result.json").read_text()))
+    return folder / "run", result, [*Commands.TINY, "--data.source", photographs, *options]
 
 
 @pytest.fixture(scope="session")

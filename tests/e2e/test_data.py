@@ -29,7 +29,7 @@ def mixed(draw, tmp_path_factory):
 
 
 def test_mixed_folder_trains_and_lists_what_was_left_out(commands, mixed, read, tmp_path):
-    result = commands.tiny(tmp_path, "--data.source", mixed, "--epochs", "1", fresh=True).ok()
+    result = commands.tiny(tmp_path, "--data.source", mixed, "--epochs", "1").ok()
     listing = read.json(tmp_path / "photographs.json")
     undecodable = listing["train"]["left_out_as_undecodable"] | listing["val"]["left_out_as_undecodable"]
     assert set(undecodable) == {"truncated.jpg", "text.jpg", "empty.png"}

@@ -13,7 +13,7 @@ from urllib.parse import urlsplit
 
 import numpy as np
 import pytest
-from browser import NAMES, Browser, find_browser
+from browser import NAMES, find_browser
 from made_onnx import made_onnx
 from made_pictures import colourfulness, scene
 from PIL import Image
@@ -107,13 +107,6 @@ def demo(tmp_path_factory):
     yield found
     found.process.kill()
     found.process.wait()
-
-
-@pytest.fixture(scope="module")
-def browser(tmp_path_factory):
-    found = Browser(find_browser(), tmp_path_factory.mktemp("profile"))
-    yield found
-    found.close()
 
 
 @pytest.fixture
@@ -257,16 +250,6 @@ def test_no_telemetry_and_no_shared_link(page):
     config = json.loads(page.js("JSON.stringify(window.gradio_config)"))
     assert config["analytics_enabled"] is False
     assert all(not dependency["show_api"] for dependency in config["dependencies"] if "show_api" in dependency)
-
-
-def test_server_stops_and_deletes_its_files_while_a_page_is_open(browser, tmp_path):
-    demo = started(tmp_path, made_onnx(tmp_path / "warm.onnx", (0.1, 0.0), (0.2, 0.4)))
-    browser.open(demo.address)
-    browser.until(f"!!document.querySelector('{UPLOAD}')")
-    demo.process.send_signal(signal.SIGINT)
-    rest, _ = demo.process.communicate(timeout=30)
-    assert (demo.process.returncode, rest) == (0, "")
-    assert list((tmp_path / "temporary").iterdir()) == []
 
 
 # The hint editor --------------------------------------------------------------------------------------------------
@@ -481,3 +464,16 @@ def test_another_photograph_starts_without_hints(editor, photograph):
     editor.page.choose_file(UPLOAD, photograph[1])
     editor.shows([])
     editor.page.until(f"{EDITOR}.naturalWidth / {EDITOR}.naturalHeight < 1.334")
+
+
+# The last of this file: it ends the server of the others ------------------------------------------------------------
+
+
+def test_server_stops_and_deletes_its_files_while_a_page_is_open(page, demo, photograph):
+    upload(page, photograph[1])
+    temporary = demo.folder / "temporary"
+    assert list(temporary.iterdir()) != []
+    demo.process.send_signal(signal.SIGINT)
+    rest, _ = demo.process.communicate(timeout=30)
+    assert (demo.process.returncode, rest) == (0, "")
+    assert list(temporary.iterdir()) == []

@@ -1,7 +1,7 @@
 """The report of gancolor compare, opened in a real browser."""
 
 import pytest
-from browser import NAMES, Browser, find_browser
+from browser import NAMES, find_browser
 from made_results import made_result, made_run
 
 from gancolor.compare.comparison import Comparison
@@ -14,13 +14,6 @@ ORDER = "[...document.querySelectorAll('.photographs li')].map(each => each.data
 RANKS = "[...document.querySelectorAll('tbody.ranked')[0].rows].map(row => row.cells[1].textContent)"
 OVERFLOW = "document.documentElement.scrollWidth - document.documentElement.clientWidth"
 READY = "performance.getEntriesByType('navigation')[0].loadEventEnd"
-
-
-@pytest.fixture(scope="module")
-def browser(tmp_path_factory):
-    found = Browser(find_browser(), tmp_path_factory.mktemp("profile"))
-    yield found
-    found.close()
 
 
 @pytest.fixture(scope="module")

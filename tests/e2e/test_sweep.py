@@ -1,15 +1,22 @@
 """gancolor sweep with the real trainer. tests/sweeps/test_runner.py tests the rest with a quick program."""
 
+import json
 import os
 import re
 import signal
-import subprocess
-import sys
 
 import pytest
 import yaml
+from made_once import made_once
 
-COMMAND = "from gancolor.cli import main; import sys; sys.argv[0] = 'gancolor'; main()"
+COMMAND = """
+import os, sys
+os.setsid()
+sys.path.insert(0, os.getcwd())
+sys.argv[0] = "gancolor"
+from gancolor.cli import main
+main()
+"""
 FIXED = {
     "data.size": 16, "data.batch_size": 2, "generator.width": 4, "discriminator.width": 4, "discriminator.layers": 1,
     "data.demo_photos": 20, "tracking.log_every": 1, "epochs": 0.3, "data.val_limit": 2,
@@ -24,17 +31,17 @@ def sweep_file(path, method="grid", keys=None, **parameters):
 
 
 @pytest.fixture(scope="module")
-def gancolor(commands):
-    def start(*words, **how):
-        return subprocess.Popen(
-            [sys.executable, "-c", COMMAND, *map(str, words)], cwd=commands.root, env=commands.env, text=True,
-            stdout=subprocess.PIPE, stderr=subprocess.PIPE, **how,
-        )  # fmt: skip
+def gancolor(commands, tmp_path_factory):
+    """Return a function that runs the command in a process group of its own; the sweep's runs are new processes."""
+    script = tmp_path_factory.mktemp("command") / "gancolor.py"
+    script.write_text(COMMAND)
 
-    def run(*words):
-        process = start(*words)
-        out, err = process.communicate(timeout=300)
-        return process.returncode, out, err
+    def start(*words, **how):
+        return commands.start(script, *words, **how)
+
+    def run(*words, **how):
+        done = start(*words, **how).wait(300)
+        return done.status, done.out, done.err
 
     run.start = start
     return run
@@ -43,12 +50,17 @@ def gancolor(commands):
 @pytest.fixture(scope="module")
 def done(gancolor, tmp_path_factory):
     """Sweep that ran three trials of a 2 x 2 grid, the second of which fails."""
-    folder = tmp_path_factory.mktemp("sweep")
-    file = sweep_file(
-        folder / "mine.yaml", arch={"values": ["ugan", "polychromify_v0"]}, data__batch_size={"values": [2, 500]},
-        generator__depth={"value": None}, optim__betas={"value": [0.5, 0.9]}, keys={"run_cap": 3},
-    )  # fmt: skip
-    return folder, file, gancolor("sweep", file, "--out", folder / "runs", "--seed=3")
+
+    def run(folder):
+        file = sweep_file(
+            folder / "mine.yaml", arch={"values": ["ugan", "polychromify_v0"]}, data__batch_size={"values": [2, 500]},
+            generator__depth={"value": None}, optim__betas={"value": [0.5, 0.9]}, keys={"run_cap": 3},
+        )  # fmt: skip
+        ended = gancolor("sweep", file, "--out", folder / "runs", "--seed=3")
+        (folder / "ended.json").write_text(json.dumps(ended))
+
+    folder = made_once(tmp_path_factory, "sweep", run)
+    return folder, folder / "mine.yaml", json.loads((folder / "ended.json").read_text())
 
 
 def test_failed_run_of_a_grid_does_not_stop_the_others(done, read):
@@ -93,13 +105,12 @@ def test_changed_options_are_refused(done, gancolor):
 
 def test_interrupted_sweep_resumes(gancolor, tmp_path, read):
     file = sweep_file(tmp_path / "s.yaml", arch={"values": ["ugan", "polychromify_v1"]}, epochs={"value": 60})
-    process = gancolor.start("sweep", file, "--out", tmp_path / "runs", start_new_session=True)
+    sweep = gancolor.start("sweep", file, "--out", tmp_path / "runs")
     record = tmp_path / "runs/ugan/metrics.jsonl"
-    while not record.is_file() or record.stat().st_size < 500:
-        assert process.poll() is None
-    os.killpg(process.pid, signal.SIGINT)  # as Ctrl-C does
-    out, _ = process.communicate(timeout=60)
-    assert process.returncode == 130
+    sweep.until(lambda: record.is_file() and record.stat().st_size >= 500)
+    os.killpg(sweep.pid, signal.SIGINT)  # as Ctrl-C does
+    status, out, _ = vars(sweep.wait(60)).values()
+    assert status == 130
     assert "the same command resumes it" in out and "[1/2] ugan: interrupted" in out and "[2/2]" not in out
     assert not (tmp_path / "runs/polychromify_v1").exists()
 
@@ -130,6 +141,6 @@ def test_missing_file_and_invalid_words_are_refused(gancolor, tmp_path):
 
 
 def test_help_is_quick_and_says_what_it_does(gancolor):
-    status, out, _ = gancolor("sweep", "--help")
+    status, out, _ = gancolor("sweep", "--help", fresh=True)
     usage = "gancolor sweep FILE [--out DIR] [--jobs N] [--trials N] [--search_seed N] [--NAME=VALUE ...]"
     assert status == 0 and usage in " ".join(out.split())

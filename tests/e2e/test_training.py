@@ -174,10 +174,10 @@ def test_default_folder_is_named_after_the_run(commands, tmp_path):
 
 def test_full_size_starts_within_a_minute_and_stops(commands, tmp_path):
     """Default networks on a few demo photographs at 256 pixels."""
-    few = "--data.demo_photos", "40", "--data.batch_size", "1"
+    few = "--data.demo_photos", "10", "--data.batch_size", "1"
     running = commands.start("train.py", "--arch", "attention_ugan", *few, "--out", tmp_path)
     running.until(lambda: "run folder" in running.out(), seconds=60)
-    assert re.search(r"on 40 photographs of the demo .*yours: --data.source DIR", running.out())
+    assert re.search(r"on 10 photographs of the demo .*yours: --data.source DIR", running.out())
     running.send(signal.SIGTERM)
     result = running.wait()
     assert result.status == 143 and result.err == ""
@@ -200,7 +200,7 @@ def test_terminal_shows_a_progress_bar_with_losses(commands, tmp_path):
     main, side = pty.openpty()
     fcntl.ioctl(side, termios.TIOCSWINSZ, struct.pack("HHHH", 24, 120, 0, 0))
     process = subprocess.Popen(
-        [sys.executable, "train.py", *commands.TINY, "--out", str(tmp_path), "--epochs", "4"],
+        [sys.executable, "train.py", *commands.TINY, "--out", str(tmp_path), "--epochs", "2"],
         stdin=side, stdout=side, stderr=side, env=commands.env | {"TERM": "xterm"},
     )  # fmt: skip
     os.close(side)

@@ -7,10 +7,12 @@ import subprocess
 import sys
 import sysconfig
 import venv
+import zipfile
 from importlib import metadata
 from pathlib import Path
 
 import pytest
+from made_once import made_once
 from made_pictures import scene
 from PIL import Image
 
@@ -28,19 +30,22 @@ def call(*words: object, cwd: Path, **env: str) -> str:
 @pytest.fixture(scope="session")
 def bin_folder(tmp_path_factory, source) -> Path:
     """The programs of an environment with the wheel; its dependencies are those of this one, which has [train]."""
-    folder = tmp_path_factory.mktemp("wheel")
-    leavings = shutil.ignore_patterns("build", "*.egg-info")
-    copy = shutil.copytree(source, folder / "source", ignore=leavings)  # another worker may be building in the original
-    pip = [sys.executable, "-m", "pip", "--quiet", "--disable-pip-version-check"]
-    call(*pip, "wheel", "--no-deps", "--no-build-isolation", "--wheel-dir", folder, copy, cwd=folder)
-    (wheel,) = folder.glob("gancolor-*.whl")
-    venv.create(folder / "env", with_pip=False)
-    (site,) = (folder / "env").glob("lib/python*/site-packages")
-    call(*pip, "install", "--no-deps", "--target", site, wheel, cwd=folder)
-    (site / "dependencies.pth").write_text(sysconfig.get_path("purelib"), encoding="utf-8")
-    python = folder / "env" / "bin" / "python"
-    assert site == Path(call(python, "-c", "import gancolor; print(gancolor.__path__[0])", cwd=folder).strip()).parent
-    return folder / "env" / "bin"
+
+    def install(folder: Path) -> None:
+        leavings = shutil.ignore_patterns("build", "*.egg-info")
+        copy = shutil.copytree(source, folder / "source", ignore=leavings)  # another worker may build in the original
+        pip = [sys.executable, "-m", "pip", "--quiet", "--disable-pip-version-check"]
+        call(*pip, "wheel", "--no-deps", "--no-build-isolation", "--wheel-dir", folder, copy, cwd=folder)
+        (wheel,) = folder.glob("gancolor-*.whl")
+        venv.create(folder / "env", with_pip=False)
+        (site,) = (folder / "env").glob("lib/python*/site-packages")
+        zipfile.ZipFile(wheel).extractall(site)  # all that pip does with a wheel of Python files
+        (site / "dependencies.pth").write_text(sysconfig.get_path("purelib"), encoding="utf-8")
+        python = folder / "env" / "bin" / "python"
+        found = call(python, "-c", "import gancolor; print(gancolor.__path__[0], gancolor.__version__)", cwd=folder)
+        assert found.split() == [str(site / "gancolor"), metadata.version("gancolor")]
+
+    return made_once(tmp_path_factory, "wheel", install) / "env" / "bin"
 
 
 def test_every_folder_of_modules_is_a_package():
@@ -67,6 +72,3 @@ def test_the_wheel_has_the_recipes_and_sweeps_by_their_names(bin_folder, tmp_pat
     gancolor = [bin_folder / "python", "-m", "gancolor"]
     printed = call(*gancolor, "train", "--config", "general", "--print_config", cwd=tmp_path)
     assert "log_mse: 0.05" in printed
-    assert metadata.version("gancolor") in call(
-        bin_folder / "python", "-c", "import gancolor; print(gancolor.__version__)", cwd=tmp_path
-    )

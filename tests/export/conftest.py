@@ -40,17 +40,20 @@ def exports(checkpoint, tmp_path_factory):
 
 
 @pytest.fixture
-def onnx_converted_once(monkeypatch, exports):
+def converted_once(monkeypatch, exports):
     """Copies the export of `checkpoint` instead of converting it again, which takes seconds. For that one only."""
-    onnx = EXPORTERS["onnx"]
 
-    def convert(generator, half):
-        with monkeypatch.context() as unpatched:
-            unpatched.setitem(EXPORTERS, "onnx", onnx)
-            made = exports("onnx", half).path
-        return lambda path, _: shutil.copyfile(made, path)
+    def copying(name, exporter):
+        def convert(generator, half):
+            with monkeypatch.context() as unpatched:
+                unpatched.setitem(EXPORTERS, name, exporter)
+                made = exports(name, half).path
+            return lambda path, _: shutil.copyfile(made, path)
 
-    monkeypatch.setitem(EXPORTERS, "onnx", dataclasses.replace(onnx, convert=convert))
+        return dataclasses.replace(exporter, convert=convert)
+
+    for name in ("onnx", "torch_export"):
+        monkeypatch.setitem(EXPORTERS, name, copying(name, EXPORTERS[name]))
 
 
 @pytest.fixture

@@ -45,7 +45,7 @@ def refused(told, match):
     assert error.startswith("gancolor: error: ") and error.count("\n") == 1 and match in error, error
 
 
-def test_run_becomes_a_file_with_a_card(command, run_folder, tmp_path):
+def test_run_becomes_a_file_with_a_card(command, converted_once, run_folder, tmp_path):
     out = tmp_path / "new" / "colours.pt2"
     status, told, error = command(run_folder, "-o", out, "--license", "mit")
     assert (status, error) == (0, "")

@@ -21,6 +21,7 @@ from gancolor.export.card import model_card
 from gancolor.export.exporter import card_of, export
 from gancolor.export.formats import EXPORTERS, choose_format
 from gancolor.export.parity import SIZES as CHECKED
+from gancolor.models import takes_hints
 from gancolor.models.checkpoint import describe, load_generator
 from gancolor.models.layers import SelfAttention, pad_to_multiple
 from gancolor.models.output import GeneratorOutput
@@ -30,13 +31,20 @@ SIZES = [(1, 64, 64), (2, 96, 160), (1, 75, 131), (1, 1, 1), (3, 31, 17), (1, 25
 
 
 def load(name, path):
-    """Return a function that runs a file, and its metadata, without using gancolor."""
+    """Return a function that runs a file on lightness and on hints, if it takes them, and its metadata, without using
+    gancolor."""
     extra = {"gancolor.json": ""}
     if name == "onnx":
         ort = pytest.importorskip("onnxruntime")
         session = ort.InferenceSession(str(path), providers=["CPUExecutionProvider"])
         header = session.get_modelmeta().custom_metadata_map["gancolor"]
-        return lambda x: torch.from_numpy(session.run(["chroma"], {"lightness": x.numpy()})[0]), header
+        names = [given.name for given in session.get_inputs()]
+
+        def run(*given):
+            arrays = {name: planes.numpy() for name, planes in zip(names, given, strict=True)}
+            return torch.from_numpy(session.run(["chroma"], arrays)[0])
+
+        return run, header
     if name == "torch_export":
         program = torch.export.load(io.BytesIO(path.read_bytes()), extra_files=extra).module()
         return program, extra["gancolor.json"]
@@ -47,9 +55,11 @@ def load(name, path):
 
 
 def largest_difference(run, generator, batch, height, width):
-    picture = torch.rand(batch, 1, height, width) * 2 - 1
+    given = [torch.rand(batch, 1, height, width) * 2 - 1]
+    if takes_hints(generator):
+        given.append(torch.rand(batch, 3, height, width))
     with torch.no_grad():
-        expected, found = generator(picture).chroma, run(picture)
+        expected, found = generator(*given).chroma, run(*given)
     assert found.shape == (batch, 2, height, width) and found.dtype == torch.float32
     return (found - expected).abs().max().item() * AB_RANGE
 
@@ -81,14 +91,16 @@ def test_half_is_half_the_size_and_nearly_the_same(checkpoint, exports, name):
         assert largest_difference(run, rounded, *size) < 1e-3
 
 
-def test_generators_on_a_timm_backbone_are_exported_too(tmp_path):
-    """One with TensorFlow's padding, which depends on the size, and chroma at half size. ONNX is made from what
-    torch.export gives."""
+def test_generators_with_a_timm_backbone_and_hints_are_exported_too(tmp_path):
+    """One with TensorFlow's padding, which depends on the size, chroma at half size, and hints, a second input. ONNX is
+    made from what torch.export gives."""
     generator = save_checkpoint(
         tmp_path / "run.safetensors", "pretrained_ugan", backbone="tf_mobilenetv3_small_minimal_100",
-        decoder_convs=1, decoder_widths=[16, 16, 16, 16], skip_norm=True, chroma_stride=2,
+        decoder_convs=1, decoder_widths=[16, 16, 16, 16], skip_norm=True, chroma_stride=2, hints=True,
     )  # fmt: skip
-    exported = export(tmp_path / "run.safetensors", tmp_path / "made.onnx", "onnx")
+    card = lambda exported: model_card(exported, "g")  # noqa: E731
+    exported = export(tmp_path / "run.safetensors", tmp_path / "made.onnx", "onnx", card=card)
+    assert "; and hints (B, 3, H, W): ab / 110 and 1 where a colour is given" in card_of(exported.path).read_text()
     run, _ = load("onnx", exported.path)
     for size in SIZES:
         assert largest_difference(run, generator, *size) < 1e-2
@@ -142,21 +154,6 @@ class LikeDeoldify(nn.Module):
         height, width = lightness.shape[-2:]
         chroma = torch.tanh(self.enlarge(self.attention(self.shrink(pad_to_multiple(lightness, self.stride)))))
         return GeneratorOutput(chroma[..., :height, :width])
-
-
-def test_hints_are_a_second_input(tmp_path):
-    """Of torch.export's programs, too, which ONNX is made from."""
-    ort = pytest.importorskip("onnxruntime")
-    generator = save_checkpoint(tmp_path / "g.safetensors", "ugan", hints=True, width=4)
-    out = tmp_path / "g.onnx"
-    export(tmp_path / "g.safetensors", out, "onnx", card=lambda exported: model_card(exported, "g"))
-    lightness, hints = torch.rand(1, 1, 45, 70) * 2 - 1, torch.rand(1, 3, 45, 70)
-    session = ort.InferenceSession(str(out), providers=["CPUExecutionProvider"])
-    found = torch.from_numpy(session.run(["chroma"], {"lightness": lightness.numpy(), "hints": hints.numpy()})[0])
-    with torch.no_grad():
-        expected = generator(lightness, hints).chroma
-    assert (found - expected).abs().max() * AB_RANGE < 0.01
-    assert "; and hints (B, 3, H, W): ab / 110 and 1 where a colour is given" in card_of(out).read_text()
 
 
 def test_self_attention_and_spectral_norm_are_exported(tmp_path):

@@ -16,7 +16,7 @@ from gancolor.models.checkpoint import describe, load_generator
 from gancolor.utils.errors import InputError
 
 REPO = "someone/colours"
-pytestmark = pytest.mark.usefixtures("onnx_converted_once")
+pytestmark = pytest.mark.usefixtures("converted_once")
 
 
 def one_line(refusal, match=""):

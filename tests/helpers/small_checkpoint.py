@@ -8,7 +8,7 @@ from gancolor.models import build_generator
 from gancolor.models.checkpoint import export_generator
 
 SMALL = {
-    "width": 32, "depth": 3, "size": 32, "dropout": 0.0, "global_size": 64, "classifier_width": 4, "neurons": "low",
+    "width": 64, "depth": 2, "size": 32, "dropout": 0.0, "global_size": 64, "classifier_width": 4, "neurons": "low",
     "filters": "low", "classes": 3, "backbone_weights": "random",
 }  # fmt: skip
 PRIVATE = "/home/someone/secret"  # no exported file may contain this path
@@ -31,7 +31,7 @@ def about(arch, **options):
     config["out"] = f"{PRIVATE}/runs/one"
     config["seed"] = 7
     config["data"] |= {"source": f"{PRIVATE}/scenes", "cache": f"{PRIVATE}/cache", "size": 32}
-    config["generator"] |= {"width": 32, "depth": 3, "dropout": 0.0, "backbone_weights": f"{PRIVATE}/resnet.pth"}
+    config["generator"] |= {"width": 64, "depth": 2, "dropout": 0.0, "backbone_weights": f"{PRIVATE}/resnet.pth"}
     config["loss"]["perceptual_weights"] = f"{PRIVATE}/vgg.pth"
     config["lpips"]["weights"] = f"{PRIVATE}/alexnet.pth"
     config["tracking"] |= {"entity": "someone", "name": f"{PRIVATE}/name"}

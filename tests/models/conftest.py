@@ -21,7 +21,7 @@ def build():
 
     def small(arch, **options):
         if "backbone" not in options and arch != "vgg16_autoencoder":
-            options["backbone"] = "resnet18"
+            options["backbone"] = "test_resnet"  # the smallest of timm
         network = build_generator(arch, **{**SMALL, **options})
         for layer in network.modules():
             if isinstance(layer, SelfAttention):  # with its initial value 0, attention would have no effect

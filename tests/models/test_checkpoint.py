@@ -29,7 +29,7 @@ from gancolor.utils.hardware import Hardware
 
 OPTIONS = {
     "width": 4, "depth": None, "dropout": 0.5, "norm": "batch", "upsampling": "transposed", "decoder_convs": 0,
-    "backbone": "resnet18", "backbone_weights": "random", "size": 16,
+    "backbone": "test_resnet", "backbone_weights": "random", "size": 16,
 }  # fmt: skip
 
 

@@ -13,7 +13,7 @@ from gancolor.models.output import GeneratorOutput
 
 SMALL = {
     "width": 4, "size": 32, "global_size": 32, "classes": 3, "neurons": "low", "filters": "low",
-    "backbone": "resnet18", "backbone_weights": "random",
+    "backbone": "test_resnet", "backbone_weights": "random",
 }  # fmt: skip
 
 

@@ -139,7 +139,7 @@ def test_an_unknown_backbone_is_refused_with_the_closest_names():
 def test_a_backbone_keeps_its_weights(build, resnet18_file, arch):
     """Initialisation of other layers must not change them."""
     path, network = resnet18_file
-    own = build(arch, backbone_weights=str(path)).encoder.network
+    own = build(arch, backbone="resnet18", backbone_weights=str(path)).encoder.network
     assert torch.equal(own.layer4[1].conv2.weight, network.layer4[1].conv2.weight)
     assert torch.equal(own.layer1[0].bn1.running_var, network.layer1[0].bn1.running_var)
     assert torch.allclose(own.conv1.weight, network.conv1.weight.sum(dim=1, keepdim=True))

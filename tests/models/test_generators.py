@@ -272,7 +272,7 @@ def test_an_exported_file_is_the_same_network(build, lightness, tmp_path, arch):
         }
     }
     if arch in ON_BACKBONES and arch != "vgg16_autoencoder":
-        about["generator"]["options"]["backbone"] = "resnet18"
+        about["generator"]["options"]["backbone"] = "test_resnet"  # as `build` does
     export_generator(tmp_path / "generator.safetensors", network, about)
     loaded = load_generator(tmp_path / "generator.safetensors")
     assert not loaded.training

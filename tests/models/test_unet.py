@@ -320,7 +320,7 @@ def test_deoldify_weights_have_spectral_norm_1(build, lightness):
 
 
 def test_deoldify_attends_once_at_an_eighth_of_the_size(build, lightness):
-    network, seen = build("deoldify"), []
+    network, seen = build("deoldify", backbone="resnet18"), []
     (attention,) = (layer for layer in network.modules() if isinstance(layer, SelfAttention))
     attention.register_forward_hook(lambda _layer, inputs, out: seen.append((inputs[0].shape, out.shape)))
     network(lightness(2, 1, 64, 96))

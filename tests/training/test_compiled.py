@@ -56,13 +56,10 @@ def test_compiled_networks_learn_the_same(quick):
 
 
 @pytest.mark.parametrize("graphs", [False, True])
-def test_cuda_graphs_are_requested_and_each_step_is_marked(quick, monkeypatch, graphs):
+def test_cuda_graphs_are_requested_and_each_step_is_marked(monkeypatch, graphs):
     """A CPU has no CUDA graphs: only the request to torch and the marks of steps can be tested."""
     modes, begun = [], []
-    real = torch.compile
-    monkeypatch.setattr(
-        torch, "compile", lambda *args, mode=None, **options: modes.append(mode) or real(*args, **options)
-    )
+    monkeypatch.setattr(torch, "compile", lambda function, mode=None, **_: modes.append(mode) or function)
     monkeypatch.setattr(torch.compiler, "cudagraph_mark_step_begin", lambda: begun.append(True))
     gan_step = compiled_gan_step(2, graphs)
     for stage in ROUND:

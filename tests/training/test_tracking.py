@@ -317,32 +317,36 @@ if {blocked}:
 from gancolor.training import tracking
 from gancolor.training.tracking import Tracker, wandb_mode
 tracking._CONNECT_SECONDS = 600
-print("auto", wandb_mode("auto"))
-tracker = Tracker(Path("run"), mode="{mode}")
-tracker.log(1, {{"loss": 1.0}})
-if tracker.mode == "disabled":
-    tracker.picture(1, "samples", Path("none.png"))
-    tracker.artifact(Path("none.safetensors"), {{}})
-tracker.close()
-print("imported", sys.modules.get("wandb") is not None, tracker.mode)
+for mode in {modes}:
+    print("auto", wandb_mode("auto"))
+    tracker = Tracker(Path("run"), mode=mode)
+    tracker.log(1, {{"loss": 1.0}})
+    if tracker.mode == "disabled":
+        tracker.picture(1, "samples", Path("none.png"))
+        tracker.artifact(Path("none.safetensors"), {{}})
+    tracker.close()
+    print("imported", sys.modules.get("wandb") is not None, tracker.mode)
 """
 
 
 @pytest.mark.parametrize(
-    ("blocked", "mode"), [(True, "disabled"), (False, "disabled"), (True, "offline"), (True, "online")]
+    ("blocked", "modes"), [(True, ("disabled", "offline", "online")), (False, ("disabled",))], ids=["no", "unused"]
 )
-def test_needs_no_wandb(nobody, monkeypatch, blocked, mode):
+def test_needs_no_wandb(nobody, monkeypatch, blocked, modes):
     (nobody / "wandb").mkdir()
     if not blocked:
         monkeypatch.setenv("WANDB_MODE", "disabled")
     monkeypatch.setenv("PYTHONPATH", str(Path(__file__).parents[2]))
-    program = TRAINING.format(blocked=blocked, mode=mode)
+    program = TRAINING.format(blocked=blocked, modes=modes)
     ran = subprocess.run([sys.executable, "-c", program], capture_output=True, text=True, check=False)
     assert ran.returncode == 0, ran.stderr
     said = ran.stdout.splitlines()
-    assert ("not installed" in said[0]) == blocked and "disabled" in said[0]
-    assert said[-1] == "imported False disabled"
-    assert len(said) == 2 + (mode != "disabled")
+    for mode in modes:
+        auto, *warned, imported = (said.pop(0) for _ in range(2 + (mode != "disabled")))
+        assert auto.startswith("auto ") and ("not installed" in auto) == blocked and "disabled" in auto
+        assert all(line.startswith("Weights & Biases: off (") for line in warned)
+        assert imported == "imported False disabled"
+    assert not said
     assert lines(nobody / "run") == [{"step": 1, "loss": 1.0}]
     assert not (nobody / "run" / "wandb_id").exists()
 
@@ -519,7 +523,7 @@ def test_server_that_refuses_or_hangs_later(tmp_path, server, patient, monkeypat
         monkeypatch.setenv("WANDB_INIT_TIMEOUT", "3")
     monkeypatch.delenv("WANDB_ERROR_REPORTING")
     monkeypatch.setenv("PYTHONPATH", str(Path(__file__).parents[2]))
-    program = TRAINING.format(blocked=False, mode="online")
+    program = TRAINING.format(blocked=False, modes=("online",))
     program += 'import os; assert os.environ["WANDB_ERROR_REPORTING"] == "false"  # or it delays the exit by 20 s'
     ran = subprocess.run([sys.executable, "-c", program], capture_output=True, text=True, check=False)
     assert ran.returncode == 0 and ran.stderr == "", ran.stderr
