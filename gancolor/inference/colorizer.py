@@ -86,7 +86,7 @@ class Colorizer:
         """Load an exported generator (.safetensors, .onnx) or a run's folder.
 
         Args:
-            path: the file or folder; None: the generator that comes with gancolor.
+            path: the file or folder; None or "bundled": the generator that comes with gancolor.
             device: cpu, cuda, cuda:N or mps; auto: cuda, else mps, else cpu.
             size: see Attributes; None: the size that the generator was trained on.
             options: `upsampling`, `strength`, `flips`, `compiled`, `disclosure` and `name`.
@@ -95,9 +95,10 @@ class Colorizer:
             InputError: the file is missing, not a generator, pickled (no code in it is run), or from a newer version,
                 or no backend can open it.
         """
-        backend = open_backend(Path(path) if path is not None else default_generator(device), device)
+        path = None if path is None or str(path) == BUNDLED else Path(path).expanduser()
+        backend = open_backend(path or default_generator(device), device)
         trained = (backend.about.get("data") or {}).get("size", 256)
-        options.setdefault("name", BUNDLED if path is None else generator_name(Path(path)))
+        options.setdefault("name", BUNDLED if path is None else generator_name(path))
         return cls(backend, trained if size is None else size, **options)
 
     @classmethod
