@@ -126,9 +126,11 @@ class Colorizer:
                 what their prediction lacks is spread along the photograph's edges.
 
         Raises:
-            InputError: the input can't be read, or is not a picture; or a hint lies outside the photograph.
+            InputError: the input can't be read, or is not a picture; or a hint is none, or lies outside the photograph.
             MemoryError: memory is full even at the smallest working size.
         """
+        if isinstance(hints, Hint) or not all(isinstance(hint, Hint) for hint in hints):
+            raise InputError("hints: give a list of gancolor.Hint, such as [Hint(120, 80, '#a03030')]")
         several = isinstance(picture, list | tuple) or getattr(picture, "ndim", 3) == 4
         if several and hints:
             raise InputError("hints belong to one photograph: give a single one with them")
