@@ -16,8 +16,8 @@ class TrainingError(RuntimeError):
 
 
 def near(name: object, choices: Iterable[str]) -> str:
-    """Return `; did you mean ...?` with similar choices (if any differ only in case or in dashes for underscores, just
-    those), or an empty string."""
+    """Return `; did you mean ...?` with similar choices (if any differ only in case or in dashes, underscores and dots,
+    just those), or an empty string."""
     choices = list(choices)
     same = [choice for choice in choices if _plain(choice) == _plain(str(name))]
     found = same or get_close_matches(str(name), choices, n=3, cutoff=0.6)
@@ -25,7 +25,7 @@ def near(name: object, choices: Iterable[str]) -> str:
 
 
 def _plain(name: str) -> str:
-    return name.lower().replace("-", "_")
+    return name.lower().replace("-", "_").replace(".", "_")
 
 
 def shown(path: object) -> str:
