@@ -55,7 +55,7 @@ PICTURE_SUFFIXES = frozenset(
 COMPANION_SUFFIXES = frozenset(
     f".{name}"
     for name in (
-        *("txt", "md", "rst", "pdf", "doc", "docx", "odt", "html", "htm", "url", "ini", "db", "log", "xmp", "aae"),
+        *("txt", "md", "rst", "doc", "docx", "odt", "html", "htm", "url", "ini", "db", "log", "xmp", "aae"),
         *("json", "jsonl", "ndjson", "csv", "tsv", "xls", "xlsx", "xml", "yaml", "yml", "toml", "parquet", "lst"),
         *("cls", "id", "idx", "index", "npy", "npz", "mat", "pkl", "pickle", "pt", "pth", "bin", "safetensors"),
         *("py", "ipynb", "sh", "sha1", "sha256", "md5", "lock"),

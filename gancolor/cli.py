@@ -4,24 +4,25 @@ interruption in one line and status 130."""
 import argparse
 import errno
 import os
+import re
 import sys
 import warnings
 from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
-from typing import Any
+from typing import Any, NoReturn
 
 from gancolor.choices import EXPORT_FORMATS, RANKING_METRICS
 from gancolor.colorize.arguments import add_colorize
 from gancolor.serve.arguments import add_serve
 from gancolor.utils.arguments import count, port, seed
-from gancolor.utils.errors import InputError, TrainingError
+from gancolor.utils.errors import InputError, TrainingError, near
 
 PACKAGE, SHOW_WARNING = Path(__file__).parent, warnings.showwarning
 
 
 def run(main: Callable[[], int | None]) -> None:
     """Run a command's main function and exit with its status; errors that users can fix print no traceback."""
-    name = Path(sys.argv[0]).name
+    name = Path(sys.argv[0]).name.replace("__main__.py", "gancolor")
     warnings.showwarning = show_warning
     try:
         status = main() or 0
@@ -81,10 +82,28 @@ def main() -> None:
     run(lambda: _gancolor(sys.argv[1:]))
 
 
+class Parser(argparse.ArgumentParser):
+    """Parser of the command and of its subcommands, with errors of one line."""
+
+    def error(self, message: str) -> NoReturn:
+        """Raise InputError, in place of argparse's usage and error."""
+        if message.endswith("expected one argument") and "--" in message:
+            message += "; a value that starts with a dash is written --NAME=VALUE"
+        raise InputError(f"{message} ({self.prog} --help lists all)")
+
+    def refuse(self, words: Sequence[str]) -> None:
+        """Raise InputError for the first of these words, which belong to no option."""
+        if words:
+            is_option = words[0].startswith("-")
+            known = dict.fromkeys(re.findall(r"--\w+", self.format_help()))
+            hint = near(words[0].partition("=")[0], known) if is_option else ""
+            self.error(f"{'unknown option' if is_option else 'unexpected argument'} {words[0]}{hint}")
+
+
 def _gancolor(argv: Sequence[str]) -> int:
     if argv and argv[0] in ("train", "evaluate"):  # their options are the configuration's, which has its own parser
         return {"train": _train, "evaluate": _evaluate}[argv[0]](argv[1:])
-    parser = argparse.ArgumentParser(
+    parser = Parser(
         prog="gancolor", description="Trains, scores, compares and uses generators that colour photographs."
     )
     commands = parser.add_subparsers(required=True, metavar="COMMAND")
@@ -97,7 +116,13 @@ def _gancolor(argv: Sequence[str]) -> int:
     _add_demo(commands)
     add_serve(commands).set_defaults(command=_serve)
     chosen, others = parser.parse_known_args(argv)
-    return chosen.command(chosen, others)
+    if chosen.command is _sweep:
+        return _sweep(chosen, others)  # they are the runs' options
+    if chosen.command is _colorize:  # argparse leaves over what follows a second group of files
+        chosen.inputs += [word for word in others if not word.startswith("-")]
+        others = [word for word in others if word.startswith("-")]
+    commands.choices[argv[0]].refuse(others)
+    return chosen.command(chosen)
 
 
 def _train(argv: Sequence[str]) -> int:
@@ -112,19 +137,14 @@ def _evaluate(argv: Sequence[str]) -> int:
     return run_evaluate(argv, "gancolor evaluate")
 
 
-def _colorize(chosen: argparse.Namespace, others: Sequence[str]) -> int:
+def _colorize(chosen: argparse.Namespace) -> int:
     options = {name: value for name, value in vars(chosen).items() if name not in ("command", "inputs")}
-    if unknown := [word for word in others if word.startswith("-")]:
-        file = unknown[0]
-        raise InputError(
-            f"unknown option {file}; gancolor colorize --help lists all (for a file of that name: ./{file})"
-        )
     # Photographs are processed in parallel here. PyTorch's threads spin while they wait for one another, and so take
     # cores from threads that work. This must be set before PyTorch is imported.
     os.environ.setdefault("OMP_WAIT_POLICY", "PASSIVE")
     from gancolor.colorize.command import ColorizeOptions, run_colorize
 
-    return run_colorize([*chosen.inputs, *others], ColorizeOptions(**options))
+    return run_colorize(chosen.inputs, ColorizeOptions(**options))
 
 
 def _add_compare(commands: Any) -> None:
@@ -146,9 +166,7 @@ def _add_compare(commands: Any) -> None:
     compare.set_defaults(command=_compare)
 
 
-def _compare(chosen: argparse.Namespace, others: Sequence[str]) -> int:
-    if others:
-        raise InputError(f"unknown option {others[0]}; gancolor compare --help lists all")
+def _compare(chosen: argparse.Namespace) -> int:
     from gancolor.compare.command import run_compare  # imports torch
 
     return run_compare(chosen.paths, chosen.metric, chosen.csv, chosen.html)
@@ -189,7 +207,7 @@ def _add_export(commands: Any) -> None:
         "format's own backend on several sizes; it is not written if its output differs from the original's.",
         allow_abbrev=False,
     )
-    export.add_argument("path", metavar="RUN", type=Path, help="run folder or checkpoint")
+    export.add_argument("path", metavar="RUN", type=Path, help="run folder, checkpoint, or bundled")
     export.add_argument("-o", "--out", metavar="FILE", type=Path, help="output file: .safetensors, .onnx or .pt2")
     export.add_argument(
         "--format", metavar="NAME", choices=EXPORT_FORMATS,
@@ -215,9 +233,7 @@ def _add_export(commands: Any) -> None:
     export.set_defaults(command=_export)
 
 
-def _export(chosen: argparse.Namespace, others: Sequence[str]) -> int:
-    if others:
-        raise InputError(f"unexpected argument {others[0]}; see gancolor export --help")
+def _export(chosen: argparse.Namespace) -> int:
     from gancolor.export.command import run_export
 
     return run_export(
@@ -260,9 +276,7 @@ def _add_demo(commands: Any) -> None:
     demo.set_defaults(command=_demo)
 
 
-def _demo(chosen: argparse.Namespace, others: Sequence[str]) -> int:
-    if others:
-        raise InputError(f"unexpected argument {others[0]}; see gancolor demo --help")
+def _demo(chosen: argparse.Namespace) -> int:
     from gancolor.demo.command import run_demo
 
     return run_demo(
@@ -272,9 +286,7 @@ def _demo(chosen: argparse.Namespace, others: Sequence[str]) -> int:
     )  # fmt: skip
 
 
-def _serve(chosen: argparse.Namespace, others: Sequence[str]) -> int:
-    if others:
-        raise InputError(f"unexpected argument {others[0]}; see gancolor serve --help")
+def _serve(chosen: argparse.Namespace) -> int:
     from gancolor.serve.command import run_serve
     from gancolor.serve.limits import Limits
 

@@ -55,3 +55,26 @@ def test_a_rank_ends_without_the_interpreters_teardown(monkeypatch):
     monkeypatch.setenv("WORLD_SIZE", "1")
     with pytest.raises(SystemExit):
         cli.run(lambda: 0)
+
+
+@pytest.mark.parametrize(
+    ("words", "message"),
+    [
+        ("colorise a.jpg", "argument COMMAND: invalid choice: 'colorise' (choose from 'train', "),
+        ("colorize a.jpg --side-by-side", "unknown option --side-by-side; did you mean --side_by_side? ("),
+        ("colorize a.jpg --hint -5,2,red", "a value that starts with a dash is written --NAME=VALUE ("),
+        ("colorize a.jpg -o x.gif --format GIF", "no format '.gif'; choose from .jpg, "),
+        ("compare runs --htm=x", "unknown option --htm=x; did you mean --html? ("),
+        ("export a b -o x.onnx", "unexpected argument b ("),
+        ("sweep", "the following arguments are required: FILE (gancolor sweep --help lists all)"),
+    ],
+)
+def test_wrong_words_give_one_line(words, message, monkeypatch, capsys):
+    from gancolor import cli
+
+    monkeypatch.setattr("sys.argv", ["/anywhere/gancolor/__main__.py", *words.split()])
+    with pytest.raises(SystemExit) as end:
+        cli.main()
+    said = capsys.readouterr().err
+    assert end.value.code == 2
+    assert said.startswith("gancolor: error: ") and message in said and said.count("\n") == 1

@@ -25,7 +25,7 @@ def add_colorize(commands: Any) -> argparse.ArgumentParser:
     )
     add = colorize.add_argument_group("output").add_argument
     add("-o", "--out", metavar="OUT", help="output folder; for a single input, an output file too (default: colorized)")
-    add("--format", metavar="NAME", dest="picture_format", choices=("keep", *PICTURE_FORMATS),
+    add("--format", metavar="NAME", dest="picture_format", type=str.lower,
         help=f"{', '.join(PICTURE_FORMATS)}, or keep: the photograph's own format (default: keep)")  # fmt: skip
     add("--quality", metavar="N", type=count, help="quality of jpg, webp, avif and videos, 1 to 100 (default: 95)")
     add("--side_by_side", action="store_true",

@@ -73,6 +73,7 @@ def run_colorize(inputs: Sequence[str], options: ColorizeOptions) -> int:
         OSError: the disk is full.
     """
     check(options)
+    given = [parse_hint(text) for text in options.hint]
     wanted = None if options.picture_format == "keep" else options.picture_format
     found = find_jobs(inputs, options.out, wanted, in_place=options.in_place)
     if not inputs:
@@ -80,7 +81,7 @@ def run_colorize(inputs: Sequence[str], options: ColorizeOptions) -> int:
     if not found.jobs:
         first, *more = found.problems
         raise InputError(f"{first}" + (f" (and {len(more)} more)" if more else ""))
-    hints = read_given_hints(found.jobs, options)
+    hints = read_given_hints(found.jobs, options, given)
     check_variants(found.jobs, options)
     make_folder(found.jobs, options)
     jobs = share(found.jobs)
@@ -105,8 +106,8 @@ def check(options: ColorizeOptions) -> None:
         raise InputError(f"--steadiness {options.steadiness:g} is outside 0 to 1")
 
 
-def read_given_hints(jobs: Sequence[ColorizeJob], options: ColorizeOptions) -> list[Hint]:
-    """Return the hints of `--hint` and `--hints`.
+def read_given_hints(jobs: Sequence[ColorizeJob], options: ColorizeOptions, given: Sequence[Hint]) -> list[Hint]:
+    """Return the hints of `--hint`, which are `given`, and of `--hints`.
 
     Raises:
         InputError: they are wrong, or there is not exactly one photograph for them.
@@ -118,7 +119,6 @@ def read_given_hints(jobs: Sequence[ColorizeJob], options: ColorizeOptions) -> l
             "--hint and --hints are for a single photograph; for several, put a file of hints beside each: "
             f"photo.jpg{SUFFIX}"
         )
-    given = [parse_hint(text) for text in options.hint]
     size = read_picture(jobs[0].source).size
     for hint in given:
         hint.check_inside(size)
@@ -246,9 +246,10 @@ def report(found: Found, problems: Sequence[Problem], counts: Counts, options: C
     for problem in problems:
         print(f"{rank}not coloured: {problem}", file=sys.stderr, flush=True)
     failed = len(problems) - len(found.problems)
-    where = "in place" if options.in_place else f"in {shown(options.out or FOLDER)}"
+    folder = Path(options.out or FOLDER)
+    where = "in place" if options.in_place else f"in {shown(folder)}/" if folder.is_dir() else f"as {shown(folder)}"
     words = [f"{counts.tried - failed} coloured {where} in {counts.seconds:.1f} s"]
-    words += [f"{counts.there} there already (--overwrite colours them again)"] if counts.there else []
+    words += [f"{counts.there} there already (to apply these options: --overwrite)"] if counts.there else []
     words += [f"{len(problems)} not coloured"] if problems else []
     words += [f"passed over: {found.passed_over}"] if found.passed_over else []
     print(rank + "; ".join(words), flush=True)

@@ -2,6 +2,7 @@
 
 import os
 import sys
+import warnings
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, field
 from glob import has_magic
@@ -90,12 +91,17 @@ def find_jobs(
         raise InputError(f"--in_place keeps names and formats: leave out {'-o' if out is not None else '--format'}")
     folder = Path(FOLDER if out is None else out)
     search = _Search(folder, in_place)
-    for word in inputs:
+    others = [word for word in inputs if not (Path(word).is_dir() and Path(word).resolve() == search.out)]
+    if others and len(others) < len(inputs):  # `gancolor colorize *`, for the second time
+        warnings.warn(f"{shown(folder)}: passed over among the inputs, because results go there", stacklevel=2)
+    for word in others or inputs:
         search.add(word)
     found, entries = search.found, search.entries
     if in_place:
         _keep_places(found, entries)
     elif out is not None and _names_a_file(out):
+        if found.problems and len(inputs) > 1:  # such as a name with spaces and without quotes
+            raise InputError(str(found.problems[0]))
         if len(entries) > 1 or len(inputs) > 1 or Path(inputs[0]).is_dir():
             raise InputError(f"-o {shown(out)}: a file's name, but the input is more than one file; name a folder")
         found.jobs = [ColorizeJob(source, _check_kind(source, folder, suffix)) for source, _ in entries]
@@ -190,8 +196,9 @@ class _Search:
             matches = sorted(fixed.glob(rest))
         except ValueError as error:
             raise InputError(f"{shown(pattern)}: {error}") from None
+        results = None if self.out and fixed.resolve().is_relative_to(self.out) else self.out
         for match in matches:
-            if self.out and self.out in (real := match.resolve(), *real.parents):
+            if results and results in (real := match.resolve(), *real.parents):
                 continue
             below = Path(os.path.normpath(match.relative_to(fixed)))
             if ".." in below.parts:
@@ -226,7 +233,9 @@ def _keep_places(found: Found, entries: Sequence[tuple[Path, Path]]) -> None:
         if renamed(name, None) == name:
             found.jobs.append(ColorizeJob(source, source.resolve()))
         else:
-            found.problems.append(Problem(str(source), f"{name.suffix or 'no suffix'} is not written, so not in place"))
+            found.problems.append(
+                Problem(str(source), f"{name.suffix or 'no suffix'} can't be written; colour it without --in_place")
+            )
     found.jobs = list({job.target: job for job in found.jobs}.values())
 
 

@@ -102,7 +102,10 @@ def read(colorizer: Colorizer, hints: Sequence[Hint], job: ColorizeJob) -> Seen 
         picture = read_picture(job.source)
         if picture.pages > 1:
             if job.target.exists() and job.target.samefile(job.source):
-                return Problem(str(job.source), f"has {picture.pages} pages, and only the first would be left")
+                return Problem(
+                    str(job.source),
+                    f"has {picture.pages} pages, and only the first would be left; colour it without --in_place",
+                )
             warnings.warn(f"{shown(job.source)}: the first of its {picture.pages} pages is coloured", stacklevel=2)
         beside = f"{job.source}{SUFFIX}"
         if not hints and os.path.isfile(beside):  # noqa: PTH113 - Path.is_file raises an error for names that are too long

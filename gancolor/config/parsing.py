@@ -50,6 +50,11 @@ class _Parser(ArgumentParser):
             text = text[: found.start()] + f"{found[2]} is not {kind}, nor null"
         elif found := re.search(r"Not of type (\w+): (\S+) does not conform to restriction (.*)", text):
             text = text[: found.start()] + f"{found[2]} is out of range: it must be {found[3].replace('v', '')}"
+        elif found := re.search(r"Not of type \w+: (could not convert|invalid literal).*?: (['\"].*)", text):
+            kind = "a number" if found[1].startswith("could") else "a whole number"
+            text = text[: found.start()] + f"{found[2]} is not {kind}"
+        elif found := re.search(r"Expected a <class 'bool'>\. Got value: (.*)", text):
+            text = text[: found.start()] + f"{found[1]!r} is neither true nor false"
         elif found := re.match(r"unrecognized arguments: (.*)", text, re.IGNORECASE):
             unknown = found[1].split()[0]
             text = f"unknown option {found[1]}" + near(unknown.split("=")[0], list(self._option_string_actions))

@@ -94,7 +94,13 @@ class Evaluator:
         splits = {(config["seed"], config["data"]["val_fraction"]) for config in seen}
         seed, val_fraction = min(splits, default=(0, 0.5))
         demo_photos = max((config["data"]["demo_photos"] for config in seen), default=2000)
-        found = find_source(name, seed, val_fraction, demo_photos=demo_photos)
+        try:
+            found = find_source(name, seed, val_fraction, demo_photos=demo_photos)
+        except InputError:
+            if self.config.data.source:
+                raise
+            trained = f"the first checkpoint was trained on {name}, which is not here"
+            raise InputError(f"{trained}; give --data.source DIR") from None
         source = open_source(found, self.size, self.config.data.cache, self.protocol.fit, val_only=True)
         if source.held_out and len(splits) > 1:
             raise InputError(

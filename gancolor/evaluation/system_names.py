@@ -23,7 +23,7 @@ def parse_predictions(predictions: Iterable[str]) -> dict[str, Path]:
 
 def names_of_generators(given: Iterable[str], abouts: Iterable[dict[str, Any]]) -> list[str]:
     """Return each generator's architecture, or its path as given where the architecture is ambiguous."""
-    given = list(given)
+    given = [name.rstrip("/") or name for name in given]  # shells complete a folder's name with a slash
     arches = [about["generator"]["arch"] for about in abouts]
     return [arch if arches.count(arch) == 1 else path for arch, path in zip(arches, given, strict=True)]
 

@@ -9,6 +9,7 @@ from gancolor.evaluation.tables import text_table
 from gancolor.export.card import load_scores, model_card
 from gancolor.export.exporter import Exported, card_of, export
 from gancolor.export.formats import choose_format
+from gancolor.inference.bundled import named_checkpoint
 from gancolor.models.checkpoint import describe, find_generator
 from gancolor.models.interpolation import interpolate as interpolate_generators
 from gancolor.utils.errors import InputError
@@ -23,7 +24,7 @@ def run_export(
     """Write a generator and its model card to a file, to the Hub, or to both.
 
     Args:
-        source: a run's folder, or a checkpoint.
+        source: a run's folder, a checkpoint, or "bundled".
         results: files from evaluate.py --json, for the card.
         repository: OWNER/NAME on the Hub.
         interpolate: another checkpoint's path, and the share of the source in their interpolation, which is exported
@@ -34,9 +35,9 @@ def run_export(
     """
     if out is None and repository is None:
         raise InputError("nothing to write: give -o FILE, or --push_to_hub OWNER/NAME")
-    original = find_generator(source)
+    original = find_generator(named_checkpoint(str(source)))
     describe(original)
-    other, share = (find_generator(interpolate[0]), interpolate[1]) if interpolate else (None, "")
+    other, share = (find_generator(named_checkpoint(interpolate[0])), interpolate[1]) if interpolate else (None, "")
     with _exported_checkpoint(original, other, share) as checkpoint:
         scores = load_scores(results, checkpoint)
         if out is not None:

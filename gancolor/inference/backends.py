@@ -59,7 +59,10 @@ class TorchBackend:
             self.takes_hints = takes_hints(self.network)
             self.has_distribution = hasattr(self.network, "to_bins")
         except (RuntimeError, AssertionError) as error:
-            raise InputError(f"device {device}: not available here ({str(error).splitlines()[0]})") from None
+            why = str(error).splitlines()[0]
+            if why.startswith("Expected one of"):  # followed by all that PyTorch could be built for
+                why = "choose auto, cpu, cuda, cuda:1 or mps"
+            raise InputError(f"device {device}: not available here ({why})") from None
 
     def __call__(self, lightness: Array, hints: Array | None = None) -> Array:
         chroma = self._run(lightness, hints).chroma.float()

@@ -86,7 +86,7 @@ class Colorizer:
         """Load an exported generator (.safetensors, .onnx) or a run's folder.
 
         Args:
-            path: the file or folder; None: the generator that comes with gancolor.
+            path: the file or folder; None or "bundled": the generator that comes with gancolor.
             device: cpu, cuda, cuda:N or mps; auto: cuda, else mps, else cpu.
             size: see Attributes; None: the size that the generator was trained on.
             options: `upsampling`, `strength`, `flips`, `compiled`, `disclosure` and `name`.
@@ -95,9 +95,10 @@ class Colorizer:
             InputError: the file is missing, not a generator, pickled (no code in it is run), or from a newer version,
                 or no backend can open it.
         """
-        backend = open_backend(Path(path) if path is not None else default_generator(device), device)
+        path = None if path is None or str(path) == BUNDLED else Path(path).expanduser()
+        backend = open_backend(path or default_generator(device), device)
         trained = (backend.about.get("data") or {}).get("size", 256)
-        options.setdefault("name", BUNDLED if path is None else generator_name(Path(path)))
+        options.setdefault("name", BUNDLED if path is None else generator_name(path))
         return cls(backend, trained if size is None else size, **options)
 
     @classmethod
@@ -125,9 +126,11 @@ class Colorizer:
                 what their prediction lacks is spread along the photograph's edges.
 
         Raises:
-            InputError: the input can't be read, or is not a picture; or a hint lies outside the photograph.
+            InputError: the input can't be read, or is not a picture; or a hint is none, or lies outside the photograph.
             MemoryError: memory is full even at the smallest working size.
         """
+        if isinstance(hints, Hint) or not all(isinstance(hint, Hint) for hint in hints):
+            raise InputError("hints: give a list of gancolor.Hint, such as [Hint(120, 80, '#a03030')]")
         several = isinstance(picture, list | tuple) or getattr(picture, "ndim", 3) == 4
         if several and hints:
             raise InputError("hints belong to one photograph: give a single one with them")

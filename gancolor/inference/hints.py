@@ -3,6 +3,7 @@
 import json
 from collections.abc import Sequence
 from dataclasses import asdict, dataclass
+from numbers import Real
 from pathlib import Path
 from typing import Any
 
@@ -38,8 +39,9 @@ class Hint:
 
     def __post_init__(self) -> None:
         numbers = [self.x, self.y] if self.radius is None else [self.x, self.y, self.radius]
-        if not all(isinstance(n, int | float) and not isinstance(n, bool) and 0 <= n < 2**24 for n in numbers):
-            raise InputError(f"a hint at {self.x}, {self.y} with radius {self.radius}: give numbers of pixels from 0")
+        if not all(isinstance(n, Real) and not isinstance(n, bool) and 0 <= n < 2**24 for n in numbers):
+            radius = "" if self.radius is None else f" with radius {self.radius!r}"
+            raise InputError(f"a hint at {self.x!r}, {self.y!r}{radius}: give numbers of pixels from 0")
         self.rgb()
 
     def rgb(self) -> tuple[int, int, int]:
@@ -54,7 +56,8 @@ class Hint:
 
     def to_dict(self) -> dict[str, Any]:
         """Return the attributes that are not None."""
-        return {name: value for name, value in asdict(self).items() if value is not None}
+        given = {name: value for name, value in asdict(self).items() if value is not None}
+        return {name: value.item() if isinstance(value, np.generic) else value for name, value in given.items()}
 
     def check_inside(self, size: tuple[int, int]) -> None:
         """Raise InputError if the hint lies outside a photograph of this height and width."""

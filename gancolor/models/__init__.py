@@ -18,12 +18,20 @@ def generator_builder(arch: str) -> "Callable[..., nn.Module]":
     """Return the function that builds a generator, by the architecture's name.
 
     Raises:
-        InputError: no such architecture.
+        InputError: no such architecture, or its line in ARCHITECTURES names nothing.
     """
     if arch not in ARCHITECTURES:
         raise InputError(f"no architecture {arch!r}; choose from {', '.join(ARCHITECTURES)}")
     module, function = ARCHITECTURES[arch].rsplit(".", 1)
-    return getattr(import_module(f"{__name__}.{module}"), function)
+    name = f"{__name__}.{module}"
+    try:
+        return getattr(import_module(name), function)
+    except (ModuleNotFoundError, AttributeError) as error:
+        if error.name not in (name, function):  # a fault within the module
+            raise
+        raise InputError(
+            f"{arch}: ARCHITECTURES in gancolor/choices.py says {ARCHITECTURES[arch]}, but {error}"
+        ) from None
 
 
 def generator_options(arch: str) -> set[str]:

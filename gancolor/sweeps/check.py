@@ -3,6 +3,7 @@
 import contextlib
 import io
 import re
+import warnings
 from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
 from typing import Any
@@ -34,35 +35,39 @@ def check_sweep(sweep: SweepFile, samples: Iterable[tuple[str, Mapping[str, Any]
     if "${program}" in sweep.command and program != INSTALLED_TRAINER and not Path(sweep.program).is_file():
         raise InputError(f"{sweep.path}: there is no {sweep.program} here; run the sweep from the folder that has it")
     refusals: list[InputError] = []
-    taken, sources, built = 0, set[str](), set[str]()
+    taken, sources, seeds = 0, dict[str, bool](), set[int]()
+    by_seed = False  # whether a run's seed chooses its validation photographs
     for name, values in samples:
         words = command_words(sweep.command, program, {**values, "out": "RUN"}, "python", "RUN/args.json")
         options = _trainers_options(words)
         if options is None:
             print(f"{sweep.path} does not run gancolor's {TRAINER.name}, so its options are not checked", flush=True)
             return
-        from gancolor.training.option_checks import check_files, check_networks, check_options  # imports torch
+        from gancolor.training.option_checks import check_files, check_options  # imports torch
 
         run = f"{sweep.path}: {name}"
         config = _parse(run, options)
         try:
             check_files(config)
             if config.data.source not in sources:
-                _check_source(config)
-                sources.add(config.data.source)
+                sources[config.data.source] = _check_source(config)
         except InputError as error:
             raise InputError(f"{run}: {error}") from None
+        seeds.add(config.seed)
+        by_seed |= sources[config.data.source] or config.data.val_limit is not None
         try:
             check_options(config)
-            networks = repr((config.arch, config.generator, config.discriminator, config.data.size, config.loss.scene))
-            if networks not in built:
-                check_networks(config)
-                built.add(networks)
             taken += 1
         except InputError as error:
             refusals.append(InputError(f"{run}: {error}"))
     if refusals and (sweep.method == "grid" or not taken):
         raise refusals[0]
+    if by_seed and len(seeds) > 1:
+        warnings.warn(
+            f"{sweep.path}: the seed also chooses the validation photographs, so results of several seeds will not be "
+            "averaged; give a folder with train and val, and no --data.val_limit",
+            stacklevel=2,
+        )
 
 
 def _trainers_options(words: Sequence[str]) -> list[str] | None:
@@ -88,12 +93,17 @@ def _parse(run: str, options: Sequence[str]) -> TrainConfig:
         raise InputError(f"{run}: {error}") from None
 
 
-def _check_source(config: TrainConfig) -> None:
-    """Raise InputError if there are no photographs; what would be downloaded or is elsewhere is left to the run."""
+def _check_source(config: TrainConfig) -> bool:
+    """Raise InputError if there are no photographs; what would be downloaded or is elsewhere is left to the run.
+
+    Returns:
+        whether the validation photographs are surely split off the training ones.
+    """
     hub = parse_hub_name(config.data.source)
     if config.data.source in PUBLIC_DATA_SETS or "://" in config.data.source or (hub and not hub.local):
-        return
-    from gancolor.data.sources.find import find_source  # imports torch
+        return False
+    from gancolor.data.sources.find import Source, find_source  # imports torch
 
     with contextlib.redirect_stderr(io.StringIO()):  # each run warns again
-        find_source(config.data.source, demo_photos=1)
+        found = find_source(config.data.source, demo_photos=1)
+    return found.held_out if isinstance(found, Source) else found.val is None

@@ -3,15 +3,19 @@
 from pathlib import Path
 
 import torch
+from torch import nn
 
 from gancolor.choices import ARCHITECTURES
 from gancolor.config.identity import to_dict
 from gancolor.config.options import TrainConfig
 from gancolor.losses.objective import ADVERSARIAL_TERMS, PENALTIES, TERMS, Objective
 from gancolor.models import build_discriminator, build_generator, generator_options, would_take_hints
+from gancolor.models.output import GeneratorOutput
 from gancolor.training.tensorboard import check_tensorboard
 from gancolor.utils.errors import InputError
 from gancolor.utils.hardware import Hardware
+
+CHECKED = (75, 131)  # height and width of the lightness that generators are tried with: no multiple of any stride
 
 
 def check_options(config: TrainConfig) -> None:
@@ -66,6 +70,7 @@ def check_options(config: TrainConfig) -> None:
     if "backbone" in generator_options(config.arch) and not config.init:
         # Report missing backbone weights now, not after decoding.
         build_generator(config.arch, **to_dict(config.generator))
+    check_networks(config)
 
 
 def check_files(config: TrainConfig) -> None:
@@ -94,12 +99,34 @@ def check_hardware(config: TrainConfig, hardware: Hardware) -> None:
 
 
 def check_networks(config: TrainConfig) -> None:
-    """Reject networks that can't be built, without their weights: on torch's meta device, in milliseconds.
+    """Reject networks that can't be built, and generators of another output than the trainer takes, without their
+    weights: on torch's meta device, in milliseconds.
 
     Raises:
         InputError: which option is wrong, and what to do.
     """
     options = to_dict(config.generator) | {"size": config.data.size, "classes": 2 if config.loss.scene else 0}
     with torch.device("meta"):
-        build_generator(config.arch, **{**options, "backbone_weights": "random"})
+        check_output(config.arch, build_generator(config.arch, **{**options, "backbone_weights": "random"}))
         build_discriminator(config.data.size, **to_dict(config.discriminator))
+
+
+def check_output(arch: str, generator: nn.Module) -> None:
+    """Raise InputError if a generator on the meta device does not return chroma of the lightness's size."""
+    place = f"{arch} (gancolor/models/{ARCHITECTURES[arch].rsplit('.', 1)[0]}.py)"
+    if not isinstance(generator, nn.Module):
+        raise InputError(f"{place} returns {type(generator).__name__}, and not the network")
+    lightness = torch.empty(2, 1, *CHECKED, device="meta")
+    try:
+        with torch.no_grad():
+            output = generator.eval()(lightness)
+    except RuntimeError as error:
+        reason = str(error).splitlines()[0]
+        raise InputError(f"{place} does not take lightness of shape {tuple(lightness.shape)}: {reason}") from None
+    if not isinstance(output, GeneratorOutput):
+        raise InputError(f"{place} returns {type(output).__name__}; it must return a GeneratorOutput")
+    if output.chroma.shape != (2, 2, *CHECKED):
+        raise InputError(
+            f"{place} returns chroma of shape {tuple(output.chroma.shape)} for lightness of shape "
+            f"{tuple(lightness.shape)}; it must be {(2, 2, *CHECKED)}"
+        )

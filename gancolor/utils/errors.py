@@ -16,12 +16,16 @@ class TrainingError(RuntimeError):
 
 
 def near(name: object, choices: Iterable[str]) -> str:
-    """Return `; did you mean ...?` with similar choices (if any differ only in case, just those), or an empty
-    string."""
+    """Return `; did you mean ...?` with similar choices (if any differ only in case or in dashes, underscores and dots,
+    just those), or an empty string."""
     choices = list(choices)
-    same = [choice for choice in choices if choice.lower() == str(name).lower()]
+    same = [choice for choice in choices if _plain(choice) == _plain(str(name))]
     found = same or get_close_matches(str(name), choices, n=3, cutoff=0.6)
     return f"; did you mean {' or '.join(found)}?" if found else ""
+
+
+def _plain(name: str) -> str:
+    return name.lower().replace("-", "_").replace(".", "_")
 
 
 def shown(path: object) -> str:

@@ -42,7 +42,7 @@ def write_atomically(path: Path, write: Callable[[Path], object]) -> None:
                 beside.unlink(missing_ok=True)
                 raise
     except OSError as error:
-        if error.errno and not error.filename:  # a full disk is reported without a name
+        if error.errno and error.filename in (None, str(beside)):  # a full disk is reported without a name
             with suppress(AttributeError):  # FFmpeg's errors have names that can't be set
                 error.filename = str(path)
         raise

@@ -61,6 +61,7 @@ def test_given_hints_replace_those_beside_the_photograph_and_flags_add_to_a_file
         (["--hint", "90,3,red"], "a hint at 90, 3 lies outside the photograph of 90 x 60 pixels"),
         (["--hint", "3,3,reddish"], "'reddish' is not a colour"),
         (["--hint", "3,red"], "--hint 3,red: write X,Y,COLOR"),
+        (["--hint", "3", "3", "red"], "--hint 3: write X,Y,COLOR"),
         (["--hints", "none.json"], "none.json: can't be read"),
         (["--hints", "small.json"], "its hints are for 9 x 6 pixels, and the photograph has 90 x 60 pixels"),
     ],

@@ -61,6 +61,8 @@ def test_one_file_can_be_named() -> None:
             find_jobs(inputs, out)
     with pytest.raises(InputError, match="--format jpg"):
         find_jobs(["a.jpg"], "o.png", "jpg")
+    with pytest.raises(InputError, match=r"^b: no such file"):  # a name with a space, without quotes
+        find_jobs(["a.jpg", "b", "c.jpg"], "o.png")
     for word, said in (("-", "-: standard input is not read; give a file"), ("c.jpg", "c.jpg: no such file or folder")):
         assert [str(problem) for problem in find_jobs([word], "o.png").problems] == [said]
 
@@ -96,6 +98,11 @@ def test_the_output_is_no_input() -> None:
     assert pairs("in", out="in/out") == {"in/a.jpg": "in/out/a.jpg", "in/x/out/b.jpg": "in/out/x/out/b.jpg"}
     assert pairs("in/**/*.jpg", out="in/out").keys() == {"in/a.jpg", "in/x/out/b.jpg"}
     assert pairs(".").keys() == {"a.jpg", "in/a.jpg", "in/out/a.jpg", "in/x/out/b.jpg"}
+    with pytest.warns(UserWarning, match="colorized: passed over among the inputs"):  # a shell's * names it, too
+        assert pairs("a.jpg", "colorized", "in/x").keys() == {"a.jpg", "in/x/out/b.jpg"}
+    for pattern, out in (("*.jpg", "."), ("colorized/*.jpg", None)):
+        with pytest.raises(InputError, match=r"a.jpg would take the place of an input"):
+            find_jobs([pattern], out)
 
 
 @pytest.mark.parametrize(
@@ -155,7 +162,9 @@ def test_in_place() -> None:
     Path("link.jpg").symlink_to("in/a.jpg")
     found = find_jobs(["in", "link.jpg"], in_place=True)
     assert {job.target for job in found.jobs} == {Path.cwd() / "in/a.jpg", Path.cwd() / "in/c.mp4"}
-    assert [str(problem) for problem in found.problems] == ["in/b.gif: .gif is not written, so not in place"]
+    assert [str(problem) for problem in found.problems] == [
+        "in/b.gif: .gif can't be written; colour it without --in_place"
+    ]
     for how in ({"out": "x"}, {"picture_format": "png"}):
         with pytest.raises(InputError, match="--in_place keeps"):
             find_jobs(["in"], in_place=True, **how)  # type: ignore[arg-type]

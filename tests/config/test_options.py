@@ -185,6 +185,7 @@ def test_null_overrides_an_earlier_value(name):
         (["--data.limit", "x"], ["--data.limit: x is not a whole number, nor null"]),
         (["--generator.decoder_widths", "7"], ["--generator.decoder_widths: 7 is not a list", "[96, 64]"]),
         (["--data.sise=64"], ["--data.sise", "--data.size"]),
+        (["--data-source=x"], ["--data-source=x; did you mean --data.source? ("]),
         (["--compil"], ["--compil", "--compile"]),
         (["--epoch", "3"], ["--epoch ", "--epochs"]),  # no abbreviations
         (["photographs"], ["photographs"]),
@@ -194,7 +195,7 @@ def test_null_overrides_an_earlier_value(name):
         (["--data.size", "8"], ["--data.size", "8 is out of range", ">=16", "<=4096"]),
         (["--data.size", "5000"], ["--data.size", "5000 is out of range"]),
         (["--data.batch_size", "0"], ["--data.batch_size", "0 is out of range"]),
-        (["--data.batch_size", "many"], ["--data.batch_size", "many"]),
+        (["--data.batch_size", "many"], ["--data.batch_size: 'many' is not a whole number ("]),
         (["--data.limit", "0"], ["--data.limit"]),
         (["--data.val_fraction", "1"], ["--data.val_fraction"]),
         (["--data.crop_scale", "0"], ["--data.crop_scale"]),
@@ -202,6 +203,7 @@ def test_null_overrides_an_earlier_value(name):
         (["--generator.depth", "0"], ["--generator.depth"]),
         (["--discriminator.layers", "-1"], ["--discriminator.layers"]),
         (["--epochs", "-1"], ["--epochs", "-1 is out of range"]),
+        (["--epochs", "two"], ["--epochs: 'two' is not a number ("]),
         (["--seed", "-1"], ["--seed"]),
         (["--seed", "2147483648"], ["--seed"]),
         (["--seed", "1.5"], ["--seed", "1.5"]),
@@ -219,7 +221,7 @@ def test_null_overrides_an_earlier_value(name):
         (["--optim.betas", "[0.5, 1.0]"], ["--optim.betas"]),
         (["--optim.betas", "0.5"], ["--optim.betas"]),
         (["--optim.betas", "[0.5]"], ["--optim.betas"]),
-        (["--compile=perhaps"], ["--compile", "perhaps"]),
+        (["--compile=perhaps"], ["--compile: 'perhaps' is neither true nor false ("]),
         (["--data.size"], ["--data.size"]),
         (["--config", "nothing.yaml"], ["--config", "nothing.yaml"]),
     ],
@@ -370,7 +372,7 @@ def test_evaluate_errors_are_one_line(argv, named):
 def test_evaluate_accepts_every_option_in_the_form_of_a_sweep(name):
     value = {
         "device": "cpu", "samples": 3, "batch_size": 3, "data.size": 64, "data.val_limit": 3, "protocol": "tiny64",
-        "data.min_colorfulness": 2.5, "by_class": True, "keep_freed_memory": False,
+        "data.min_colorfulness": 2.5, "input_size": 64, "by_class": True, "keep_freed_memory": False,
     }.get(name, "some")  # fmt: skip
     parsed = flatten(parse_evaluate(["run", f"--{name}={value}"]))[name]
     assert parsed == ([value] if name == "predictions" else value)

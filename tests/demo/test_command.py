@@ -51,7 +51,7 @@ def test_port_in_use_gives_a_one_line_error(refusal) -> None:
         (["--max_upload_mb", "0"], "0 is not a whole number >= 1"),
         (["--host", "192.0.2.1"], "--host 192.0.2.1"),
         (["--host", "no such name"], "--host no such name"),
-        (["--colour"], "unexpected argument --colour"),
+        (["--colour"], "unknown option --colour"),
         (["missing"], "missing: no such checkpoint"),
     ],
 )

@@ -9,6 +9,7 @@ from small_checkpoint import save_checkpoint
 from gancolor.config.evaluate import EvaluateConfig, EvaluateDataConfig
 from gancolor.config.options import LpipsConfig
 from gancolor.evaluation.evaluator import Evaluator
+from gancolor.evaluation.system_names import names_of_generators
 from gancolor.utils.errors import InputError
 
 
@@ -79,3 +80,13 @@ def test_generators_see_the_size_that_they_were_trained_on(photos, tmp_path, cap
     assert "sees 32 x 32, and its colours are upsampled, as gancolor colorize does" in said
     assert psnr(64, 32)[0] == scored != psnr(64, 64)[0]
     assert "sees" not in psnr(32)[1]
+
+
+def test_photographs_of_the_training_that_are_not_here_are_said_to_be_those(tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    with pytest.raises(InputError, match=r"^the first checkpoint was trained on \w+, .* give --data.source DIR$"):
+        Evaluator(EvaluateConfig(checkpoints=["bundled"], device="cpu"))
+
+
+def test_a_slash_at_the_end_is_no_part_of_a_name():
+    assert names_of_generators(["runs/a/", "runs/b"], [{"generator": {"arch": "ugan"}}] * 2) == ["runs/a", "runs/b"]

@@ -112,7 +112,7 @@ def test_checkpoint_is_never_overwritten(command, run_folder, tmp_path):
         ((), "nothing to write: give -o FILE, or --push_to_hub OWNER/NAME"),
         (("-o", "a.bin"), "no format has the suffix '.bin'"),
         (("-o", "a.onnx", "--format", "torch_export"), "not a --format torch_export file"),
-        (("-o", "a.onnx", "--colour"), "unexpected argument --colour"),
+        (("-o", "a.onnx", "--colour"), "unknown option --colour"),
         (("-o", "a.pt2", "--result", "none.json"), "none.json: can't be read"),
     ],
 )

@@ -3,6 +3,7 @@
 import json
 from dataclasses import replace
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
@@ -67,8 +68,14 @@ def test_wrong_hints_are_refused_in_one_line(text: str) -> None:
     assert "\n" not in str(caught.value)
 
 
+@pytest.mark.parametrize("hints", [Hint(1, 2, RED), [(1, 2, RED)], [{"x": 1, "y": 2, "color": RED}], ["1,2,red"]])
+def test_what_is_no_list_of_hints_is_refused(plain: Colorizer, hints: Any) -> None:
+    with pytest.raises(InputError, match=r"^hints: give a list of gancolor\.Hint"):
+        plain(np.zeros((8, 8), np.uint8), hints)
+
+
 def test_files_of_hints_keep_what_was_written(tmp_path: Path) -> None:
-    hints = [Hint(1, 2, RED), Hint(30.5, 4, "blue", 6)]
+    hints = [Hint(np.int64(1), np.float32(2), RED), Hint(30.5, 4, "blue", 6)]
     path = tmp_path / "photo.jpg.hints.json"
     path.write_text(hints_text(hints, (60, 90)))
     assert json.loads(path.read_text())["hints"][0] == {"x": 1, "y": 2, "color": RED}

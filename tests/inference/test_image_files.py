@@ -346,6 +346,7 @@ def test_any_file_name(tmp_path: Path, name: str) -> None:
         (b"v/1\x01\2\0\0\0", "OpenEXR"),
         (b"FUJIFILMCCD-RAW ", "a camera's raw file"),
         (b"\x89PNG\r\n", "damaged or incomplete"),
+        (b"a note", r"no picture, or of an unknown format; convert it to TIFF, PNG or JPEG\)$"),
         (b"", "empty"),
     ],
 )

@@ -130,6 +130,12 @@ def test_disk_that_would_be_full_is_noticed_before_writing(saved, monkeypatch):
     assert [path.name for path in saved.parent.iterdir()] == [saved.name]
 
 
+def test_a_missing_folder_is_named_with_the_file(tmp_path):
+    with pytest.raises(FileNotFoundError) as caught:
+        write_json(tmp_path / "none/a.json", {})
+    assert caught.value.filename == str(tmp_path / "none/a.json")
+
+
 def test_write_atomically_replaces_what_was_there(tmp_path):
     path = tmp_path / "file"
     for text in ("one", "two"):

@@ -36,7 +36,7 @@ def test_port_in_use_gives_a_one_line_error(refusal) -> None:
     [
         (["--timeout", "0"], "0 is not a whole number >= 1"),
         (["--host", "192.0.2.1"], "--host 192.0.2.1"),
-        (["--colour"], "unexpected argument --colour"),
+        (["--colour"], "unknown option --colour"),
         (["--checkpoint", "missing", "--port", "PORT"], "missing: no such checkpoint"),
     ],
 )

@@ -91,3 +91,14 @@ def test_another_train_py_is_not_checked(tmp_path, monkeypatch, capfd):
     sweep = read_sweep_file(tmp_path / "mine.yaml", {})
     check_sweep(sweep, Plan(sweep, 0, None).samples())
     assert "not checked" in capfd.readouterr().out
+
+
+@pytest.mark.parametrize(("parameter", "warns"), [("data.val_limit", True), ("data.limit", False)])
+def test_seeds_that_choose_the_validation_photographs_are_told(tmp_path, monkeypatch, recwarn, parameter, warns):
+    monkeypatch.chdir(RECIPES.parent)
+    path = tmp_path / "mine.yaml"
+    parameters = {"seed": {"values": [0, 1]}, "arch": {"value": "polychromify_v0"}, parameter: {"value": 8}}
+    path.write_text(yaml.safe_dump({"method": "grid", "parameters": parameters}))
+    sweep = read_sweep_file(path, {"data.source": "demo"})
+    check_sweep(sweep, Plan(sweep, 0, None).samples())
+    assert [str(one.message).startswith(f"{path}: the seed also chooses") for one in recwarn] == [True] * warns

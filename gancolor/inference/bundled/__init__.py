@@ -6,7 +6,7 @@ from pathlib import Path
 from gancolor.inference.backends import has_torch
 
 FOLDER = Path(__file__).parent
-BUNDLED = "bundled"  # its name where training and evaluation take checkpoints
+BUNDLED = "bundled"  # its name where a command takes checkpoints
 # Device files of the drivers of NVIDIA and AMD, and of Windows' subsystem for Linux.
 DRIVERS = (Path("/dev/nvidiactl"), Path("/dev/kfd"), Path("/dev/dxg"))
 

@@ -4,7 +4,6 @@
 # loaders of JPEG 2000 and JPEG XL; other builds do.
 LOADERS = ("jpeg", "uhdr", "png", "tiff", "webp", "heif", "gif", "ppm", "jp2k", "jxl")
 PILLOWS = ("AVIF", "BMP", "DIB", "JPEG2000", "PCX", "PPM", "TGA")  # read by Pillow; of AVIF, the sequences
-READABLE = "JPEG, PNG, TIFF, WebP, AVIF, HEIC, GIF, BMP, JPEG 2000, PNM, PCX and TGA"
 
 DOCUMENT, RAW, VIDEO = "a document, not a photograph", "a camera's raw file", "a video"
 DAMAGED = "damaged or incomplete"
@@ -31,7 +30,7 @@ def unreadable(start: bytes) -> str:
     if not start:
         return "empty"
     kinds = (kind for at, magic, kind in SIGNATURES if start[at:].startswith(magic))
-    return advice(next(kinds, "of an unknown format"))
+    return advice(next(kinds, "no picture, or of an unknown format"))
 
 
 def advice(kind: str) -> str:
@@ -40,4 +39,4 @@ def advice(kind: str) -> str:
         return kind
     if kind == VIDEO:
         return f"{kind}; `gancolor colorize` colours it if its name has a video's suffix, such as .mp4"
-    return f"{kind}; convert it to TIFF, PNG or JPEG ({READABLE} are read)"
+    return f"{kind}; convert it to TIFF, PNG or JPEG"
