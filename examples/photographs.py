@@ -18,10 +18,10 @@ SIDE = 240  # of each in the picture [pixels]
 GAP = 4
 # Each photograph, and two clicks on its middle square of 480 x 480 pixels.
 PHOTOGRAPHS = {
-    skimage.data.astronaut: (Hint(120, 300, "#e8643c"), Hint(70, 190, "#c43350")),  # suit, the flag's stripe
-    skimage.data.cat: (Hint(135, 150, "#b9b24a"), Hint(420, 80, "#a88fa8")),  # eye, background
-    skimage.data.coffee: (Hint(150, 320, "#a03018"), Hint(205, 150, "#d98a45")),  # saucer, coffee
-    skimage.data.rocket: (Hint(120, 120, "#2f456f"), Hint(290, 420, "#e0a040")),  # sky, lamps
+    skimage.data.astronaut: (Hint(120, 300, "#e8643c"), Hint(240, 50, "#8f7550")),  # suit, hair
+    skimage.data.cat: (Hint(300, 170, "#c08a5a"), Hint(460, 440, "#b09a94")),  # fur, background
+    skimage.data.coffee: (Hint(50, 330, "#a03018"), Hint(210, 165, "#d98a45")),  # saucer, coffee
+    skimage.data.rocket: (Hint(120, 120, "#2f456f"), Hint(240, 300, "#cdbfa8")),  # sky, rocket
 }
 
 
