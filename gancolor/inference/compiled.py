@@ -4,6 +4,9 @@ It computes the same as `recombine` does with NumPy, which takes one operation a
 it takes half a second. The first time of all, it is compiled, which takes some seconds; Numba then keeps it on disk.
 """
 
+from collections.abc import Callable
+from typing import Any
+
 import numpy as np
 from numba import njit
 
@@ -14,10 +17,27 @@ ZERO, HALF, ONE, LAST = (np.float32(value) for value in (0, 0.5, 1, 65535))
 Y_RED, Y_GREEN, Y_BLUE = lab.RGB_TO_XYZ[1].astype(np.float32)
 TO_RGB = lab.XYZ_TO_RGB.astype(np.float32)
 
-compiled = njit(nogil=True, cache=True, fastmath={"contract", "nsz"})
+OPTIONS: dict[str, Any] = {"nogil": True, "fastmath": {"contract", "nsz"}}
+compiled = njit(**OPTIONS)
 
 
-@compiled
+def kept(function: Callable[..., None]) -> Callable[..., None]:
+    """Compile a function, and keep it on disk if that is possible."""
+    try:
+        kernel = njit(**OPTIONS, cache=True)(function)
+    except RuntimeError:  # there is no folder that may be written
+        return compiled(function)
+
+    def call(*arguments: Any) -> None:
+        try:
+            kernel(*arguments)
+        except OSError:  # the disk is full; it is compiled, but not kept
+            kernel(*arguments)
+
+    return call
+
+
+@kept
 def recombine_rows(
     pixels: np.ndarray, planes: np.ndarray, neighbours: np.ndarray, share: np.ndarray,
     levels: np.ndarray, roots: np.ndarray, codes: np.ndarray, steps: np.float32, margin: np.float32,

@@ -63,7 +63,7 @@ def test_scores_equal_those_of_the_training_run(compared, runs, read):
         assert own["samples"]["webp"].items() <= result["samples"]["webp"].items()
         for system, scores in own["scores"].items():
             for metric, values in scores.items():
-                assert result["scores"][system][metric] == pytest.approx(values, rel=1e-5, abs=1e-5), (system, metric)
+                assert result["scores"][system][metric] == pytest.approx(values, rel=1e-4, abs=1e-4), (system, metric)
 
 
 def test_table_means_are_those_of_the_rows(compared, read):
@@ -169,7 +169,7 @@ def test_scores_do_not_depend_on_the_batch_size(commands, finished, read, tmp_pa
     one, four = (read.json(tmp_path / f"{batch}.json")["scores"] for batch in (1, 4))
     for system in one:
         for metric in one[system]:
-            assert one[system][metric] == pytest.approx(four[system][metric], rel=1e-5, abs=1e-5)
+            assert one[system][metric] == pytest.approx(four[system][metric], rel=1e-4, abs=1e-4)
 
 
 def test_damaged_photographs_do_not_depend_on_the_batch_size(commands, finished, photographs, read, tmp_path):
@@ -196,7 +196,7 @@ def test_damaged_photographs_do_not_depend_on_the_batch_size(commands, finished,
     places = [old["names"].index(name) for name in one["names"]]
     assert len(places) == 5
     for metric, values in one["scores"][first].items():
-        assert values == pytest.approx([old["scores"][first][metric][place] for place in places], rel=1e-5, abs=1e-5)
+        assert values == pytest.approx([old["scores"][first][metric][place] for place in places], rel=1e-4, abs=1e-4)
     with Image.open(tmp_path / "old.png") as grid:  # rows: the systems' input, grey, two systems, truth
         assert 5 * 128 <= grid.size[1] < 5 * 160
 

@@ -1,3 +1,4 @@
+import errno
 import subprocess
 import sys
 
@@ -7,6 +8,7 @@ import torch
 from made_pictures import colourfulness, scene
 from skimage.color import rgb2lab
 
+from gancolor.inference.compiled import kept
 from gancolor.inference.recombine import recombine, recombine_batch
 from gancolor.inference.upsampling import Enlarged
 
@@ -58,6 +60,21 @@ def test_the_compiled_kernel_survives_chroma_that_is_no_number() -> None:
     enlarged = chroma(110, 90)
     enlarged.planes[:, 2] = np.nan
     assert recombine(scene(110, 90), enlarged, compiled=True).shape == (110, 90, 3)
+
+
+def test_the_compiled_kernel_need_not_be_kept_on_disk(monkeypatch) -> None:
+    def full(*_):
+        raise OSError(errno.ENOSPC, "No space left on device")
+
+    monkeypatch.setattr("numba.core.caching.IndexDataCacheFile.save", full)
+    doubled = np.zeros(3)
+
+    @kept
+    def double(numbers: np.ndarray, result: np.ndarray) -> None:
+        result[:] = 2 * numbers
+
+    double(np.arange(3.0), doubled)
+    assert doubled.tolist() == [0, 2, 4]
 
 
 def test_strips_leave_no_seams() -> None:

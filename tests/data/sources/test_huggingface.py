@@ -145,7 +145,7 @@ def test_a_stream_that_breaks_off_leaves_nothing(tmp_path):
 
 
 @pytest.mark.parametrize("scheme", ["hf:", "hf-stream:"])
-def test_offline_there_is_one_line_at_once(monkeypatch, capfd, caplog, scheme):
+def test_offline_there_is_one_line_at_once(monkeypatch, capfd, scheme):
     huggingface_hub = huggingface.hub_package()
 
     def unreachable(*_, **__):
@@ -155,7 +155,7 @@ def test_offline_there_is_one_line_at_once(monkeypatch, capfd, caplog, scheme):
     start = time.monotonic()
     assert refusal(f"{scheme}nobody/nothing").endswith("the Hugging Face Hub can't be reached")
     assert time.monotonic() - start < 5
-    assert capfd.readouterr().err == "" and not caplog.records
+    assert capfd.readouterr().err == ""
     assert not datasets.config.HF_HUB_OFFLINE and logging.getLogger("datasets").level != logging.ERROR
 
 
