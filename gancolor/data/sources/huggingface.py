@@ -7,19 +7,18 @@ import sys
 from collections.abc import Callable, Iterable, Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass
-from io import BytesIO
 from pathlib import Path
 from typing import Any
 
 import fsspec  # type: ignore[import-untyped]
 import numpy as np
-from torch import Tensor
 
 from gancolor.data.cache.build import IndexJob
 from gancolor.data.cache.index import Index, Names
 from gancolor.data.cache.photographs import CACHE_VERSION, Decode, open_or_build
 from gancolor.data.catalogue import Catalogue, Facts
-from gancolor.data.decode import Fit, UndecodableError, decode_bytes, fit_square, upright_size
+from gancolor.data.decode import Fit, UndecodableError
+from gancolor.data.sources.encoded import EncodedPhoto
 from gancolor.data.sources.public import HUB_STREAM, HubName, parse_hub_name
 from gancolor.data.sources.splits import find_parts, warn_of_unused
 from gancolor.inference.hub import UNREACHABLE, hub_package
@@ -30,7 +29,7 @@ Cell = Mapping[str, Any] | None  # of a column of pictures: the encoded bytes, o
 
 
 @dataclass(frozen=True)
-class HubPhoto:
+class HubPhoto(EncodedPhoto):
     """A photograph in a data set.
 
     Attributes:
@@ -44,15 +43,6 @@ class HubPhoto:
 
     def read(self) -> bytes:
         return _bytes(self.cell())
-
-    def digest(self) -> str:
-        return hashlib.sha256(self.read()).hexdigest()
-
-    def upright_size(self) -> tuple[int, int]:
-        return upright_size(BytesIO(self.read()))
-
-    def load(self, size: int, fit: Fit = "crop") -> Tensor:
-        return fit_square(decode_bytes(self.read()), size, fit)
 
 
 @dataclass(frozen=True)

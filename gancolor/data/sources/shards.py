@@ -6,19 +6,18 @@ import re
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, replace
-from io import BytesIO
 from pathlib import Path, PurePosixPath
 from typing import Any, TypeVar
 
 import fsspec  # type: ignore[import-untyped]
 import numpy as np
-from torch import Tensor
 
 from gancolor.data.cache.build import IndexJob
 from gancolor.data.cache.index import Index
 from gancolor.data.cache.photographs import CACHE_VERSION, Decode, default_cache, open_or_build
 from gancolor.data.catalogue import Catalogue, Facts
-from gancolor.data.decode import Fit, decode_bytes, fit_square, upright_size
+from gancolor.data.decode import Fit
+from gancolor.data.sources.encoded import EncodedPhoto
 from gancolor.data.sources.reading import Store
 from gancolor.data.sources.splits import find_parts, kind_of_part, warn_of_mixed
 from gancolor.data.sources.tars import read_samples
@@ -33,7 +32,7 @@ _MARKS = ("ETag", "etag", "md5Hash", "contentHash", "mtime", "LastModified", "la
 
 
 @dataclass(frozen=True)
-class ShardPhoto:
+class ShardPhoto(EncodedPhoto):
     """A photograph in a shard."""
 
     store: Store
@@ -47,15 +46,6 @@ class ShardPhoto:
 
     def read(self) -> bytes:
         return self.store.read(*self.place)
-
-    def digest(self) -> str:
-        return hashlib.sha256(self.read()).hexdigest()
-
-    def upright_size(self) -> tuple[int, int]:
-        return upright_size(BytesIO(self.read()))
-
-    def load(self, size: int, fit: Fit = "crop") -> Tensor:
-        return fit_square(decode_bytes(self.read()), size, fit)
 
 
 @dataclass(frozen=True)
