@@ -8,7 +8,6 @@ from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
 from functools import partial
-from importlib.util import find_spec
 from pathlib import Path
 from typing import Any
 
@@ -22,6 +21,7 @@ from gancolor.colorize.variants import colour_variants, variant_path, write_doub
 from gancolor.inference.colorizer import Colorizer
 from gancolor.inference.hints import SUFFIX, Hint, parse_hint, read_hints
 from gancolor.inference.image_files import QUALITY, check_format, read_picture
+from gancolor.inference.recombine import can_compile
 from gancolor.utils.errors import InputError, shown
 
 MANY = 24  # photographs: from here on, the compiled kernel is loaded
@@ -174,7 +174,7 @@ def make_folder(jobs: Sequence[ColorizeJob], options: ColorizeOptions) -> None:
 
 def is_worth_compiling(jobs: Sequence[ColorizeJob]) -> bool:
     """Return whether Numba is installed, and saves more time than it takes to load."""
-    return find_spec("numba") is not None and (len(jobs) >= MANY or any(job.is_video for job in jobs))
+    return can_compile() and (len(jobs) >= MANY or any(job.is_video for job in jobs))
 
 
 def load(options: ColorizeOptions, *, compiled: bool) -> list[Colorizer]:

@@ -11,6 +11,7 @@ from tempfile import TemporaryDirectory
 from gancolor.demo.systems import Systems, system_names
 from gancolor.inference.colorizer import Colorizer
 from gancolor.inference.image_files import MOST_MEGAPIXELS
+from gancolor.inference.recombine import can_compile
 from gancolor.utils.addresses import HERE, in_url, is_loopback, listen, warn_if_public
 from gancolor.utils.errors import InputError
 from gancolor.utils.signals import Interruption
@@ -73,7 +74,7 @@ def open_systems(
 ) -> Systems:
     """Load the checkpoints, or the bundled generator if there are none. Raise InputError if one can't be used."""
     paths = list(checkpoints)
-    compiled = find_spec("numba") is not None
+    compiled = can_compile()
     if not paths:
         return Systems({BOX: Colorizer.load(device=device, compiled=compiled, disclosure=disclosure)}, megapixels)
     colorizers = (Colorizer.load(path, device=device, compiled=compiled, disclosure=disclosure) for path in paths)

@@ -2,7 +2,6 @@
 
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
-from importlib.util import find_spec
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, NamedTuple
 
@@ -16,7 +15,7 @@ from gancolor.inference.bundled import BUNDLED, default_generator
 from gancolor.inference.conversions import as_given, as_picture, check_tensor, clipped, is_tensor
 from gancolor.inference.hints import Hint, draw_hints
 from gancolor.inference.image_files import Picture, shrink
-from gancolor.inference.recombine import recombine, recombine_batch
+from gancolor.inference.recombine import can_compile, recombine, recombine_batch
 from gancolor.inference.upsampling import Enlarged, check_upsampling
 from gancolor.inference.working_size import LEAST_SIZE, MOST_SIZE, halved, working_size
 from gancolor.utils.blas import one_thread
@@ -76,7 +75,7 @@ class Colorizer:
             raise InputError(f"a working size of {self.size!r} is not a whole number from {LEAST_SIZE} to {MOST_SIZE}")
         if not (isinstance(self.strength, int | float) and 0 <= self.strength <= 1):
             raise InputError(f"a strength of {self.strength!r} is outside 0 to 1")
-        if self.compiled and find_spec("numba") is None:
+        if self.compiled and not can_compile():
             raise InputError("compiled=True needs Numba: pip install 'gancolor[fast]'")
 
     @classmethod

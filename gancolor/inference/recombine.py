@@ -5,6 +5,7 @@ It works on one strip of rows at a time, so that 100 megapixels take little more
 
 from concurrent.futures import ThreadPoolExecutor
 from functools import cache
+from importlib.util import find_spec
 from typing import Any
 
 import numpy as np
@@ -18,6 +19,11 @@ from gancolor.utils.cores import cores
 STRIP = 2**17  # pixels: larger strips exceed a core's cache, smaller ones make threads wait for the interpreter lock
 CODE_STEPS, CODE_MARGIN = 65000.0, 200.0  # entries of `_codes` per unit of linear light, and for values below 0
 TENSOR_STRIP = 2**24  # pixels of a batch per strip on an accelerator
+
+
+def can_compile() -> bool:
+    """Return whether Numba is installed, which `recombine(compiled=True)` needs."""
+    return find_spec("numba") is not None
 
 
 def recombine(pixels: np.ndarray, chroma: Enlarged, *, compiled: bool = False) -> np.ndarray:

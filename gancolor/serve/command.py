@@ -9,6 +9,7 @@ from pathlib import Path
 import pyvips
 
 from gancolor.inference.colorizer import Colorizer
+from gancolor.inference.recombine import can_compile
 from gancolor.serve.limits import Limits
 from gancolor.utils.addresses import in_url, listen, warn_if_public
 from gancolor.utils.errors import InputError
@@ -34,7 +35,7 @@ def run_serve(host: str, port: int, checkpoint: Path | None, device: str, limits
     listener = listen(host, port)
     pyvips.block_untrusted_set(True)  # libvips's loaders that are not for files from anywhere
     with Interruption() as interruption, listener:
-        colorizer = Colorizer.load(checkpoint, device=device, compiled=find_spec("numba") is not None)
+        colorizer = Colorizer.load(checkpoint, device=device, compiled=can_compile())
         warn_if_public(host, "this service")
         return serve(colorizer, limits, listener, f"http://{in_url(host)}:{port}", interruption)
 
