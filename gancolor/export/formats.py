@@ -65,6 +65,18 @@ class ChromaOf(nn.Module):
         return self.generator(*padded).chroma[..., :height, :width]
 
 
+class _IfHinted(nn.Module):
+    """Hint attention that the exported program only computes if there are hints. It takes a third of the time, and
+    without hints it corrects nothing."""
+
+    def __init__(self, attend: nn.Module) -> None:
+        super().__init__()
+        self.attend = attend
+
+    def forward(self, chroma: Tensor, features: Tensor, hints: Tensor) -> Tensor:
+        return torch.cond(hints[:, 2:].max() > 0, self.attend, lambda chroma, *_: chroma.clone(), (chroma, features, hints))
+
+
 class _ToFloat(nn.Module):
     def forward(self, weight: Tensor) -> Tensor:
         return weight.float()
@@ -78,6 +90,8 @@ def _prepare(generator: nn.Module, half: bool) -> ChromaOf:
             for name in list(layer.parametrizations):  # type: ignore[arg-type]
                 parametrize.remove_parametrizations(layer, name)
     generator.requires_grad_(False)
+    if getattr(generator, "attend", None) is not None:
+        generator.attend = _IfHinted(generator.attend)  # type: ignore[arg-type]
     for layer in list(generator.modules()) if half else []:
         for name, weight in list(layer.named_parameters(recurse=False)):
             if weight.dim() > 1:
@@ -157,6 +171,8 @@ def _open_torch_export(path: Path) -> Inference:
 
 
 def _to_onnx(generator: nn.Module, half: bool) -> FileWriter:
+    from onnxscript.optimizer import remove_unused_nodes
+
     with _quiet():
         program = torch.onnx.export(
             _program(generator, half),
@@ -168,12 +184,10 @@ def _to_onnx(generator: nn.Module, half: bool) -> FileWriter:
             custom_translation_table={torch.ops.aten.scaled_dot_product_attention.default: _attention},
         )
     assert program is not None
+    remove_unused_nodes(program.model)  # constants left over from the branches, of which ONNX Runtime warns
     model = program.model_proto
     graph = model.graph
-    for node in graph.node:
-        node.ClearField("metadata_props")  # the exporter's notes
-    for field in ("metadata_props", "value_info"):
-        graph.ClearField(field)
+    _clear_notes(graph)
     for value in (*graph.input, graph.output[0]):
         for axis, name in {0: "batch", 2: "height", 3: "width"}.items():
             value.type.tensor_type.shape.dim[axis].dim_param = name
@@ -184,6 +198,16 @@ def _to_onnx(generator: nn.Module, half: bool) -> FileWriter:
         path.write_bytes(model.SerializeToString())
 
     return write
+
+
+def _clear_notes(graph: Any) -> None:
+    """Remove the exporter's notes from an ONNX graph and its branches."""
+    for field in ("metadata_props", "value_info"):
+        graph.ClearField(field)
+    for node in graph.node:
+        node.ClearField("metadata_props")
+        for branch in (attribute.g for attribute in node.attribute if attribute.HasField("g")):
+            _clear_notes(branch)
 
 
 def _attention(

@@ -86,7 +86,9 @@ def _scenes(batch: int, height: int, width: int) -> Tensor:
 
 
 def _hints(batch: int, height: int, width: int) -> Tensor:
-    """Return a hint (B, 3, H, W) that covers the upper left quarter."""
+    """Return a hint (B, 3, H, W) that covers the upper left quarter, except at the smallest size: exported programs
+    leave out the attention to hints if there are none."""
     hints = torch.zeros(batch, 3, height, width)
-    hints[..., : height // 2, : width // 2] = torch.tensor([0.4, -0.2, 1.0]).view(3, 1, 1)
+    if (batch, height, width) != SIZES[0]:
+        hints[..., : height // 2, : width // 2] = torch.tensor([0.4, -0.2, 1.0]).view(3, 1, 1)
     return hints

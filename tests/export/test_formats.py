@@ -91,19 +91,44 @@ def test_half_is_half_the_size_and_nearly_the_same(checkpoint, exports, name):
         assert largest_difference(run, rounded, *size) < 1e-3
 
 
-def test_generators_with_a_timm_backbone_and_hints_are_exported_too(tmp_path):
-    """One with TensorFlow's padding, which depends on the size, chroma at half size, and hints, a second input. ONNX is
-    made from what torch.export gives."""
+@pytest.fixture(scope="module")
+def exported_with_hints(tmp_path_factory):
+    """Return the path of a generator's ONNX file, which is made from what torch.export gives, and the generator: one
+    with TensorFlow's padding, which depends on the size, chroma at half size, and hints, a second input."""
+    folder = tmp_path_factory.mktemp("hints")
     generator = save_checkpoint(
-        tmp_path / "run.safetensors", "pretrained_ugan", backbone="tf_mobilenetv3_small_minimal_100",
+        folder / "run.safetensors", "pretrained_ugan", backbone="tf_mobilenetv3_small_minimal_100",
         decoder_convs=1, decoder_widths=[16, 16, 16, 16], skip_norm=True, chroma_stride=2, hints=True,
     )  # fmt: skip
     card = lambda exported: model_card(exported, "g")  # noqa: E731
-    exported = export(tmp_path / "run.safetensors", tmp_path / "made.onnx", "onnx", card=card)
-    assert "; and hints (B, 3, H, W): ab / 110 and 1 where a colour is given" in card_of(exported.path).read_text()
-    run, _ = load("onnx", exported.path)
+    return export(folder / "run.safetensors", folder / "made.onnx", "onnx", card=card).path, generator
+
+
+def test_generators_with_a_timm_backbone_and_hints_are_exported_too(exported_with_hints):
+    path, generator = exported_with_hints
+    assert "; and hints (B, 3, H, W): ab / 110 and 1 where a colour is given" in card_of(path).read_text()
+    run, _ = load("onnx", path)
     for size in SIZES:
         assert largest_difference(run, generator, *size) < 1e-2
+
+
+def test_attention_to_hints_is_only_computed_if_there_are_hints(exported_with_hints):
+    onnx = pytest.importorskip("onnx")
+    path, generator = exported_with_hints
+    graph = onnx.load(path).graph
+    (choice,) = (node for node in graph.node if node.op_type == "If")
+    attention, nothing = (sorted({node.op_type for node in branch.g.node}) for branch in choice.attribute)
+    assert "Softmax" in attention and nothing == ["Identity"]
+    assert not any(node.op_type == "Softmax" for node in graph.node)
+    assert gancolor.__file__.removesuffix("/__init__.py").encode() not in path.read_bytes()
+    run, _ = load("onnx", path)
+    lightness, none = torch.rand(2, 1, 64, 48) * 2 - 1, torch.zeros(2, 3, 64, 48)
+    one = none.clone()
+    one[1, :, 10, 10] = torch.tensor([0.5, -0.5, 1.0])
+    with torch.no_grad():
+        for hints in (none, one):
+            assert (run(lightness, hints) - generator(lightness, hints).chroma).abs().max() < 1e-4
+        assert (run(lightness, one) - run(lightness, none)).abs().amax((1, 2, 3)).gt(1e-3).tolist() == [False, True]
 
 
 @pytest.mark.parametrize("half", [False, True])

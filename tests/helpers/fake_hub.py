@@ -119,11 +119,16 @@ def point_to(monkeypatch, address: str, cache: Path):
     monkeypatch.delenv("HF_TOKEN", raising=False)
 
 
+class Server(http.server.ThreadingHTTPServer):
+    def handle_error(self, request, client_address) -> None:
+        """Say nothing of clients that hang up: the traceback would be among the messages that tests read."""
+
+
 @contextmanager
 def hosted(monkeypatch, cache: Path) -> Iterator[Hub]:
     """Start a fake Hub for this process, with an empty cache at `cache`."""
     hub = Hub()
-    server = http.server.ThreadingHTTPServer(("127.0.0.1", 0), handler(hub))
+    server = Server(("127.0.0.1", 0), handler(hub))
     threading.Thread(target=server.serve_forever, args=(0.02,), daemon=True).start()
     hub.address = f"http://127.0.0.1:{server.server_port}"
     point_to(monkeypatch, hub.address, cache)
