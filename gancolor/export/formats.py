@@ -74,7 +74,8 @@ class _IfHinted(nn.Module):
         self.attend = attend
 
     def forward(self, chroma: Tensor, features: Tensor, hints: Tensor) -> Tensor:
-        return torch.cond(hints[:, 2:].max() > 0, self.attend, lambda chroma, *_: chroma.clone(), (chroma, features, hints))
+        given = (chroma, features, hints)
+        return torch.cond(hints[:, 2:].max() > 0, self.attend, lambda chroma, *_: chroma.clone(), given)
 
 
 class _ToFloat(nn.Module):

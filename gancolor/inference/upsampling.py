@@ -74,20 +74,32 @@ def check_upsampling(name: str) -> ChromaUpsampling:
 def _slopes(chroma: Array, lightness: Array) -> Array:
     """Fit chroma as a linear function of lightness, by least squares in a window around each pixel (guided filter,
     equation 5). Return the slopes (..., 2, h, w)."""
-    mean_l, mean_c = _window_mean(lightness), _window_mean(chroma)
-    variance = _window_mean(lightness * lightness) - mean_l * mean_l
-    return (_window_mean(lightness * chroma) - mean_l * mean_c) / (variance + SMOOTHNESS)
+    xp = array_namespace(chroma)
+    means = _window_mean(xp.concat([lightness, lightness * lightness, chroma, lightness * chroma], axis=-3))
+    mean_l, mean_l2, mean_c, mean_lc = (means[..., a:b, :, :] for a, b in ((0, 1), (1, 2), (2, 4), (4, 6)))
+    return (mean_lc - mean_l * mean_c) / (mean_l2 - mean_l * mean_l + SMOOTHNESS)
 
 
 def _window_mean(planes: Array) -> Array:
     """Return the mean over a square window around each pixel; windows are cut off at the picture's border."""
     xp = array_namespace(planes)
-    for axis in (-2, -1):
-        size = planes.shape[axis]
-        band = np.abs(np.arange(size)[:, None] - np.arange(size)) <= RADIUS
-        weights = xp.asarray((band / band.sum(1, keepdims=True)).astype(np.float32), device=device(planes))
-        planes = weights @ planes if axis == -2 else planes @ weights.T
-    return planes
+    height, width = planes.shape[-2:]
+    sums = xp.asarray(planes, copy=True)
+    for shift in range(1, min(RADIUS, height - 1) + 1):
+        sums[..., shift:, :] += planes[..., :-shift, :]
+        sums[..., :-shift, :] += planes[..., shift:, :]
+    means = xp.asarray(sums, copy=True)
+    for shift in range(1, min(RADIUS, width - 1) + 1):
+        means[..., shift:] += sums[..., :-shift]
+        means[..., :-shift] += sums[..., shift:]
+    means *= xp.asarray(1 / (_counts(height)[:, None] * _counts(width)), dtype=xp.float32, device=device(planes))
+    return means
+
+
+def _counts(size: int) -> np.ndarray:
+    """Return the number of pixels in the window around each pixel of a line."""
+    place = np.arange(size)
+    return np.minimum(place, RADIUS) + np.minimum(place[::-1], RADIUS) + 1
 
 
 def _neighbours(size: int, small: int) -> tuple[np.ndarray, np.ndarray]:

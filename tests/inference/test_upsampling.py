@@ -3,7 +3,7 @@ import pytest
 import torch
 from torch.nn.functional import interpolate
 
-from gancolor.inference.upsampling import Enlarged, check_upsampling
+from gancolor.inference.upsampling import RADIUS, SMOOTHNESS, Enlarged, _slopes, check_upsampling
 from gancolor.utils.errors import InputError
 
 
@@ -42,6 +42,19 @@ def test_guided_upsampling_at_equal_size_changes_nothing() -> None:
     chroma, lightness = small()
     enlarged = whole(Enlarged(chroma, lightness, 12, 17, "guided"), lightness[0])
     assert np.abs(enlarged - chroma).max() < 2e-3
+
+
+@pytest.mark.parametrize("shape", [(12, 17), (2, 3), (1, 1)])
+def test_slopes_are_those_of_a_fit_in_each_window(shape: tuple[int, int]) -> None:
+    """Also at borders, where windows are cut off: equation 5 of the guided filter, pixel by pixel."""
+    chroma, lightness = small(shape=shape)
+    slopes = _slopes(chroma, lightness)
+    for y, x in np.ndindex(shape):
+        window = (slice(max(y - RADIUS, 0), y + RADIUS + 1), slice(max(x - RADIUS, 0), x + RADIUS + 1))
+        own = lightness[0][window]
+        for plane in range(2):
+            covariance = (own * chroma[plane][window]).mean() - own.mean() * chroma[plane][window].mean()
+            assert slopes[plane, y, x] == pytest.approx(covariance / (own.var() + SMOOTHNESS), abs=1e-4)
 
 
 def test_guided_upsampling_follows_the_photographs_edge() -> None:
