@@ -13,6 +13,7 @@ import os
 import signal
 import subprocess
 import sys
+import tempfile
 import time
 from collections.abc import Sequence
 from dataclasses import dataclass, field
@@ -94,9 +95,11 @@ def main() -> None:
     about = header(options.device, [*sys.argv[1:]])
     acceptance = Acceptance(out, about, start + 60 * options.minutes)
     whole = 60 * options.minutes
-    for step in steps_of(options):
-        acceptance.run(step, min(step.share * whole, acceptance.left() - TRAINING * whole))
-    train_for_the_rest(acceptance, options)
+    with tempfile.TemporaryDirectory() as compiled:
+        os.environ["TORCHINDUCTOR_CACHE_DIR"] = compiled  # the default's can hold files that a kill has cut off
+        for step in steps_of(options):
+            acceptance.run(step, min(step.share * whole, acceptance.left() - TRAINING * whole))
+        train_for_the_rest(acceptance, options)
     sys.exit(int(any(outcome.status != "passed" for outcome in acceptance.outcomes)))
 
 

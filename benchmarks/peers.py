@@ -16,14 +16,17 @@ from typing import TYPE_CHECKING, Any
 
 sys.path.append(str(Path(__file__).resolve().parent.parent))  # this checkout's gancolor, if none is installed
 
-from bench import add_common, measuring
+from bench import _choice, add_common, measuring
 
 from gancolor.utils.errors import InputError
 
 if TYPE_CHECKING:
     from measure import Row
     from step_runners import StepSpec
-    from torch import Tensor
+    from torch import Tensor, nn
+
+PARTS = ("step", "data", "gain")
+LOOKS = 8  # measurements of gains
 
 
 @dataclass
@@ -31,12 +34,16 @@ class Peer:
     """Trainer of another project.
 
     Attributes:
-        step: takes one training step on lightness (B, 1, S, S) and chroma (B, 2, S, S) on the host.
+        step: takes one training step on lightness (B, 1, S, S) and chroma (B, 2, S, S) on the host, both in [-1, 1].
         loader: yields one epoch of its own batches.
+        keys: of lightness and chroma in its batches.
+        generator: maps lightness to chroma.
     """
 
     step: "Callable[[Tensor, Tensor], object]"
     loader: Iterable[Any]
+    keys: tuple[str, str]
+    generator: "nn.Module"
 
 
 # The adapters ---------------------------------------------------------------------------------------------------------
@@ -69,7 +76,7 @@ def pix2pix(checkout: Path, photos: Path, spec: "StepSpec") -> Peer:
         model.set_input({"A": lightness, "B": chroma, "A_paths": [], "B_paths": []})
         model.optimize_parameters()
 
-    return Peer(step, importlib.import_module("data").create_dataset(opt))
+    return Peer(step, importlib.import_module("data").create_dataset(opt), ("A", "B"), model.netG)
 
 
 def notebook(checkout: Path, photos: Path, spec: "StepSpec") -> Peer:
@@ -88,7 +95,7 @@ def notebook(checkout: Path, photos: Path, spec: "StepSpec") -> Peer:
     workers, pins = os.cpu_count() or 1, spec.device == "cuda"
     paths = sorted(photos.iterdir())
     loader = data.make_dataloaders(spec.batch_size, workers, pins, paths=paths, split="train")
-    return Peer(step, loader)
+    return Peer(step, loader, ("L", "ab"), model.net_G)
 
 
 # name: (adapter, files that it needs from the checkout)
@@ -191,31 +198,86 @@ def measure_loaders(name: str, peer: Peer, files: Sequence[Any], spec: "StepSpec
     return table.rows
 
 
+def measure_gains(
+    name: str, checkout: Path, photos: Path, spec: "StepSpec", shown: list[str], minutes: float, limit: int | None
+) -> "list[Row]":
+    """Print the table of gains over grey after equal times of training and return its rows."""
+    import torch
+    from measure import Table
+    from time_to_psnr import VALIDATED, Loop, race_with
+
+    from gancolor.models.output import GeneratorOutput
+
+    class AsGancolors(torch.nn.Module):
+        def __init__(self, network: "nn.Module") -> None:
+            super().__init__()
+            self.network = network
+
+        def forward(self, lightness: "Tensor") -> GeneratorOutput:
+            return GeneratorOutput(self.network(lightness))
+
+    table = Table(
+        f"Gain over grey beside {name}, {spec.size} x {spec.size}, batch {spec.batch_size}",
+        f"After {minutes:g} minutes of training each, decoding included, on {VALIDATED} validation photographs. Every "
+        f"trainer has its own loader, losses and stages; {name} and gancolor train in turns.",
+        ["trainer", "precision", "photographs", "photos/s", "gain [dB]", "best gain [dB]"],
+    )
+    for precision in shown:
+        with tempfile.TemporaryDirectory() as scratch:
+
+            def loop_on(paths: list[Path], folder: Path = Path(scratch)) -> Loop:
+                peer = load_peer(name, checkout, linked(paths, folder / "train"), spec)
+                step = lambda batch: peer.step(*(batch[key] for key in peer.keys))  # noqa: E731
+                return Loop(step, peer.loader, AsGancolors(peer.generator), torch.device(spec.device))
+
+            race = race_with(loop_on, replace(spec, precision=precision), photos, minutes * 60, limit, (), LOOKS)
+        trained = {
+            (name, "fp32"): (race.other.steps, race.theirs),
+            (f"gancolor, {spec.arch}", precision): (race.steps, race.mine),
+        }
+        for (trainer, of), (steps, learner) in trained.items():
+            seen = steps * spec.batch_size
+            row: Row = {"trainer": trainer, "precision": of, "photographs": seen, "photos/s": seen / learner.seconds}
+            table.add(row | {"gain [dB]": f"{learner.last:+.2f}", "best gain [dB]": f"{learner.most:+.2f}"})
+    return table.rows
+
+
+def linked(paths: Sequence[Path], folder: Path) -> Path:
+    """Make a folder of links to the files, in their order, and return it."""
+    folder.mkdir()
+    for number, path in enumerate(paths):
+        (folder / f"{number:06d}{path.suffix}").symlink_to(path.resolve())
+    return folder
+
+
 def main() -> None:
     parser = argparse.ArgumentParser(prog="peers.py", description=str(__doc__).split(":")[0], allow_abbrev=False)
     parser.add_argument("--checkout", metavar="PATH", required=True, help="folder with the peer's code")
     parser.add_argument("--peer", choices=list(PEERS), required=True, help="project of that code")
     parser.add_argument("--arch", default="ugan", help="gancolor's architecture to compare with (ugan: pix2pix's)")
+    parser.add_argument("--only", type=_choice(PARTS), default=["step", "data"],
+                        help=f"parts, of {', '.join(PARTS)} (default: step,data)")  # fmt: skip
+    parser.add_argument("--minutes", type=float, default=10, help="training time of each contender of gain (10)")
     add_common(parser)
     options = parser.parse_args()
 
     def measure(base: "StepSpec", shown: list[str]) -> "dict[str, list[Row]]":
         from data_pipeline import photo_files, photo_folder
 
+        name, checkout = options.peer, Path(options.checkout)
         with photo_folder(options.photos) as folder, tempfile.TemporaryDirectory() as scratch:
             files = photo_files(folder, options.limit)
             files = files[: len(files) // base.batch_size * base.batch_size]
             if not files:
                 raise InputError(f"--photos {folder}: fewer photographs than a batch")
-            photos = Path(scratch) / "train"
-            photos.mkdir()
-            for number, file in enumerate(files):
-                (photos / f"{number:06d}{file.path.suffix}").symlink_to(file.path.resolve())
-            peer = load_peer(options.peer, Path(options.checkout), photos, base)
-            return {
-                "step": measure_steps(options.peer, peer, base, shown),
-                "data": measure_loaders(options.peer, peer, files, base),
+            photos = linked([file.path for file in files], Path(scratch) / "train")
+            peer = load_peer(name, checkout, photos, base)
+            parts: dict[str, Callable[[], list[Row]]] = {
+                "step": lambda: measure_steps(name, peer, base, shown),
+                "data": lambda: measure_loaders(name, peer, files, base),
+                "gain": lambda: measure_gains(name, checkout, folder, base, shown, options.minutes, options.limit),
             }
+            return {part: parts[part]() for part in options.only}
 
     measuring(options, options.arch, measure)
 

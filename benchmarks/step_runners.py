@@ -70,10 +70,10 @@ class StepSpec:
         network has learned. `words`: more options of train.py."""
         return parse_train(
             [
-                *("--arch", self.arch, "--data.size", str(self.size), "--data.batch_size", str(self.batch_size)),
-                *("--generator.backbone_weights", "random", "--loss.perceptual_weights", "random"),
+                *("--arch", self.arch, "--generator.backbone_weights", "random", "--loss.perceptual_weights", "random"),
                 *("--device", self.device, "--tracking.wandb", "disabled"),
-                *self.words,
+                *self.words,  # may name a recipe with another size
+                *("--data.size", str(self.size), "--data.batch_size", str(self.batch_size)),
                 *words,
             ]
         )

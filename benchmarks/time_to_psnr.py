@@ -1,7 +1,7 @@
 """Time to a given PSNR: gancolor's training, which starts with pretraining, against the plain loop, in turns."""
 
 import time
-from collections.abc import Iterator
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass, field, replace
 from functools import partial
 from itertools import count
@@ -9,6 +9,7 @@ from pathlib import Path
 from typing import Any
 
 import reference
+import torch
 from interleaved import EnoughError, take_turns, trainer_of
 from measure import Row, Table, attempt, synchronize
 from step_runners import StepSpec, as_torch_ships, forget
@@ -29,15 +30,18 @@ class Learner:
     """Contender with its own clock, which stops while its PSNR is measured and while the other has its turn.
 
     Attributes:
-        reached: gain over grey [dB] -> seconds to reach it.
-        most: best gain so far [dB].
+        wanted: gains over grey [dB], which end its training once all are reached; none: only time ends it.
+        reached: wanted gain -> seconds to reach it.
+        last, most: latest and best gain so far [dB].
     """
 
     photographs: Photographs
     hardware: Hardware
     grey: float
+    wanted: Sequence[float] = GAINS
     seconds: float = 0.0
     looks: int = 0
+    last: float = float("-inf")
     most: float = float("-inf")
     reached: dict[float, float] = field(default_factory=dict)
 
@@ -46,34 +50,44 @@ class Learner:
         training = generator.training
         scores = score_generator(generator.eval(), self.photographs, self.hardware)
         generator.train(training)
-        gain = float(scores["psnr"].mean()) - self.grey
-        self.looks, self.most = self.looks + 1, max(self.most, gain)
-        for wanted in GAINS:
-            if gain >= wanted:
+        self.last = float(scores["psnr"].mean()) - self.grey
+        self.looks, self.most = self.looks + 1, max(self.most, self.last)
+        for wanted in self.wanted:
+            if self.last >= wanted:
                 self.reached.setdefault(wanted, self.seconds)
 
     @property
     def is_done(self) -> bool:
-        return len(self.reached) == len(GAINS)
+        return bool(self.wanted) and len(self.reached) == len(self.wanted)
 
 
 class Race:
     """Turns of both contenders: when the trainer's clock reaches the next measurement, its PSNR is measured, and the
-    plain loop trains for as long.
+    other loop trains for as long.
 
     Args:
         limit: seconds on each contender's clock.
+        wanted: see `Learner`.
+        looks: measurements of each contender's PSNR.
+
+    Attributes:
+        steps: of the trainer so far.
     """
 
-    def __init__(self, trainer: Any, plain: "Plain", limit: float, spec: StepSpec, started: float) -> None:
-        self.trainer, self.plain, self.limit, self.spec, self.started = trainer, plain, limit, spec, started
+    def __init__(
+        self, trainer: Any, other: "Loop", limit: float, spec: StepSpec, started: float, wanted: Sequence[float],
+        looks: int,
+    ) -> None:  # fmt: skip
+        self.trainer, self.other, self.limit, self.spec, self.started = trainer, other, limit, spec, started
+        self.looks, self.steps = looks, 0
         grey = trainer.validation.grey["psnr"].mean
-        self.mine, self.theirs = (Learner(trainer.data.val, trainer.hardware, grey) for _ in range(2))
+        self.mine, self.theirs = (Learner(trainer.data.val, trainer.hardware, grey, wanted) for _ in range(2))
 
     def __call__(self, step: int) -> None:
         mine, theirs = self.mine, self.theirs
+        self.steps = step
         now = time.perf_counter()
-        if mine.seconds + now - self.started < self.limit * (mine.looks + 1) / LOOKS:
+        if mine.seconds + now - self.started < self.limit * (mine.looks + 1) / self.looks:
             return
         synchronize(self.trainer.hardware.device)
         mine.seconds += time.perf_counter() - self.started
@@ -83,8 +97,8 @@ class Race:
             if self.is_over(theirs):
                 break
             as_torch_ships()
-            theirs.seconds += self.plain.train(self.limit / LOOKS)
-            theirs.look(self.plain.trainer.generator)
+            theirs.seconds += self.other.train(self.limit / self.looks)
+            theirs.look(self.other.generator)
         if self.is_over(mine):
             raise EnoughError
         choose_hardware(self.spec.device, self.spec.precision)
@@ -94,28 +108,44 @@ class Race:
         return learner.is_done or learner.seconds >= self.limit
 
 
-class Plain:
-    """The plain loop, adversarial from the start, which can be paused and continued."""
+class Loop:
+    """A training loop that can be paused and continued.
 
-    def __init__(self, spec: StepSpec, paths: list[Path]) -> None:
-        self.device = choose_hardware(spec.device, "fp32").device
-        self.trainer = reference.ReferenceTrainer(*spec.networks(), self.device)
-        self.loader = reference.make_loader(paths, spec.size, spec.batch_size, self.device.type == "cuda")
-        self.steps = self._forever()
+    Args:
+        step: takes one training step on a batch of the loader.
+        loader: yields one epoch of batches.
+        generator: is trained by the steps.
 
-    def _forever(self) -> Iterator[None]:
+    Attributes:
+        steps: taken so far.
+    """
+
+    def __init__(
+        self, step: Callable[[Any], object], loader: Iterable[Any], generator: nn.Module, device: torch.device
+    ) -> None:
+        self.step, self.loader, self.generator, self.device = step, loader, generator, device
+        self.batches, self.steps = self._forever(), 0
+
+    def _forever(self) -> Iterator[Any]:
         for _ in count():
-            for lightness, chroma in self.loader:
-                self.trainer.adversarial_step(lightness, chroma)
-                yield
+            yield from self.loader
 
     def train(self, seconds: float) -> float:
         """Train for at least `seconds`, and return how long it took [s]."""
         start = time.perf_counter()
         while time.perf_counter() - start < seconds:
-            next(self.steps)
+            self.step(next(self.batches))
+            self.steps += 1
             synchronize(self.device)
         return time.perf_counter() - start
+
+
+def plain_loop(spec: StepSpec, paths: list[Path]) -> Loop:
+    """Return the plain loop, adversarial from the start."""
+    device = choose_hardware(spec.device, "fp32").device
+    trainer = reference.ReferenceTrainer(*spec.networks(), device)
+    loader = reference.make_loader(paths, spec.size, spec.batch_size, device.type == "cuda")
+    return Loop(lambda batch: trainer.adversarial_step(*batch), loader, trainer.generator, device)
 
 
 def measure_quality(
@@ -140,18 +170,34 @@ def measure_quality(
 
 
 def _race(spec: StepSpec, photos: Path, seconds: float, limit: int | None) -> list[Row]:
-    words = ["--pretrain_epochs", str(EPOCHS), "--eval.every", str(EPOCHS), "--data.val_limit", str(VALIDATED)]
-    words += ["--data.limit", str(limit)] if limit else []
-    started = time.perf_counter()
-    with trainer_of(spec, photos, *words, *spec.words) as trainer:
-        building = time.perf_counter() - started
-        paths = [item.path for item in trainer.data.source.train]  # type: ignore[attr-defined]
-        race = Race(trainer, Plain(spec, paths), seconds, spec, time.perf_counter() - building)
-        take_turns(trainer, race)
+    race = race_with(partial(plain_loop, spec), spec, photos, seconds, limit)
     mine, theirs = race.mine, race.theirs
     rows = [_gain_row(gain, mine, theirs) for gain in GAINS]
     most = {"gancolor s": f"{mine.most:+.2f} dB", "reference s": f"{theirs.most:+.2f} dB"}
     return [*rows, {"gain [dB]": "the most reached"} | most]
+
+
+def race_with(
+    loop_on: Callable[[list[Path]], Loop], spec: StepSpec, photos: Path, seconds: float, limit: int | None,
+    wanted: Sequence[float] = GAINS, looks: int = LOOKS,
+) -> Race:  # fmt: skip
+    """Train gancolor and another loop in turns, up to `seconds` each, and return the finished race.
+
+    Args:
+        loop_on: takes the paths of the training photographs.
+        limit: maximum number of training photographs.
+        wanted: gains over grey [dB] that end it earlier once all are reached.
+        looks: measurements of each contender's PSNR.
+    """
+    words = ["--pretrain_epochs", str(EPOCHS), "--eval.every", str(EPOCHS), "--data.val_limit", str(VALIDATED)]
+    words += ["--data.limit", str(limit)] if limit else []
+    started = time.perf_counter()
+    with trainer_of(spec, photos, *words) as trainer:
+        building = time.perf_counter() - started
+        loop = loop_on([item.path for item in trainer.data.source.train])  # type: ignore[attr-defined]
+        race = Race(trainer, loop, seconds, spec, time.perf_counter() - building, wanted, looks)
+        take_turns(trainer, race)
+    return race
 
 
 def _gain_row(gain: float, mine: Learner, theirs: Learner) -> Row:

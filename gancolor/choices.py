@@ -27,6 +27,8 @@ if TYPE_CHECKING:
 else:
     Architecture = Literal[tuple(ARCHITECTURES)]
 
+MOST_STRENGTH = 2.0  # of colour: twice the predicted chroma
+
 Norm = Literal["batch", "instance", "none"]
 DecoderUpsampling = Literal["transposed", "pixel_shuffle", "nearest"]
 Neurons = Literal["low", "medium", "high"]  # widths of polychromify's fully connected layers

@@ -41,7 +41,7 @@ def add_colorize(commands: Any) -> argparse.ArgumentParser:
     add("--size", metavar="N", type=count,
         help="shorter side of the network's input in pixels; larger for finer detail, smaller for bolder colour "
         "(default: as in training)")  # fmt: skip
-    add("--strength", metavar="X", type=float, help="strength of the colour, 0 to 1 (default: 1)")
+    add("--strength", metavar="X", type=float, help="strength of the colour, 0 (grey) to 2 (default: 1)")
     add("--upsampling", metavar="NAME",
         help="how colour is enlarged: guided (follows the photograph's edges) or bilinear (default: guided)"
         )  # fmt: skip

@@ -7,7 +7,7 @@ from jsonargparse.typing import PositiveInt
 
 from gancolor.choices import ProtocolName
 from gancolor.config.options import GREY_BELOW, LpipsConfig
-from gancolor.config.types import NonNegative, Side, Weights
+from gancolor.config.types import NonNegative, Side, Strength, Weights
 
 
 @dataclass
@@ -50,6 +50,7 @@ class EvaluateConfig:
         protocol: which photographs are scored, how they are resized, and whether they are damaged (docs/evaluation.md)
         input_size: shorter side of the generators' input, at most data.size [pixels]: their colours are upsampled as
             gancolor colorize does; null: the size that each was trained on
+        strength: factor on generators' predicted chroma, as of gancolor colorize
         predictions: NAME=DIR: score a folder of another tool's pictures, matched by file name; may be repeated
         hints: numbers of random colour hints to score generators with, too, such as 0,1,2,5,10 (docs/hints.md)
         by_class: print the metrics of each class of photographs too
@@ -65,6 +66,7 @@ class EvaluateConfig:
 
     protocol: ProtocolName = "native"
     input_size: Side | None = None
+    strength: Strength = 1.0
     predictions: list[str] = field(default_factory=list)
     hints: str | None = None
     by_class: bool = False

@@ -5,12 +5,15 @@ from typing import TYPE_CHECKING, TypeAlias
 
 from jsonargparse.typing import register_type, restricted_number_type
 
+from gancolor.choices import MOST_STRENGTH
+
 if TYPE_CHECKING:
     UpToOne: TypeAlias = float
     BelowOne: TypeAlias = float
     NonNegative: TypeAlias = float
     Positive: TypeAlias = float
     Neighbours: TypeAlias = int
+    Strength: TypeAlias = float
     Side: TypeAlias = int
     Seed: TypeAlias = int
     Weights: TypeAlias = str
@@ -21,6 +24,9 @@ else:
         "NonNegative", float, [(">=", 0), ("<", math.inf)], docstring="finite, 0 or more"
     )
     Positive = restricted_number_type("Positive", float, [(">", 0), ("<", math.inf)], docstring="finite, above 0")
+    Strength = restricted_number_type(
+        "Strength", float, [(">=", 0), ("<=", MOST_STRENGTH)], docstring=f"0 to {MOST_STRENGTH:g}"
+    )
     Neighbours = restricted_number_type("Neighbours", int, [(">=", 1), ("<=", 313)], docstring="bins, 1 to 313")
     Side = restricted_number_type("Side", int, [(">=", 16), ("<=", 4096)], docstring="pixels, 16 to 4096")
     Seed = restricted_number_type("Seed", int, [(">=", 0), ("<", 2**31)], docstring="0 to 2147483647")

@@ -13,6 +13,7 @@ from gradio import processing_utils
 from starlette.middleware import Middleware
 from starlette.middleware.trustedhost import TrustedHostMiddleware
 
+from gancolor.choices import MOST_STRENGTH
 from gancolor.demo.editor import Editor, hints_of
 from gancolor.demo.examples import draw_examples
 from gancolor.demo.systems import DemoOptions, Systems, download_name, message_of
@@ -139,7 +140,7 @@ def build_page(systems: Systems, folder: Path) -> gr.Blocks:
                 chosen = gr.CheckboxGroup(
                     page.names, value=page.names, label="Checkpoints", visible=len(page.names) > 1
                 )
-                strength = gr.Slider(0, 1, 1, step=0.05, label="Strength", info="of the colour; 0 is grey")
+                strength = gr.Slider(0, MOST_STRENGTH, 1, step=0.05, label="Strength", info="of the colour; 0 is grey")
                 sizes = [("as trained", 0)] + [(f"{size} pixels", size) for size in SIZES]
                 size = gr.Dropdown(
                     sizes, value=0, label="Working size", info="Larger for finer detail, smaller for bolder colour"

@@ -185,7 +185,8 @@ class Evaluator:
         )
         scores |= {name: with_gain(scores[name], scores["grey"]) for name in systems if name != "grey"}
         abouts = {
-            name: describe_generator(path, about) | {"input_size": self.input_sizes[name]}
+            name: describe_generator(path, about)
+            | {"input_size": self.input_sizes[name], "strength": self.config.strength}
             for name, path, about in zip(self.generators, self.paths, self.abouts, strict=True)
         }
         abouts |= {
@@ -215,7 +216,7 @@ class Evaluator:
             return lambda _, indices: Colorized(made.take(indices).to(self.hardware.device))
 
         generators = {
-            name: as_system(generator, self._seen, size=self.input_sizes[name])
+            name: as_system(generator, self._seen, size=self.input_sizes[name], strength=self.config.strength)
             for name, generator in self.generators.items()
         }
         return generators | {name: given(made) for name, made in self.predictions.items()}
@@ -225,7 +226,7 @@ class Evaluator:
             return {}
         return score_hints(
             self.generators, scores, scores["grey"], self.hint_numbers, self.photographs, self.hardware,
-            self.config.batch_size, self.networks, self._seen, self.input_sizes,
+            self.config.batch_size, self.networks, self._seen, self.input_sizes, self.config.strength,
         )  # fmt: skip
 
     def _seen(self, pictures: Tensor, indices: Tensor) -> Tensor | None:
@@ -252,6 +253,8 @@ class Evaluator:
         for name, size in self.input_sizes.items():
             if size < self.size:
                 print(f"{name} sees {size} x {size}, and its colours are upsampled, as gancolor colorize does")
+        if self.config.strength != 1:
+            print(f"predicted chroma is multiplied by {self.config.strength:g}")
         if self.photographs.skipped:
             skipped = self.photographs.skipped
             print(f"{len(skipped)} more can't be decoded: {_some(_reasons(skipped))}")

@@ -34,7 +34,7 @@ def parse_numbers(text: str) -> list[int]:
 def score_hints(
     generators: Mapping[str, nn.Module], automatic: Mapping[str, Scores], grey: Scores, numbers: Sequence[int],
     photographs: Photographs, hardware: Hardware, batch_size: int, networks: Mapping[str, PictureDistance], view: View,
-    sizes: Mapping[str, int],
+    sizes: Mapping[str, int], strength: float = 1.0,
 ) -> dict[str, HintMeans]:  # fmt: skip
     """Score generators with random hints: patches of 6 x 6 pixels that show their mean true colour.
 
@@ -42,7 +42,8 @@ def score_hints(
         automatic: the generators' scores without hints.
         grey: the grey baseline's scores.
         numbers: of hints; 0 is `automatic`.
-        sizes: of the generators' inputs; see `colorize`.
+        sizes: of the generators' inputs.
+        strength: as the sizes, see `colorize`.
 
     Returns:
         For each generator and number, the means of all metrics, and under "over_automatic" the PSNR minus that without
@@ -51,7 +52,9 @@ def score_hints(
     found: dict[str, HintMeans] = {name: {} for name in generators}
     for number in numbers:
         draw = random_hints(photographs, number, hardware.device)
-        systems = {name: as_system(generator, view, draw, sizes[name]) for name, generator in generators.items()}
+        systems = {
+            name: as_system(generator, view, draw, sizes[name], strength) for name, generator in generators.items()
+        }
         scored = score(systems, photographs, hardware, batch_size, networks)[0] if number else dict(automatic)
         for name in generators:
             scores = with_gain(scored[name], grey)

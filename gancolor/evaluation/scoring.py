@@ -60,6 +60,7 @@ def colorize(
     seen: Tensor | None = None,
     patches: Patches | None = None,
     size: int | None = None,
+    strength: float = 1.0,
 ) -> Colorized:
     """Colour uint8 sRGB pictures (B, 3, H, W) with a generator, which sees only their lightness, as `Colorizer` does.
 
@@ -68,6 +69,7 @@ def colorize(
             colours are still joined with the pictures' own lightness.
         patches: of the pictures, whose true colours the generator is given as hints.
         size: shorter side of the generator's input [pixels]; its colours are upsampled. None: the pictures' own.
+        strength: factor on the predicted chroma.
     """
     rgb = to_float(pictures)
     own, true = rgb_to_lab(rgb)
@@ -78,7 +80,7 @@ def colorize(
         own, _ = rgb_to_lab(_shrunk(rgb, shape))
         seen = None if seen is None else _shrunk(seen, shape)
         hints = None if hints is None else shrink_hints(hints, shape)
-    chroma = _predicted(generator, own if seen is None else seen, hints)
+    chroma = strength * _predicted(generator, own if seen is None else seen, hints)
     coloured = _recombined(pictures, own, chroma, "guided" if smaller else "bilinear")
     return Colorized(coloured, within_gamut(lab_to_rgb(own, chroma, clip=False)))
 
@@ -125,14 +127,17 @@ def as_system(
     view: View = lambda *_: None,
     hints: Callable[[Tensor], Patches | None] = lambda _: None,
     size: int | None = None,
+    strength: float = 1.0,
 ) -> System:
     """Return the system that colours pictures by a generator.
 
     Args:
         hints: maps photographs' indices (B,) to the patches whose true colours the generator is given.
-        size: see `colorize`.
+        size, strength: see `colorize`.
     """
-    return lambda pictures, indices: colorize(generator, pictures, view(pictures, indices), hints(indices), size)
+    return lambda pictures, indices: colorize(
+        generator, pictures, view(pictures, indices), hints(indices), size, strength
+    )
 
 
 def random_hints(photographs: Photographs, number: int, device: torch.device) -> Callable[[Tensor], Patches | None]:

@@ -1,7 +1,4 @@
-"""Sharing of weights between an ONNX file and the safetensors file beside it, so that the pair takes half the space.
-
-python -m gancolor.export.sharing generator.onnx generator.safetensors
-"""
+"""Sharing of weights between an ONNX file and the safetensors file beside it, so that the pair takes half the space."""
 
 import hashlib
 import json

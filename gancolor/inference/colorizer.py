@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 
 import numpy as np
 
-from gancolor.choices import ChromaUpsampling
+from gancolor.choices import MOST_STRENGTH, ChromaUpsampling
 from gancolor.color import lab
 from gancolor.color.lab import AB_RANGE, L_HALF_RANGE, Array
 from gancolor.inference.backends import Backend, generator_name, memory_is_full, open_backend
@@ -51,7 +51,7 @@ class Colorizer:
         size: shorter side of the generator's input [pixels], at most the photograph's own: larger for finer detail,
             smaller for bolder colour.
         upsampling: `guided` (preserves edges) or `bilinear`.
-        strength: of the colour, 0 (grey) to 1 (as predicted).
+        strength: factor on the predicted chroma: 0 (grey), 1 (as predicted) to 2 (MOST_STRENGTH).
         flips: average the predictions for the picture and its mirror image.
         compiled: join colour and lightness by a kernel that Numba compiles: faster, after half a second for loading it.
         disclosure: say in the results' files that a machine made the colours, by the generator of this `name`.
@@ -73,8 +73,8 @@ class Colorizer:
         check_upsampling(self.upsampling)
         if not (isinstance(self.size, int) and LEAST_SIZE <= self.size <= MOST_SIZE):
             raise InputError(f"a working size of {self.size!r} is not a whole number from {LEAST_SIZE} to {MOST_SIZE}")
-        if not (isinstance(self.strength, int | float) and 0 <= self.strength <= 1):
-            raise InputError(f"a strength of {self.strength!r} is outside 0 to 1")
+        if not (isinstance(self.strength, int | float) and 0 <= self.strength <= MOST_STRENGTH):
+            raise InputError(f"a strength of {self.strength!r} is outside 0 to {MOST_STRENGTH:g}")
         if self.compiled and not can_compile():
             raise InputError("compiled=True needs Numba: pip install 'gancolor[fast]'")
 

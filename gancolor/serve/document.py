@@ -21,7 +21,7 @@ class Refusal(BaseModel):
 
     error: str = Field(
         description="What is wrong and what to do, in one line.",
-        examples=["strength: input should be less than or equal to 1"],
+        examples=["strength: input should be less than or equal to 2"],
     )
 
 

@@ -7,7 +7,7 @@ from pydantic import BaseModel, BeforeValidator, ConfigDict, Field
 from pydantic.json_schema import SkipJsonSchema
 from pydantic_core import PydanticCustomError
 
-from gancolor.choices import ChromaUpsampling, PictureFormat
+from gancolor.choices import MOST_STRENGTH, ChromaUpsampling, PictureFormat
 from gancolor.inference.image_files import QUALITY
 from gancolor.inference.working_size import LEAST_SIZE
 from gancolor.serve.limits import ADDRESS_HINTS, HINT_BYTES, MOST_SIZE
@@ -40,7 +40,9 @@ class RequestOptions(BaseModel):
         "(default: as in training).",
         examples=[256],
     )
-    strength: float = Field(1.0, ge=0, le=1, description="Strength of the colour; 0 is grey.", examples=[0.8])
+    strength: float = Field(
+        1.0, ge=0, le=MOST_STRENGTH, description="Factor on the predicted colours; 0 is grey.", examples=[0.8]
+    )
     upsampling: ChromaUpsampling = Field(
         "guided", description="How colour is enlarged: `guided` follows the photograph's edges."
     )

@@ -18,6 +18,7 @@ BUNDLED = "bundled"
 MODELS = "gancolor"  # the folder in ComfyUI's models, and its key in extra_model_paths.yaml
 SUFFIXES = {".safetensors", ".onnx"}
 MOST_SIZE = 4096
+MOST_STRENGTH = 2.0
 CELLS = 64  # of the shorter side: a hint is given to each cell that the mask covers
 
 _paths, _ = folder_paths.folder_names_and_paths.get(MODELS, ([], set()))
@@ -35,7 +36,6 @@ class ColorizeNode:
 
     @classmethod
     def INPUT_TYPES(cls) -> dict[str, Any]:  # noqa: N802
-        unit = {"default": 1.0, "min": 0.0, "max": 1.0, "step": 0.05}
         return {
             "required": {
                 "image": ("IMAGE",),
@@ -43,7 +43,13 @@ class ColorizeNode:
                     [BUNDLED, *folder_paths.get_filename_list(MODELS)],
                     {"tooltip": f"The bundled generator, or a file that gancolor export has put in models/{MODELS}."},
                 ),
-                "strength": ("FLOAT", {**unit, "tooltip": "Strength of the colour; 0 is grey."}),
+                "strength": (
+                    "FLOAT",
+                    {
+                        "default": 1.0, "min": 0.0, "max": MOST_STRENGTH, "step": 0.05,
+                        "tooltip": "Factor on the predicted colours; 0 is grey.",
+                    },
+                ),
                 "size": (
                     "INT",
                     {

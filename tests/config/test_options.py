@@ -372,7 +372,7 @@ def test_evaluate_errors_are_one_line(argv, named):
 def test_evaluate_accepts_every_option_in_the_form_of_a_sweep(name):
     value = {
         "device": "cpu", "samples": 3, "batch_size": 3, "data.size": 64, "data.val_limit": 3, "protocol": "tiny64",
-        "data.min_colorfulness": 2.5, "input_size": 64, "by_class": True, "keep_freed_memory": False,
+        "data.min_colorfulness": 2.5, "input_size": 64, "strength": 1.5, "by_class": True, "keep_freed_memory": False,
     }.get(name, "some")  # fmt: skip
     parsed = flatten(parse_evaluate(["run", f"--{name}={value}"]))[name]
     assert parsed == ([value] if name == "predictions" else value)

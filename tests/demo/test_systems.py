@@ -122,7 +122,7 @@ def test_refused_photograph_can_be_replaced(systems: Systems, file: Path) -> Non
 
 
 def test_options_out_of_range_are_refused(systems: Systems, file: Path) -> None:
-    for options in (DemoOptions(strength=1.5), DemoOptions(size=-3), replace(DemoOptions(), upsampling="cubic")):  # type: ignore[arg-type]
+    for options in (DemoOptions(strength=2.5), DemoOptions(size=-3), replace(DemoOptions(), upsampling="cubic")):  # type: ignore[arg-type]
         with pytest.raises(InputError):
             systems.after(file, "orange", options)
 

@@ -82,6 +82,29 @@ def test_generators_see_the_size_that_they_were_trained_on(photos, tmp_path, cap
     assert "sees" not in psnr(32)[1]
 
 
+def test_strength_multiplies_generators_chroma(photos, tmp_path, capsys):
+    save_checkpoint(path := tmp_path / "generator.safetensors")
+
+    def scored(strength: float):
+        config = EvaluateConfig(
+            checkpoints=[str(path)], strength=strength, hints="1", data=EvaluateDataConfig(str(photos), 32),
+            lpips=LpipsConfig("off"),
+        )  # fmt: skip
+        evaluator = Evaluator(config)
+        evaluator.evaluate()
+        grey, system, _ = evaluator.result.systems.values()
+        return grey, system, capsys.readouterr().out
+
+    grey, none, _ = scored(0.0)
+    assert none.means["psnr"] == grey.means["psnr"]
+    _, once, said = scored(1.0)
+    assert "multiplied" not in said
+    _, more, said = scored(1.5)
+    assert "predicted chroma is multiplied by 1.5" in said and more.about["strength"] == 1.5
+    colours = [found.means["colorfulness"].mean for found in (none, once, more)]
+    assert colours[0] < colours[1] < colours[2]
+
+
 def test_photographs_of_the_training_that_are_not_here_are_said_to_be_those(tmp_path, monkeypatch):
     monkeypatch.chdir(tmp_path)
     with pytest.raises(InputError, match=r"^the first checkpoint was trained on \w+, .* give --data.source DIR$"):

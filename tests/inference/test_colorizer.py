@@ -183,7 +183,7 @@ def test_damaged_weights_are_reported(colorizer: Colorizer) -> None:
 
 
 def test_strength(colorizer: Colorizer) -> None:
-    amounts = [colourfulness(replace(colorizer, strength=share)(scene())) for share in (0, 0.25, 0.5, 1)]
+    amounts = [colourfulness(replace(colorizer, strength=share)(scene())) for share in (0, 0.25, 0.5, 1, 1.5)]
     assert amounts[0] < 0.5
     assert amounts == sorted(amounts)
     assert amounts[1] < 0.5 * amounts[3]
@@ -257,7 +257,7 @@ def test_inputs_that_are_not_pictures_are_refused(colorizer: Colorizer, tmp_path
 
 @pytest.mark.parametrize(
     ("option", "value"),
-    [("strength", 1.5), ("strength", "a"), ("size", 8), ("size", 10**5), ("size", 100.5), ("upsampling", "cubic")],
+    [("strength", 2.1), ("strength", "a"), ("size", 8), ("size", 10**5), ("size", 100.5), ("upsampling", "cubic")],
 )
 def test_options_out_of_range(colorizer: Colorizer, option: str, value: object) -> None:
     with pytest.raises(InputError, match=str(value)):

@@ -107,7 +107,7 @@ SVG = b'<svg xmlns="http://www.w3.org/2000/svg" width="9" height="9"><image href
 @pytest.mark.parametrize(
     ("status", "said", "request_"),
     [
-        (422, "strength: input should be less than or equal to 1", {"params": {"strength": 2}}),
+        (422, "strength: input should be less than or equal to 2", {"params": {"strength": 3}}),
         (422, "strength: input should be a finite number", {"params": {"strength": "nan"}}),
         (422, "size: input should be less than or equal to 512", {"params": {"size": 4096}}),
         (422, "no option 'sze'; choose from size, strength", {"params": {"sze": 1}}),

