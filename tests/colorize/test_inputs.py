@@ -1,4 +1,5 @@
 import os
+import sys
 from pathlib import Path
 
 import pytest
@@ -83,8 +84,9 @@ def test_patterns() -> None:
     assert [str(problem) for problem in find_jobs(["in/*.gif", "nope.jpg"], "o").problems] == [
         "in/*.gif: nothing matches", "nope.jpg: no such file or folder"
     ]  # fmt: skip
-    with pytest.raises(InputError, match=r"in/\*\*x"):
-        find_jobs(["in/**x"], "o")
+    if sys.version_info < (3, 13):  # it means "in/*x" since
+        with pytest.raises(InputError, match=r"in/\*\*x"):
+            find_jobs(["in/**x"], "o")
 
 
 def test_hidden_files_are_left_out_unless_named() -> None:
