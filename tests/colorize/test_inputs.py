@@ -84,7 +84,7 @@ def test_patterns() -> None:
     assert [str(problem) for problem in find_jobs(["in/*.gif", "nope.jpg"], "o").problems] == [
         "in/*.gif: nothing matches", "nope.jpg: no such file or folder"
     ]  # fmt: skip
-    if sys.version_info < (3, 13):  # it means "in/*x" since
+    if sys.version_info < (3, 13):  # from then on, it means "in/*x"
         with pytest.raises(InputError, match=r"in/\*\*x"):
             find_jobs(["in/**x"], "o")
 
