@@ -117,11 +117,11 @@ def parse(argv: Sequence[str] | None = None) -> argparse.Namespace:
         prog="bench.py", description="Measures gancolor on this machine against a plain reference.", allow_abbrev=False
     )
     names = list(ARCHITECTURES)
-    parser.add_argument("--only", type=_choice(PARTS), default=list(USUAL),
+    parser.add_argument("--only", type=choice(PARTS), default=list(USUAL),
                         help=f"parts to run, of {', '.join(PARTS)} (default: {','.join(USUAL)})")  # fmt: skip
-    parser.add_argument("--arch", type=_choice(names, "all"),
+    parser.add_argument("--arch", type=choice(names, "all"),
                         help=f"of {', '.join(names)}, or all (default: four GANs; for floor, all)")  # fmt: skip
-    parser.add_argument("--stage", type=_choice(STAGES), default=list(STAGES),
+    parser.add_argument("--stage", type=choice(STAGES), default=list(STAGES),
                         help=f"stages of steps and counts, of {', '.join(STAGES)} (default: both)")  # fmt: skip
     parser.add_argument(
         "--compile",
@@ -144,7 +144,7 @@ def add_common(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--device", choices=("auto", "cpu", "cuda"), default="auto", help="auto: cuda, else cpu")
     parser.add_argument("--size", type=int, help="side of the photographs [pixels] (default: 256; on a CPU 64)")
     parser.add_argument("--batch_size", type=int, help="photographs per step (default: 16; on a CPU 8)")
-    parser.add_argument("--precision", type=_choice(PRECISIONS), default=list(PRECISIONS),
+    parser.add_argument("--precision", type=choice(PRECISIONS), default=list(PRECISIONS),
                         help=f"precisions, of {', '.join(PRECISIONS)} (default: the device's)")  # fmt: skip
     parser.add_argument("--seconds", type=float, default=3.0, help="measuring time of each contender (default: 3)")
     parser.add_argument(
@@ -159,7 +159,7 @@ def add_common(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--json", metavar="FILE", help="also write the figures to this file")
 
 
-def _choice(known: Sequence[str], everything: str = "") -> Any:
+def choice(known: Sequence[str], everything: str = "") -> Any:
     """Return a parser of comma-separated names; `everything` selects all of them."""
 
     def names(text: str) -> list[str]:
@@ -194,11 +194,16 @@ def header(device: str, argv: Sequence[str]) -> dict[str, Any]:
 
 
 def processor() -> str:
-    """Return the CPU's name and number of cores."""
+    """Return the CPU's name, generation, fast arithmetic and number of cores."""
     name = platform.processor() or platform.machine()
     if (cpuinfo := Path("/proc/cpuinfo")).is_file():
-        lines = [line.partition(":")[2].strip() for line in cpuinfo.read_text().splitlines() if "model name" in line]
-        name = lines[0] if lines else name
+        pairs = (line.partition(":") for line in cpuinfo.read_text().partition("\n\n")[0].splitlines())
+        first = {key.strip(): value.strip() for key, _, value in pairs}  # the first core's description
+        if "model name" in first:
+            flags = first.get("flags", "").split()
+            fast = [known for known in ("avx2", "avx512f", "avx512_bf16", "amx_bf16") if known in flags]
+            generation = f"family {first.get('cpu family')}, model {first.get('model')}"  # some names lack the number
+            name = f"{first['model name']} ({'; '.join([generation, *fast[-1:]])})"
     return f"{name}, {os.cpu_count()} cores"
 
 

@@ -65,7 +65,7 @@ def main() -> None:
 
 
 def parse(argv: Sequence[str] | None = None) -> argparse.Namespace:
-    from bench import _choice
+    from bench import choice
 
     parser = argparse.ArgumentParser(
         prog="colorize.py", description="Measures gancolor colorize on this machine.", allow_abbrev=False
@@ -76,7 +76,7 @@ def parse(argv: Sequence[str] | None = None) -> argparse.Namespace:
     parser.add_argument("--count", type=int, default=500, help="photographs in the folder (default: 500)")
     parser.add_argument("--starts", type=int, default=10, help="measured single-photograph processes (default: 10)")
     parser.add_argument("--rounds", type=int, default=3, help="turns of each contender (default: 3)")
-    parser.add_argument("--only", type=_choice(PARTS), default=list(PARTS), help=f"parts, of {', '.join(PARTS)}")
+    parser.add_argument("--only", type=choice(PARTS), default=list(PARTS), help=f"parts, of {', '.join(PARTS)}")
     parser.add_argument("--json", metavar="FILE", help="also write the figures to this file")
     return parser.parse_args(argv)
 

@@ -16,7 +16,7 @@ from typing import TYPE_CHECKING, Any
 
 sys.path.append(str(Path(__file__).resolve().parent.parent))  # this checkout's gancolor, if none is installed
 
-from bench import _choice, add_common, measuring
+from bench import add_common, choice, measuring
 
 from gancolor.utils.errors import InputError
 
@@ -255,7 +255,7 @@ def main() -> None:
     parser.add_argument("--checkout", metavar="PATH", required=True, help="folder with the peer's code")
     parser.add_argument("--peer", choices=list(PEERS), required=True, help="project of that code")
     parser.add_argument("--arch", default="ugan", help="gancolor's architecture to compare with (ugan: pix2pix's)")
-    parser.add_argument("--only", type=_choice(PARTS), default=["step", "data"],
+    parser.add_argument("--only", type=choice(PARTS), default=["step", "data"],
                         help=f"parts, of {', '.join(PARTS)} (default: step,data)")  # fmt: skip
     parser.add_argument("--minutes", type=float, default=10, help="training time of each contender of gain (10)")
     add_common(parser)

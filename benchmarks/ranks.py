@@ -1,5 +1,5 @@
-"""Measure what averaging gradients over ranks costs per step, and how much of it overlaps with the backward pass:
-`torchrun --nproc_per_node 2 benchmarks/ranks.py`; see `--help`."""
+"""Measure how a step's speed grows with ranks, what averaging gradients over them costs, and how much of it overlaps
+with the backward pass: `torchrun --nproc_per_node 2 benchmarks/ranks.py`; see `--help`."""
 
 import argparse
 import sys
@@ -10,7 +10,6 @@ from contextlib import contextmanager
 from dataclasses import replace
 from functools import partial
 from pathlib import Path
-from statistics import median
 from typing import Any
 from unittest import mock
 
@@ -19,7 +18,7 @@ warnings.filterwarnings("ignore", message=".*torch.jit.script.*")  # from gancol
 
 import torch  # noqa: E402
 import torch.distributed as dist  # noqa: E402
-from measure import Table, synchronize  # noqa: E402
+from measure import Row, Table, Timing, synchronize  # noqa: E402
 from step_runners import GancolorSteps, StepSpec  # noqa: E402
 from torch._utils import _flatten_dense_tensors, _unflatten_dense_tensors  # noqa: E402
 
@@ -27,7 +26,8 @@ from gancolor.training.gan_step import parameters_of  # noqa: E402
 from gancolor.utils import distributed  # noqa: E402
 from gancolor.utils.hardware import choose_hardware  # noqa: E402
 
-ALONE, OVERLAPPED, AFTER = "not averaged", "averaged behind the backward pass", "averaged after it"
+ONE = "one rank, the others idle"
+UNAVERAGED, OVERLAPPED, AFTER = "not averaged", "averaged behind the backward pass", "averaged after it"
 
 
 def main() -> None:
@@ -39,33 +39,38 @@ def main() -> None:
     ways = {name: make(replace(spec, precision=hardware.precision)) for name, make in WAYS.items()}
     for step in ways.values():
         step()
-    rounds: dict[str, list[float]] = {name: [] for name in ways}
+    ways = {ONE: ways[UNAVERAGED] if distributed.is_main() else idle, **ways}
+    timings = {name: Timing() for name in ways}
     for _ in range(options.rounds):
         for name, step in ways.items():
-            dist.barrier()
+            dist.barrier()  # gloo's waits without using the processor
             start = time.perf_counter()
             step()
             synchronize(hardware.device)
-            rounds[name].append(time.perf_counter() - start)
+            timings[name].rounds.append(time.perf_counter() - start)
     if distributed.is_main():
-        report(rounds, options, str(hardware))
+        report(timings, options, str(hardware))
     distributed.stop()
 
 
-def report(rounds: dict[str, list[float]], options: argparse.Namespace, hardware: str) -> None:
+def report(timings: dict[str, Timing], options: argparse.Namespace, hardware: str) -> None:
     ranks = distributed.world_size()
     table = Table(
         f"Adversarial step of {options.arch}, {options.size} x {options.size}, batch {options.batch_size} per rank",
         f"{ranks} ranks on {hardware}, {options.threads} threads each; medians of {options.rounds} steps in turns.",
-        ["gradients", "ms", "photos/s of all ranks", "of not averaged"],
+        ["gradients", "ms", "photos/s", "× one rank (range)", "of not averaged (range)"],
     )
-    alone = median(rounds[ALONE])
-    for name, times in rounds.items():
-        took = median(times)
-        rate = ranks * options.batch_size / took
-        table.add(
-            {"gradients": name, "ms": took * 1000, "photos/s of all ranks": rate, "of not averaged": alone / took}
-        )
+    for name, timing in timings.items():
+        at_work = 1 if name == ONE else ranks
+        row: Row = {
+            "gradients": name,
+            "ms": timing.median * 1000,
+            "photos/s": at_work * options.batch_size / timing.median,
+            "× one rank (range)": [at_work * ratio for ratio in timing.speedup_over(timings[ONE])],
+        }
+        if name != ONE:
+            row["of not averaged (range)"] = timing.speedup_over(timings[UNAVERAGED])
+        table.add(row)
 
 
 def parse() -> argparse.Namespace:
@@ -88,7 +93,7 @@ def overlapped(spec: StepSpec) -> Callable[[], object]:
     return partial(GancolorSteps(spec).step, "adversarial")
 
 
-def alone(spec: StepSpec) -> Callable[[], object]:
+def unaveraged(spec: StepSpec) -> Callable[[], object]:
     with unwrapped():
         return partial(GancolorSteps(spec).step, "adversarial")
 
@@ -101,7 +106,11 @@ def after(spec: StepSpec) -> Callable[[], object]:
     return partial(steps.step, "adversarial")
 
 
-WAYS = {ALONE: alone, OVERLAPPED: overlapped, AFTER: after}
+WAYS = {UNAVERAGED: unaveraged, OVERLAPPED: overlapped, AFTER: after}
+
+
+def idle() -> None:
+    """Take no step: the rank waits for the others at the next barrier."""
 
 
 @contextmanager

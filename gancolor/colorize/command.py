@@ -24,7 +24,7 @@ from gancolor.inference.image_files import QUALITY, check_format, read_picture
 from gancolor.inference.recombine import can_compile
 from gancolor.utils.errors import InputError, shown
 
-MANY = 24  # photographs: from here on, the compiled kernel is loaded
+MUCH = 20e6  # bytes of photographs: from here on, the compiled kernel saves more time than it takes to load
 
 
 @dataclass(frozen=True)
@@ -174,7 +174,15 @@ def make_folder(jobs: Sequence[ColorizeJob], options: ColorizeOptions) -> None:
 
 def is_worth_compiling(jobs: Sequence[ColorizeJob]) -> bool:
     """Return whether Numba is installed, and saves more time than it takes to load."""
-    return can_compile() and (len(jobs) >= MANY or any(job.is_video for job in jobs))
+    return can_compile() and (any(job.is_video for job in jobs) or sum(map(size_of, jobs)) >= MUCH)
+
+
+def size_of(job: ColorizeJob) -> int:
+    """Return the bytes of a job's file; 0 if it is gone."""
+    try:
+        return job.source.stat().st_size
+    except OSError:  # reading it will report why
+        return 0
 
 
 def load(options: ColorizeOptions, *, compiled: bool) -> list[Colorizer]:

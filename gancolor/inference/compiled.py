@@ -56,14 +56,18 @@ def recombine_rows(
     width = pixels.shape[1]
     f_x, f_y, f_z = np.empty(width, np.float32), np.empty(width, np.float32), np.empty(width, np.float32)
     light = np.empty((3, width), np.float32)
+    places = np.empty((3, width), np.uint16)
     # One short loop after another, so that those without tables run several pixels at a time.
     for row in range(start, stop):
         above, below, part = neighbours[0, row], neighbours[1, row], share[row]
-        for column in range(width):
-            y = levels[pixels[row, column, 0]]
-            if pixels.shape[2] == 3:
-                y = Y_RED * y + Y_GREEN * levels[pixels[row, column, 1]] + Y_BLUE * levels[pixels[row, column, 2]]
-            f_y[column] = roots[min(int(y * LAST), 65535)]
+        if pixels.shape[2] == 3:
+            for column in range(width):
+                red, green, blue = pixels[row, column, 0], pixels[row, column, 1], pixels[row, column, 2]
+                y = Y_RED * levels[red] + Y_GREEN * levels[green] + Y_BLUE * levels[blue]
+                f_y[column] = roots[np.uint16(min(y * LAST, LAST))]
+        else:
+            for column in range(width):
+                f_y[column] = roots[np.uint16(min(levels[pixels[row, column, 0]] * LAST, LAST))]
         for column in range(width):
             slope_x = _between(planes[0, above, column], planes[0, below, column], part)
             offset_x = _between(planes[1, above, column], planes[1, below, column], part)
@@ -71,22 +75,24 @@ def recombine_rows(
             slope_z = _between(planes[2, above, column], planes[2, below, column], part)
             offset_z = _between(planes[3, above, column], planes[3, below, column], part)
             f_z[column] = slope_z * f_y[column] + offset_z
-        worst = ZERO
+        spilled = 0
         for column in range(width):
             red, green, blue = _linear(f_x[column], f_y[column], f_z[column])
             light[0, column], light[1, column], light[2, column] = red, green, blue
-            excess = _excess(red, green, blue)
-            worst = excess if excess > worst else worst
-        if worst > SPILL:
+            spilled += _excess(red, green, blue) > SPILL  # the largest excess would have to be found one by one
+        if spilled:
             for column in range(width):
                 if _excess(light[0, column], light[1, column], light[2, column]) > SPILL:
                     light[:, column] = _in_gamut(f_x[column], f_y[column], f_z[column])
-        for column in range(width):
-            for channel in range(3):
+        for channel in range(3):
+            for column in range(width):
                 place = light[channel, column] * steps + margin
                 place = place if place > ZERO else ZERO  # also what is no number
-                place = place if place < LAST else LAST
-                coloured[row, column, channel] = codes[int(place)]
+                places[channel, column] = np.uint16(place if place < LAST else LAST)
+        for column in range(width):
+            coloured[row, column, 0] = codes[places[0, column]]
+            coloured[row, column, 1] = codes[places[1, column]]
+            coloured[row, column, 2] = codes[places[2, column]]
 
 
 @compiled

@@ -41,7 +41,10 @@ class Enlarged:
         )
         columns, share = _neighbours(width, chroma.shape[-1])
         left, right = (xp.take(planes, xp.asarray(c, device=device(planes)), axis=-1) for c in columns)
-        self.planes = left + xp.asarray(share, device=device(planes)) * (right - left)
+        right -= left  # in place: these planes are as wide as the photograph
+        right *= xp.asarray(share, device=device(planes))
+        right += left
+        self.planes = right
         self.rows, self.share = _neighbours(height, chroma.shape[-2])
 
     def strip(self, start: int, stop: int, f_of_y: Array) -> Array:

@@ -12,6 +12,8 @@ from made_files import files, save
 from made_pictures import colourfulness, scene
 from PIL import Image
 
+from gancolor.colorize.command import is_worth_compiling
+from gancolor.colorize.inputs import ColorizeJob
 from gancolor.inference.image_files import Picture, read_picture
 from gancolor.utils.errors import InputError
 
@@ -258,3 +260,16 @@ def test_the_longest_names(tmp_path: Path, colorize) -> None:
     path.write_bytes(Picture(scene()).encode(".jpg"))
     assert colorize(path, "-o", tmp_path / "out")[0] == 0
     assert (tmp_path / "out" / path.name).is_file()
+
+
+def test_the_kernel_is_compiled_only_for_much_work(tmp_path: Path, monkeypatch) -> None:
+    pytest.importorskip("numba")
+    monkeypatch.setattr("gancolor.colorize.command.MUCH", 100)
+    jobs = [ColorizeJob(tmp_path / name, tmp_path / "out" / name) for name in ("a.jpg", "b.jpg", "gone.jpg")]
+    for job in jobs[:2]:
+        job.source.write_bytes(bytes(60))
+    assert is_worth_compiling(jobs)
+    assert not is_worth_compiling(jobs[1:])
+    assert is_worth_compiling([ColorizeJob(tmp_path / "film.mp4", tmp_path / "coloured.mp4")])
+    monkeypatch.setattr("gancolor.colorize.command.can_compile", lambda: False)
+    assert not is_worth_compiling(jobs)
