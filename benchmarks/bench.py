@@ -88,6 +88,7 @@ def measuring(
     """Print a header, run `measure(base, precisions)` with the common options, and write --json. User errors end in one
     line."""
     from gancolor.cli import run
+    from gancolor.utils.errors import InputError
 
     def whole() -> None:
         import torch
@@ -103,7 +104,10 @@ def measuring(
             only=tuple(stage for stage in STAGES if stage in getattr(options, "stage", STAGES)),
             turns=getattr(options, "turns", 3),
         )  # fmt: skip
-        parts = measure(base, [name for name in precisions(device) if name in options.precision])
+        there = precisions(device)
+        if not (chosen := [name for name in there if name in options.precision]):
+            raise InputError(f"--precision {','.join(options.precision)}: this device has {', '.join(there)}")
+        parts = measure(base, chosen)
         if options.json:
             Path(options.json).write_text(json.dumps({"about": about, **parts}, indent=1) + "\n", encoding="utf-8")
 

@@ -130,7 +130,7 @@ def steps_of(options: argparse.Namespace) -> list[Step]:
     general = ["--arch", "pretrained_attention_ugan", "--options", "--config general"]
     attention = ["--arch", "attention_ugan", "--stage", "adversarial"]
     one_turn = ["--only", "step", "--turns", "1", *measured]
-    plain = ["--precision", "bf16"]
+    plain = ["--precision", "bf16" if cuda else "fp32"]
     return [
         *(
             Step(name, share, [str(HERE / "gpu_checks.py"), name, "--device", device])

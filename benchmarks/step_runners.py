@@ -23,7 +23,7 @@ from gancolor.training.command import parse_train
 from gancolor.training.gan_step import GANStep, parameter_groups
 from gancolor.training.schedule import Stage, step_seed
 from gancolor.training.trainer import CHECK_EVERY
-from gancolor.utils.hardware import Hardware, Network, choose_hardware
+from gancolor.utils.hardware import Hardware, Network, choose_hardware, computes_bf16
 from gancolor.utils.memory import keep_freed_memory
 
 STAGES: tuple[Stage, ...] = ("pretrain", "adversarial")  # in this order, because the second takes more memory
@@ -211,10 +211,9 @@ def make_steps(spec: StepSpec) -> GancolorSteps | ReferenceSteps:
 
 
 def precisions(device: str) -> list[str]:
-    """Return the precisions that the device supports."""
-    if device == "cpu":
-        return ["fp32", "bf16"]
-    return ["fp32", "tf32", *(["bf16"] if torch.cuda.is_bf16_supported(False) else []), "fp16"]
+    """Return the precisions that the device has units for."""
+    half = ["bf16"] if computes_bf16(torch.device(device).type) else []
+    return ["fp32", *half] if device == "cpu" else ["fp32", "tf32", *half, "fp16"]
 
 
 def forget() -> None:

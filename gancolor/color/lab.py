@@ -5,12 +5,9 @@ so that colouring a photograph does not need PyTorch. f is the function in CIELA
 of X, Y or Z relative to white, and a straight line near black.
 """
 
-from typing import Any
-
 import numpy as np
-from array_api_compat import array_namespace, device
 
-Array = Any  # of NumPy, PyTorch or another library that follows the array API standard
+from gancolor.utils.arrays import Array, array_namespace, device
 
 L_HALF_RANGE = 50.0  # L runs from 0 to 100
 AB_RANGE = 110.0  # upper bound of |a| and |b| of sRGB colours: the largest is b = -107.86, of pure blue

@@ -196,7 +196,7 @@ class TrainConfig:
             two stages (NoGAN; may be a fraction)
         seed: seed of all random numbers
         device: auto: cuda, else mps, else cpu
-        precision: auto: bf16 if the GPU or CPU (AMX) has units for it, else fp16 with a loss scaler on CUDA and fp32
+        precision: auto: bf16 if the GPU or CPU has units for it, else fp16 with a loss scaler on CUDA and fp32
             elsewhere
         compile: compile both networks (torch.compile)
         cuda_graphs: record the compiled networks as CUDA graphs, which saves launching their kernels one by one

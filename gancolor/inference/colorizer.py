@@ -9,7 +9,7 @@ import numpy as np
 
 from gancolor.choices import MOST_STRENGTH, ChromaUpsampling
 from gancolor.color import lab
-from gancolor.color.lab import AB_RANGE, L_HALF_RANGE, Array
+from gancolor.color.lab import AB_RANGE, L_HALF_RANGE
 from gancolor.inference.backends import Backend, generator_name, memory_is_full, open_backend
 from gancolor.inference.bundled import BUNDLED, default_generator
 from gancolor.inference.conversions import as_given, as_picture, check_tensor, clipped, is_tensor
@@ -18,6 +18,7 @@ from gancolor.inference.image_files import Picture, shrink
 from gancolor.inference.recombine import can_compile, recombine, recombine_batch
 from gancolor.inference.upsampling import Enlarged, check_upsampling
 from gancolor.inference.working_size import LEAST_SIZE, MOST_SIZE, halved, working_size
+from gancolor.utils.arrays import Array, array_namespace
 from gancolor.utils.blas import one_thread
 from gancolor.utils.errors import InputError
 
@@ -205,7 +206,7 @@ class Colorizer:
 
     def _forward(self, seen: Array) -> Array:
         """Return chroma (B, 2, h, w) for inputs (B, 1 or 4, h, w)."""
-        xp = lab.array_namespace(seen)
+        xp = array_namespace(seen)
         chroma = self._ask(seen)
         if self.flips:
             chroma = (chroma + xp.flip(self._ask(xp.flip(seen, axis=-1)), axis=-1)) / 2

@@ -8,12 +8,11 @@ from collections.abc import Sequence
 from typing import Any, TypeGuard
 
 import numpy as np
-from array_api_compat import array_namespace
 from PIL import Image
 
-from gancolor.color.lab import Array
 from gancolor.inference.image_files import Picture, from_pil, read_picture
 from gancolor.inference.image_files.metadata import upright_exif
+from gancolor.utils.arrays import Array, array_namespace
 from gancolor.utils.errors import InputError
 from gancolor.utils.words import counted
 

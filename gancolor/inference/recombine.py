@@ -9,11 +9,10 @@ from importlib.util import find_spec
 from typing import Any
 
 import numpy as np
-from array_api_compat import array_namespace, device
 
 from gancolor.color import lab
-from gancolor.color.lab import Array
 from gancolor.inference.upsampling import Enlarged
+from gancolor.utils.arrays import Array, array_namespace, device
 from gancolor.utils.cores import cores
 
 STRIP = 2**17  # pixels: larger strips exceed a core's cache, smaller ones make threads wait for the interpreter lock

@@ -3,11 +3,10 @@
 from typing import get_args
 
 import numpy as np
-from array_api_compat import array_namespace, device
 
 from gancolor.choices import ChromaUpsampling
 from gancolor.color import lab
-from gancolor.color.lab import Array
+from gancolor.utils.arrays import Array, array_namespace, device
 from gancolor.utils.errors import InputError, near
 
 # Measured (benchmarks/colorize.py): 5 to 7 % closer to the ground truth than bilinear; larger windows gain less.

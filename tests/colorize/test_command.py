@@ -213,6 +213,17 @@ def test_the_command_itself_needs_no_torch() -> None:
     assert subprocess.run([sys.executable, "-c", check]).returncode == 0
 
 
+def test_colouring_loads_nothing_that_takes_long(tmp_path: Path) -> None:
+    path = tmp_path / "photo.jpg"
+    Picture(scene(40, 60)).save(path)
+    words = ["gancolor", "colorize", str(path), "--out", str(tmp_path / "out")]
+    slow = {"torch", "scipy", "numba", "numpy.f2py", "tqdm"}
+    lines = ("import atexit, sys", "from gancolor.cli import main", f"sys.argv = {words}",
+             f"atexit.register(lambda: print({slow} & sys.modules.keys()))", "main()")  # fmt: skip
+    run = subprocess.run([sys.executable, "-c", "\n".join(lines)], capture_output=True, text=True)
+    assert (run.stdout.splitlines()[-1], run.returncode) == ("set()", 0), run.stderr
+
+
 def _wait_for(fact, process: subprocess.Popen, seconds: float = 60) -> None:
     end = time.monotonic() + seconds
     while not fact():

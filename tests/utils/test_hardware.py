@@ -1,5 +1,6 @@
 import os
 import re
+import warnings
 from pathlib import Path
 
 import pytest
@@ -29,13 +30,14 @@ def switches(monkeypatch):
 def machine(monkeypatch):
     """Simulate a machine with these devices."""
 
-    def has(cuda=False, mps=False, bf16=True, amx=False):
+    def has(cuda=False, mps=False, bf16=True, amx=False, avx512_bf16=False):
         monkeypatch.setattr(torch.cuda, "is_available", lambda: cuda)
         monkeypatch.setattr(torch.cuda, "device_count", lambda: 4 * cuda)
         monkeypatch.setattr(torch.cuda, "set_device", lambda _: None)
         monkeypatch.setattr(torch.backends.mps, "is_available", lambda: mps)
         monkeypatch.setattr(torch.cuda, "is_bf16_supported", lambda *_: bf16)
         monkeypatch.setattr(torch.cpu, "_is_amx_tile_supported", lambda: amx)
+        monkeypatch.setattr(torch.cpu, "_is_avx512_bf16_supported", lambda: avx512_bf16)
 
     monkeypatch.delenv("LOCAL_RANK", raising=False)
     return has
@@ -46,6 +48,7 @@ def machine(monkeypatch):
     [
         ({}, "cpu", "fp32"),
         ({"amx": True}, "cpu", "bf16"),
+        ({"avx512_bf16": True}, "cpu", "bf16"),
         ({"mps": True}, "mps", "fp32"),
         ({"cuda": True}, "cuda:0", "bf16"),
         ({"cuda": True, "mps": True}, "cuda:0", "bf16"),
@@ -78,8 +81,21 @@ def test_bf16_is_refused_on_a_gpu_without_it(machine):
         choose_hardware("cuda", "bf16")
 
 
+def test_bf16_on_a_cpu_without_it_warns(machine):
+    machine()
+    with pytest.warns(
+        UserWarning, match="--precision bf16: this CPU has no units for it, so fp32 is many times as fast"
+    ):
+        assert choose_hardware("cpu", "bf16") == Hardware(CPU, "bf16")
+    machine(avx512_bf16=True)
+    with warnings.catch_warnings():
+        warnings.simplefilter("error")
+        choose_hardware("cpu", "bf16")
+
+
 @pytest.mark.parametrize("precision", ["fp32", "bf16"])
-def test_cpu_supports_fp32_and_bf16(precision):
+def test_cpu_supports_fp32_and_bf16(machine, precision):
+    machine(amx=True)
     assert choose_hardware("cpu", precision) == Hardware(CPU, precision)
 
 
