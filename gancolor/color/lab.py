@@ -7,7 +7,7 @@ of X, Y or Z relative to white, and a straight line near black.
 
 import numpy as np
 
-from gancolor.utils.arrays import Array, array_namespace, device
+from gancolor.color.arrays import Array, array_namespace, device
 
 L_HALF_RANGE = 50.0  # L runs from 0 to 100
 AB_RANGE = 110.0  # upper bound of |a| and |b| of sRGB colours: the largest is b = -107.86, of pure blue

@@ -19,6 +19,7 @@ from torch.nn.utils import parametrize
 from gancolor.export.parity import Inference
 from gancolor.models import takes_hints
 from gancolor.models.checkpoint import export_generator, generator_header, load_generator
+from gancolor.models.hint_attention import HintAttention
 from gancolor.utils.errors import InputError, near
 from gancolor.utils.metadata import KEY, write_header
 
@@ -69,13 +70,20 @@ class _IfHinted(nn.Module):
     """Hint attention that the exported program only computes if there are hints. It takes a third of the time, and
     without hints it corrects nothing."""
 
-    def __init__(self, attend: nn.Module) -> None:
+    def __init__(self, attend: HintAttention) -> None:
         super().__init__()
         self.attend = attend
 
     def forward(self, chroma: Tensor, features: Tensor, hints: Tensor) -> Tensor:
-        given = (chroma, features, hints)
-        return torch.cond(hints[:, 2:].max() > 0, self.attend, lambda chroma, *_: chroma.clone(), given)
+        # For torch 2.11: exported programs run without autocast, whose switches it can't trace in a branch; and of
+        # results with more than one symbolic side it can't compare the strides.
+        flat = torch.cond(
+            hints[:, 2:].max() > 0,
+            lambda *given: self.attend.corrected(*given).flatten(),
+            lambda chroma, *_: chroma.clone(memory_format=torch.contiguous_format).flatten(),
+            (chroma, features, hints),
+        )
+        return flat.reshape(chroma.shape)
 
 
 class _ToFloat(nn.Module):
@@ -92,7 +100,7 @@ def _prepare(generator: nn.Module, half: bool) -> ChromaOf:
                 parametrize.remove_parametrizations(layer, name)
     generator.requires_grad_(False)
     if getattr(generator, "attend", None) is not None:
-        generator.attend = _IfHinted(generator.attend)  # type: ignore[arg-type]
+        generator.attend = _IfHinted(generator.attend)
     for layer in list(generator.modules()) if half else []:
         for name, weight in list(layer.named_parameters(recurse=False)):
             if weight.dim() > 1:

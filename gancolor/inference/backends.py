@@ -6,7 +6,7 @@ from typing import Any, Protocol
 
 import numpy as np
 
-from gancolor.utils.arrays import Array
+from gancolor.color.arrays import Array
 from gancolor.utils.errors import InputError
 from gancolor.utils.metadata import KEY, read_header
 

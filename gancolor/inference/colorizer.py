@@ -9,6 +9,7 @@ import numpy as np
 
 from gancolor.choices import MOST_STRENGTH, ChromaUpsampling
 from gancolor.color import lab
+from gancolor.color.arrays import Array, array_namespace
 from gancolor.color.lab import AB_RANGE, L_HALF_RANGE
 from gancolor.inference.backends import Backend, generator_name, memory_is_full, open_backend
 from gancolor.inference.bundled import BUNDLED, default_generator
@@ -18,7 +19,6 @@ from gancolor.inference.image_files import Picture, shrink
 from gancolor.inference.recombine import can_compile, recombine, recombine_batch
 from gancolor.inference.upsampling import Enlarged, check_upsampling
 from gancolor.inference.working_size import LEAST_SIZE, MOST_SIZE, halved, working_size
-from gancolor.utils.arrays import Array, array_namespace
 from gancolor.utils.blas import one_thread
 from gancolor.utils.errors import InputError
 

@@ -10,9 +10,9 @@ from typing import Any, TypeGuard
 import numpy as np
 from PIL import Image
 
+from gancolor.color.arrays import Array, array_namespace
 from gancolor.inference.image_files import Picture, from_pil, read_picture
 from gancolor.inference.image_files.metadata import upright_exif
-from gancolor.utils.arrays import Array, array_namespace
 from gancolor.utils.errors import InputError
 from gancolor.utils.words import counted
 

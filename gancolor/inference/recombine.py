@@ -11,8 +11,8 @@ from typing import Any
 import numpy as np
 
 from gancolor.color import lab
+from gancolor.color.arrays import Array, array_namespace, device
 from gancolor.inference.upsampling import Enlarged
-from gancolor.utils.arrays import Array, array_namespace, device
 from gancolor.utils.cores import cores
 
 STRIP = 2**17  # pixels: larger strips exceed a core's cache, smaller ones make threads wait for the interpreter lock

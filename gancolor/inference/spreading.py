@@ -7,8 +7,8 @@ from PIL import Image
 from scipy.sparse import coo_array, diags_array
 from scipy.sparse.linalg import splu
 
+from gancolor.color.arrays import Array
 from gancolor.color.lab import L_HALF_RANGE
-from gancolor.utils.arrays import Array
 
 EDGE = 3.0  # standard deviation of the weight by difference of lightness [units of L]
 FLOOR = 1e-5  # least weight of a link between neighbours

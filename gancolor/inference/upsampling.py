@@ -6,7 +6,7 @@ import numpy as np
 
 from gancolor.choices import ChromaUpsampling
 from gancolor.color import lab
-from gancolor.utils.arrays import Array, array_namespace, device
+from gancolor.color.arrays import Array, array_namespace, device
 from gancolor.utils.errors import InputError, near
 
 # Measured (benchmarks/colorize.py): 5 to 7 % closer to the ground truth than bilinear; larger windows gain less.

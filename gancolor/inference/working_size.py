@@ -2,7 +2,7 @@
 
 import warnings
 
-from gancolor.utils.arrays import Array
+from gancolor.color.arrays import Array
 
 LEAST_SIZE, MOST_SIZE = 16, 4096  # limits of the working size [pixels]
 STEP = 16  # the longer side is a multiple of this [pixels], so that photographs of similar shape share a batch

@@ -47,9 +47,10 @@ class HintAttention(nn.Module):
         device = features.device.type
         exact = torch.autocast(device, enabled=False) if torch.amp.is_autocast_available(device) else nullcontext()
         with exact:  # autocast would compute the products of the softmax's logits in half precision
-            return self._corrected(chroma.float(), features.float(), hints.float())
+            return self.corrected(chroma.float(), features.float(), hints.float())
 
-    def _corrected(self, chroma: Tensor, features: Tensor, hints: Tensor) -> Tensor:
+    def corrected(self, chroma: Tensor, features: Tensor, hints: Tensor) -> Tensor:
+        """Return corrected chroma as `forward` does, in the precision of the inputs and without regard to autocast."""
         height, width = features.shape[-2:]
         colour, mask = _averaged(hints, height).split([2, 1], dim=1)
         embedding = self.embed(features)
