@@ -99,8 +99,8 @@ def _prepare(generator: nn.Module, half: bool) -> ChromaOf:
             for name in list(layer.parametrizations):  # type: ignore[arg-type]
                 parametrize.remove_parametrizations(layer, name)
     generator.requires_grad_(False)
-    if getattr(generator, "attend", None) is not None:
-        generator.attend = _IfHinted(generator.attend)
+    if isinstance(attend := getattr(generator, "attend", None), HintAttention):
+        generator.attend = _IfHinted(attend)
     for layer in list(generator.modules()) if half else []:
         for name, weight in list(layer.named_parameters(recurse=False)):
             if weight.dim() > 1:
