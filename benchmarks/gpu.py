@@ -149,8 +149,9 @@ def steps_of(options: argparse.Namespace) -> list[Step]:
 def train_for_the_rest(acceptance: Acceptance, options: argparse.Namespace) -> None:
     """Train the general recipe until the end, and export the best generator there is by then."""
     run = acceptance.out / "run"
-    size, batch = ("256", "64") if options.device == "cuda" else ("64", "8")
+    size, batch, saves = ("256", "64", "200") if options.device == "cuda" else ("64", "8", "25")
     words = [str(ROOT / "train.py"), "--config", "general", "--data.size", size, "--data.batch_size", batch]
+    words += ["--checkpoint_every", saves]  # something to export, even if the time ends in the first evaluation
     words += ["--device", options.device, "--tracking.wandb", "disabled", "--lpips.weights", options.lpips_weights]
     words += ["--data.source", options.photos] if options.photos else ["--data.demo_photos", "500"]
     words += ["--generator.backbone_weights", options.backbone_weights] if options.backbone_weights else []

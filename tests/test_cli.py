@@ -60,7 +60,7 @@ def test_a_rank_ends_without_the_interpreters_teardown(monkeypatch):
 @pytest.mark.parametrize(
     ("words", "message"),
     [
-        ("colorise a.jpg", "argument COMMAND: invalid choice: 'colorise' (choose from 'train', "),
+        ("colorise a.jpg", "argument COMMAND: invalid choice: 'colorise' (choose from "),
         ("colorize a.jpg --side-by-side", "unknown option --side-by-side; did you mean --side_by_side? ("),
         ("colorize a.jpg --hint -5,2,red", "a value that starts with a dash is written --NAME=VALUE ("),
         ("colorize a.jpg -o x.gif --format GIF", "no format '.gif'; choose from .jpg, "),
