@@ -195,11 +195,9 @@ def test_damaged_photographs_do_not_depend_on_the_batch_size(commands, finished,
     assert clean["scores"][first]["psnr"] != old["scores"][first]["psnr"]
     places = [old["names"].index(name) for name in one["names"]]
     assert len(places) == 5
-    for metric, values in one["scores"][first].items():
+    for metric, values in one["scores"][first].items():  # rounding moves single pixels over AuC's thresholds
         expected = [old["scores"][first][metric][place] for place in places]
-        assert values == pytest.approx(expected, rel=1e-4, abs=5e-4), (
-            metric
-        )  # rounding moves single pixels over AuC's thresholds
+        assert values == pytest.approx(expected, rel=1e-4, abs=5e-4), metric
     with Image.open(tmp_path / "old.png") as grid:  # rows: the systems' input, grey, two systems, truth
         assert 5 * 128 <= grid.size[1] < 5 * 160
 
