@@ -6,6 +6,7 @@ import errno
 import os
 import re
 import sys
+import traceback
 import warnings
 from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
@@ -35,7 +36,9 @@ def run(main: Callable[[], int | None]) -> None:
     except ModuleNotFoundError as error:
         if str(error.name).startswith("gancolor"):
             raise
-        status = fail(name, f"{error.name} is needed and not installed: pip install 'gancolor[train]'", 2)
+        importer = traceback.extract_tb(error.__traceback__)[-1].filename
+        advice = "what training needs, this installs: pip install 'gancolor[train]'"
+        status = fail(name, f"{error.name} is not installed, and {importer} imports it; {advice}", 2)
     except BrokenPipeError:  # the reader of our output has left, as in `gancolor ... | head`
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())  # else Python complains when it flushes at exit
         status = 128 + 13  # as if SIGPIPE had ended it
@@ -118,7 +121,7 @@ def _gancolor(argv: Sequence[str]) -> int:
     chosen, others = parser.parse_known_args(argv)
     if chosen.command is _sweep:
         return _sweep(chosen, others)  # they are the runs' options
-    if chosen.command is _colorize:  # argparse leaves over what follows a second group of files
+    if "inputs" in chosen:  # argparse leaves over those that follow an option, if others precede it
         chosen.inputs += [word for word in others if not word.startswith("-")]
         others = [word for word in others if word.startswith("-")]
     commands.choices[argv[0]].refuse(others)
@@ -156,7 +159,7 @@ def _add_compare(commands: Any) -> None:
         "were scored on the same photographs by the same protocol. Runs that differ only in their seed are one system.",
         allow_abbrev=False,
     )
-    compare.add_argument("paths", metavar="RUN", type=Path, nargs="+", help="run folder, sweep folder or result file")
+    compare.add_argument("inputs", metavar="RUN", nargs="+", help="run folder, sweep folder or result file")
     compare.add_argument(
         "--metric", metavar="NAME", choices=RANKING_METRICS, default="psnr",
         help=f"metric to rank by: {', '.join(RANKING_METRICS)} (default: psnr)",
@@ -169,7 +172,7 @@ def _add_compare(commands: Any) -> None:
 def _compare(chosen: argparse.Namespace) -> int:
     from gancolor.compare.command import run_compare  # imports torch
 
-    return run_compare(chosen.paths, chosen.metric, chosen.csv, chosen.html)
+    return run_compare([Path(name) for name in chosen.inputs], chosen.metric, chosen.csv, chosen.html)
 
 
 def _add_sweep(commands: Any) -> None:
@@ -253,7 +256,7 @@ def _add_demo(commands: Any) -> None:
         allow_abbrev=False,
     )
     demo.add_argument(
-        "paths", metavar="CHECKPOINT", type=Path, nargs="*",
+        "inputs", metavar="CHECKPOINT", nargs="*",
         help="run folder or exported generator (default: the bundled generator)",
     )  # fmt: skip
     demo.add_argument(
@@ -280,7 +283,7 @@ def _demo(chosen: argparse.Namespace) -> int:
     from gancolor.demo.command import run_demo
 
     return run_demo(
-        chosen.paths, chosen.host, chosen.port,
+        [Path(name) for name in chosen.inputs], chosen.host, chosen.port,
         most_mb=chosen.max_upload_mb, megapixels=chosen.max_megapixels, device=chosen.device,
         disclosure=chosen.disclosure, show=chosen.open,
     )  # fmt: skip

@@ -39,6 +39,19 @@ def test_own_warnings_take_one_line(capsys):
     assert capsys.readouterr().err == ""
 
 
+def test_missing_module_is_named_with_the_file_that_imports_it(tmp_path, monkeypatch, capsys):
+    from gancolor import cli
+
+    file = tmp_path / "network_of_ones_own.py"
+    file.write_text("import absent_module\n", encoding="utf-8")
+    monkeypatch.setattr("sys.path", [str(tmp_path), *sys.path])
+    with pytest.raises(SystemExit) as end:
+        cli.run(lambda: __import__(file.stem))
+    assert end.value.code == 2
+    said = capsys.readouterr().err
+    assert f" error: absent_module is not installed, and {file} imports it; " in said and said.count("\n") == 1
+
+
 def test_a_rank_ends_without_the_interpreters_teardown(monkeypatch):
     from gancolor import cli
 

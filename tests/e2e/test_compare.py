@@ -96,7 +96,7 @@ def test_bad_options_are_refused_in_one_line(compare, runs, words, named):
 def test_report_is_one_file_with_every_system(commands, runs, tmp_path):
     """The command runs in a new Python process."""
     program = "import sys; from gancolor.cli import main; sys.argv[0] = 'gancolor'; main()"
-    words = ["compare", runs / "one", runs / "sharp", "--html", tmp_path / "page.html"]
+    words = ["compare", runs / "one", "--html", tmp_path / "page.html", runs / "sharp"]
     done = subprocess.run(
         [sys.executable, "-c", program, *map(str, words)], cwd=commands.root, env=commands.env, capture_output=True,
         text=True, check=False,
