@@ -13,13 +13,13 @@ from skimage.color import rgb2lab
 
 from gancolor import Colorizer
 from gancolor.colorize.inputs import ColorizeJob
-from gancolor.colorize.smoothing import Steady
+from gancolor.colorize.smoothing import TemporalSmoother
 from gancolor.colorize.video import colour_video
 from gancolor.colorize.video_output import rgb
 from gancolor.inference.colorizer import ChromaPrediction
 from gancolor.inference.working_size import working_size
 
-STEADINESSES = (0.0, 0.5, 0.8, 0.95)
+AMOUNTS = (0.0, 0.5, 0.8, 0.95)
 CLIPS, FRAMES, NOISE = 5, 40, 4.0  # videos, frames per video, standard deviation of the noise [levels of 255]
 
 
@@ -33,15 +33,15 @@ def measure_video(folder: Path, checkpoint: Path, options: argparse.Namespace) -
     table = Table(
         f"{len(clips)} videos, 640 x 360, {FRAMES} frames each",
         "Flicker in ab units per frame: of the predictions, of what is written, and in the decoded file.",
-        ["steadiness", "predicted", "written", "in the file", "frames/s"],
+        ["smoothing", "predicted", "written", "in the file", "frames/s"],
     )
-    for steadiness in STEADINESSES:
+    for smoothing in AMOUNTS:
         start = time.perf_counter()
         jobs = [ColorizeJob(clip, clip.with_suffix(".coloured.mp4")) for clip in clips]
-        found = [colour_video(colorizer, job, steadiness=steadiness) for job in jobs]
+        found = [colour_video(colorizer, job, smoothing=smoothing) for job in jobs]
         seconds = time.perf_counter() - start
-        table.add({"steadiness": steadiness, "predicted": fmean(one.predicted for one in found),
-                   "written": fmean(one.steadied for one in found),
+        table.add({"smoothing": smoothing, "predicted": fmean(one.predicted for one in found),
+                   "written": fmean(one.smoothed for one in found),
                    "in the file": fmean(shown_flicker(job.target, colorizer.size) for job in jobs),
                    "frames/s": len(clips) * FRAMES / seconds})  # fmt: skip
     return table.rows
@@ -66,11 +66,11 @@ def pan(photograph: Path, path: Path) -> Path:
 
 def shown_flicker(path: Path, size: int) -> float:
     """Return the flicker of a video file as it is played, at the size that the network sees."""
-    steady = Steady(0)
+    smoother = TemporalSmoother(0)
     with av.open(str(path)) as video:
         for frame in video.decode(video=0):
             height, width = working_size((frame.height, frame.width), size)
             small = Image.fromarray(rgb(frame)).resize((width, height), Image.Resampling.BOX)
             lab = rgb2lab(np.asarray(small)).astype(np.float32).transpose(2, 0, 1)
-            steady(ChromaPrediction(lab[:1] / 50 - 1, lab[1:] / 110))
-    return steady.flicker.predicted
+            smoother(ChromaPrediction(lab[:1] / 50 - 1, lab[1:] / 110))
+    return smoother.flicker.predicted

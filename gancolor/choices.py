@@ -53,7 +53,7 @@ PICTURE_SUFFIXES = frozenset(
         *("tga", "icb", "vda", "vst", "pcx", "ppm", "pgm", "pbm", "pnm"),
     )
 )
-# Suffixes of what commonly lies beside photographs, such as labels and notes: files that are passed over in silence.
+# Suffixes of what commonly lies beside photographs, such as labels and notes: files that are ignored in silence.
 COMPANION_SUFFIXES = frozenset(
     f".{name}"
     for name in (

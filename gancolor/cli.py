@@ -186,10 +186,10 @@ def _add_sweep(commands: Any) -> None:
         allow_abbrev=False,
     )
     sweep.add_argument("file", metavar="FILE", type=Path, help="such as configs/sweeps/architectures.yaml")
-    sweep.add_argument("--out", metavar="DIR", type=Path, help="folder for the runs (default: runs/ and FILE's name)")
+    sweep.add_argument("--out", metavar="DIR", type=Path, help="folder for the runs (default: runs/NAME for NAME.yaml)")
     sweep.add_argument("--jobs", metavar="N", type=count, help="concurrent runs (default: one per GPU, or one)")
     sweep.add_argument("--trials", metavar="N", type=count, help="maximum number of runs (default: run_cap in FILE)")
-    sweep.add_argument("--search_seed", metavar="N", type=seed, default=0, help="seed of random and bayes (default 0)")
+    sweep.add_argument("--search_seed", metavar="N", type=seed, default=0, help="seed of random and bayes (default: 0)")
     sweep.set_defaults(command=_sweep)
 
 
@@ -218,7 +218,7 @@ def _add_export(commands: Any) -> None:
     )  # fmt: skip
     export.add_argument(
         "--interpolate", metavar=("OTHER", "SHARE"), nargs=2,
-        help="export SHARE x RUN's weights + (1 - SHARE) x OTHER's, such as of the generator that it was tuned from",
+        help="export SHARE x RUN's weights + (1 - SHARE) x OTHER's, such as of the generator that RUN started from",
     )  # fmt: skip
     export.add_argument("--half", action="store_true", help="store the weights as float16: half the size")
     export.add_argument("--overwrite", action="store_true", help="overwrite FILE and its card")
@@ -251,7 +251,7 @@ def _add_demo(commands: Any) -> None:
         "demo",
         help="serve a web page that colours photographs, on this machine",
         usage="gancolor demo [CHECKPOINT...] [--host ADDRESS] [--port N] [--device NAME] [--open]",
-        description="Serves a web page that colours photographs by one or several checkpoints, side by side, and "
+        description="Serves a web page that colours photographs with one or several checkpoints, side by side, and "
         "offers the results for download at full size. Nothing leaves this machine.",
         allow_abbrev=False,
     )

@@ -1,4 +1,4 @@
-"""Colour classes: bins of the ab plane, soft encoding, and weights that emphasise rare colours.
+"""Colour classes: bins of the ab plane, soft encoding, and weights that emphasize rare colours.
 
 There are two sets of bins, told apart by their number: GAMUT, the 313 of Zhang 2016, and GRID, the 529 of Zhang 2017,
 which include colours that no photograph has. Chroma is ab / 110 as everywhere; bins are numbered by ascending a, then

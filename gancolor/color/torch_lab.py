@@ -1,4 +1,4 @@
-"""Conversion between sRGB and normalised CIELAB (D65), in float32: in bf16 it is off by up to 2.75 units.
+"""Conversion between sRGB and normalized CIELAB (D65), in float32: in bf16 it is off by up to 2.75 units.
 
 Networks see lightness L / 50 - 1 in [-1, 1] and chroma ab / 110, within [-1, 1] for every sRGB colour.
 """
@@ -56,7 +56,7 @@ def rgb_to_lab(rgb: Tensor) -> tuple[Tensor, Tensor]:
 
 
 def uint8_to_lab(picture: Tensor, constants: tuple[Tensor, ...] | None = None) -> Tensor:
-    """Convert uint8 sRGB (B, 3, H, W) to Lab (B, 3, H, W), L in 0..100, not normalised.
+    """Convert uint8 sRGB (B, 3, H, W) to Lab (B, 3, H, W), L in 0..100, not normalized.
 
     The result is that of `rgb_to_lab`; a lookup table of the 256 levels takes a third of the time.
 
@@ -78,7 +78,7 @@ def to_linear(picture: Tensor, constants: tuple[Tensor, ...] | None = None) -> T
 
 
 def linear_to_lab(light: Tensor, constants: tuple[Tensor, ...] | None = None) -> Tensor:
-    """Convert linear sRGB (B, 3, H, W) in [0, 1] to Lab (B, 3, H, W), L in 0..100, not normalised. Call within `exact`.
+    """Convert linear sRGB (B, 3, H, W) in [0, 1] to Lab (B, 3, H, W), L in 0..100, not normalized. Call within `exact`.
 
     Args:
         constants: see `uint8_to_lab`.
@@ -112,7 +112,7 @@ def lab_constants(device: torch.device) -> tuple[Tensor, ...]:
 
 
 def lab_to_rgb(lightness: Tensor, chroma: Tensor, clip: bool = True) -> Tensor:
-    """Convert normalised lightness (..., 1, H, W) and chroma (..., 2, H, W) to sRGB (..., 3, H, W).
+    """Convert normalized lightness (..., 1, H, W) and chroma (..., 2, H, W) to sRGB (..., 3, H, W).
 
     Args:
         clip: clip to [0, 1]; False: keep the values outside, which show colours outside the gamut.
@@ -123,5 +123,5 @@ def lab_to_rgb(lightness: Tensor, chroma: Tensor, clip: bool = True) -> Tensor:
 
 
 def grey(lightness: Tensor) -> Tensor:
-    """Return the picture without colour (a = b = 0): normalised lightness (..., 1, H, W) to sRGB (..., 3, H, W)."""
+    """Return the picture without colour (a = b = 0): normalized lightness (..., 1, H, W) to sRGB (..., 3, H, W)."""
     return lab_to_rgb(lightness, torch.zeros_like(lightness).repeat_interleave(2, dim=-3))

@@ -43,7 +43,7 @@ def add_colorize(commands: Any) -> argparse.ArgumentParser:
         "(default: as in training)")  # fmt: skip
     add("--strength", metavar="X", type=float, help="strength of the colour, 0 (grey) to 2 (default: 1)")
     add("--upsampling", metavar="NAME",
-        help="how colour is enlarged: guided (follows the photograph's edges) or bilinear (default: guided)"
+        help="how colour is upsampled: guided (follows the photograph's edges) or bilinear (default: guided)"
         )  # fmt: skip
     add("--flips", action="store_true",
         help="average the predictions of the photograph and its mirror image (half the speed)")  # fmt: skip
@@ -55,9 +55,9 @@ def add_colorize(commands: Any) -> argparse.ArgumentParser:
     add("--variants", metavar="N", type=count,
         help="write up to N colourings of each photograph: PHOTO.1.jpg, PHOTO.2.jpg, ...; by the distribution of "
         "siggraph17 or eccv16, or one for each --checkpoint (docs/hints.md)")  # fmt: skip
-    add("--doubt", metavar="FILE", type=Path,
+    add("--uncertainty", metavar="FILE", type=Path,
         help="for a single photograph, also write a map of siggraph17's or eccv16's uncertainty")  # fmt: skip
-    add("--steadiness", metavar="X", type=float,
+    add("--smoothing", metavar="X", type=float,
         help="smoothing of a video's colour from frame to frame, 0 (none) to 1 (default: 0.8)")  # fmt: skip
     add("--device", metavar="NAME", help="auto, cpu, cuda, cuda:1, mps (default: auto)")
     return colorize

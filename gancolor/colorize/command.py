@@ -15,8 +15,8 @@ from typing import Any
 from gancolor.colorize.inputs import FOLDER, ColorizeJob, Found, Problem, find_jobs
 from gancolor.colorize.photographs import colour_photographs, reason
 from gancolor.colorize.ranks import share, this_ranks_device, wait_for_ranks
-from gancolor.colorize.smoothing import STEADINESS
-from gancolor.colorize.variants import colour_variants, variant_path, write_doubt
+from gancolor.colorize.smoothing import SMOOTHING
+from gancolor.colorize.variants import colour_variants, variant_path, write_uncertainty
 from gancolor.inference.colorizer import Colorizer
 from gancolor.inference.hints import SUFFIX, Hint, parse_hint, read_hints
 from gancolor.inference.image_files import QUALITY, check_format, read_picture
@@ -43,11 +43,11 @@ class ColorizeOptions:
     strength: float = 1.0
     upsampling: str = "guided"
     flips: bool = False
-    steadiness: float = STEADINESS
+    smoothing: float = SMOOTHING
     hint: Sequence[str] = ()
     hints: Path | None = None
     variants: int | None = None
-    doubt: Path | None = None
+    uncertainty: Path | None = None
 
 
 @contextmanager
@@ -93,10 +93,10 @@ def run_colorize(inputs: Sequence[str], options: ColorizeOptions) -> int:
     left = [job for job in jobs if options.overwrite or options.in_place or not first_result(job, options).is_file()]
     start = time.monotonic()
     problems = list(found.problems)
-    if left or options.doubt:
+    if left or options.uncertainty:
         colorizers = load(options, compiled=is_worth_compiling(left))
-        if options.doubt:
-            write_doubt(colorizers[0], found.jobs[0].source, options.doubt)
+        if options.uncertainty:
+            write_uncertainty(colorizers[0], found.jobs[0].source, options.uncertainty)
         problems += colour(left, colorizers, options, hints)
     report(found, problems, Counts(len(left), len(jobs) - len(left), time.monotonic() - start), options)
     wait_for_ranks()
@@ -107,8 +107,8 @@ def check(options: ColorizeOptions) -> None:
     """Raise InputError if a number is out of its range."""
     if not 1 <= options.quality <= 100:
         raise InputError(f"--quality {options.quality} is outside 1 to 100")
-    if not 0 <= options.steadiness <= 1:
-        raise InputError(f"--steadiness {options.steadiness:g} is outside 0 to 1")
+    if not 0 <= options.smoothing <= 1:
+        raise InputError(f"--smoothing {options.smoothing:g} is outside 0 to 1")
 
 
 def read_given_hints(jobs: Sequence[ColorizeJob], options: ColorizeOptions, given: Sequence[Hint]) -> list[Hint]:
@@ -131,7 +131,7 @@ def read_given_hints(jobs: Sequence[ColorizeJob], options: ColorizeOptions, give
 
 
 def check_variants(jobs: Sequence[ColorizeJob], options: ColorizeOptions) -> None:
-    """Raise InputError if `--variants`, `--doubt` or several checkpoints do not go together with the rest."""
+    """Raise InputError if `--variants`, `--uncertainty` or several checkpoints do not go together with the rest."""
     several = len(options.checkpoint) > 1
     if several and not options.variants:
         raise InputError("several --checkpoint are for --variants; give one, or --variants N")
@@ -142,14 +142,16 @@ def check_variants(jobs: Sequence[ColorizeJob], options: ColorizeOptions) -> Non
     if options.variants and (options.in_place or options.side_by_side or options.hint or options.hints):
         raise InputError("--variants writes several files for each photograph, so it goes with neither --in_place, "
                          "--side_by_side nor hints")  # fmt: skip
-    if (options.variants or options.doubt) and any(job.is_video for job in jobs):
-        raise InputError("--variants and --doubt are for photographs, not for videos")
-    if options.doubt:
-        check_format(options.doubt.suffix)
+    if (options.variants or options.uncertainty) and any(job.is_video for job in jobs):
+        raise InputError("--variants and --uncertainty are for photographs, not for videos")
+    if options.uncertainty:
+        check_format(options.uncertainty.suffix)
         if len(jobs) != 1:
-            raise InputError("--doubt is for a single photograph")
-        if options.doubt.exists() and (not options.overwrite or options.doubt.samefile(jobs[0].source)):
-            raise InputError(f"--doubt {shown(options.doubt)}: there is such a file; give another name, or --overwrite")
+            raise InputError("--uncertainty is for a single photograph")
+        if options.uncertainty.exists() and (not options.overwrite or options.uncertainty.samefile(jobs[0].source)):
+            raise InputError(
+                f"--uncertainty {shown(options.uncertainty)}: there is such a file; give another name, or --overwrite"
+            )
     for job in jobs if options.variants else ():
         paths = [variant_path(job.target, number + 1) for number in range(options.variants or 0)]
         there = [path for path in paths if path.exists()]
@@ -226,7 +228,7 @@ def colour(
         try:
             with progress(shown(job.source.name), None, "frame") as bar:
                 tick = partial(advance, bar)
-                flicker = colour_video(colorizer, job, steadiness=options.steadiness, tick=tick, **how)
+                flicker = colour_video(colorizer, job, smoothing=options.smoothing, tick=tick, **how)
             print(f"{shown(job.target)}: {flicker}", flush=True)
         except InputError as error:
             problems.append(Problem(str(job.source), reason(error, job.source)))
@@ -267,5 +269,5 @@ def report(found: Found, problems: Sequence[Problem], counts: Counts, options: C
     words = [f"{counts.tried - failed} coloured {where} in {counts.seconds:.1f} s"]
     words += [f"{counts.there} there already (to apply these options: --overwrite)"] if counts.there else []
     words += [f"{len(problems)} not coloured"] if problems else []
-    words += [f"passed over: {found.passed_over}"] if found.passed_over else []
+    words += [f"ignored: {found.ignored}"] if found.ignored else []
     print(rank + "; ".join(words), flush=True)

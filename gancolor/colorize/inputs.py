@@ -12,7 +12,7 @@ from typing import NamedTuple
 from gancolor.choices import PICTURE_SUFFIXES
 from gancolor.inference.image_files import SAVERS, check_format
 from gancolor.utils.errors import InputError, shown
-from gancolor.utils.passed_over import PassedOver
+from gancolor.utils.ignored_files import IgnoredFiles
 from gancolor.utils.words import counted
 
 VIDEOS = {".mp4": "mp4", ".m4v": "mp4", ".mov": "mov", ".mkv": "matroska", ".webm": "webm"}  # as written by FFmpeg
@@ -58,12 +58,12 @@ class Found:
     Attributes:
         jobs: in the order of the command line; those of a folder, by name.
         problems: inputs that are missing, unreadable, without anything to colour, or with the same result as another.
-        passed_over: skipped files: in folders, those without a picture's or video's suffix.
+        ignored: skipped files: in folders, those without a picture's or video's suffix.
     """
 
     jobs: list[ColorizeJob] = field(default_factory=list)
     problems: list[Problem] = field(default_factory=list)
-    passed_over: PassedOver = field(default_factory=PassedOver)
+    ignored: IgnoredFiles = field(default_factory=IgnoredFiles)
 
 
 def find_jobs(
@@ -93,7 +93,7 @@ def find_jobs(
     search = _Search(folder, in_place)
     others = [word for word in inputs if not (Path(word).is_dir() and Path(word).resolve() == search.out)]
     if others and len(others) < len(inputs):  # `gancolor colorize *`, for the second time
-        warnings.warn(f"{shown(folder)}: passed over among the inputs, because results go there", stacklevel=2)
+        warnings.warn(f"{shown(folder)}: ignored among the inputs, because results go there", stacklevel=2)
     for word in others or inputs:
         search.add(word)
     found, entries = search.found, search.entries
@@ -164,8 +164,8 @@ class _Search:
         before = len(self.entries), len(self.found.problems)
         self.entries.extend(entries)
         if before == (len(self.entries), len(self.found.problems)):
-            passed_over = f" (passed over: {self.found.passed_over})" if self.found.passed_over else ""
-            self.found.problems.append(Problem(word, otherwise + passed_over))
+            ignored = f" (ignored: {self.found.ignored})" if self.found.ignored else ""
+            self.found.problems.append(Problem(word, otherwise + ignored))
 
     def _walk(self, folder: Path, name: Path) -> Iterator[tuple[Path, Path]]:
         def note(error: OSError) -> None:
@@ -179,11 +179,11 @@ class _Search:
             for file in sorted(files):
                 path = Path(place, file)
                 if file.startswith(".") or not (path.suffix.lower() in PICTURE_SUFFIXES or is_video(path)):
-                    self.found.passed_over.add(file)
+                    self.found.ignored.add(file)
                 elif path.is_file():
                     yield path, below / file
                 else:
-                    self.found.passed_over.add(file)
+                    self.found.ignored.add(file)
 
     def _expand(self, pattern: Path) -> Iterator[tuple[Path, Path]]:
         fixed = Path()

@@ -9,7 +9,7 @@ from gancolor.color.lab import AB_RANGE, L_HALF_RANGE
 from gancolor.inference.colorizer import ChromaPrediction
 from gancolor.utils.errors import InputError
 
-STEADINESS = 0.8  # half of the old colour is gone after three frames; docs/colorizing.md has measurements of others
+SMOOTHING = 0.8  # half of the old colour is gone after three frames; docs/colorizing.md has measurements of others
 REACH = 2  # radius of the search in the previous frame, in pixels of the network's input
 PLACES = [(down, right) for down in range(2 * REACH + 1) for right in range(2 * REACH + 1)]
 WINDOW = 2  # radius of the compared windows, in pixels
@@ -28,73 +28,73 @@ class Flicker:
 
     Attributes:
         predicted: of the network's predictions.
-        steadied: of the smoothed predictions, which are written.
+        smoothed: of the smoothed predictions, which are written.
         scenes: number of scenes found in the video.
     """
 
     predicted: float = 0.0
-    steadied: float = 0.0
+    smoothed: float = 0.0
     pixels: int = 0
     scenes: int = 0
 
-    def add(self, predicted: float, steadied: float, pixels: int) -> None:
+    def add(self, predicted: float, smoothed: float, pixels: int) -> None:
         """Update the means with the sums over `pixels` more pixels."""
         self.pixels += pixels
         if pixels:
             self.predicted += (predicted - pixels * self.predicted) / self.pixels
-            self.steadied += (steadied - pixels * self.steadied) / self.pixels
+            self.smoothed += (smoothed - pixels * self.smoothed) / self.pixels
 
     def __str__(self) -> str:
         scenes = f"{self.scenes} scene" + "s" * (self.scenes != 1)
-        return f"flicker {self.steadied:.2f} (without steadying {self.predicted:.2f}) ab units a frame; {scenes}"
+        return f"flicker {self.smoothed:.2f} (without smoothing {self.predicted:.2f}) ab units a frame; {scenes}"
 
 
-class Steady:
+class TemporalSmoother:
     """Exponential moving average of the predicted chroma over time, which follows motion.
 
     Each pixel is matched to the previous frame by lightness alone, near its own position. The more certain the match,
     the more it takes of the colour there. At a cut, too few pixels match and the mean restarts.
 
     Args:
-        steadiness: weight of the previous colour where the match is certain, 0 to 1. 0: frames are independent.
+        smoothing: weight of the previous colour where the match is certain, 0 to 1. 0: frames are independent.
     """
 
-    def __init__(self, steadiness: float = STEADINESS) -> None:
-        if not 0 <= steadiness <= 1:
-            raise InputError(f"a steadiness of {steadiness} is outside 0 to 1")
-        self.steadiness = steadiness
+    def __init__(self, smoothing: float = SMOOTHING) -> None:
+        if not 0 <= smoothing <= 1:
+            raise InputError(f"a smoothing of {smoothing} is outside 0 to 1")
+        self.smoothing = smoothing
         self.flicker = Flicker()
         self._predicted: ChromaPrediction | None = None
-        self._steadied: ChromaPrediction | None = None
+        self._smoothed: ChromaPrediction | None = None
 
     def __call__(self, frame: ChromaPrediction) -> ChromaPrediction:
         """Return the next frame's prediction with smoothed chroma."""
-        before, steadied = self._steadied, frame
+        before, smoothed = self._smoothed, frame
         if before is not None and self._predicted is not None and before.lightness.shape == frame.lightness.shape:
             chroma, sure = follow(before, frame.lightness)
             if sure.mean() < FOUND:
                 self.flicker.scenes += 1
             else:
-                weight = self.steadiness * sure
-                steadied = frame._replace(chroma=frame.chroma + weight * (chroma - frame.chroma))
-                self._measure(self._predicted, frame, before, steadied)
+                weight = self.smoothing * sure
+                smoothed = frame._replace(chroma=frame.chroma + weight * (chroma - frame.chroma))
+                self._measure(self._predicted, frame, before, smoothed)
         else:
             self.flicker.scenes += 1
-        self._predicted, self._steadied = frame, steadied
-        return steadied
+        self._predicted, self._smoothed = frame, smoothed
+        return smoothed
 
     def _measure(
         self,
         one: ChromaPrediction,
         two: ChromaPrediction,
-        steadied_one: ChromaPrediction,
-        steadied_two: ChromaPrediction,
+        smoothed_one: ChromaPrediction,
+        smoothed_two: ChromaPrediction,
     ) -> None:
         change = _window_mean(_padded(two.lightness[0] - one.lightness[0], 1), 1)
         same = np.abs(change) * L_HALF_RANGE < SAME
         sums = [
             float(AB_RANGE * np.hypot(*(after.chroma - before.chroma))[same].sum())
-            for before, after in ((one, two), (steadied_one, steadied_two))
+            for before, after in ((one, two), (smoothed_one, smoothed_two))
         ]
         self.flicker.add(sums[0], sums[1], int(same.sum()))
 

@@ -1,4 +1,4 @@
-"""Several colourings of each photograph (`--variants`), and a map of the generator's uncertainty (`--doubt`)."""
+"""Several colourings of each photograph (`--variants`), and a map of the generator's uncertainty (`--uncertainty`)."""
 
 from collections.abc import Callable, Sequence
 from pathlib import Path
@@ -7,7 +7,7 @@ from gancolor.colorize.inputs import ColorizeJob, Problem
 from gancolor.colorize.photographs import FATAL, reason
 from gancolor.inference.colorizer import Colorizer
 from gancolor.inference.image_files import Picture, read_picture
-from gancolor.inference.variants import check_distribution, doubt, variants
+from gancolor.inference.variants import check_distribution, uncertainty, variants
 from gancolor.utils.errors import shown
 from gancolor.utils.files import write_atomically
 
@@ -54,9 +54,9 @@ def colour_variants(
     return problems
 
 
-def write_doubt(colorizer: Colorizer, source: Path, path: Path) -> None:
+def write_uncertainty(colorizer: Colorizer, source: Path, path: Path) -> None:
     """Write a map of the generator's uncertainty. Raises InputError if it has no distribution of colours."""
-    picture: Picture = doubt(colorizer, read_picture(source))
+    picture: Picture = uncertainty(colorizer, read_picture(source))
     data = picture.encode(path.suffix)
     path.parent.mkdir(parents=True, exist_ok=True)
     write_atomically(path, lambda beside: beside.write_bytes(data))

@@ -14,7 +14,7 @@ import numpy as np
 from gancolor.colorize.inputs import VIDEOS, ColorizeJob, shown
 from gancolor.colorize.photographs import FATAL
 from gancolor.colorize.pipeline import Pipeline
-from gancolor.colorize.smoothing import STEADINESS, Flicker, Steady
+from gancolor.colorize.smoothing import SMOOTHING, Flicker, TemporalSmoother
 from gancolor.colorize.video_files import open_video
 from gancolor.colorize.video_input import Clip
 from gancolor.colorize.video_output import VideoResult, rgb, upright
@@ -40,7 +40,7 @@ def colour_video(
     job: ColorizeJob,
     *,
     quality: int = QUALITY,
-    steadiness: float = STEADINESS,
+    smoothing: float = SMOOTHING,
     side_by_side: bool = False,
     tick: Callable[[int | None], object] = lambda _: None,
 ) -> Flicker:
@@ -51,7 +51,7 @@ def colour_video(
 
     Args:
         quality: 1 to 100; 95 is x264's crf 17.
-        steadiness: of colour from frame to frame, 0 to 1.
+        smoothing: of colour from frame to frame, 0 to 1.
         side_by_side: write grey and coloured next to each other.
         tick: called after each frame with the number of frames in the video; None if unknown.
 
@@ -65,11 +65,11 @@ def colour_video(
     """
     if job.target.suffix.lower() not in VIDEOS:
         raise InputError(f"{job.target}: videos are written as {', '.join(VIDEOS)}")
-    steady = Steady(steadiness)
+    smoother = TemporalSmoother(smoothing)
     job.target.parent.mkdir(parents=True, exist_ok=True)
     with open_video(job.source) as video:
         clip = Clip(video, job)
-        make = partial(colour_clip, clip, colorizer, steady, quality=quality, panels=side_by_side, tick=tick)
+        make = partial(colour_clip, clip, colorizer, smoother, quality=quality, panels=side_by_side, tick=tick)
         try:
             write_atomically(job.target, make)
         except av.FFmpegError as error:
@@ -81,7 +81,7 @@ def colour_video(
     partial_name(job).unlink(missing_ok=True)  # of an earlier time, when the source was not all there
     if clip.lost:
         raise InputError(f"{job.source}: coloured, but {clip.damage}")
-    return steady.flicker
+    return smoother.flicker
 
 
 def partial_name(job: ColorizeJob) -> Path:
@@ -91,7 +91,7 @@ def partial_name(job: ColorizeJob) -> Path:
 def colour_clip(
     clip: Clip,
     colorizer: Colorizer,
-    steady: Steady,
+    smoother: TemporalSmoother,
     part: Path,
     *,
     quality: int,
@@ -121,7 +121,7 @@ def colour_clip(
 
     def infer(batch: Sequence[Any]) -> list[ChromaPrediction | None]:
         predictions = iter(colorizer.predict([one.lightness for one in batch if isinstance(one, Frame)]))
-        return [steady(next(predictions)) if isinstance(one, Frame) else None for one in batch]
+        return [smoother(next(predictions)) if isinstance(one, Frame) else None for one in batch]
 
     with VideoResult(part, clip, (height, width * (2 if panels else 1)), turned, quality, told) as result:
 

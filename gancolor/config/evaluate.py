@@ -50,9 +50,9 @@ class EvaluateConfig:
         protocol: which photographs are scored, how they are resized, and whether they are damaged (docs/evaluation.md)
         input_size: shorter side of the generators' input, at most data.size [pixels]: their colours are upsampled as
             gancolor colorize does; null: the size that each was trained on
-        strength: factor on generators' predicted chroma, as of gancolor colorize
+        strength: factor on generators' predicted chroma, as in gancolor colorize
         predictions: NAME=DIR: score a folder of another tool's pictures, matched by file name; may be repeated
-        hints: numbers of random colour hints to score generators with, too, such as 0,1,2,5,10 (docs/hints.md)
+        hints: also score generators with these numbers of random colour hints, such as 0,1,2,5,10 (docs/hints.md)
         by_class: print the metrics of each class of photographs too
         json: write the result to this file, for gancolor compare
         csv: write one row per photograph and system to this file

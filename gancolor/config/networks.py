@@ -17,7 +17,7 @@ class GeneratorConfig:
         width: channels of the first level (ugan, attention_ugan) or layer (ltbc, eccv16, siggraph17); others scale too
         depth: levels of the plain encoder; null: as many as reduce the photograph to 1 x 1, at most 8
         dropout: dropout probability in the three decoder blocks of a U-Net after the innermost one
-        norm: normalisation, except in pretrained encoders
+        norm: normalization, except in pretrained encoders
         upsampling: upsampling layers of a U-Net's decoder
         decoder_convs: 3 x 3 convolutions after each concatenation in a U-Net's decoder (pix2pix: 0)
         decoder_widths: channels of a U-Net's decoder blocks, from the innermost outwards; null: those of the encoder
@@ -70,8 +70,8 @@ class DiscriminatorConfig:
     Args:
         layers: convolutions of stride 2; 3: patches of 70 x 70 pixels; 0: single pixels
         width: channels of the first layer
-        norm: normalisation
-        spectral_norm: spectral normalisation of all convolutions
+        norm: normalization
+        spectral_norm: spectral normalization of all convolutions
     """
 
     layers: NonNegativeInt = 3

@@ -76,7 +76,7 @@ class HintsConfig:
 
 @dataclass
 class OptimConfig:
-    """Optimisation (AdamW; with weight decay 0 it is Adam)
+    """Optimization (AdamW; with weight decay 0 it is Adam)
 
     Args:
         lr_pretrain: learning rate of the generator in pretraining
@@ -94,7 +94,7 @@ class OptimConfig:
         accumulate: gradient accumulation: number of micro-batches per batch; more take less memory. BatchNorm computes
             its statistics per micro-batch; adversarial training costs one more forward pass of the generator
         ema: decay of the exponential moving average (EMA) of the generator, which evaluation and export use; 0: none
-        frozen_norm: when the generator's BatchNorm layers keep their running statistics and normalise by them, as in
+        frozen_norm: when the generator's BatchNorm layers keep their running statistics and normalize by them, as in
             evaluation: never, in adversarial training (which then starts from the EMA generator), or always
     """
 
@@ -125,7 +125,7 @@ class EvalConfig:
             best checkpoint is often within its first few percent (NoGAN)
         batch_size: photographs per batch
         best_metric: metric that chooses best.safetensors among the evaluations of the current stage
-        least_colorfulness: choose best.safetensors among evaluations whose colourfulness is at least this share of the
+        min_colorfulness: choose best.safetensors among evaluations whose colourfulness is at least this share of the
             truth's, if there are any; PSNR, and LPIPS early in training, prefer pale pictures
         hints: number of random colour hints that a generator with hints gets
         samples: number of validation photographs in the sample grids, always the same ones
@@ -135,7 +135,7 @@ class EvalConfig:
     early: NonNegativeInt = 0
     batch_size: PositiveInt = 32
     best_metric: CheckpointMetric = "psnr"
-    least_colorfulness: ClosedUnitInterval = 0.0
+    min_colorfulness: ClosedUnitInterval = 0.0
     hints: NonNegativeInt = 0
     samples: PositiveInt = 8
 
@@ -189,14 +189,14 @@ class TrainConfig:
             other defaults from configs/fine_tuning.yaml
         init_sha256: expected sha256 of the file of --init; the run always records it
         out: run folder; null: runs/ARCH-SOURCE-SIZE-HASH, where the hash distinguishes runs with different options
-        epochs: epochs of adversarial training (may be a fraction)
+        epochs: epochs of the last stage (may be a fraction): adversarial training, unless loss.gan is 0
         pretrain_epochs: epochs of generator pretraining without adversarial losses, before adversarial training (may be
             a fraction)
         critic_epochs: epochs of training the discriminator alone, on the pretrained generator's pictures, between these
             two stages (NoGAN; may be a fraction)
         seed: seed of all random numbers
         device: auto: cuda, else mps, else cpu
-        precision: auto: bf16 if the GPU or CPU has units for it, else fp16 with a loss scaler on CUDA and fp32
+        precision: auto: bf16 if the GPU or CPU supports it natively, else fp16 with a loss scaler on CUDA and fp32
             elsewhere
         compile: compile both networks (torch.compile)
         cuda_graphs: record the compiled networks as CUDA graphs, which saves launching their kernels one by one

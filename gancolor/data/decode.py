@@ -39,7 +39,7 @@ class UndecodableError(ValueError):
 
 
 def decode(path: Path, max_pixels: int = MAX_PIXELS) -> Tensor:
-    """Decode a picture file. The file format is recognised by the contents, not by the suffix.
+    """Decode a picture file. The file format is recognized by the contents, not by the suffix.
 
     EXIF orientations are applied, colour profiles converted to sRGB (broken ones ignored), transparent pictures
     composited on white, and 16-bit samples rounded to 8 bits. Of an animation, the first frame is decoded. Other
@@ -255,7 +255,7 @@ def _to_srgb(profile: bytes, mode: str) -> Any:
         seen = np.asarray(ImageCms.applyTransform(probe, transform)).astype(int)
     except Exception:
         return None
-    # Many sRGB profiles exist: they are recognised by what they do, not by their names.
+    # Many sRGB profiles exist: they are recognized by what they do, not by their names.
     return transform if np.abs(seen - np.asarray(probe.convert("RGB"))).max() > 2 else None
 
 

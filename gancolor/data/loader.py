@@ -83,6 +83,6 @@ def _store(photographs: Photographs) -> Store | None:
 
 
 def _use(device: torch.device) -> None:
-    """Set the thread's current GPU: a new thread starts on GPU 0, which pinning memory would initialise."""
+    """Set the thread's current GPU: a new thread starts on GPU 0, which pinning memory would initialize."""
     if device.type == "cuda":
         torch.cuda.set_device(device)

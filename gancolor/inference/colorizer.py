@@ -162,7 +162,7 @@ class Colorizer:
         size = working_size(picture.size, self.size)
         most = np.iinfo(picture.pixels.dtype).max if picture.pixels.dtype.kind == "u" else 1
         small = shrink(picture.pixels, *size).transpose(2, 0, 1) / most
-        lightness = _normalised(_lightness(small))
+        lightness = _normalized(_lightness(small))
         return np.concatenate([lightness, draw_hints(hints, picture.size, size)]) if hints else lightness
 
     def predict(self, seen: Sequence[np.ndarray]) -> list[ChromaPrediction]:
@@ -267,7 +267,7 @@ class Colorizer:
         height, width = pictures.shape[-2:]
         size = working_size((height, width), self.size)
         small = interpolate(pictures[:, :colours], size, mode="bilinear", antialias=True)
-        seen = _normalised(_lightness(small))
+        seen = _normalized(_lightness(small))
         if hints:
             planes = torch.from_numpy(draw_hints(hints, (height, width), size)).to(seen.device)
             seen = torch.cat([seen, planes.expand(len(seen), -1, -1, -1)], dim=1)
@@ -294,5 +294,5 @@ def _lightness(rgb: Array) -> Array:
     return lab.lightness(lab.f(y))
 
 
-def _normalised(lightness: Array) -> Array:
+def _normalized(lightness: Array) -> Array:
     return lightness / L_HALF_RANGE - 1

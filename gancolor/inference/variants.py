@@ -53,7 +53,7 @@ def alternatives(colorizer: "Colorizer", picture: Picture) -> list[list[Hint]]:
     return [[], *(hints for _, hints in found)]
 
 
-def doubt(colorizer: "Colorizer", picture: Picture) -> Picture:
+def uncertainty(colorizer: "Colorizer", picture: Picture) -> Picture:
     """Return a grey picture of the photograph's size: black where one colour is certain, white where all bins are
     equally likely.
 

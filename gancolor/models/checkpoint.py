@@ -90,9 +90,9 @@ def export_generator(path: Path, generator: nn.Module, about: Mapping[str, Any],
 
 
 def generator_header(about: Mapping[str, Any]) -> dict[str, Any]:
-    """Return a generator's metadata, the same in every file format: `about`, and how to normalise input and output."""
-    normalisation = {"lightness": f"L / {L_HALF_RANGE:g} - 1", "chroma": f"ab / {AB_RANGE:g}"}
-    return {"kind": "generator", "normalisation": normalisation, **about}
+    """Return a generator's metadata, the same in every file format: `about`, and how to normalize input and output."""
+    normalization = {"lightness": f"L / {L_HALF_RANGE:g} - 1", "chroma": f"ab / {AB_RANGE:g}"}
+    return {"kind": "generator", "normalization": normalization, **about}
 
 
 def read_tensors(path: Path, network: str) -> dict[str, Tensor]:

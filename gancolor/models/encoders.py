@@ -96,7 +96,7 @@ class Backbone(nn.Module):
     `features_only`).
 
     The first convolution's RGB kernels are summed to one for lightness, so it responds to lightness as the published
-    network does to a grey picture (approximately if kernels are standardised, as in NFNets). The kernels for hints
+    network does to a grey picture (approximately if kernels are standardized, as in NFNets). The kernels for hints
     start at zero. A frozen backbone keeps its weights and its BatchNorm statistics.
 
     Args:
@@ -232,7 +232,7 @@ def load_features(network: nn.Module, name: str, weights: str, option: str) -> N
 
 
 def _plain(key: str) -> str:
-    """Normalise a parameter's name, to compare it with the full model's: timm's `features_only` prefixes some names
+    """Normalize a parameter's name, to compare it with the full model's: timm's `features_only` prefixes some names
     with `model.`, and replaces some dots with underscores."""
     return key.removeprefix("model.").replace(".", "_")
 

@@ -19,7 +19,7 @@ def norm_layer(norm: Norm, channels: int) -> nn.Module:
 
 
 class InstanceNorm(nn.InstanceNorm2d):
-    """Instance norm that leaves 1 x 1 maps unchanged: they can't be normalised, and torch raises an error."""
+    """Instance norm that leaves 1 x 1 maps unchanged: they can't be normalized, and torch raises an error."""
 
     def forward(self, features: Tensor) -> Tensor:
         return super().forward(features) if features.shape[-2:].numel() > 1 else features
@@ -77,9 +77,9 @@ def pad_to_multiple(picture: Tensor, stride: int) -> Tensor:
 
 
 def init_weights(module: nn.Module) -> None:
-    """Initialise weights as pix2pix: convolutions N(0, 0.02), BatchNorm N(1, 0.02), biases 0 (Isola 2017, section 6.2).
+    """Initialize weights as pix2pix: convolutions N(0, 0.02), BatchNorm N(1, 0.02), biases 0 (Isola 2017, section 6.2).
 
-    The convolution before a pixel shuffle keeps its ICNR initialisation (Aitken 2017), which prevents checkerboard
+    The convolution before a pixel shuffle keeps its ICNR initialization (Aitken 2017), which prevents checkerboard
     artefacts.
     """
     under_shuffle = {
@@ -99,7 +99,7 @@ def init_weights(module: nn.Module) -> None:
 
 
 def init_relu(layers: nn.Module) -> None:
-    """Initialise convolutions and fully connected layers before ReLU as in He 2015, eq. 10, with biases 0. Without
+    """Initialize convolutions and fully connected layers before ReLU as in He 2015, eq. 10, with biases 0. Without
     norm, torch's default weights are so small that after a few layers the output hardly depends on the picture."""
     for layer in layers.modules():
         if isinstance(layer, nn.Conv2d | nn.Linear):

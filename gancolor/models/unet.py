@@ -108,7 +108,7 @@ class UNet(nn.Module):
         chroma_stride: 1: predict chroma at full size; 2: at half size, then upsample it bilinearly. Half-size chroma
             makes hardly a visible difference (JPEG stores it too), and saves the decoder's largest block.
         self_attention: one self-attention layer (Zhang 2019), in the decoder block at 1/8 of the full size.
-        spectral_norm: spectral normalisation of the decoder's convolutions (Miyato 2018).
+        spectral_norm: spectral normalization of the decoder's convolutions (Miyato 2018).
         recompute: in training, keep only the blocks' inputs for the backward pass, and recompute the rest.
 
     Raises:

@@ -29,7 +29,7 @@ FORMATS: dict[str, PictureFormat] = {
 
 @dataclass(frozen=True)
 class Coloured:
-    """The file of a coloured photograph, its format, and what was passed over."""
+    """The file of a coloured photograph, its format, and what was ignored."""
 
     data: bytes
     format: PictureFormat

@@ -64,7 +64,7 @@ COLORIZE: dict[str, Any] = {
                     "description": "A file name, made of the upload's: `photo_coloured.jpg`.",
                     **_TEXT,
                 },
-                NOTES: {"description": "What was passed over, such as further pages.", **_TEXT},
+                NOTES: {"description": "What was ignored, such as further pages.", **_TEXT},
             },
         },
         **_errors(

@@ -42,7 +42,10 @@ def parse_train(argv: Sequence[str] | None = None, prog: str = "train.py") -> Tr
 
 @lru_cache  # a sweep parses the options of each of its runs
 def _make_parser(prog: str) -> ArgumentParser:
-    description = "Trains a colorization GAN. `--arch NAME --help` shows that architecture's own defaults."
+    description = (
+        "Trains a colorization network, with or without a discriminator. `--arch NAME --help` shows that "
+        "architecture's own defaults."
+    )
     return make_parser(prog, TrainConfig, description)
 
 

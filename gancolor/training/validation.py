@@ -98,17 +98,17 @@ class Validation:
     def _rank(self, found: dict[str, Any]) -> tuple[float, float]:
         """Return a sort key; greater is better. Evaluations that are colourful enough rank by the metric, above all
         others, which rank by their colourfulness."""
-        least, sign = self.config.least_colorfulness, -1 if METRICS[found["metric"]].better == "less" else 1
+        least, sign = self.config.min_colorfulness, -1 if METRICS[found["metric"]].better == "less" else 1
         if found["colorfulness"] >= least:
             return least, sign * found["value"]
         return found["colorfulness"], 0.0
 
     def verdict(self) -> str:
         """Describe the last evaluation, provided that it is the best so far."""
-        share, least = self.best["colorfulness"], self.config.least_colorfulness
+        share, least = self.best["colorfulness"], self.config.min_colorfulness
         if share >= least:
             return "best so far"
-        return f"best so far, but with {share:.0%} of the truth's colourfulness (--eval.least_colorfulness {least:g})"
+        return f"best so far, but with {share:.0%} of the truth's colourfulness (--eval.min_colorfulness {least:g})"
 
     @torch.inference_mode()
     def pictures(self, name: str, generator: nn.Module, indices: Tensor) -> dict[str, Tensor]:

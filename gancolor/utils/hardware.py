@@ -81,7 +81,8 @@ def choose_hardware(device: str, precision: str, deterministic: bool = False, ke
         if chosen.type == "cuda":
             raise InputError("--precision bf16: this GPU does not support it; use fp16")
         warnings.warn(
-            "--precision bf16: this CPU has no known units for it; fp32 can be many times as fast", stacklevel=2
+            "--precision bf16: this CPU is not known to support it natively; fp32 can be many times as fast",
+            stacklevel=2,
         )
     tf32 = precision == "tf32"
     torch.backends.cuda.matmul.allow_tf32 = tf32
@@ -96,7 +97,7 @@ def choose_hardware(device: str, precision: str, deterministic: bool = False, ke
 
 
 def computes_bf16(device_type: str) -> bool:
-    """Return whether a device is known to have units for bf16: NVIDIA's from Ampere on, CPUs with AMX or AVX-512 BF16.
+    """Return whether a device is known to have native bf16: NVIDIA's from Ampere on, CPUs with AMX or AVX-512 BF16.
     On a CPU with only AVX2, a convolution was measured to take 26 times as long in bf16 as in float32."""
     if device_type == "cuda":
         return torch.cuda.is_bf16_supported(False)
@@ -104,7 +105,7 @@ def computes_bf16(device_type: str) -> bool:
 
 
 def _choose_precision(device_type: str) -> str:
-    """Return bf16 on CUDA and CPUs if they have units for it, else fp16 on CUDA and fp32 elsewhere."""
+    """Return bf16 on CUDA and CPUs that support it natively, else fp16 on CUDA and fp32 elsewhere."""
     if device_type in ("cuda", "cpu") and computes_bf16(device_type):
         return "bf16"
     return "fp16" if device_type == "cuda" else "fp32"

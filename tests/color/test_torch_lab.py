@@ -25,7 +25,7 @@ def reference_lab(picture: torch.Tensor) -> torch.Tensor:
     return torch.from_numpy(rgb2lab(picture.double().permute(1, 2, 0).numpy())).permute(2, 0, 1)
 
 
-def unnormalised(lightness: torch.Tensor, chroma: torch.Tensor) -> torch.Tensor:
+def unnormalized(lightness: torch.Tensor, chroma: torch.Tensor) -> torch.Tensor:
     return torch.cat([(lightness.double() + 1) * L_HALF_RANGE, chroma.double() * AB_RANGE], dim=-3)
 
 
@@ -38,17 +38,17 @@ def cube():
 
 def test_lab_agrees_with_scikit_image_on_noise():
     picture = torch.rand(3, 40, 60)
-    assert (unnormalised(*rgb_to_lab(picture)) - reference_lab(picture)).abs().max() < 1e-3
+    assert (unnormalized(*rgb_to_lab(picture)) - reference_lab(picture)).abs().max() < 1e-3
 
 
 def test_lab_agrees_with_scikit_image_on_scenes(scenes):
     for picture in to_float(scenes):
-        assert (unnormalised(*rgb_to_lab(picture)) - reference_lab(picture)).abs().max() < 1e-3
+        assert (unnormalized(*rgb_to_lab(picture)) - reference_lab(picture)).abs().max() < 1e-3
 
 
 def test_lab_agrees_with_scikit_image_on_real_photographs(real_photographs):
     for picture in map(to_float, real_photographs):
-        assert (unnormalised(*rgb_to_lab(picture)) - reference_lab(picture)).abs().max() < 1e-3
+        assert (unnormalized(*rgb_to_lab(picture)) - reference_lab(picture)).abs().max() < 1e-3
 
 
 def test_lab_agrees_with_scikit_image_on_all_greys_and_dark_colours():
@@ -56,7 +56,7 @@ def test_lab_agrees_with_scikit_image_on_all_greys_and_dark_colours():
     greys = levels.expand(3, 1, 256)
     dark = torch.cartesian_prod(*[torch.arange(12) / 255] * 3).T.reshape(3, 12, 144)
     for picture in (greys, dark):
-        assert (unnormalised(*rgb_to_lab(picture)) - reference_lab(picture)).abs().max() < 1e-3
+        assert (unnormalized(*rgb_to_lab(picture)) - reference_lab(picture)).abs().max() < 1e-3
 
 
 @pytest.mark.parametrize(
@@ -71,7 +71,7 @@ def test_lab_agrees_with_scikit_image_on_all_greys_and_dark_colours():
 )
 def test_lab_of_known_colours(colour, lab):
     picture = torch.tensor(colour, dtype=torch.float32).reshape(3, 1, 1)
-    found = unnormalised(*rgb_to_lab(picture)).flatten()
+    found = unnormalized(*rgb_to_lab(picture)).flatten()
     assert torch.allclose(found, torch.tensor(lab, dtype=torch.float64), atol=0.02)
 
 
@@ -80,17 +80,17 @@ def test_lookup_table_agrees_with_conversion_and_scikit_image():
     colours = torch.stack(torch.meshgrid(levels, levels, levels, indexing="ij"), dim=1)  # (86, 3, 86, 86)
     found = uint8_to_lab(colours)
     assert found.dtype == torch.float32 and found.shape == colours.shape
-    assert (found - unnormalised(*rgb_to_lab(to_float(colours)))).abs().max() < 2e-4
+    assert (found - unnormalized(*rgb_to_lab(to_float(colours)))).abs().max() < 2e-4
     reference = torch.from_numpy(rgb2lab(colours.permute(0, 2, 3, 1).numpy())).permute(0, 3, 1, 2)
     assert (found - reference).abs().max() < 2e-4
     greys = torch.arange(256, dtype=torch.uint8).expand(1, 3, 1, 256)
-    assert (uint8_to_lab(greys) - unnormalised(*rgb_to_lab(to_float(greys)))).abs().max() < 2e-4
+    assert (uint8_to_lab(greys) - unnormalized(*rgb_to_lab(to_float(greys)))).abs().max() < 2e-4
 
 
 def test_rgb_agrees_with_scikit_image_within_the_gamut(scenes):
     lightness, chroma = rgb_to_lab(to_float(scenes))
     for one, other in zip(lightness, chroma, strict=True):
-        reference = lab2rgb(unnormalised(one, other).permute(1, 2, 0).numpy())
+        reference = lab2rgb(unnormalized(one, other).permute(1, 2, 0).numpy())
         assert np.abs(lab_to_rgb(one, other).permute(1, 2, 0).numpy() - reference).max() < 1e-4
 
 
@@ -98,7 +98,7 @@ def test_round_trip_over_the_cube(cube):
     assert (lab_to_rgb(*rgb_to_lab(cube)) - cube).abs().max() < 1e-4
 
 
-def test_every_srgb_colour_is_within_the_normalised_ranges(cube):
+def test_every_srgb_colour_is_within_the_normalized_ranges(cube):
     lightness, chroma = rgb_to_lab(cube)
     assert lightness.min() >= -1 - 1e-6 and lightness.max() <= 1 + 1e-6
     assert chroma.abs().max() <= 1

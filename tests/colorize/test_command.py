@@ -22,7 +22,7 @@ def test_a_folder(folder: Path, tmp_path: Path, colorize, colorizer) -> None:
     status, said, errors = colorize(folder, "-o", tmp_path / "out")
     assert (status, errors) == (0, "")
     assert said.startswith(f"3 coloured in {tmp_path}/out/ in ")
-    assert "passed over" not in said  # notes
+    assert "ignored" not in said  # notes
     assert files(tmp_path / "out") == ["a.jpg", "b.PNG", "deep/er/c.jpg"]
     expected = colorizer(str(folder / "b.PNG")).pixels
     found = np.asarray(Image.open(tmp_path / "out/b.PNG"))
@@ -122,7 +122,7 @@ def test_nothing_at_all_to_colour(tmp_path: Path, colorize) -> None:
     ("words", "message"),
     [
         (["--quality", "101"], "--quality 101 is outside"),
-        (["--steadiness", "1.1"], "--steadiness 1.1 is outside"),
+        (["--smoothing", "1.1"], "--smoothing 1.1 is outside"),
         (["--strength", "-1"], "strength of -1.0 is outside"),
         (["--upsampling", "guidde"], "did you mean guided"),
         (["--chekpoint=x"], "unknown option --chekpoint=x"),

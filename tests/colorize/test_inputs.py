@@ -31,7 +31,7 @@ def test_a_folders_tree_is_kept() -> None:
     found = find_jobs(["in"], "out")
     assert [str(job.target) for job in found.jobs] == ["out/a.png", "out/b.jpg", "out/clip.mp4", "out/x/y/c.TIF"]
     assert [job.is_video for job in found.jobs] == [False, False, True, False]
-    assert str(found.passed_over) == "2 .cr2, 1 .part"
+    assert str(found.ignored) == "2 .cr2, 1 .part"
     assert not found.problems
 
 
@@ -100,7 +100,7 @@ def test_the_output_is_no_input() -> None:
     assert pairs("in", out="in/out") == {"in/a.jpg": "in/out/a.jpg", "in/x/out/b.jpg": "in/out/x/out/b.jpg"}
     assert pairs("in/**/*.jpg", out="in/out").keys() == {"in/a.jpg", "in/x/out/b.jpg"}
     assert pairs(".").keys() == {"a.jpg", "in/a.jpg", "in/out/a.jpg", "in/x/out/b.jpg"}
-    with pytest.warns(UserWarning, match="colorized: passed over among the inputs"):  # a shell's * names it, too
+    with pytest.warns(UserWarning, match="colorized: ignored among the inputs"):  # a shell's * names it, too
         assert pairs("a.jpg", "colorized", "in/x").keys() == {"a.jpg", "in/x/out/b.jpg"}
     for pattern, out in (("*.jpg", "."), ("colorized/*.jpg", None)):
         with pytest.raises(InputError, match=r"a.jpg would take the place of an input"):

@@ -4,7 +4,7 @@ from made_files import clip
 from made_pictures import scene
 from skimage.color import rgb2lab
 
-from gancolor.colorize.smoothing import Steady, follow
+from gancolor.colorize.smoothing import TemporalSmoother, follow
 from gancolor.inference.colorizer import ChromaPrediction
 
 
@@ -49,64 +49,64 @@ def test_what_changes_has_its_own_colour_at_once() -> None:
     before = predicted(scene(48, 64))
     lightness, chroma = before.lightness.copy(), before.chroma.copy()
     lightness[:, 10:30, 20:40], chroma[:, 10:30, 20:40] = 1, -0.5
-    steady = Steady(1.0)
-    steady(before)
-    after = steady(ChromaPrediction(lightness, chroma))
-    assert steady.flicker.scenes == 1
+    smoother = TemporalSmoother(1.0)
+    smoother(before)
+    after = smoother(ChromaPrediction(lightness, chroma))
+    assert smoother.flicker.scenes == 1
     assert np.abs(after.chroma - chroma)[:, 12:28, 22:38].max() < 0.01
 
 
 def test_a_still_picture_is_left_as_it_is() -> None:
-    steady, frame = Steady(), predicted(scene(30, 40))
+    smoother, frame = TemporalSmoother(), predicted(scene(30, 40))
     for _ in range(3):
-        assert (steady(frame).chroma == frame.chroma).all()
-    assert (steady.flicker.predicted, steady.flicker.steadied, steady.flicker.scenes) == (0, 0, 1)
+        assert (smoother(frame).chroma == frame.chroma).all()
+    assert (smoother.flicker.predicted, smoother.flicker.smoothed, smoother.flicker.scenes) == (0, 0, 1)
 
 
 def test_no_steadiness_changes_nothing() -> None:
-    steady = Steady(0)
+    smoother = TemporalSmoother(0)
     for frame in restless(clip(4)):
-        assert (steady(frame).chroma == frame.chroma).all()
-    assert steady.flicker.predicted == steady.flicker.steadied > 1
+        assert (smoother(frame).chroma == frame.chroma).all()
+    assert smoother.flicker.predicted == smoother.flicker.smoothed > 1
 
 
 def test_flicker_is_the_mean_change_of_colour() -> None:
     lightness = np.zeros((1, 20, 30), np.float32)
     lightness[:, :, 15:] = 0.5
     chroma = np.zeros((2, 20, 30), np.float32)
-    steady = Steady(0)
-    steady(ChromaPrediction(lightness, chroma))
+    smoother = TemporalSmoother(0)
+    smoother(ChromaPrediction(lightness, chroma))
     changed = chroma.copy()
     changed[0, :, :15], changed[1, :, :15] = 3 / 110, 4 / 110  # 5 units of ab on the left
     changed[:, :, 15:] = 1  # and much where it also turns lighter by 5 of 100
     lightness = lightness.copy()
     lightness[:, :, 15:] += 0.1
-    steady(ChromaPrediction(lightness, changed))
-    assert steady.flicker.predicted == pytest.approx(5)
+    smoother(ChromaPrediction(lightness, changed))
+    assert smoother.flicker.predicted == pytest.approx(5)
 
 
-def test_steadying_takes_flicker_away_in_a_pan_with_noise() -> None:
-    steady = Steady(0.8)
+def test_smoothing_takes_flicker_away_in_a_pan_with_noise() -> None:
+    smoother = TemporalSmoother(0.8)
     frames = restless(clip(30))
-    results = [steady(frame) for frame in frames]
-    assert steady.flicker.steadied < 0.4 * steady.flicker.predicted
-    assert steady.flicker.predicted > 3
+    results = [smoother(frame) for frame in frames]
+    assert smoother.flicker.smoothed < 0.4 * smoother.flicker.predicted
+    assert smoother.flicker.predicted > 3
     # and the colour stays what it is on average
     means = [np.mean([frame.chroma.mean((1, 2)) for frame in some], axis=0) for some in (frames, results)]
     assert np.abs(means[0] - means[1]).max() < 0.02
 
 
 def test_a_cut_is_not_smeared() -> None:
-    steady = Steady(1.0)
+    smoother = TemporalSmoother(1.0)
     one, other = predicted(scene(48, 64)), predicted(scene(48, 64)[::-1, ::-1] // 2)
-    steady(one)
-    assert (steady(other).chroma == other.chroma).all()
-    assert steady.flicker.scenes == 2
-    assert steady.flicker.predicted == 0  # the change at a cut is no flicker
+    smoother(one)
+    assert (smoother(other).chroma == other.chroma).all()
+    assert smoother.flicker.scenes == 2
+    assert smoother.flicker.predicted == 0  # the change at a cut is no flicker
 
 
 def test_frames_of_another_size_begin_anew() -> None:
-    steady = Steady()
-    steady(predicted(scene(30, 40)))
+    smoother = TemporalSmoother()
+    smoother(predicted(scene(30, 40)))
     frame = predicted(scene(40, 30))
-    assert (steady(frame).chroma == frame.chroma).all()
+    assert (smoother(frame).chroma == frame.chroma).all()

@@ -1,4 +1,4 @@
-"""`gancolor colorize --variants` and `--doubt`."""
+"""`gancolor colorize --variants` and `--uncertainty`."""
 
 from pathlib import Path
 
@@ -53,22 +53,30 @@ def test_several_checkpoints_give_one_variant_each(photo, classifier, checkpoint
         assert np.abs(found - Colorizer.load(path, device="cpu")(str(photo)).pixels).max() <= 1
 
 
-def test_doubt_is_written_beside_the_coloured_photograph(photo, classifier, tmp_path) -> None:
-    assert colorize(photo, "-o", tmp_path / "out", "--doubt", tmp_path / "doubt.png", "--checkpoint", classifier) == 0
-    assert Image.open(tmp_path / "doubt.png").size == (90, 60) and Image.open(tmp_path / "doubt.png").mode == "L"
+def test_uncertainty_is_written_beside_the_coloured_photograph(photo, classifier, tmp_path) -> None:
+    assert (
+        colorize(
+            photo, "-o", tmp_path / "out", "--uncertainty", tmp_path / "uncertainty.png", "--checkpoint", classifier
+        )
+        == 0
+    )
+    assert (
+        Image.open(tmp_path / "uncertainty.png").size == (90, 60)
+        and Image.open(tmp_path / "uncertainty.png").mode == "L"
+    )
     assert files(tmp_path / "out") == ["photo.png"]
 
 
-def test_doubt_is_written_for_photographs_that_are_coloured_already_and_replaces_nothing(
+def test_uncertainty_is_written_for_photographs_that_are_coloured_already_and_replaces_nothing(
     photo, classifier, tmp_path, capfd
 ) -> None:
-    out, doubt = tmp_path / "out", tmp_path / "doubt.png"
+    out, uncertainty = tmp_path / "out", tmp_path / "uncertainty.png"
     assert colorize(photo, "-o", out, "--checkpoint", classifier) == 0
-    words = [photo, "-o", out, "--doubt", doubt, "--checkpoint", classifier]
-    assert colorize(*words) == 0 and doubt.is_file() and "1 there already" in capfd.readouterr().out
-    for path, more in ((doubt, []), (photo, []), (photo, ["--overwrite"])):
+    words = [photo, "-o", out, "--uncertainty", uncertainty, "--checkpoint", classifier]
+    assert colorize(*words) == 0 and uncertainty.is_file() and "1 there already" in capfd.readouterr().out
+    for path, more in ((uncertainty, []), (photo, []), (photo, ["--overwrite"])):
         with pytest.raises(InputError, match="there is such a file"):
-            colorize(photo, "-o", out, "--doubt", path, "--checkpoint", classifier, *more)
+            colorize(photo, "-o", out, "--uncertainty", path, "--checkpoint", classifier, *more)
     assert Image.open(photo).mode == "RGB"
 
 
@@ -108,8 +116,8 @@ def test_an_unreadable_photograph_is_listed_and_the_others_are_coloured(photo, c
         (["--checkpoint", "B", "--variants", 3], "--variants 3: there are 2 --checkpoint"),
         (["--variants", 2, "--hint", "1,1,red"], "neither --in_place"),
         (["--variants", 2, "--side_by_side"], "neither --in_place"),
-        (["--doubt", "doubt.xyz"], "xyz"),
-        (["--doubt", "doubt.png"], "no distribution of colours"),
+        (["--uncertainty", "uncertainty.xyz"], "xyz"),
+        (["--uncertainty", "uncertainty.png"], "no distribution of colours"),
     ],
 )
 def test_what_does_not_go_together_is_refused_in_one_line(photo, checkpoint, classifier, tmp_path, words, said) -> None:
@@ -121,5 +129,5 @@ def test_what_does_not_go_together_is_refused_in_one_line(photo, checkpoint, cla
 
 def test_doubt_is_for_a_single_photograph(photo, classifier, tmp_path) -> None:
     save(photo.with_name("other.png"), scene(60, 90))
-    with pytest.raises(InputError, match="--doubt is for a single photograph"):
-        colorize(photo.parent, "-o", tmp_path / "out", "--doubt", tmp_path / "d.png", "--checkpoint", classifier)
+    with pytest.raises(InputError, match="--uncertainty is for a single photograph"):
+        colorize(photo.parent, "-o", tmp_path / "out", "--uncertainty", tmp_path / "d.png", "--checkpoint", classifier)

@@ -147,10 +147,10 @@ class Restless:
 def test_steadiness(tmp_path: Path, colorizer) -> None:
     source = made_video(tmp_path / "in.mp4", clip(16, noise=2, pan=0))
 
-    def shown(steadiness: float) -> float:
+    def shown(smoothing: float) -> float:
         restless = replace(colorizer, backend=Restless(colorizer.backend))
-        flicker = colour_video(restless, ColorizeJob(source, tmp_path / "out.mp4"), steadiness=steadiness)
-        assert (flicker.steadied < 0.6 * flicker.predicted) == (steadiness > 0)
+        flicker = colour_video(restless, ColorizeJob(source, tmp_path / "out.mp4"), smoothing=smoothing)
+        assert (flicker.smoothed < 0.6 * flicker.predicted) == (smoothing > 0)
         frames = watch(tmp_path / "out.mp4").frames
         return float(np.mean([np.abs(rgb2lab(b)[..., 1:] - rgb2lab(a)[..., 1:]).mean() for a, b in pairwise(frames)]))
 

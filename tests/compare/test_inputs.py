@@ -47,7 +47,7 @@ def test_what_has_no_results_is_noted_and_the_rest_goes_on(runs, tmp_path):
     assert notes[3].startswith(f"{damaged}: no result of evaluate.py") and len(notes) == 4
 
 
-def test_what_is_as_it_should_be_without_results_is_passed_over(runs):
+def test_what_is_as_it_should_be_without_results_is_ignored(runs):
     """Runs that a sweep has stopped early, and Weights & Biases' own files in a run's folder."""
     theirs = runs / "run 1" / "wandb" / "run-x" / "files"
     theirs.mkdir(parents=True)

@@ -1,4 +1,4 @@
-"""Several colourings of one photograph, and the generator's doubt."""
+"""Several colourings of one photograph, and the generator's uncertainty."""
 
 from dataclasses import replace
 from pathlib import Path
@@ -10,7 +10,7 @@ from made_pictures import scene
 
 from gancolor import Colorizer
 from gancolor.inference.image_files import Picture
-from gancolor.inference.variants import alternatives, doubt, entropy, variants
+from gancolor.inference.variants import alternatives, entropy, uncertainty, variants
 from gancolor.utils.errors import InputError
 
 CENTRES = np.array([[0.0, 0.0], [0.5, 0.0], [0.0, -0.5], [0.02, 0.0]])
@@ -70,7 +70,7 @@ def test_there_are_fewer_variants_if_the_generator_is_sure(picture) -> None:
 
 
 def test_doubt_is_the_entropy_at_the_photographs_size(colorizer, picture) -> None:
-    found = doubt(colorizer, replace(picture, alpha=np.zeros((60, 90, 1), np.uint8)))
+    found = uncertainty(colorizer, replace(picture, alpha=np.zeros((60, 90, 1), np.uint8)))
     assert found.pixels.shape == (60, 90, 1) and found.alpha is None
     expected = -sum(p * np.log(p) for p in (0.4, 0.3, 0.2, 0.1)) / np.log(4) * 255
     assert found.pixels[:, :35].max() == 0 and np.abs(found.pixels[:, 60:].astype(int) - expected).max() <= 1
@@ -87,11 +87,11 @@ def test_architectures_that_classify_have_a_distribution(tmp_path: Path, arch: s
     photo = Picture(scene())
     made = variants(colorizer, photo, 4)
     assert 1 <= len(made) <= 4 and all(one.size == photo.size for one in made)
-    assert doubt(colorizer, photo).pixels.mean() > 0
+    assert uncertainty(colorizer, photo).pixels.mean() > 0
 
 
 def test_others_have_none(tmp_path: Path) -> None:
     colorizer = Colorizer.load(made_generator(tmp_path / "g.safetensors"), size=48)
-    for ask in (lambda: variants(colorizer, Picture(scene()), 2), lambda: doubt(colorizer, Picture(scene()))):
+    for ask in (lambda: variants(colorizer, Picture(scene()), 2), lambda: uncertainty(colorizer, Picture(scene()))):
         with pytest.raises(InputError, match="no distribution of colours; a siggraph17 or eccv16 checkpoint"):
             ask()

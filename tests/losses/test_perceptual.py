@@ -40,7 +40,7 @@ def pictures(scenes):
 
 
 def test_features_are_those_of_four_layers(vgg, pictures):
-    """relu1_2, relu2_2, relu3_3 and relu4_3, of ImageNet's normalised picture: worked out layer by layer."""
+    """relu1_2, relu2_2, relu3_3 and relu4_3, of ImageNet's normalized picture: worked out layer by layer."""
     network = vgg16(weights=None, init_weights=False).features
     network.load_state_dict({name.removeprefix("features."): t for name, t in torch.load(vgg).items()})
     features = (pictures[1] - torch.tensor(MEAN)[:, None, None]) / torch.tensor(STD)[:, None, None]

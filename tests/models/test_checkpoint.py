@@ -278,7 +278,7 @@ def test_exported_file_has_its_metadata(exported):
         "format": 1,
         "version": gancolor.__version__,
         "kind": "generator",
-        "normalisation": {"lightness": "L / 50 - 1", "chroma": "ab / 110"},
+        "normalization": {"lightness": "L / 50 - 1", "chroma": "ab / 110"},
         **about(),
     }
 

@@ -116,7 +116,7 @@ def test_weights_fit_networks_whose_first_layer_has_branches_or_another_name(tmp
     load_features(colour, name, str(tmp_path / "whole.pth"), OPTION)
     encoder = Backbone(name, str(tmp_path / "whole.pth")).eval()
     picture = lightness(1, 1, 64, 64)
-    # Equal for all channels, so that the normalisation of colour applies to grey.
+    # Equal for all channels, so that the normalization of colour applies to grey.
     expected = colour((((picture + 1) / 2 - encoder.mean) / encoder.std).expand(-1, 3, -1, -1))
     for one, other in zip(encoder(picture), expected, strict=True):
         assert torch.allclose(one, other, rtol=1e-3, atol=1e-3 * float(other.detach().abs().max()))
@@ -137,7 +137,7 @@ def test_an_unknown_backbone_is_refused_with_the_closest_names():
 
 @pytest.mark.parametrize("arch", ["pretrained_ugan", "pretrained_attention_ugan", "deoldify", "resnet18_autoencoder"])
 def test_a_backbone_keeps_its_weights(build, resnet18_file, arch):
-    """Initialisation of other layers must not change them."""
+    """Initialization of other layers must not change them."""
     path, network = resnet18_file
     own = build(arch, backbone="resnet18", backbone_weights=str(path)).encoder.network
     assert torch.equal(own.layer4[1].conv2.weight, network.layer4[1].conv2.weight)

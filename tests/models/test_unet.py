@@ -186,10 +186,10 @@ def test_skip_norm_normalises_skips(build, lightness, arch):
     norms = [block.skip_norm for block in network.blocks if isinstance(block.skip_norm, nn.BatchNorm2d)]
     assert [norm.num_features for norm in norms] == network.encoder.channels[-2::-1]
     assert not any(isinstance(block.skip_norm, nn.BatchNorm2d) for block in plain.blocks)
-    normalised = []
-    norms[0].register_forward_hook(lambda _layer, _args, out: normalised.append(out))
+    normalized = []
+    norms[0].register_forward_hook(lambda _layer, _args, out: normalized.append(out))
     network(lightness(4, 1, 64, 64))
-    assert normalised[0].mean().abs() < 0.1
+    assert normalized[0].mean().abs() < 0.1
     assert_every_parameter_is_reached(network, lightness(2, 1, 64, 64))
 
 

@@ -93,7 +93,7 @@ def test_format_and_quality_are_chosen(client, made) -> None:
     assert sizes[0] < sizes[1]
 
 
-def test_further_pages_are_passed_over_with_a_note(client) -> None:
+def test_further_pages_are_ignored_with_a_note(client) -> None:
     pages, file = [Image.fromarray(scene(20, 30))] * 3, io.BytesIO()
     pages[0].save(file, "TIFF", save_all=True, append_images=pages[1:])
     answer = client.post("/colorize", content=file.getvalue(), headers=JPEG)

@@ -177,7 +177,7 @@ def judge(monkeypatch, found: Validation, evaluations: list[tuple[float, float]]
 def test_best_is_chosen_among_the_colourful_enough(monkeypatch, validate):
     """LPIPS alone would choose the second. Pale evaluations rank by colourfulness until one is colourful enough."""
     found = validate()
-    found.config = replace(found.config, best_metric="lpips", least_colorfulness=0.65)
+    found.config = replace(found.config, best_metric="lpips", min_colorfulness=0.65)
     evaluations = [(0.15, 0.4), (0.13, 0.3), (0.16, 0.5), (0.20, 0.7), (0.14, 0.6), (0.18, 0.66), (0.19, 0.9)]
     assert judge(monkeypatch, found, evaluations) == [True, False, True, True, False, True, False]
     assert found.best["step"] == 5
@@ -186,12 +186,12 @@ def test_best_is_chosen_among_the_colourful_enough(monkeypatch, validate):
 
 def test_verdict_reports_a_best_that_is_too_pale(monkeypatch, validate):
     found = validate()
-    found.config = replace(found.config, best_metric="lpips", least_colorfulness=0.65)
+    found.config = replace(found.config, best_metric="lpips", min_colorfulness=0.65)
     judge(monkeypatch, found, [(0.15, 0.4)])
-    assert "40% of the truth's colourfulness (--eval.least_colorfulness 0.65)" in found.verdict()
+    assert "40% of the truth's colourfulness (--eval.min_colorfulness 0.65)" in found.verdict()
 
 
-def test_best_without_least_colorfulness_depends_only_on_the_metric(monkeypatch, validate):
+def test_best_without_min_colorfulness_depends_only_on_the_metric(monkeypatch, validate):
     found = validate()
     found.config = replace(found.config, best_metric="lpips")
     assert judge(monkeypatch, found, [(0.15, 0.4), (0.13, 0.1), (0.14, 0.9)]) == [True, True, False]

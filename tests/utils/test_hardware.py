@@ -84,7 +84,7 @@ def test_bf16_is_refused_on_a_gpu_without_it(machine):
 def test_bf16_on_a_cpu_without_it_warns(machine):
     machine()
     with pytest.warns(
-        UserWarning, match="--precision bf16: this CPU has no known units for it; fp32 can be many times"
+        UserWarning, match="--precision bf16: this CPU is not known to support it natively; fp32 can be many times"
     ):
         assert choose_hardware("cpu", "bf16") == Hardware(CPU, "bf16")
     machine(avx512_bf16=True)

@@ -229,10 +229,10 @@ def _hub_source(source: str, train: HubSplit, val: HubSplit | None, split: Split
 
 
 def _listed(folder: Path) -> Folder:
-    """List a folder, and warn of what is passed over or looks like another split."""
+    """List a folder, and warn of what is ignored or looks like another split."""
     found = list_folder(folder)
     if distributed.is_main():
-        found.passed_over.warn(folder)
+        found.ignored.warn(folder)
     warn_of_mixed(found.parts, folder)
     return found
 

@@ -14,7 +14,7 @@ from gancolor.choices import PICTURE_SUFFIXES
 from gancolor.data.cache.index import AT_ONCE, Names, mapped
 from gancolor.data.catalogue import Catalogue, Facts, PhotoFile, Selection
 from gancolor.data.sources.splits import kind_of_part
-from gancolor.utils.passed_over import PassedOver
+from gancolor.utils.ignored_files import IgnoredFiles
 
 
 @dataclass(frozen=True, eq=False)
@@ -24,7 +24,7 @@ class Folder(Catalogue[PhotoFile]):
     Attributes:
         stats: int64 (N, 2), length [bytes] and modification time [ns] of each file.
         subfolders: names of the direct subfolders with photographs at any depth; "" if some are in the root itself.
-        passed_over: files at any depth that are not taken for photographs.
+        ignored: files at any depth that are not taken for photographs.
         parts: names of folders with photographs, at any depth, that look like parts of a split.
         classes: name of such a subfolder -> label.
     """
@@ -33,7 +33,7 @@ class Folder(Catalogue[PhotoFile]):
     names: Names
     stats: np.ndarray
     subfolders: frozenset[str]
-    passed_over: PassedOver
+    ignored: IgnoredFiles
     parts: frozenset[str]
     classes: Mapping[str, int] = field(default_factory=dict)
 
@@ -61,11 +61,11 @@ def list_folder(root: Path) -> Folder:
     """List a folder as `list_photographs` does. Names, lengths and modification times go to temporary files, which are
     memory-mapped."""
     with tempfile.TemporaryFile() as text, tempfile.TemporaryFile() as ends, tempfile.TemporaryFile() as stats:
-        passed_over = PassedOver()
-        folders = _list(root, text, ends, stats, passed_over)
+        ignored = IgnoredFiles()
+        folders = _list(root, text, ends, stats, ignored)
         subfolders = frozenset(printable(folder.partition("/")[0]) for folder in folders)
         names = Names(mapped(text, np.uint8), mapped(ends, np.int64))
-        return Folder(root, names, mapped(stats, np.int64, (2,)), subfolders, passed_over, _parts(folders))
+        return Folder(root, names, mapped(stats, np.int64, (2,)), subfolders, ignored, _parts(folders))
 
 
 def _parts(folders: Iterable[str]) -> frozenset[str]:
@@ -80,11 +80,11 @@ def _parts(folders: Iterable[str]) -> frozenset[str]:
     return frozenset(map(printable, found))
 
 
-def _list(root: Path, text: IO[bytes], ends: IO[bytes], stats: IO[bytes], passed_over: PassedOver) -> set[str]:
+def _list(root: Path, text: IO[bytes], ends: IO[bytes], stats: IO[bytes], ignored: IgnoredFiles) -> set[str]:
     """Write the names and stats of a folder's pictures to files, and return the folders that directly hold pictures."""
     folders = set[str]()
     end, some_ends, some_stats, last = 0, array("q"), array("q"), None
-    for name, stat in _pictures(os.fspath(root), "", frozenset(), passed_over):
+    for name, stat in _pictures(os.fspath(root), "", frozenset(), ignored):
         folder = name.rpartition("/")[0]
         if folder != last:
             last = folder
@@ -111,7 +111,7 @@ def printable(name: str) -> str:
 
 
 def _pictures(
-    folder: str, prefix: str, above: frozenset[tuple[int, int]], passed_over: PassedOver
+    folder: str, prefix: str, above: frozenset[tuple[int, int]], ignored: IgnoredFiles
 ) -> Iterator[tuple[str, os.stat_result]]:
     """Yield names relative to the root, with the files' stat results, and count the other files. Folders are sorted by
     their name with a slash, so that full names come in order."""
@@ -130,11 +130,11 @@ def _pictures(
             elif entry.is_dir():
                 names.append(f"{name}/")
             else:
-                passed_over.add(name)
+                ignored.add(name)
     names.sort(key=printable)
     for name in names:
         path = f"{folder}/{name}"
         if name[-1] == "/":
-            yield from _pictures(path[:-1], prefix + name, above | {this}, passed_over)
+            yield from _pictures(path[:-1], prefix + name, above | {this}, ignored)
         else:
             yield prefix + name, os.stat(path)  # noqa: PTH116

@@ -22,7 +22,7 @@ from gancolor.data.sources.reading import Store
 from gancolor.data.sources.splits import find_parts, kind_of_part, warn_of_mixed
 from gancolor.data.sources.tars import read_samples
 from gancolor.utils.errors import InputError
-from gancolor.utils.passed_over import PassedOver
+from gancolor.utils.ignored_files import IgnoredFiles
 
 Value = TypeVar("Value")
 ASKED_AT_ONCE = 16  # shards whose version is queried in parallel
@@ -92,13 +92,13 @@ def open_shards(
     """
     versions = "\n".join(f"{name} {version}" for name, version in zip(store.names, store.versions, strict=True))
     digest = hashlib.sha256(f"{CACHE_VERSION} shards {size} {fit} {versions}".encode()).hexdigest()[:16]
-    words, passed_over = dict[str, int](), PassedOver()
+    words, ignored = dict[str, int](), IgnoredFiles()
     job = IndexJob(
-        _read_through(store, words, passed_over), None, size, fit, f"photographs in {len(store.names)} shards",
+        _read_through(store, words, ignored), None, size, fit, f"photographs in {len(store.names)} shards",
         decode == "once", lambda photo: photo.place, lambda: _labelling(words),
     )  # fmt: skip
     index = open_or_build(job, digest, cache)
-    passed_over.warn(f"{store.paths[0]}{', ...' if len(store.paths) > 1 else ''}")
+    ignored.warn(f"{store.paths[0]}{', ...' if len(store.paths) > 1 else ''}")
     scratch = Path(cache or default_cache()).expanduser()
     if not len(index.columns):
         name, why = next(iter(index.columns.skipped.items()), (store.paths[0], "no picture in it"))
@@ -106,12 +106,12 @@ def open_shards(
     return ShardCatalogue(store.copying_to(scratch if os.access(scratch, os.W_OK) else None), index)
 
 
-def _read_through(store: Store, words: dict[str, int], passed_over: PassedOver) -> Iterator[_Read]:
+def _read_through(store: Store, words: dict[str, int], ignored: IgnoredFiles) -> Iterator[_Read]:
     """Yield every photograph with its bytes. Its label is the number of its class name in `words`, to which new class
     names are added in the order of their appearance."""
     for shard, name in enumerate(store.names):
         with store.open(shard) as stream:
-            for sample in read_samples(stream, store.paths[shard], passed_over):
+            for sample in read_samples(stream, store.paths[shard], ignored):
                 member = sample.member
                 if len(words) <= MOST_CLASSES:
                     words.setdefault(sample.word, len(words))

@@ -11,7 +11,7 @@ from typing import IO, cast
 
 from gancolor.choices import PICTURE_SUFFIXES
 from gancolor.utils.errors import InputError
-from gancolor.utils.passed_over import PassedOver
+from gancolor.utils.ignored_files import IgnoredFiles
 
 CHUNK = 1 << 20  # bytes read at a time
 MOST_SAID = 1 << 20  # bytes; a larger .cls or .json is ignored
@@ -54,7 +54,7 @@ class Sample:
     word: str
 
 
-def read_samples(stream: IO[bytes], shard: str, passed_over: PassedOver) -> Iterator[Sample]:
+def read_samples(stream: IO[bytes], shard: str, ignored: IgnoredFiles) -> Iterator[Sample]:
     """Yield the photographs of a shard, in its order, and count the other files.
 
     The files of a photograph are adjacent and share their name up to the first dot. The one whose name continues with
@@ -64,7 +64,7 @@ def read_samples(stream: IO[bytes], shard: str, passed_over: PassedOver) -> Iter
     Raises:
         InputError: the shard is not a tar file, or is truncated or damaged.
     """
-    for _, group in groupby(_members(stream, shard, passed_over), key=lambda member: member.key):
+    for _, group in groupby(_members(stream, shard, ignored), key=lambda member: member.key):
         members = list(group)
         pictures = [member for member in members if _is_picture(member.name)]
         plain = [member for member in pictures if member.suffix in PICTURE_SUFFIXES]
@@ -74,7 +74,7 @@ def read_samples(stream: IO[bytes], shard: str, passed_over: PassedOver) -> Iter
             yield Sample(member, said or (folder if slash else ""))
 
 
-def _members(stream: IO[bytes], shard: str, passed_over: PassedOver) -> Iterator[TarMember]:
+def _members(stream: IO[bytes], shard: str, ignored: IgnoredFiles) -> Iterator[TarMember]:
     whole = _Counted(stream)
     try:
         with tarfile.open(fileobj=cast(IO[bytes], whole), mode="r|", bufsize=CHUNK) as tar:
@@ -85,7 +85,7 @@ def _members(stream: IO[bytes], shard: str, passed_over: PassedOver) -> Iterator
                     continue
                 small = name.lower().endswith((".cls", ".json")) and info.size <= MOST_SAID
                 if not (small or _is_picture(name)):
-                    passed_over.add(name)
+                    ignored.add(name)
                     continue
                 file = tar.extractfile(info)
                 data = file.read() if file else b""

@@ -220,7 +220,7 @@ def test_pictures_are_found_by_suffix_at_any_depth(tmp_path):
     assert names(list_photographs(tmp_path)) == sorted(wanted)
 
 
-def test_files_that_are_passed_over_are_counted_by_suffix(tmp_path, capsys):
+def test_files_that_are_ignored_are_counted_by_suffix(tmp_path, capsys):
     fill(tmp_path, "train/a.png", "train/b.png", "val/a.png", "train/.hidden.cr2", "train/._a.png")
     others = ["raw.CR2", "c/raw.cr2", "picture.psd", "nameless", "notes.txt", "Thumbs.db", "labels.json"]
     for name in (*others, "b.jpg.part"):
@@ -230,9 +230,9 @@ def test_files_that_are_passed_over_are_counted_by_suffix(tmp_path, capsys):
     find_source(str(tmp_path))
     one, two = capsys.readouterr().err.splitlines()
     counts = "2 .cr2, 1 .part, 1 .psd, 1 without a suffix"
-    assert one.startswith(f"gancolor: warning: {tmp_path / 'train'}: passed over: ")
-    assert sorted(one.rpartition("over: ")[2].split(", ")) == sorted(counts.split(", "))
-    assert two == f"gancolor: warning: {tmp_path / 'val'}: passed over: 1 .jpg that is no file"
+    assert one.startswith(f"gancolor: warning: {tmp_path / 'train'}: ignored: ")
+    assert sorted(one.rpartition("ignored: ")[2].split(", ")) == sorted(counts.split(", "))
+    assert two == f"gancolor: warning: {tmp_path / 'val'}: ignored: 1 .jpg that is no file"
 
 
 def test_hidden_files_and_folders_are_left_out(tmp_path):

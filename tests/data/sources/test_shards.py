@@ -20,7 +20,7 @@ from gancolor.data.sources.find import find_source, open_source
 from gancolor.data.sources.shards import expand
 from gancolor.data.sources.tars import read_samples
 from gancolor.utils.errors import InputError
-from gancolor.utils.passed_over import PassedOver
+from gancolor.utils.ignored_files import IgnoredFiles
 
 CPU = torch.device("cpu")
 
@@ -60,7 +60,7 @@ def same(one, other) -> bool:
 
 
 def samples(files: dict[str, bytes]) -> list[tuple[str, str]]:
-    return [(found.member.name, found.word) for found in read_samples(io.BytesIO(tar(files)), "x.tar", PassedOver())]
+    return [(found.member.name, found.word) for found in read_samples(io.BytesIO(tar(files)), "x.tar", IgnoredFiles())]
 
 
 def test_files_of_one_key_are_one_photograph_with_its_class():
@@ -75,10 +75,10 @@ def test_files_of_one_key_are_one_photograph_with_its_class():
 
 
 def test_files_of_other_suffixes_are_counted():
-    passed_over = PassedOver()
+    ignored = IgnoredFiles()
     files = {"0.jpg": b"a", "0.cls": b"7", "0.txt": b"b", "1.CR2": b"c", "d/2.cr2": b"d", "3": b"e", ".4.cr2": b"f"}
-    assert len(list(read_samples(io.BytesIO(tar(files)), "x.tar", passed_over))) == 1
-    assert str(passed_over) == "2 .cr2, 1 without a suffix"
+    assert len(list(read_samples(io.BytesIO(tar(files)), "x.tar", ignored))) == 1
+    assert str(ignored) == "2 .cr2, 1 without a suffix"
 
 
 def test_pictures_with_dots_in_their_names_are_all_taken():
@@ -87,7 +87,7 @@ def test_pictures_with_dots_in_their_names_are_all_taken():
 
 def test_bytes_are_where_the_index_says(tmp_path):
     data = shard(range(5), 2)
-    for number, sample in enumerate(read_samples(io.BytesIO(data), "", PassedOver())):
+    for number, sample in enumerate(read_samples(io.BytesIO(data), "", IgnoredFiles())):
         begin = sample.member.offset
         assert data[begin : begin + len(sample.member.data)] == sample.member.data == jpeg(number)
 
@@ -97,15 +97,15 @@ def test_truncated_shard_is_refused_by_name(cut):
     """Also where it ends between two photographs, which tarfile takes for the end."""
     data = shard(range(6))
     with pytest.raises(InputError, match=r"^bucket/x\.tar: (truncated|no tar file).*make or fetch it again$"):
-        list(read_samples(io.BytesIO(data[:cut]), "bucket/x.tar", PassedOver()))
+        list(read_samples(io.BytesIO(data[:cut]), "bucket/x.tar", IgnoredFiles()))
 
 
 def test_damaged_header_is_refused():
     data = bytearray(shard(range(6)))
-    sample = list(read_samples(io.BytesIO(bytes(data)), "", PassedOver()))[3]
+    sample = list(read_samples(io.BytesIO(bytes(data)), "", IgnoredFiles()))[3]
     data[sample.member.offset - 512 : sample.member.offset - 500] = b"\xff" * 12
     with pytest.raises(InputError, match=r"x\.tar: truncated or damaged after byte"):
-        list(read_samples(io.BytesIO(bytes(data)), "x.tar", PassedOver()))
+        list(read_samples(io.BytesIO(bytes(data)), "x.tar", IgnoredFiles()))
 
 
 def test_streams_that_give_little_at_a_time_are_read_whole():
@@ -113,7 +113,7 @@ def test_streams_that_give_little_at_a_time_are_read_whole():
         def read(self, size=-1):
             return super().read(min(size, 700))
 
-    assert len(list(read_samples(Slow(shard(range(6))), "x.tar", PassedOver()))) == 6
+    assert len(list(read_samples(Slow(shard(range(6))), "x.tar", IgnoredFiles()))) == 6
 
 
 # Which shards -----------------------------------------------------------------------------------------------------

@@ -11,7 +11,7 @@ LONGEST = 12  # characters of a suffix; what follows a dot in a name may also be
 NAMELESS = "without a suffix"
 
 
-class PassedOver(Counter[str]):
+class IgnoredFiles(Counter[str]):
     """Number of files by suffix. Hidden files, and those that commonly lie beside photographs, are not counted."""
 
     def add(self, name: str) -> None:
@@ -33,4 +33,4 @@ class PassedOver(Counter[str]):
     def warn(self, where: object) -> None:
         """Print the counts in one line, if there are any."""
         if self:
-            print(f"gancolor: warning: {where}: passed over: {self}", file=sys.stderr, flush=True)
+            print(f"gancolor: warning: {where}: ignored: {self}", file=sys.stderr, flush=True)
