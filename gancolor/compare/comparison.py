@@ -30,6 +30,7 @@ class SeedRun:
     Attributes:
         origin: the file that its result was read from.
         about: see `results.describe_generator`.
+        scored: options of its evaluation: "strength", and "input_size" if that is not the size used in training.
         scores: metric -> values per photograph (N,), in the comparison's order.
         whole: metric of the whole set (FID, KID) -> value.
         samples: photograph -> its picture, a WebP file.
@@ -39,6 +40,7 @@ class SeedRun:
     name: str
     origin: str
     about: dict[str, Any]
+    scored: dict[str, Any]
     scores: dict[str, Tensor]
     whole: dict[str, float]
     samples: dict[str, bytes]
@@ -55,7 +57,7 @@ class SeedRun:
         return {
             name: value for name, value in options.items()
             if not may_differ(name) and name not in self.about.get("without_effect", ())
-        }  # fmt: skip
+        } | self.scored  # fmt: skip
 
     @property
     def state(self) -> tuple[str, str]:
@@ -160,9 +162,19 @@ def _members(origin: str, result: EvaluationResult, names: Sequence[str]) -> lis
     def member(name: str, system: SystemResult) -> SeedRun:
         scores = {metric: values[order] for metric, values in system.scores.items()}
         samples = dict(zip(sampled, system.samples, strict=False))
-        return SeedRun(name, origin, system.about, scores, system.whole, samples, system.hints)
+        scored = _scored(system.about, result.protocol["size"])
+        return SeedRun(name, origin, system.about, scored, scores, system.whole, samples, system.hints)
 
     return [member(name, system) for name, system in result.systems.items()]
+
+
+def _scored(about: dict[str, Any], size: int) -> dict[str, Any]:
+    """Return the options of a generator's evaluation at this size; none for other tools' pictures."""
+    if "options" not in about:
+        return {}
+    trained = min(about["options"].get("data.size", size), size)
+    seen = about.get("input_size", trained)
+    return {"strength": about.get("strength", 1.0), "input_size": "as in training" if seen == trained else seen}
 
 
 def _richest(members: list[SeedRun]) -> SeedRun:
@@ -171,10 +183,11 @@ def _richest(members: list[SeedRun]) -> SeedRun:
 
 
 def _distinct(members: list[SeedRun]) -> list[SeedRun]:
-    """Return each checkpoint once, even if several results contain it."""
+    """Return each checkpoint once, even if several results contain it, unless they scored it in different ways."""
     groups: dict[str, list[SeedRun]] = {}
     for member in members:
-        groups.setdefault(member.about.get("sha256", f"{member.origin} {member.name}"), []).append(member)
+        key = f"{member.about.get('sha256', f'{member.origin} {member.name}')} {member.scored}"
+        groups.setdefault(key, []).append(member)
     return [_richest(group) for group in groups.values()]
 
 

@@ -46,11 +46,12 @@ def find_results(paths: Iterable[Path]) -> tuple[dict[str, EvaluationResult], li
 
 def _stopped_early(folder: Path) -> set[Path]:
     """Return the folders of runs that a sweep stopped early, which are expected to have no results."""
-    journal = folder / "sweep.json"
-    if not journal.is_file():
-        return set()
-    trials = json.loads(journal.read_text(encoding="utf-8"))["trials"]
-    return {folder / trial["folder"] for trial in trials if trial["status"] == "stopped early"}
+    return {
+        journal.parent / trial["folder"]
+        for journal in folder.rglob("sweep.json")
+        for trial in json.loads(journal.read_text(encoding="utf-8"))["trials"]
+        if trial["status"] == "stopped early"
+    }
 
 
 def _read(file: Path, results: dict[str, EvaluationResult], notes: list[str]) -> None:

@@ -190,3 +190,20 @@ def test_options_without_effect_neither_name_nor_part_systems():
     comparison = Comparison({f"{run['sha256']}.json": made_result({"ugan": run}) for run in runs})
     (entry,) = comparison.entries
     assert entry.name == "ugan" and len(entry.members) == 2 and comparison.varying == []
+
+
+def test_a_checkpoint_scored_in_several_ways_is_several_systems():
+    about = made_run(**{"data.size": 16})
+    ways = [about, about | {"strength": 1.0, "input_size": 16}, about | {"strength": 1.4}, about | {"input_size": 8}]
+    results = {f"{number}.json": made_result({"ugan": way}) for number, way in enumerate(ways)}
+    assert {*names(Comparison(results))} == {
+        "ugan, strength=1.0, input_size=as in training",
+        "ugan, strength=1.4, input_size=as in training",
+        "ugan, strength=1.0, input_size=8",
+    }
+
+
+def test_seeds_scored_in_different_ways_are_not_averaged():
+    about = [made_run(seed=seed, **{"data.size": 16}) for seed in range(2)]
+    results = {"a": made_result({"ugan": about[0]}), "b": made_result({"ugan": about[1] | {"strength": 1.4}})}
+    assert [len(entry.members) for entry in Comparison(results).entries] == [1, 1]
