@@ -13,6 +13,9 @@ if TYPE_CHECKING:  # so that importing this package does not import torch
 
     from gancolor.models.patchgan import PatchGAN
 
+# Generators' options that do not change their parameters.
+FREE_OPTIONS = {"dropout", "recompute", "freeze_backbone", "global_size", "temperature", "trunk"}
+
 
 def generator_builder(arch: str) -> "Callable[..., nn.Module]":
     """Return the function that builds a generator, by the architecture's name.

@@ -9,6 +9,8 @@ from torch import Tensor, nn
 
 from gancolor.choices import DecoderUpsampling, Norm
 
+SPECTRAL_VECTORS = ("._u", "._v")  # ends of the names of spectral norm's buffers, its estimates of singular vectors
+
 
 def norm_layer(norm: Norm, channels: int) -> nn.Module:
     if norm == "batch":

@@ -16,6 +16,7 @@ from gancolor.losses import terms as losses
 from gancolor.losses.objective import Objective, Terms, detached, mean_terms
 from gancolor.models.cost import count_parameters
 from gancolor.models.encoders import Backbone
+from gancolor.models.layers import SPECTRAL_VECTORS
 from gancolor.models.output import GeneratorOutput
 from gancolor.models.patchgan import PatchGAN
 from gancolor.models.recomputation import Buffers, second_pass
@@ -88,7 +89,7 @@ class GANStep:
         self.bad_steps = torch.zeros((), device=hardware.device)
         mine, live = self.ema.state_dict(), self.generator.state_dict()
         # Spectral norm's vectors are estimates for the current weights: an average of them is not an estimate.
-        averaged = [name for name in mine if mine[name].is_floating_point() and not name.endswith(("._u", "._v"))]
+        averaged = [name for name in mine if mine[name].is_floating_point() and not name.endswith(SPECTRAL_VECTORS)]
         copied = [name for name in mine if name not in averaged]
         self._averaged = [mine[name] for name in averaged], [live[name] for name in averaged]
         self._copied = [mine[name] for name in copied], [live[name] for name in copied]

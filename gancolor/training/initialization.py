@@ -17,13 +17,11 @@ from gancolor.config.identity import to_dict
 from gancolor.config.networks import GeneratorConfig
 from gancolor.config.options import TrainConfig
 from gancolor.inference.bundled import BUNDLED, named_checkpoint
-from gancolor.models import generator_builder, generator_options
+from gancolor.models import FREE_OPTIONS, generator_builder, generator_options
 from gancolor.models.checkpoint import describe, find_generator, read_tensors
 from gancolor.utils.errors import InputError
 from gancolor.utils.files import file_digest
 
-# Generator options that may differ from the file's, because they do not change its parameters.
-FREE = {"dropout", "recompute", "freeze_backbone", "global_size", "temperature", "trunk"}
 # Options that may be on where the file's is off: the weights of the new input channels start at zero.
 ADDED = {"hints"}
 CLASSIFIER = "classifier."  # prefix of parameters that depend on the photographs' classes
@@ -48,6 +46,10 @@ class Start:
     @property
     def arch(self) -> str:
         return self.about["generator"]["arch"]
+
+    def size(self, default: int) -> int:
+        """Return the photographs' size that its architecture was built for, which decides the depth of some."""
+        return self.about["generator"]["options"].get("size", default)
 
     def options(self) -> dict[str, Any]:
         """Return the options of this architecture that GeneratorConfig has, as the file's generator was built.
@@ -108,7 +110,7 @@ def check_against_file(config: TrainConfig, start: Start) -> None:
     given = to_dict(config.generator)
     for name, value in start.options().items():
         added = name in ADDED and given[name] and not value
-        if name not in FREE and given[name] != value and not added:
+        if name not in FREE_OPTIONS and given[name] != value and not added:
             raise InputError(f"--generator.{name} {given[name]}: {start.name} has {value}; leave it out")
 
 

@@ -11,6 +11,7 @@ from gancolor.config.options import TrainConfig
 from gancolor.losses.objective import ADVERSARIAL_TERMS, PENALTIES, TERMS, Objective
 from gancolor.models import build_discriminator, build_generator, generator_options, would_take_hints
 from gancolor.models.output import GeneratorOutput
+from gancolor.training.initialization import find_start
 from gancolor.training.tensorboard import check_tensorboard
 from gancolor.utils.errors import InputError
 from gancolor.utils.hardware import Hardware
@@ -105,7 +106,8 @@ def check_networks(config: TrainConfig) -> None:
     Raises:
         InputError: which option is wrong, and what to do.
     """
-    options = to_dict(config.generator) | {"size": config.data.size, "classes": 2 if config.loss.scene else 0}
+    size = find_start(config.init).size(config.data.size) if config.init else config.data.size
+    options = to_dict(config.generator) | {"size": size, "classes": 2 if config.loss.scene else 0}
     with torch.device("meta"):
         check_output(config.arch, build_generator(config.arch, **{**options, "backbone_weights": "random"}))
         build_discriminator(config.data.size, **to_dict(config.discriminator))

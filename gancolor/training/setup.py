@@ -50,7 +50,7 @@ def set_up(config: TrainConfig, data: Dataset, hardware: Hardware) -> Setup:
     torch.manual_seed(config.seed)
     start = find_start(config.init) if config.init else None
     if start:
-        options["size"] = start.about["generator"]["options"].get("size", config.data.size)
+        options["size"] = start.size(config.data.size)
     # In fine-tuning, the generator's file includes the backbone's weights.
     generator = build_generator(config.arch, **(options | {"backbone_weights": "random"} if start else options))
     discriminator = build_discriminator(config.data.size, **to_dict(config.discriminator))

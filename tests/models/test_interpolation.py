@@ -3,6 +3,7 @@
 import pytest
 import torch
 from made_generators import made_generator
+from torch.nn.utils.parametrize import is_parametrized
 
 from gancolor import cli
 from gancolor.models.checkpoint import describe, export_generator, load_generator
@@ -58,13 +59,52 @@ def test_share_out_of_range_is_refused(pair, tmp_path, share):
     assert not (tmp_path / "x.safetensors").exists()
 
 
+def with_options(path, out, **options):
+    """Copy a generator, with other options."""
+    about = describe(path)
+    built = about["generator"] | {"options": about["generator"]["options"] | options}
+    export_generator(out, load_generator(path), about | {"generator": built})
+    return out
+
+
 def test_another_architecture_is_refused(pair, tmp_path):
     first, other = pair
-    about = describe(other)
-    changed = about | {"generator": about["generator"] | {"options": about["generator"]["options"] | {"dropout": 0.9}}}
-    export_generator(tmp_path / "third.safetensors", load_generator(other), changed)
+    third = with_options(other, tmp_path / "third.safetensors", upsampling="pixel_shuffle")
     with pytest.raises(InputError, match="its generator differs"):
-        interpolate(first, tmp_path / "third.safetensors", 0.5, tmp_path / "x.safetensors")
+        interpolate(first, third, 0.5, tmp_path / "x.safetensors")
+
+
+def test_options_that_change_no_parameter_may_differ(pair, tmp_path):
+    first, other = pair
+    third = with_options(other, tmp_path / "third.safetensors", dropout=0.9, recompute=True)
+    interpolate(first, third, 0.5, tmp_path / "mean.safetensors")
+    assert (tmp_path / "mean.safetensors").is_file()
+
+
+def test_spectral_norms_are_those_of_the_mean(tmp_path):
+    """The mean of two estimates is no estimate: the layers' weights would be too large."""
+    paths = [tmp_path / "one.safetensors", tmp_path / "two.safetensors"]
+    for number, path in enumerate(paths):
+        made_generator(path, arch="deoldify", backbone="efficientvit_m0")
+        generator, about = load_generator(path), describe(path)
+        torch.manual_seed(number)
+        for name, tensor in generator.state_dict().items():
+            if name.endswith(".original"):
+                tensor.copy_(torch.randn_like(tensor))
+        for _, layer in spectral_layers(generator):
+            layer.train()
+            for _ in range(30):
+                _ = layer.weight
+        export_generator(path, generator.eval(), about)
+    interpolate(*paths, 0.5, tmp_path / "mean.safetensors")
+    layers = spectral_layers(load_generator(tmp_path / "mean.safetensors"))
+    assert layers
+    for name, layer in layers:
+        assert torch.linalg.matrix_norm(layer.weight.detach().flatten(1), 2) == pytest.approx(1, abs=0.05), name
+
+
+def spectral_layers(network):
+    return [(name, layer) for name, layer in network.named_modules() if is_parametrized(layer, "weight")]
 
 
 @pytest.mark.parametrize("number", [0, 1])

@@ -2,12 +2,15 @@
 
 import pytest
 import torch
+from made_generators import made_generator
 from torch import nn
 
 from gancolor.choices import ARCHITECTURES
-from gancolor.models import generator_builder
+from gancolor.models import build_generator, generator_builder
+from gancolor.models.checkpoint import describe, export_generator
 from gancolor.models.output import GeneratorOutput
-from gancolor.training.option_checks import check_output
+from gancolor.training.command import parse_train
+from gancolor.training.option_checks import check_options, check_output
 from gancolor.utils.errors import InputError
 
 
@@ -51,3 +54,14 @@ def test_a_line_that_names_nothing(monkeypatch, line):
     monkeypatch.setitem(ARCHITECTURES, "mine", line)
     with pytest.raises(InputError, match=f"^mine: ARCHITECTURES in gancolor/choices.py says {line}, but "):
         generator_builder("mine")
+
+
+def test_a_generator_to_start_from_is_checked_at_its_own_size(tmp_path):
+    """A smaller size would allow fewer levels, but fine-tuning does not change the network."""
+    path = made_generator(tmp_path / "g.safetensors", depth=None)
+    about = describe(path)
+    about["generator"]["options"]["size"] = 64
+    export_generator(path, build_generator("ugan", width=4, depth=6), about)
+    config = parse_train(["--init", str(path), "--data.size", "32"])
+    assert config.generator.depth == 6
+    check_options(config)
