@@ -203,11 +203,16 @@ def make_result(
         source,
         list(photographs.names),
         photographs.contents_digest,
-        [classes[label] for label in photographs.labels.tolist()] if classes else [],
+        _class_names(photographs.labels.tolist(), classes),
         systems,
         gallery_indices(photographs).tolist(),
         {"command": shlex.join(sys.argv), "versions": versions(), **made},
     )
+
+
+def _class_names(labels: Sequence[int], classes: Sequence[str]) -> list[str]:
+    """Return the photographs' class names; none unless every photograph has a class (in test splits, -1 is common)."""
+    return [classes[label] for label in labels] if classes and min(labels, default=0) >= 0 else []
 
 
 def gallery_indices(photographs: Photographs) -> Tensor:

@@ -191,6 +191,7 @@ def test_made_result_has_pictures_classes_and_how_it_was_made(scenes, monkeypatc
     assert result.classes == ["dogs", "cats", "dogs", "dogs"]
     assert result.by_class() == {"cats": [1], "dogs": [0, 2, 3]}
     assert result.made["command"] == "evaluate.py 'a b'" and "torch" in result.made["versions"]
+    assert plain(photographs_of(scenes, labels=[1, -1, 1, 0]), classes=("cats", "dogs")).classes == []
     for data, index in zip(result.systems["truth"].samples, result.sample_indices, strict=True):
         with Image.open(BytesIO(data)) as picture:
             assert picture.format == "WEBP"
