@@ -24,6 +24,8 @@ def start_process(words: Sequence[str], folder: Path, **how: Any) -> subprocess.
     """
     if fcntl is None:
         return subprocess.Popen(words, **how)
+    # A child of a launcher that was killed may still hold the old file's lock; the run's own lock decides about it.
+    (folder / LOCK).unlink(missing_ok=True)
     with (folder / LOCK).open("w") as file:
         fcntl.flock(file, fcntl.LOCK_EX)
         process = subprocess.Popen(words, pass_fds=[file.fileno()], **how)

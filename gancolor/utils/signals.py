@@ -5,7 +5,11 @@ from types import FrameType, TracebackType
 
 
 class Interruption:
-    """Context manager that stores the first SIGINT or SIGTERM in `signal`; a second one has its usual effect."""
+    """Context manager that stores the first SIGINT or SIGTERM in `signal`.
+
+    A Ctrl-C after it has its usual effect. A further SIGTERM is ignored, because the same stop often arrives twice:
+    from the sweep or torchrun, and from the system, which sends it to the whole process group.
+    """
 
     SIGNALS = (signal.SIGINT, signal.SIGTERM)
 
@@ -20,8 +24,9 @@ class Interruption:
         self._restore()
 
     def _keep(self, number: int, _frame: FrameType | None) -> None:
-        self.signal = number
-        self._restore()
+        if self.signal is None:
+            self.signal = number
+            signal.signal(signal.SIGINT, self._before[signal.SIGINT])
 
     def _restore(self) -> None:
         for number, handler in self._before.items():

@@ -26,6 +26,14 @@ def test_second_ctrl_c_interrupts_at_once():
         signal.signal(signal.SIGINT, before)
 
 
+def test_second_sigterm_is_ignored():
+    """A sweep forwards SIGTERM to runs that may have got it already."""
+    with Interruption() as interruption:
+        for _ in range(2):
+            os.kill(os.getpid(), signal.SIGTERM)
+        assert interruption.signal == signal.SIGTERM
+
+
 def test_signal_handlers_are_restored():
     before = [signal.getsignal(number) for number in Interruption.SIGNALS]
     with Interruption():
