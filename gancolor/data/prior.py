@@ -1,5 +1,6 @@
 """Colour prior of a training set: the share of its pixels in each colour bin, counted once."""
 
+import errno
 import hashlib
 import json
 from pathlib import Path
@@ -30,7 +31,9 @@ def color_prior(photographs: Photographs, kept: Tensor, cache: str | Path | None
                 if not path.is_file():
                     write_json(path, {"pixels": count_bins(photographs, kept, bins).tolist()})
         counts = torch.tensor(json.loads(path.read_text(encoding="utf-8"))["pixels"])
-    except PermissionError:  # a shared cache that is read-only
+    except OSError as error:
+        if error.errno not in (errno.EACCES, errno.EPERM, errno.EROFS):  # a shared cache that is read-only
+            raise
         counts = count_bins(photographs, kept, bins)
     return smoothed(counts.double() / counts.sum())
 

@@ -1,5 +1,7 @@
+import errno
 import json
 import multiprocessing
+import os
 import shutil
 import sys
 import time
@@ -194,3 +196,19 @@ def test_every_process_has_the_same_and_one_counts(real, tmp_path):
         process.join(60)
     assert [prior_ for prior_, _ in answers] == [answers[0][0]] * 3
     assert sum(counts for _, counts in answers) == 1
+
+
+@pytest.mark.parametrize(("number", "counted"), [(errno.EACCES, True), (errno.EROFS, True), (errno.ENOSPC, False)])
+def test_a_cache_that_is_read_only_is_not_needed(scenes, tmp_path, monkeypatch, number, counted):
+    photographs, kept = of_pictures(scenes), torch.arange(4)
+    expected = color_prior(photographs, kept, tmp_path / "writable")
+
+    def refuse(*_):
+        raise OSError(number, os.strerror(number))
+
+    monkeypatch.setattr(prior, "write_json", refuse)
+    if counted:
+        assert torch.equal(color_prior(photographs, kept, tmp_path / "cache"), expected)
+    else:
+        with pytest.raises(OSError, match="No space"):
+            color_prior(photographs, kept, tmp_path / "cache")
