@@ -70,12 +70,17 @@ class RunFolder:
         # Unfinished files of a killed process.
         for leaving in (*self.folder.glob("*.part"), *self.folder.glob("samples/*.part")):
             leaving.unlink()
-        write_atomically(self.config, lambda beside: save_yaml(config, beside))
 
-    def reopen(self) -> None:
-        """Remove a finished run's generator and results, because training continues."""
-        self.generator.unlink(missing_ok=True)
-        self.results.unlink(missing_ok=True)
+    def begin(self, config: TrainConfig, continues: bool) -> None:
+        """Save the options, once nothing can refuse the start any more.
+
+        Args:
+            continues: more is trained: remove a finished run's generator and results.
+        """
+        write_atomically(self.config, lambda beside: save_yaml(config, beside))
+        if continues:
+            self.generator.unlink(missing_ok=True)
+            self.results.unlink(missing_ok=True)
 
     def close(self) -> None:
         self._lock.release()

@@ -83,6 +83,8 @@ def load_state(path: Path, parts: Mapping[str, Part]) -> dict[str, Any]:
                 part.load_state_dict(own)
             else:
                 _load_optimizer(part, own)
+    except torch.OutOfMemoryError:
+        raise
     except (RuntimeError, KeyError, IndexError, ValueError):
         raise InputError(f"{path} is the state of different networks from this command's") from None
     return about

@@ -10,6 +10,7 @@ from gancolor.config.options import TrainConfig
 from gancolor.data.dataset import Dataset
 from gancolor.data.preprocess import Preprocess
 from gancolor.evaluation.grids import save_prior
+from gancolor.evaluation.hint_scores import HintMeans, hint_table
 from gancolor.evaluation.protocols import PROTOCOLS
 from gancolor.evaluation.results import EvaluationResult, SystemResult, describe_generator, gallery_indices, make_result
 from gancolor.losses.objective import Terms
@@ -63,6 +64,7 @@ class Trainer:
     def _set_up(self) -> None:
         config = self.config
         self.data = Dataset(config.data, config.seed, self.hardware.device)
+        self._check_agreement(self.data.names_digest)  # here, because scoring divides the photographs among the ranks
         self.batches = self.data.batches
         self.timeline = Timeline(
             self.batches.steps_per_epoch,
@@ -73,7 +75,7 @@ class Trainer:
             config.eval.early,
         )
         if not self.timeline.total_steps:
-            raise InputError("nothing to train: --epochs and --pretrain_epochs are 0, or less than a step")
+            raise InputError("nothing to train: --epochs and --pretrain_epochs are 0")
         self.setup = set_up(config, self.data, self.hardware)
         self.gan_step = self.setup.gan_step
         hints = config.hints if takes_hints(self.gan_step.generator) else None
@@ -87,14 +89,15 @@ class Trainer:
     def _resume(self) -> int:
         """Load the run's last state, if there is one, and return the number of finished steps."""
         done = self._load_state() if self.run.last.is_file() else 0
-        if not distributed.all_agree(f"{done} {self.data.names_digest}", self.hardware.device):
+        self._check_agreement(str(done))
+        return done
+
+    def _check_agreement(self, seen: str) -> None:
+        if not distributed.all_agree(seen, self.hardware.device):
             raise InputError(
                 f"the machines see different photographs, or different states of {self.run.folder}; give folders that "
                 "all of them share"
             )
-        if distributed.is_main() and 0 < done < self.timeline.total_steps:
-            self.run.reopen()
-        return done
 
     def _load_state(self) -> int:
         about = load_state(self.run.last, self.gan_step.state_parts())
@@ -187,9 +190,10 @@ class Trainer:
         return rates(self.config.optim, self.timeline, step, self.batches.effective_batch)
 
     def _log(self, terms: Terms) -> None:
-        """Every `log_every` steps, log the means since the last time, over all ranks, to metrics.jsonl and W&B."""
+        """Every `log_every` steps and before each evaluation, log the means since the last time, over all ranks, to
+        metrics.jsonl and W&B."""
         self.meter.add(terms)
-        if self.done % self.config.tracking.log_every:
+        if self.done % self.config.tracking.log_every and not self.timeline.evaluates(self.done):
             return
         self.recent = means = self.meter.read(self.batches.effective_batch)
         if self.tracker:
@@ -226,8 +230,6 @@ class Trainer:
     def _evaluate(self) -> None:
         """Score the EMA generator, draw the sample grid, and keep the generator if it is the stage's best."""
         stage = self.timeline.stage(self.done - 1)
-        if self.meter.steps:
-            self.recent = self.meter.read(self.batches.effective_batch)
         distributed.share_buffers(self.gan_step.ema)
         improved = self.validation.evaluate(self.gan_step.ema, stage, self.done)
         if distributed.is_main():
@@ -274,30 +276,33 @@ class Trainer:
             if wait:
                 self.saver.wait()
         except FloatingPointError as error:
-            raise TrainingError(f"{error} of step {self.done} is not finite; {self._last_good()}") from None
+            raise TrainingError(f"{error} is not finite; {self._last_good()}") from None
 
     def _finish(self) -> None:
         """Export the finished generator and print its scores."""
         if not self.validation.scores:  # a finished run, started again
             self.validation.evaluate(self.gan_step.ema, self.timeline.stage(self.done - 1), self.done)
+        hints = self.validation.score_automatic(self.gan_step.ema)
         if self.tracker is None:  # only the main process has one
             return
         export_generator(self.run.generator, self.gan_step.ema, self._about())
-        self._result().save(self.run.results)
+        self._result(hints).save(self.run.results)
         self.tracker.artifact(self.run.generator, self._about())
         size = self.config.data.size
         held_out = f"{counted(len(self.data.val), 'held-out photograph')} of {self.data.source.name}"
         print(f"\n{held_out}, {size} x {size}, after step {self.done}; mean ± half-width of the 95 % interval:")
         print(self.validation.table(self.config.arch))
+        if hints:
+            print(f"\nby the number of random hints:\n{hint_table(hints)}\n")
         print(f"pictures   {self.run.sample(self.done)}\ngenerator  {self.run.generator}")
 
-    def _result(self) -> EvaluationResult:
+    def _result(self, hints: HintMeans) -> EvaluationResult:
         """Return the last evaluation by protocol native, with the generator's cost and training record."""
         validation, arch, data = self.validation, self.config.arch, self.config.data
         about = describe_generator(self.run.generator, self._about())
         systems = {
             "grey": SystemResult(validation.grey_scores),
-            arch: SystemResult(validation.scores, about=about),
+            arch: SystemResult(validation.scores, about=about, hints=hints),
             "truth": SystemResult(validation.truth_scores),
         }
         protocol = {"name": "native", **PROTOCOLS["native"].describe(data.size, data.val_limit, self.config.seed)}
@@ -309,6 +314,7 @@ class Trainer:
         """Note the start in the run's folder, and print what is trained on what."""
         if not distributed.is_main():
             return
+        self.run.begin(self.config, continues=0 < self.done < self.timeline.total_steps)
         write_json(self.run.photographs, self.data.listing())
         self.run.note_start(self.done, str(self.hardware), distributed.world_size(), self.batches.effective_batch)
         prior, rarity = self.setup.prior, self.setup.rarity

@@ -11,6 +11,7 @@ from torch import Tensor, nn
 from gancolor.config.options import EvalConfig, LpipsConfig
 from gancolor.data.cache.photographs import Photographs
 from gancolor.evaluation.grids import sample_indices, save_grid
+from gancolor.evaluation.hint_scores import HintMeans
 from gancolor.evaluation.scoring import (
     GREY,
     Scores,
@@ -23,7 +24,7 @@ from gancolor.evaluation.scoring import (
     with_gain,
 )
 from gancolor.evaluation.tables import results_table
-from gancolor.metrics.bootstrap import Mean, summarize
+from gancolor.metrics.bootstrap import Mean, difference, summarize
 from gancolor.metrics.table import METRICS
 from gancolor.training.diagnostics import check_colourfulness
 from gancolor.utils.errors import InputError
@@ -110,17 +111,35 @@ class Validation:
             return "best so far"
         return f"best so far, but with {share:.0%} of the truth's colourfulness (--eval.min_colorfulness {least:g})"
 
+    def score_automatic(self, generator: nn.Module) -> HintMeans:
+        """Score the generator without hints, as results are compared; the last evaluation is replaced by this.
+
+        Returns:
+            The means without hints and with `eval.hints` of them; empty if evaluations give none.
+        """
+        number, hinted = self.config.hints, self.scores
+        if not number:
+            return {}
+        scores = score_generator(generator, self.photographs, self.hardware, self.config.batch_size, self.networks)
+        self.scores = with_gain(scores, self.grey_scores)
+        self.means = summarize(self.scores)
+        return {
+            count: summarize(found) | {"over_automatic": difference(found["psnr"], scores["psnr"])}
+            for count, found in ((0, self.scores), (number, hinted))
+        }
+
     @torch.inference_mode()
-    def pictures(self, name: str, generator: nn.Module, indices: Tensor) -> dict[str, Tensor]:
+    def pictures(self, name: str, generator: nn.Module, indices: Tensor, hints: int = 0) -> dict[str, Tensor]:
         """Return grey, predicted and true pictures of these photographs, uint8 (len(indices), 3, S, S) each."""
         truth = self.photographs.take(indices).to(self.hardware.device)
-        patches = random_hints(self.photographs, self.config.hints, self.hardware.device)(indices)
+        patches = random_hints(self.photographs, hints, self.hardware.device)(indices)
         coloured = colorize(generator, truth, patches=patches).pictures
         return {"grey": greyed(truth), name: coloured, "truth": truth}
 
     def draw_samples(self, path: Path, name: str, generator: nn.Module) -> None:
         """Save a grid of grey, predicted and true pictures, always of the same photographs."""
-        save_grid(path, self.pictures(name, generator, sample_indices(len(self.photographs), self.config.samples)))
+        indices = sample_indices(len(self.photographs), self.config.samples)
+        save_grid(path, self.pictures(name, generator, indices, self.config.hints))
 
     def troubles(self) -> dict[str, str]:
         """Return problems with the colours of the last evaluation: name -> a line with advice."""

@@ -180,11 +180,34 @@ def test_different_options_in_a_runs_folder_are_refused(commands, read, copied, 
     read.same_run(finished[0], run)
 
 
+def test_a_refused_start_changes_nothing(commands, read, copied, finished):
+    run, options = copied
+    before = (run / "config.yaml").read_bytes()
+    commands.train(*options, "--epochs", "3", WANDB_MODE="sometimes").refusal("sometimes")
+    commands.train(*options, "--epochs", "0.5").refusal("has already been trained for")
+    assert (run / "config.yaml").read_bytes() == before
+    read.same_run(finished[0], run)
+
+
+def test_every_step_is_in_one_logged_mean(commands, read, copied, finished):
+    """Evaluations do not fall on multiples of log_every."""
+    run, options = copied
+    shutil.rmtree(run)
+    commands.train(*options, "--tracking.log_every", "5").ok()
+    every = [line["l1"] for line in read.losses(finished[0])]
+    before, lines = 0, read.losses(run)
+    assert len(lines) > len(every) // 5
+    for line in lines:
+        assert line["l1"] == pytest.approx(sum(every[before : line["step"]]) / (line["step"] - before), rel=1e-5)
+        before = line["step"]
+    assert before == len(every)
+
+
 def test_options_that_do_not_affect_training_may_change(commands, read, copied):
     run, options = copied
     changed = "--tracking.log_every 3 --eval.every 0.5 --eval.samples 2 --checkpoint_every 2 --tracking.name other"
     commands.train(*options, *changed.split(), "--epochs", "2").ok()
-    assert [line["step"] for line in read.losses(run)][-3:] == [14, 15, 18]
+    assert [line["step"] for line in read.losses(run)][-3:] == [15, 16, 18]
     assert describe(run / "last.safetensors")["config"]["checkpoint_every"] == 2
 
 

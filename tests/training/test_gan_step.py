@@ -328,3 +328,15 @@ def test_same_seed_gives_the_same_steps(batch):
             gan_step.step(batch, STAGES[step], RATES)
         ends.append(state_of(gan_step))
     assert all_equal(ends[0].values(), ends[1].values())
+
+
+def test_a_full_device_is_not_taken_for_other_networks(tmp_path, monkeypatch):
+    gan_step = make_gan_step()
+    save_state(tmp_path / "last.safetensors", state_tensors(gan_step.state_parts()), {"step": 0})
+
+    def fill(*_):
+        raise torch.OutOfMemoryError("CUDA out of memory")
+
+    monkeypatch.setattr(gan_step.generator, "load_state_dict", fill)
+    with pytest.raises(torch.OutOfMemoryError):
+        load_state(tmp_path / "last.safetensors", gan_step.state_parts())

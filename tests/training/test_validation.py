@@ -291,3 +291,30 @@ def test_samples_are_grey_predicted_and_true(validate, scenes, tmp_path):
     again = tmp_path / "again.png"
     validate(samples=2).draw_samples(again, "ugan", Colorist(0.3, -0.3))
     assert again.read_bytes() == (tmp_path / "s.png").read_bytes()
+
+
+class Follower(Colorist):
+    """Generator with hints: predicts their mean colour."""
+
+    takes_hints = True
+
+    def forward(self, lightness: torch.Tensor, hints: torch.Tensor | None = None) -> GeneratorOutput:
+        chroma = super().forward(lightness).chroma
+        if hints is None:
+            return GeneratorOutput(chroma)
+        share = hints[:, 2:].mean(dim=(2, 3), keepdim=True)
+        return GeneratorOutput(chroma + (hints[:, :2] * hints[:, 2:]).mean(dim=(2, 3), keepdim=True) / share)
+
+
+def test_results_are_scored_without_hints(photographs):
+    """Runs are compared by them, and runs with hints would win."""
+    found, generator = Validation(photographs, EvalConfig(hints=5), OFF, CPU), Follower()
+    found.evaluate(generator, "p", 1)
+    hinted = found.means["psnr"].mean
+    rows = found.score_automatic(generator)
+    plain = Validation(photographs, EvalConfig(), OFF, CPU)
+    plain.evaluate(generator, "p", 1)
+    assert found.means["psnr"].mean == plain.means["psnr"].mean < hinted
+    assert list(rows) == [0, 5] and rows[5]["psnr"].mean == hinted
+    assert rows[5]["over_automatic"].mean == pytest.approx(hinted - rows[0]["psnr"].mean, abs=1e-4)
+    assert plain.score_automatic(generator) == {}
