@@ -92,6 +92,8 @@ class Evaluator:
             raise InputError("without a checkpoint, give --data.source")
         seen = [about["config"] for about in self.abouts if about["data"]["source"] == name]
         splits = {(config["seed"], config["data"]["val_fraction"]) for config in seen}
+        before = [part for about in self.abouts for part in about.get("trained_on", []) if part["source"] == name]
+        splits |= {(part["seed"], part["val_fraction"]) for part in before}
         seed, val_fraction = min(splits, default=(0, 0.5))
         demo_photos = max((config["data"]["demo_photos"] for config in seen), default=2000)
         try:
@@ -104,8 +106,9 @@ class Evaluator:
         source = open_source(found, self.size, self.config.data.cache, self.protocol.fit, val_only=True)
         if source.held_out and len(splits) > 1:
             raise InputError(
-                f"the checkpoints held out different photographs of {name} (other --seed or --data.val_fraction), so "
-                "each was trained on some of the others'; give --data.source DIR with photographs that are new to all"
+                f"the checkpoints, or those that they were fine-tuned from, held out different photographs of {name} "
+                "(other --seed or --data.val_fraction), so each was trained on some of the others'; give --data.source "
+                "DIR with photographs that are new to all"
             )
         items, self.which = source.val, ("validation photograph", "")
         if source.held_out and not splits:

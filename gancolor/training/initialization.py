@@ -47,6 +47,18 @@ class Start:
     def arch(self) -> str:
         return self.about["generator"]["arch"]
 
+    @property
+    def trained_on(self) -> list[dict[str, Any]]:
+        """The photographs that the generator has seen, from its first training on, and how they were split."""
+        config, data = self.about["config"], self.about["data"]
+        last = {
+            "source": data["source"],
+            "held_out": data.get("held_out", False),
+            "seed": config["seed"],
+            "val_fraction": config["data"]["val_fraction"],
+        }
+        return [*self.about.get("trained_on", []), last]
+
     def size(self, default: int) -> int:
         """Return the photographs' size that its architecture was built for, which decides the depth of some."""
         return self.about["generator"]["options"].get("size", default)

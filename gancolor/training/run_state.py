@@ -8,6 +8,7 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
+from gancolor.data.dataset import Dataset
 from gancolor.models.checkpoint import open_checkpoint, save_checkpoint
 from gancolor.utils.errors import InputError
 
@@ -88,6 +89,27 @@ def load_state(path: Path, parts: Mapping[str, Part]) -> dict[str, Any]:
     except (RuntimeError, KeyError, IndexError, ValueError):
         raise InputError(f"{path} is the state of different networks from this command's") from None
     return about
+
+
+def check_resumes(
+    about: Mapping[str, Any], folder: Path, effective_batch: int, total_steps: int, data: Dataset
+) -> None:
+    """Raise InputError if a command can't continue from a state with this metadata."""
+    if about["effective_batch"] != effective_batch:
+        raise InputError(
+            f"{folder} was started with an effective batch of {about['effective_batch']}, and now it is "
+            f"{effective_batch}; start as many processes as before, or give a different --out"
+        )
+    if about["step"] > total_steps:
+        raise InputError(
+            f"{folder} has already been trained for {about['step']} steps, more than the {total_steps} of this "
+            "command; give more --epochs, or a different --out"
+        )
+    if about["data"]["digest"] != data.digest:
+        raise InputError(
+            f"the photographs of {data.source.name} have changed since {folder} was started; give a different --out to "
+            "train on the present ones"
+        )
 
 
 def _load_optimizer(optimizer: torch.optim.Optimizer, tensors: Mapping[str, Tensor]) -> None:

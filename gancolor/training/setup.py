@@ -1,6 +1,7 @@
 """Construction of networks, objective and colour prior from a configuration."""
 
 import copy
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, fields
 from typing import Any
 
@@ -31,6 +32,7 @@ class Setup:
         prior: the training set's colour distribution over the bins (Q,), if the objective weights by it.
         rarity: the bins' weights derived from it (Q,).
         notes: messages for the user.
+        trained_on: the photographs that the generator of `--init` has seen (`Start.trained_on`).
     """
 
     gan_step: GANStep
@@ -38,6 +40,7 @@ class Setup:
     prior: Tensor | None
     rarity: Tensor | None
     notes: list[str]
+    trained_on: list[dict[str, Any]]
 
 
 def set_up(config: TrainConfig, data: Dataset, hardware: Hardware) -> Setup:
@@ -55,6 +58,8 @@ def set_up(config: TrainConfig, data: Dataset, hardware: Hardware) -> Setup:
     generator = build_generator(config.arch, **(options | {"backbone_weights": "random"} if start else options))
     discriminator = build_discriminator(config.data.size, **to_dict(config.discriminator))
     notes = initialize(start, generator, discriminator) if start else []
+    trained_on = start.trained_on if start else []
+    notes += _split_note(config, trained_on)
     if (hardware.device.type, hardware.precision) == ("cpu", "bf16"):
         _check_single_pixels(generator, config.data.size)
     if config.data.batch_size == config.optim.accumulate and config.optim.frozen_norm != "always":
@@ -67,7 +72,19 @@ def set_up(config: TrainConfig, data: Dataset, hardware: Hardware) -> Setup:
     on_device = None if rarity is None else rarity.to(hardware.device)
     objective = Objective(config.loss, on_device, _perceptual(config, hardware), config.data.real_saturation)
     gan_step = GANStep(generator, discriminator, objective, config.optim, hardware, config.compile, config.cuda_graphs)
-    return Setup(gan_step, options, prior, rarity, notes + _notes(config))
+    return Setup(gan_step, options, prior, rarity, notes + _notes(config), trained_on)
+
+
+def _split_note(config: TrainConfig, trained_on: Sequence[Mapping[str, Any]]) -> list[str]:
+    """Say if the generator that the run starts from has seen the run's validation photographs."""
+    split = (config.seed, config.data.val_fraction)
+    for seen in trained_on:
+        if seen["source"] == config.data.source and seen["held_out"] and (seen["seed"], seen["val_fraction"]) != split:
+            return [
+                f"its training held out other photographs of {seen['source']} (--seed {seen['seed']}, "
+                f"--data.val_fraction {seen['val_fraction']:g}), so it has seen most of this run's held-out ones"
+            ]
+    return []
 
 
 def _classes(config: TrainConfig, data: Dataset) -> int:

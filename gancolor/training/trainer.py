@@ -22,7 +22,7 @@ from gancolor.training.meter import Meter
 from gancolor.training.option_checks import check_hardware, check_options
 from gancolor.training.progress import Progress, say
 from gancolor.training.run_folder import RunFolder
-from gancolor.training.run_state import Saver, load_state
+from gancolor.training.run_state import Saver, check_resumes, load_state
 from gancolor.training.schedule import Timeline, rates, step_seed
 from gancolor.training.setup import set_up
 from gancolor.training.tracking import Tracker, open_tracker, wandb_mode
@@ -101,21 +101,7 @@ class Trainer:
 
     def _load_state(self) -> int:
         about = load_state(self.run.last, self.gan_step.state_parts())
-        if about["effective_batch"] != self.batches.effective_batch:
-            raise InputError(
-                f"{self.run.folder} was started with an effective batch of {about['effective_batch']}, and now it is "
-                f"{self.batches.effective_batch}; start as many processes as before, or give a different --out"
-            )
-        if about["step"] > self.timeline.total_steps:
-            raise InputError(
-                f"{self.run.folder} has already been trained for {about['step']} steps, more than the "
-                f"{self.timeline.total_steps} of this command; give more --epochs, or a different --out"
-            )
-        if about["data"]["digest"] != self.data.digest:
-            raise InputError(
-                f"the photographs of {self.data.source.name} have changed since {self.run.folder} was started; "
-                "give a different --out to train on the present ones"
-            )
+        check_resumes(about, self.run.folder, self.batches.effective_batch, self.timeline.total_steps, self.data)
         if about["scaler"]:
             self.gan_step.scaler.load_state_dict(about["scaler"])
         self.validation.load_state(about["validation"])
@@ -253,7 +239,7 @@ class Trainer:
         self.meter.restart()
 
     def _about(self) -> dict[str, Any]:
-        """Return the metadata of a checkpoint."""
+        """Return the metadata of a checkpoint; with `--init`, also what the run's starting point was trained on."""
         return {
             "generator": {"arch": self.config.arch, "options": self.setup.options},
             "data": self.data.summary(),
@@ -264,6 +250,7 @@ class Trainer:
             "metrics": {name: mean.mean for name, mean in self.validation.means.items()},
             "grey": {name: mean.mean for name, mean in self.validation.grey.items()},
             **({"init_sha256": self.config.init_sha256} if self.config.init else {}),
+            **({"trained_on": self.setup.trained_on} if self.setup.trained_on else {}),
         }
 
     def _save(self, wait: bool) -> None:

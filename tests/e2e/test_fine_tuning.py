@@ -37,6 +37,26 @@ def test_run_starts_from_another_runs_folder(commands, finished, photographs, re
     assert describe(out / "generator.safetensors")["init_sha256"] == digest
 
 
+def test_what_the_starting_point_was_trained_on_stays_known(commands, finished, photographs, draw, tmp_path):
+    """Fine-tuned on others, a generator is still scored on photographs that its first training held out."""
+    source, _, _ = finished
+    others, tuned = draw(tmp_path / "others", 6, seed=9), tmp_path / "tuned"
+    assert "held out other photographs" not in fine_tune(commands, source, tuned, others).wait().ok().out
+    first = {"source": str(photographs), "held_out": True, "seed": 0, "val_fraction": 0.3}
+    assert describe(tuned / "generator.safetensors")["trained_on"] == [first]
+    scored = [
+        commands.evaluate(run, "--data.source", photographs, "--lpips.weights", "off").ok().out.partition(" of ")[0]
+        for run in (source, tuned)
+    ]
+    assert scored[0] == scored[1] and scored[0].endswith("validation photographs")
+
+    other_seed = ["--data.val_fraction", 0.3, "--seed", 1]
+    said = fine_tune(commands, tuned, tmp_path / "again", photographs, *other_seed).wait().ok().out
+    assert "so it has seen most of this run's held-out ones" in said
+    refused = commands.evaluate(tmp_path / "again", "--lpips.weights", "off")
+    refused.refusal("those that they were fine-tuned from, held out different photographs")
+
+
 def test_an_interrupted_run_resumes_bit_for_bit(commands, finished, photographs, read, tmp_path):
     source = tmp_path / "generator.safetensors"
     shutil.copy(finished[0] / "generator.safetensors", source)
