@@ -365,6 +365,22 @@ def test_file_names_that_are_not_utf8(tmp_path: Path) -> None:
     assert (read_picture(path).pixels == scene()).all()
 
 
+def test_errors_that_are_not_utf8_take_one_line_and_spoil_no_other_picture(tmp_path: Path) -> None:
+    path = tmp_path / os.fsdecode(b"caf\xe9.avif")
+    try:
+        path.touch()
+    except OSError:
+        pytest.skip("this file system has no such names")
+    Picture(scene()).save(tmp_path / "x.avif")
+    for size in (60, 100, 1000):  # libvips names the file in its errors
+        path.write_bytes((tmp_path / "x.avif").read_bytes()[:size])
+        assert decoded_bytes(path) in (size, scene().nbytes)
+        with pytest.raises(InputError, match="not a readable picture") as caught:
+            read_picture(path)
+        assert "\n" not in str(caught.value)
+        assert np.abs(read_picture(tmp_path / "x.avif").pixels.astype(int) - scene()).mean() < 8
+
+
 def test_bytes_are_read_as_files_are(tmp_path: Path) -> None:
     Picture(scene()).save(tmp_path / "x.png")
     assert (read_picture((tmp_path / "x.png").read_bytes()).pixels == scene()).all()

@@ -61,7 +61,7 @@ def kept_metadata(image: pyvips.Image) -> Metadata:
     left = EXIF_OF_PIXELS + (EXIF_OF_PLACES if turned else ())
     kept = {
         name: (image.get_typeof(name), image.get(name))
-        for name in image.get_fields()
+        for name in _field_names(image)
         if name in RESOLUTION or (name.startswith(KEPT) and not name.startswith(left) and "Raw profile" not in name)
     }
     if "exif-data" in kept:
@@ -181,6 +181,20 @@ def _resources(data: bytes, at: int) -> Iterator[tuple[int, bytes, bytes]]:
         end = size_at + 4 + size + size % 2
         yield number, data[at:end], data[size_at + 4 : size_at + 4 + size]
         at = end
+
+
+def _field_names(image: pyvips.Image) -> list[str]:
+    """Return the names of an image's metadata without those that are not UTF-8, as PNG's need not be: pyvips can't look
+    them up, and its `get_fields` raises an error."""
+    names: list[str] = []
+    fields, place = pyvips.vips_lib.vips_image_get_fields(image.pointer), 0
+    while fields[place] != pyvips.ffi.NULL:
+        with suppress(UnicodeDecodeError):
+            names.append(pyvips.ffi.string(fields[place]).decode())
+        pyvips.glib_lib.g_free(fields[place])
+        place += 1
+    pyvips.glib_lib.g_free(fields)
+    return names
 
 
 def _has_preview(exif_data: bytes) -> bool:

@@ -2,6 +2,7 @@
 
 import io
 import os
+from contextlib import suppress
 from pathlib import Path
 
 import numpy as np
@@ -45,13 +46,14 @@ def read_picture(source: str | Path | bytes, megapixels: int = MOST_MEGAPIXELS) 
 
 
 def decoded_bytes(path: Path) -> int:
-    """Return the bytes that a picture takes when decoded, by its header, or the file's size if libvips can't read
-    it."""
-    try:
+    """Return the bytes that a picture takes when decoded, by its header; the file's size if libvips can't read it; 0 if
+    it is gone."""
+    with suppress(pyvips.Error):
         image = _open(path)
         return int(image.width * image.height * image.bands * (1 if image.format in ("uchar", "char") else 2))
-    except pyvips.Error:
-        return path.stat().st_size if path.exists() else 0
+    with suppress(OSError):
+        return path.stat().st_size
+    return 0
 
 
 def from_pil(image: Image.Image) -> Picture:

@@ -102,6 +102,17 @@ def test_profiles_in_the_text_of_png_are_dropped(tmp_path: Path) -> None:
     assert Image.open(tmp_path / "y.png").text == {"Comment": "a boat"}
 
 
+def test_names_of_png_texts_that_are_not_utf8_are_dropped(tmp_path: Path) -> None:
+    text = PngImagePlugin.PngInfo()
+    text.add_text("Größe", "3")  # Pillow writes Latin-1, as the standard asks
+    text.add_text("Comment", "a boat")
+    pil().save(tmp_path / "x.png", pnginfo=text)
+    picture = read_picture(tmp_path / "x.png")
+    assert picture.size == (60, 90)
+    picture.save(tmp_path / "y.png")
+    assert Image.open(tmp_path / "y.png").text == {"Comment": "a boat"}
+
+
 def test_a_cameras_note_without_a_preview_is_kept(tmp_path: Path) -> None:
     exif = Image.Exif()
     exif.get_ifd(ExifTags.IFD.Exif)[ExifTags.Base.MakerNote] = b"NOTE: f/8"
