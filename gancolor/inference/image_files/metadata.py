@@ -43,6 +43,7 @@ XMP_OF_PIXELS = {
     "http://ns.adobe.com/hdr-gain-map/1.0/": None,
     "http://ns.apple.com/HDRGainMap/1.0/": None,
 }
+DEEPEST_XMP = 100  # levels; what strips and writes XMP, also minidom, is recursive
 GOOGLE = "http://ns.google.com/photos/"  # the start of namespaces, all of whose names are of the pixels
 
 PHOTOSHOP = b"Photoshop 3.0\0"  # before the resources of a JPEG's segment of IPTC
@@ -100,11 +101,21 @@ def clean_xmp(data: bytes) -> bytes:
 
 
 def parse_xmp(data: bytes) -> minidom.Document | None:
-    """Parse an XMP packet; None: it is none."""
-    for packet in (data, data.strip(b"\0")):  # some programs end it with zeros, which are half a character in UTF-16
+    """Parse an XMP packet; None: it is none, or its elements are nested too deeply."""
+    for text in (data, data.strip(b"\0")):  # some programs end it with zeros, which are half a character in UTF-16
         with suppress(ExpatError, UnicodeError, ValueError):
-            return minidom.parseString(packet)
+            packet = minidom.parseString(text)
+            return packet if _depth(packet) <= DEEPEST_XMP else None
     return None
+
+
+def _depth(packet: minidom.Document) -> int:
+    """Return the number of levels of nodes."""
+    level: list[Any] = [packet]
+    depth = 0
+    while level := [child for node in level for child in node.childNodes]:
+        depth += 1
+    return depth
 
 
 def packet_bytes(packet: minidom.Document) -> bytes:
