@@ -243,6 +243,12 @@ def test_unreadable_picture_gives_a_one_line_error(tmp_path: Path) -> None:
         read_picture(b"no picture")
 
 
+def test_pillows_own_limit_of_pixels_does_not_count(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    pil().save(tmp_path / "x.bmp")
+    monkeypatch.setattr(Image, "MAX_IMAGE_PIXELS", 1000)
+    assert (read_picture(tmp_path / "x.bmp").pixels == scene()).all() and Image.MAX_IMAGE_PIXELS == 1000
+
+
 def test_bad_pillow_images_give_a_one_line_error(tmp_path: Path) -> None:
     pil(200, 200).save(tmp_path / "whole.jpg")
     (tmp_path / "cut.jpg").write_bytes((tmp_path / "whole.jpg").read_bytes()[:2000])
