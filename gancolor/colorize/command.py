@@ -13,7 +13,7 @@ from types import SimpleNamespace
 from typing import Any
 
 from gancolor.colorize.inputs import FOLDER, ColorizeJob, Found, Problem, find_jobs
-from gancolor.colorize.photographs import colour_photographs, reason
+from gancolor.colorize.photographs import FATAL, colour_photographs, reason
 from gancolor.colorize.ranks import share, this_ranks_device, wait_for_ranks
 from gancolor.colorize.smoothing import SMOOTHING
 from gancolor.colorize.variants import colour_variants, variant_path, write_uncertainty
@@ -230,7 +230,9 @@ def colour(
                 tick = partial(advance, bar)
                 flicker = colour_video(colorizer, job, smoothing=options.smoothing, tick=tick, **how)
             print(f"{shown(job.target)}: {flicker}", flush=True)
-        except InputError as error:
+        except (InputError, OSError) as error:
+            if isinstance(error, OSError) and error.errno in FATAL:
+                raise
             problems.append(Problem(str(job.source), reason(error, job.source)))
     return problems
 
