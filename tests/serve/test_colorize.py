@@ -154,6 +154,15 @@ def test_truncated_photograph_is_refused(client, made) -> None:
     assert answer.status_code == 422 and "not a readable picture" in answer.json()["error"]
 
 
+def test_damage_that_libvips_quotes_in_no_utf8_is_refused(client) -> None:
+    pillow_heif, file = pytest.importorskip("pillow_heif"), io.BytesIO()
+    pillow_heif.from_pillow(Image.fromarray(scene(50, 70))).save(file)
+    data = file.getvalue().replace(b"clap", b"\xfflap")
+    assert data != file.getvalue()
+    answer = client.post("/colorize", content=data, headers={"Content-Type": "image/heic"})
+    assert answer.status_code == 422 and "not a readable picture" in answer.json()["error"]
+
+
 def test_photographs_of_too_many_pixels_are_refused_by_their_header(client, monkeypatch) -> None:
     monkeypatch.setattr(Image, "MAX_IMAGE_PIXELS", 1000)  # Pillow's own limit does not count
     for format in ("PNG", "BMP"):
