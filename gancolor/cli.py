@@ -12,6 +12,7 @@ from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
 from typing import Any, NoReturn
 
+from gancolor import __version__
 from gancolor.choices import EXPORT_FORMATS, RANKING_METRICS
 from gancolor.colorize.arguments import add_colorize
 from gancolor.serve.arguments import add_serve
@@ -55,7 +56,8 @@ def run(main: Callable[[], int | None]) -> None:
             "--data.batch_size or --data.size (evaluate.py: --batch_size)"
         )
         status = fail(name, f"the device's memory is full; {advice}. Files already saved are intact", 2)
-    if int(os.environ.get("WORLD_SIZE", 1)) > 1:
+    ranks = os.environ.get("WORLD_SIZE", "1")
+    if ranks.isdecimal() and int(ranks) > 1:
         # With torch 2.11, about one run in thirty hung or aborted ("terminate called without an active exception") when
         # the interpreter's end destroyed gloo's threads.
         sys.stdout.flush()
@@ -109,7 +111,8 @@ def _gancolor(argv: Sequence[str]) -> int:
     parser = Parser(
         prog="gancolor", description="Trains, scores, compares and uses generators that colour photographs."
     )
-    commands = parser.add_subparsers(required=True, metavar="COMMAND")
+    parser.add_argument("--version", action="version", version=f"gancolor {__version__}")
+    commands = parser.add_subparsers(required=True, dest="subcommand", metavar="COMMAND")
     commands.add_parser("train", help="train a generator (python train.py)")
     commands.add_parser("evaluate", help="score generators on held-out photographs (python evaluate.py)")
     add_colorize(commands).set_defaults(command=_colorize)
@@ -122,9 +125,10 @@ def _gancolor(argv: Sequence[str]) -> int:
     if chosen.command is _sweep:
         return _sweep(chosen, others)  # they are the runs' options
     if "inputs" in chosen:  # argparse leaves over those that follow an option, if others precede it
-        chosen.inputs += [word for word in others if not word.startswith("-")]
-        others = [word for word in others if word.startswith("-")]
-    commands.choices[argv[0]].refuse(others)
+        end = others.index("--") if "--" in others else len(others)
+        chosen.inputs += [word for word in others[:end] if not word.startswith("-")] + others[end + 1 :]
+        others = [word for word in others[:end] if word.startswith("-")]
+    commands.choices[chosen.subcommand].refuse(others)
     return chosen.command(chosen)
 
 
@@ -141,7 +145,7 @@ def _evaluate(argv: Sequence[str]) -> int:
 
 
 def _colorize(chosen: argparse.Namespace) -> int:
-    options = {name: value for name, value in vars(chosen).items() if name not in ("command", "inputs")}
+    options = {name: value for name, value in vars(chosen).items() if name not in ("command", "subcommand", "inputs")}
     # Photographs are processed in parallel here. PyTorch's threads spin while they wait for one another, and so take
     # cores from threads that work. This must be set before PyTorch is imported.
     os.environ.setdefault("OMP_WAIT_POLICY", "PASSIVE")

@@ -70,6 +70,32 @@ def test_a_rank_ends_without_the_interpreters_teardown(monkeypatch):
         cli.run(lambda: 0)
 
 
+def test_a_world_size_that_is_no_number_changes_no_status(monkeypatch):
+    from gancolor import cli
+
+    monkeypatch.setenv("WORLD_SIZE", "abc")
+    with pytest.raises(SystemExit) as end:
+        cli.run(lambda: 3)
+    assert end.value.code == 3
+
+
+def test_words_after_two_dashes_are_inputs(monkeypatch):
+    from gancolor import cli
+
+    found = []
+    monkeypatch.setattr(cli, "_colorize", lambda chosen: found.extend(chosen.inputs))
+    cli._gancolor(["colorize", "a.jpg", "--size", "64", "b.jpg", "--", "-c.jpg", "d.jpg"])
+    assert found == ["a.jpg", "b.jpg", "-c.jpg", "d.jpg"]
+
+
+def test_version(capsys):
+    from gancolor import __version__, cli
+
+    with pytest.raises(SystemExit) as end:
+        cli._gancolor(["--version"])
+    assert end.value.code == 0 and capsys.readouterr().out == f"gancolor {__version__}\n"
+
+
 @pytest.mark.parametrize(
     ("words", "message"),
     [
@@ -77,6 +103,7 @@ def test_a_rank_ends_without_the_interpreters_teardown(monkeypatch):
         ("colorize a.jpg --side-by-side", "unknown option --side-by-side; did you mean --side_by_side? ("),
         ("colorize a.jpg --hint -5,2,red", "a value that starts with a dash is written --NAME=VALUE ("),
         ("colorize a.jpg -o x.gif --format GIF", "no format '.gif'; choose from .jpg, "),
+        ("--foo colorize a.jpg", "unknown option --foo; did you mean --format or --out? ("),
         ("compare runs --htm=x", "unknown option --htm=x; did you mean --html? ("),
         ("export a b -o x.onnx", "unexpected argument b ("),
         ("sweep", "the following arguments are required: FILE (gancolor sweep --help lists all)"),

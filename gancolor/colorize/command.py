@@ -12,8 +12,8 @@ from pathlib import Path
 from types import SimpleNamespace
 from typing import Any
 
-from gancolor.colorize.inputs import FOLDER, ColorizeJob, Found, Problem, find_jobs
-from gancolor.colorize.photographs import colour_photographs, reason
+from gancolor.colorize.inputs import FOLDER, ColorizeJob, Found, Problem, find_jobs, replaced_input
+from gancolor.colorize.photographs import FATAL, colour_photographs, reason
 from gancolor.colorize.ranks import share, this_ranks_device, wait_for_ranks
 from gancolor.colorize.smoothing import SMOOTHING
 from gancolor.colorize.variants import colour_variants, variant_path, write_uncertainty
@@ -80,9 +80,9 @@ def run_colorize(inputs: Sequence[str], options: ColorizeOptions) -> int:
     check(options)
     given = [parse_hint(text) for text in options.hint]
     wanted = None if options.picture_format == "keep" else options.picture_format
-    found = find_jobs(inputs, options.out, wanted, in_place=options.in_place)
     if not inputs:
         raise InputError("nothing to colour; give files or folders, as in gancolor colorize photographs -o colorized")
+    found = find_jobs(inputs, options.out, wanted, in_place=options.in_place)
     if not found.jobs:
         first, *more = found.problems
         raise InputError(f"{first}" + (f" (and {len(more)} more)" if more else ""))
@@ -148,15 +148,15 @@ def check_variants(jobs: Sequence[ColorizeJob], options: ColorizeOptions) -> Non
         check_format(options.uncertainty.suffix)
         if len(jobs) != 1:
             raise InputError("--uncertainty is for a single photograph")
-        if options.uncertainty.exists() and (not options.overwrite or options.uncertainty.samefile(jobs[0].source)):
-            raise InputError(
-                f"--uncertainty {shown(options.uncertainty)}: there is such a file; give another name, or --overwrite"
-            )
-    for job in jobs if options.variants else ():
-        paths = [variant_path(job.target, number + 1) for number in range(options.variants or 0)]
-        there = [path for path in paths if path.exists()]
-        if there and not paths[0].exists() and not options.overwrite:
-            raise InputError(f"{shown(there[0])} would be replaced; move it, name another folder, or give --overwrite")
+        if options.uncertainty.exists():
+            named = f"--uncertainty {shown(options.uncertainty)}"
+            if options.uncertainty.samefile(jobs[0].source):
+                raise InputError(f"{named} is the photograph itself; give another name")
+            if not options.overwrite:
+                raise InputError(f"{named}: there is such a file; give another name, or --overwrite")
+    numbers = range(1, (options.variants or 0) + 1)
+    if replaced := replaced_input(jobs, [variant_path(job.target, number) for job in jobs for number in numbers]):
+        raise InputError(f"{shown(replaced)} would take the place of an input; give another -o")
 
 
 def first_result(job: ColorizeJob, options: ColorizeOptions) -> Path:
@@ -176,7 +176,7 @@ def make_folder(jobs: Sequence[ColorizeJob], options: ColorizeOptions) -> None:
     except OSError as error:
         raise InputError(f"-o {shown(folder)} can't be made: {error.strerror}") from None
     if not os.access(folder, os.W_OK):
-        raise InputError(f"-o {shown(folder)}: the folder is read-only")
+        raise InputError(f"{'--in_place' if options.in_place else '-o'} {shown(folder)}: the folder is read-only")
 
 
 def is_worth_compiling(jobs: Sequence[ColorizeJob]) -> bool:
@@ -221,7 +221,9 @@ def colour(
     if photographs:
         with progress("photographs", len(photographs), "photo") as bar:
             if options.variants:
-                problems += colour_variants(colorizers, photographs, options.variants, options.quality, bar.update)
+                problems += colour_variants(
+                    colorizers, photographs, options.variants, options.quality, bar.update, overwrite=options.overwrite
+                )
             else:
                 problems += colour_photographs(colorizer, photographs, hints, tick=bar.update, **how)
     for job in videos:
@@ -230,7 +232,9 @@ def colour(
                 tick = partial(advance, bar)
                 flicker = colour_video(colorizer, job, smoothing=options.smoothing, tick=tick, **how)
             print(f"{shown(job.target)}: {flicker}", flush=True)
-        except InputError as error:
+        except (InputError, OSError) as error:
+            if isinstance(error, OSError) and error.errno in FATAL:
+                raise
             problems.append(Problem(str(job.source), reason(error, job.source)))
     return problems
 

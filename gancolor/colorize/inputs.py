@@ -111,9 +111,18 @@ def find_jobs(
         jobs = [ColorizeJob(source, folder / renamed(name, suffix)) for source, name in entries]
         found.jobs = _distinct(jobs, found.problems)
         _check_inside({job.target.parent for job in found.jobs}, folder)
-    if not in_place:
-        _check_apart(found.jobs)
+    if not in_place and (replaced := replaced_input(found.jobs, [job.target for job in found.jobs])):
+        raise InputError(
+            f"{shown(replaced)} would take the place of an input; give another -o, or --in_place if that is meant"
+        )
     return found
+
+
+def replaced_input(jobs: Sequence[ColorizeJob], results: Sequence[Path]) -> Path | None:
+    """Return the first result that would replace one of the jobs' inputs, under any name or link."""
+    there = [(result, identity) for result in results if (identity := _identity(result))]
+    inputs = {_identity(job.source) for job in jobs} if there else set()
+    return next((result for result, identity in there if identity in inputs), None)
 
 
 def is_video(path: Path) -> bool:
@@ -265,19 +274,6 @@ def _check_inside(folders: set[Path], out: Path) -> None:
     for folder in folders:
         if not folder.resolve().is_relative_to(real):
             raise InputError(f"{shown(folder)} leads out of {shown(out)}: remove that link, or give another -o")
-
-
-def _check_apart(jobs: Sequence[ColorizeJob]) -> None:
-    """Raise InputError if a result would replace an input, under any name or link."""
-    there = [(job, identity) for job in jobs if (identity := _identity(job.target))]
-    if not there:
-        return
-    inputs = {_identity(job.source) for job in jobs}
-    for job, identity in there:
-        if identity in inputs:
-            raise InputError(
-                f"{shown(job.target)} would take the place of an input; give another -o, or --in_place if that is meant"
-            )
 
 
 def _identity(path: Path) -> tuple[int, int] | None:

@@ -100,13 +100,12 @@ def read(colorizer: Colorizer, hints: Sequence[Hint], job: ColorizeJob) -> Seen 
     """Read a photograph, with the hints beside it unless others are given, and compute the network's input."""
     try:
         picture = read_picture(job.source)
-        if picture.pages > 1:
-            if job.target.exists() and job.target.samefile(job.source):
-                return Problem(
-                    str(job.source),
-                    f"has {picture.pages} pages, and only the first would be left; colour it without --in_place",
-                )
-            warnings.warn(f"{shown(job.source)}: the first of its {picture.pages} pages is coloured", stacklevel=2)
+        if picture.pages > 1 and job.target.exists() and job.target.samefile(job.source):
+            return Problem(
+                str(job.source),
+                f"has {picture.pages} pages, and only the first would be left; colour it without --in_place",
+            )
+        warn_of_pages(job.source, picture)
         beside = f"{job.source}{SUFFIX}"
         if not hints and os.path.isfile(beside):  # noqa: PTH113 - Path.is_file raises an error for names that are too long
             hints = read_hints(Path(beside), picture.size)
@@ -116,6 +115,12 @@ def read(colorizer: Colorizer, hints: Sequence[Hint], job: ColorizeJob) -> Seen 
         if job.source.suffix.lower() not in PICTURE_SUFFIXES and "a video" not in why:
             why += "; if it is a video, give it a video's suffix, such as .mp4"
         return Problem(str(job.source), why)
+
+
+def warn_of_pages(path: Path, picture: Picture) -> None:
+    """Warn if only the first of several pages is coloured."""
+    if picture.pages > 1:
+        warnings.warn(f"{shown(path)}: the first of its {picture.pages} pages is coloured", stacklevel=2)
 
 
 def beside(colorizer: Colorizer, picture: Picture, prediction: ChromaPrediction, coloured: Picture) -> Picture:

@@ -4,7 +4,7 @@ from collections.abc import Callable, Sequence
 from pathlib import Path
 
 from gancolor.colorize.inputs import ColorizeJob, Problem
-from gancolor.colorize.photographs import FATAL, reason
+from gancolor.colorize.photographs import FATAL, reason, warn_of_pages
 from gancolor.inference.colorizer import Colorizer
 from gancolor.inference.image_files import Picture, read_picture
 from gancolor.inference.variants import check_distribution, uncertainty, variants
@@ -18,9 +18,18 @@ def variant_path(target: Path, number: int) -> Path:
 
 
 def colour_variants(
-    colorizers: Sequence[Colorizer], jobs: Sequence[ColorizeJob], number: int, quality: int, tick: Callable[[], object]
+    colorizers: Sequence[Colorizer],
+    jobs: Sequence[ColorizeJob],
+    number: int,
+    quality: int,
+    tick: Callable[[], object],
+    *,
+    overwrite: bool = False,
 ) -> list[Problem]:
     """Write up to `number` colourings of each photograph: one by each colorizer, or all by the only one.
+
+    The first is written last, as a sign that all are there. Unless `overwrite`, others that are there without it, such
+    as those of an interrupted command, are kept.
 
     Returns:
         The photographs that could not be coloured, and why.
@@ -34,13 +43,18 @@ def colour_variants(
     for job in jobs:
         try:
             picture = read_picture(job.source)
+            warn_of_pages(job.source, picture)
             if len(colorizers) == 1:
                 made = variants(colorizers[0], picture, number)
             else:
                 made = [each(picture) for each in colorizers[:number]]
             job.target.parent.mkdir(parents=True, exist_ok=True)
-            for place in range(len(made), 0, -1):  # the first is written last, as a sign that all are there
-                made[place - 1].save(variant_path(job.target, place), quality)
+            for place in range(len(made), 0, -1):
+                path = variant_path(job.target, place)
+                if path.exists() and not overwrite:
+                    print(f"{shown(path)}: there already, and kept")
+                else:
+                    made[place - 1].save(path, quality)
         except Exception as error:  # decoders raise almost anything for damaged files
             if isinstance(error, OSError) and error.errno in FATAL:
                 raise

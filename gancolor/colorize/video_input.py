@@ -50,7 +50,7 @@ class Clip:
         self.rate = frame_rate(self.stream)
         self.time_base = self.stream.time_base
         self.clock = Clock(video)
-        self.extent = Extent(video, job.source, self.stream, self.rate)
+        self.extent = Extent(video, job.source, self.stream, self.rate, self.clock)
         self.frames = self.extent.frames or int((video.duration or 0) / av.time_base * self.rate) or None
         self.last: int | None = None
         self.lost = 0
@@ -151,9 +151,8 @@ class Extent:
         broken: indices of the streams whose last piece is damaged.
     """
 
-    def __init__(self, video: Any, path: Path, stream: Any, rate: Fraction) -> None:
-        self.video, self.path, self.stream, self.rate = video, path, stream, rate
-        self.start = Fraction(video.start_time or 0, av.time_base)
+    def __init__(self, video: Any, path: Path, stream: Any, rate: Fraction, clock: Clock) -> None:
+        self.video, self.path, self.stream, self.rate, self.clock = video, path, stream, rate, clock
         self.form = video.format.name.split(",")[0]
         self.fault: str | None = None
         self.broken: set[int] = set()
@@ -217,18 +216,18 @@ class Extent:
         return short if short > self.step * 3 / 4 else Fraction(0)
 
     def _length(self, stream: Any) -> Fraction | None:
-        """Return the time at which a stream ends by the header. Formats without such a header have their ends looked
-        for, or guessed by the bit rate."""
+        """Return the time at which a stream ends by the header, on the clip's clock. Formats without such a header have
+        their ends looked for, or guessed by the bit rate."""
         if self.form in ("mov", "mxf") and stream.duration:
             # Fragments leave `frames` at 0, and some count their durations from the file's start.
             start = 0 if self.form == "mov" and not stream.frames else stream.start_time or 0
-            return (start + stream.duration) * stream.time_base - self.start
+            return (start + stream.duration) * stream.time_base + self.clock.shift
         if self.form == "avi" and self.frames:
-            return ((stream.start_time or 0) + self.frames) * stream.time_base - self.start
+            return ((stream.start_time or 0) + self.frames) * stream.time_base + self.clock.shift
         if self.form in ("matroska", "flv") and self.video.duration:
-            return Fraction(self.video.duration, av.time_base) - self.start
+            return Fraction(self.video.duration, av.time_base) + self.clock.shift
         if self.form == "asf" and (length := asf_length(self.path)):
-            return length - self.start
+            return length + self.clock.shift
         return None
 
     def _total(self, short: Fraction) -> str:

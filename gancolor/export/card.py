@@ -39,9 +39,13 @@ from gancolor.color.torch_lab import lab_to_rgb, rgb_to_lab
 
 generator = {load}
 lightness, _ = rgb_to_lab(photograph)  # (B, 3, H, W) sRGB in [0, 1], any H and W
-coloured = lab_to_rgb(lightness, generator(lightness))
+{call}
 ```
 """
+CALL = "coloured = lab_to_rgb(lightness, generator(lightness))"
+CALL_WITH_HINTS = """\
+hints = torch.zeros(len(lightness), 3, *lightness.shape[2:])  # none: ab / 110 and 1 where a colour is given
+coloured = lab_to_rgb(lightness, generator(lightness, hints))"""
 
 
 @dataclass(frozen=True)
@@ -168,7 +172,8 @@ def _usage(exported: Exported, name: str) -> str:
             f'colorizer("photograph.jpg").save("coloured.png")\n```\n\n'
             f"    gancolor colorize photograph.jpg -o coloured.png --checkpoint {file}\n"
         )
-    return RUN_WITH_TORCH.format(load=f'torch.export.load("{name}").module()')
+    call = CALL_WITH_HINTS if _takes_hints(exported.about) else CALL
+    return RUN_WITH_TORCH.format(load=f'torch.export.load("{name}").module()', call=call)
 
 
 def _figures(arch: str, about: Mapping[str, Any], scores: Sequence[Scored]) -> str:
@@ -222,10 +227,8 @@ def _recipe(about: Mapping[str, Any]) -> str:
     )
 
 
-def _hints(about: Mapping[str, Any]) -> str:
-    if not would_take_hints(about["generator"]["arch"], about["generator"]["options"]):
-        return ""
-    return "; and hints (B, 3, H, W): ab / 110 and 1 where a colour is given, 0 elsewhere"
+def _takes_hints(about: Mapping[str, Any]) -> bool:
+    return would_take_hints(about["generator"]["arch"], about["generator"]["options"])
 
 
 def _file(exported: Exported) -> str:
@@ -233,10 +236,12 @@ def _file(exported: Exported) -> str:
     parity = _part(about, "parity")
     rows = [["batch x height x width", "largest difference [ab]"]]
     rows += [[str(difference), f"{difference.largest:.2g}"] for difference in exported.differences]
+    hints = "; and hints (B, 3, H, W): ab / 110 and 1 where a colour is given, 0 elsewhere"
+    hints = hints if _takes_hints(about) else ""
     made_with = ", ".join(f"{name} {text}" for name, text in _part(parity, "made_with").items())
     return (
         f"{exported.format}, {exported.size / 1e6:.1f} MB, weights {about.get('weights')}, sha256 "
-        f"`{exported.sha256}`. Input: lightness (B, 1, H, W), L / 50 - 1{_hints(about)}. Output: chroma (B, 2, H, W), "
+        f"`{exported.sha256}`. Input: lightness (B, 1, H, W), L / 50 - 1{hints}. Output: chroma (B, 2, H, W), "
         f"ab / 110. Both are float32, with any B, H and W. Compared with the original checkpoint ({made_with}), where "
         f"{parity.get('tolerance_ab', _NAN):g} is allowed:\n\n{markdown_table(rows)}\n"
     )

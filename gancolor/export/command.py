@@ -35,6 +35,9 @@ def run_export(
     """
     if out is None and repository is None:
         raise InputError("nothing to write: give -o FILE, or --push_to_hub OWNER/NAME")
+    if interpolate and results:
+        raise InputError("--interpolate makes a generator that no --result has scored yet: export it without --result, "
+                         "evaluate that file, and export that file with --result")  # fmt: skip
     original = find_generator(named_checkpoint(str(source)))
     describe(original)
     other, share = (find_generator(named_checkpoint(interpolate[0])), interpolate[1]) if interpolate else (None, "")

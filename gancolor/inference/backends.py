@@ -1,6 +1,7 @@
 """Inference backends for generators: PyTorch, and ONNX Runtime, which needs no PyTorch."""
 
 import os
+import re
 from pathlib import Path
 from typing import Any, Protocol
 
@@ -105,8 +106,8 @@ class OnnxBackend:
         providers = _providers(onnxruntime.get_available_providers(), device)
         try:
             self.session = onnxruntime.InferenceSession(str(path), providers=providers)
-        except Exception:  # its exceptions have no common base class
-            raise InputError(f"{path} is not an ONNX model, or is truncated") from None
+        except Exception as error:  # its exceptions have no common base class
+            raise InputError(f"{path} {_not_opened(path, error)}") from None
         self.about = read_header(path, self.session.get_modelmeta().custom_metadata_map.get(KEY))
         self.takes_hints = "hints" in [given.name for given in self.session.get_inputs()]
         self.has_distribution = False  # exported files return chroma only
@@ -180,6 +181,26 @@ def _providers(available: list[str], device: str) -> list[Any]:
     if kind == "cuda" and number:
         return [(wanted[kind], {"device_id": number}), wanted["cpu"]]
     return list(dict.fromkeys([wanted[kind], wanted["cpu"]]))
+
+
+def _not_opened(path: Path, error: Exception) -> str:
+    """Return why ONNX Runtime could not open a file, to put after the file's name."""
+    if memory_is_full(error):
+        return "is too large for this machine's memory"
+    weights = _file_of_weights(path.read_bytes() if path.is_file() else b"")
+    if weights and not path.with_name(weights).is_file():
+        return f"needs {weights} beside it, which has its weights: copy both"
+    if type(error).__name__ in ("InvalidProtobuf", "InvalidArgument"):
+        return "is not an ONNX model, or is truncated"
+    if weights:
+        return f"can't be opened: {weights} beside it, which has its weights, is truncated or another one's"
+    return f"can't be opened by this ONNX Runtime ({str(error).splitlines()[0].rpartition(') ')[2]})"
+
+
+def _file_of_weights(model: bytes) -> str:
+    """Return the name of the file that has an ONNX model's weights, or an empty string if the model itself has them."""
+    found = re.search(rb"\n\x08location\x12(.)", model, re.DOTALL)  # protobuf: a key, then its value's length
+    return model[found.end() :][: found[1][0]].decode(errors="replace") if found else ""
 
 
 def memory_is_full(error: Exception) -> bool:

@@ -103,12 +103,13 @@ class Colorizer:
 
     @classmethod
     def from_pretrained(cls, name: str | Path, *, revision: str | None = None, **options: Any) -> "Colorizer":
-        """Load a generator from a path as `load` does, or from a repository OWNER/NAME on the Hugging Face Hub.
+        """Load a generator as `load` does from a path that exists or "bundled", or from a repository OWNER/NAME on the
+        Hugging Face Hub.
 
         Raises:
             InputError: as `load`; no such repository, or no network.
         """
-        if Path(name).exists():
+        if str(name) == BUNDLED or Path(name).expanduser().exists():
             return cls.load(name, **options)
         from gancolor.inference.hub import download_from_hub
 

@@ -31,14 +31,14 @@ def download_from_hub(repo_id: str, revision: str | None = None, *, token: str |
     try:
         # Query first: a download tries for half a minute to reach a Hub that does not answer.
         found = hub.HfApi(token=token).model_info(repo_id, revision=revision, timeout=10)
-    except hub.errors.HfHubHTTPError as error:
-        raise InputError(_reason(repo_id, error, revision)) from None
-    except (OSError, hub.errors.HTTPError):
+    except (OSError, hub.errors.HTTPError) as error:
+        refused = isinstance(error, hub.errors.HfHubHTTPError)
+        if refused and not _is_overloaded(error):
+            raise InputError(_reason(repo_id, error, revision)) from None
         cached = hub.try_to_load_from_cache(repo_id, file, revision=revision)
         if not isinstance(cached, str):
-            raise InputError(
-                f"{repo_id}: no such file or folder here or in the Hub's cache, and {UNREACHABLE}"
-            ) from None
+            absent = f"{repo_id}: no such file or folder here or in the Hub's cache, and {UNREACHABLE}"
+            raise InputError(_reason(repo_id, error, revision) if refused else absent) from None
         return Path(cached)
     except ValueError:
         raise InputError(_invalid(repo_id)) from None
@@ -75,6 +75,8 @@ def one_line_errors(repo_id: str, revision: str | None = None) -> Iterator[None]
     errors = hub_package().errors
     try:
         yield
+    except errors.LocalEntryNotFoundError:  # an EntryNotFoundError, though the Hub was not reached
+        raise InputError(f"{repo_id}: {UNREACHABLE}") from None
     except (InputError, errors.EntryNotFoundError):
         raise
     except errors.HFValidationError:
@@ -83,6 +85,11 @@ def one_line_errors(repo_id: str, revision: str | None = None) -> Iterator[None]
         raise InputError(_reason(repo_id, error, revision)) from None
     except (errors.HTTPError, errors.OfflineModeIsEnabled):
         raise InputError(f"{repo_id}: {UNREACHABLE}") from None
+
+
+def _is_overloaded(error: Any) -> bool:
+    """Return whether the Hub only refuses for now: too many requests, or a fault of its own."""
+    return error.response is not None and (error.response.status_code == 429 or error.response.status_code >= 500)
 
 
 def _reason(repo_id: str, error: Any, revision: str | None) -> str:

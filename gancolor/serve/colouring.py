@@ -21,6 +21,7 @@ MEDIA_TYPES: dict[PictureFormat, str] = {
 # libvips's loader -> format, for those that can be written too. Of libheif's, AVIF can.
 FORMATS: dict[str, PictureFormat] = {
     "jpegload_buffer": "jpg",
+    "uhdrload_buffer": "jpg",  # Ultra HDR
     "pngload_buffer": "png",
     "webpload_buffer": "webp",
     "tiffload_buffer": "tiff",

@@ -1,4 +1,5 @@
 import os
+import re
 import resource
 import signal
 import subprocess
@@ -114,6 +115,8 @@ def test_bad_files_are_named_and_the_rest_is_done(folder: Path, tmp_path: Path, 
 def test_nothing_at_all_to_colour(tmp_path: Path, colorize) -> None:
     with pytest.raises(InputError, match="nothing to colour"):
         colorize("-o", tmp_path)
+    with pytest.raises(InputError, match="nothing to colour"):
+        colorize("-o", tmp_path / "out.jpg")
     with pytest.raises(InputError, match=r"nope\.jpg: no such file or folder \(and 1 more\)"):
         colorize(tmp_path / "nope.jpg", tmp_path / "neither.jpg")
 
@@ -144,6 +147,13 @@ def test_in_place(folder: Path, colorize) -> None:
     assert colorize(folder, "--in_place")[0] == 0
     assert files(folder) == ["a.jpg", "b.PNG", "deep/er/c.jpg", "notes.txt"]
     assert (folder / "a.jpg").read_bytes() != before
+
+
+def test_a_read_only_folder_is_named_with_its_option(folder: Path, tmp_path: Path, colorize, monkeypatch) -> None:
+    monkeypatch.setattr("os.access", lambda *_: False)
+    for words, named in ((["--in_place"], f"--in_place {folder}"), (["-o", tmp_path], f"-o {tmp_path}")):
+        with pytest.raises(InputError, match=f"^{re.escape(named)}: the folder is read-only$"):
+            colorize(folder / "a.jpg", *words)
 
 
 def test_names_that_are_no_text(tmp_path: Path, start) -> None:

@@ -74,31 +74,52 @@ def test_uncertainty_is_written_for_photographs_that_are_coloured_already_and_re
     assert colorize(photo, "-o", out, "--checkpoint", classifier) == 0
     words = [photo, "-o", out, "--uncertainty", uncertainty, "--checkpoint", classifier]
     assert colorize(*words) == 0 and uncertainty.is_file() and "1 there already" in capfd.readouterr().out
-    for path, more in ((uncertainty, []), (photo, []), (photo, ["--overwrite"])):
-        with pytest.raises(InputError, match="there is such a file"):
+    itself = "is the photograph itself; give another name$"
+    for path, more, said in (
+        (uncertainty, [], "there is such a file; give another name, or --overwrite"),
+        (photo, [], itself),
+        (photo, ["--overwrite"], itself),
+    ):
+        with pytest.raises(InputError, match=said):
             colorize(photo, "-o", out, "--uncertainty", path, "--checkpoint", classifier, *more)
     assert Image.open(photo).mode == "RGB"
 
 
-def test_variants_replace_no_other_file(photo, classifier, tmp_path) -> None:
-    out = tmp_path / "out"
-    out.mkdir()
+def test_variants_never_replace_an_input(photo, classifier, tmp_path) -> None:
+    words = ["--variants", 2, "--overwrite", "--checkpoint", classifier]
+    other = save(photo.with_name("other.2.png"), scene(20, 30))
+    with pytest.raises(InputError, match=r"other\.2\.png would take the place of an input; give another -o$"):
+        colorize(other, "-o", photo.with_name("other.png"), *words)
+    assert Image.open(other).size == (30, 20)
+
+
+def test_an_interrupted_photograph_is_completed(photo, classifier, checkpoint, tmp_path, monkeypatch, capfd) -> None:
+    """The first variant is written last. Another that is there without it is kept unless --overwrite is given."""
+    out, saved = tmp_path / "out", Picture.save
+    words = [photo, "-o", out, "--variants", 2, "--checkpoint", checkpoint, "--checkpoint", classifier]
+
+    def save_or_stop(picture: Picture, path: Path, quality: int) -> None:
+        if path.name == "photo.1.png":
+            raise KeyboardInterrupt
+        saved(picture, path, quality)
+
+    with monkeypatch.context() as stopped:
+        stopped.setattr(Picture, "save", save_or_stop)
+        with pytest.raises(KeyboardInterrupt):
+            colorize(*words)
+    assert files(out) == ["photo.2.png"]
     save(out / "photo.2.png", scene(20, 30))
-    words = ["-o", out, "--variants", 2, "--checkpoint", classifier]
-    with pytest.raises(InputError, match=r"photo\.2\.png would be replaced"):
-        colorize(photo, *words)
-    with pytest.raises(InputError, match=r"photo\.2\.png would take the place of an input"):
-        colorize(photo, out / "photo.2.png", "-o", out, "--variants", 2, "--overwrite",
-                 "--checkpoint", classifier)  # fmt: skip
-    assert Image.open(out / "photo.2.png").size == (30, 20)
+    assert colorize(*words) == 0 and "photo.2.png: there already, and kept" in capfd.readouterr().out
+    assert Image.open(out / "photo.1.png").size == (90, 60) and Image.open(out / "photo.2.png").size == (30, 20)
+    assert colorize(*words, "--overwrite") == 0
+    assert Image.open(out / "photo.2.png").size == (90, 60)
 
 
-def test_the_first_variant_is_written_last(photo, classifier, tmp_path, monkeypatch) -> None:
-    """So that an interrupted photograph is coloured again."""
-    written = []
-    monkeypatch.setattr(Picture, "save", lambda _, path, __: written.append(path.name))
-    assert colorize(photo, "-o", tmp_path / "out", "--variants", 3, "--checkpoint", classifier) == 0
-    assert written == sorted(written, reverse=True) and written[-1] == "photo.1.png"
+def test_of_several_pages_the_first_is_coloured_with_a_warning(photo, classifier, tmp_path, capfd) -> None:
+    pages = [Image.fromarray(scene(40, 60))] * 2
+    pages[0].save(tmp_path / "x.tif", save_all=True, append_images=pages[1:])
+    assert colorize(tmp_path / "x.tif", "-o", tmp_path / "out", "--variants", 1, "--checkpoint", classifier) == 0
+    assert "x.tif: the first of its 2 pages is coloured" in capfd.readouterr().err
 
 
 def test_an_unreadable_photograph_is_listed_and_the_others_are_coloured(photo, classifier, tmp_path, capfd) -> None:

@@ -199,6 +199,18 @@ def test_the_command_colours_a_folder_of_both(tmp_path: Path, colorize) -> None:
     assert "2 there already" in colorize(place, "-o", out)[1]
 
 
+def test_a_video_that_cannot_be_written_is_named_and_the_rest_is_done(tmp_path: Path, colorize) -> None:
+    place, out = tmp_path / "in", tmp_path / "out"
+    place.mkdir()
+    for name in ("a.mp4", "b.mp4", "c.mp4"):
+        made_video(place / name, clip(3))
+    (out / "b.mp4").mkdir(parents=True)
+    status, said, errors = colorize(place, "-o", out)
+    assert status == 1 and said.splitlines()[-1].startswith("2 coloured")
+    assert errors == f"not coloured: {place}/b.mp4: Is a directory\n"
+    assert files(out) == ["a.mp4", "c.mp4"]
+
+
 def test_a_damaged_middle_costs_its_own_frames(tmp_path: Path, colorizer) -> None:
     source = made_video(tmp_path / "in.mkv", clip(30))
     data = bytearray(source.read_bytes())

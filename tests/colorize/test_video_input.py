@@ -137,6 +137,18 @@ def test_a_file_that_is_cut_off(tmp_path: Path, colorize, suffix: str) -> None:
     assert files(out) == [name]
 
 
+@pytest.mark.parametrize(("coder", "options"), [("libx264", {}), ("libx264", {"bf": "0"}), ("mpeg4", {"bf": "2"})])
+def test_wmv_whose_clock_starts_late_is_all_there(tmp_path: Path, colorizer, coder: str, options) -> None:
+    """With B-frames the first is shown later than 0, and FFmpeg tells no start."""
+    source, target = tmp_path / "in.wmv", tmp_path / "out.mkv"
+    made_video(source, clip(30), coders=(coder, "wmav2"), options=options)
+    colour_video(colorizer, ColorizeJob(source, target))
+    assert files(tmp_path) == ["in.wmv", "out.mkv"] and len(times(target)[0]) == 30
+    source.write_bytes(source.read_bytes()[: source.stat().st_size * 8 // 10])
+    with pytest.raises(InputError, match=r"2\d of about (29|30|31) frames"):
+        colour_video(colorizer, ColorizeJob(source, target))
+
+
 @pytest.mark.parametrize(
     ("name", "coders", "muxing"),
     [

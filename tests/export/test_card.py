@@ -61,7 +61,11 @@ def test_card_has_the_given_license(exports):
 
 def test_use_of_programs_is_shown(exports):
     program = dataclasses.replace(exports("safetensors"), format="torch_export")
-    assert 'torch.export.load("g.pt2").module()' in model_card(program, "g.pt2")
+    card = model_card(program, "g.pt2")
+    assert 'torch.export.load("g.pt2").module()' in card and "generator(lightness))\n" in card
+    about = program.about | {"generator": {"arch": "siggraph17", "options": {}}}
+    card = model_card(dataclasses.replace(program, about=about), "g.pt2")
+    assert "hints = torch.zeros(" in card and "generator(lightness, hints))\n" in card
 
 
 def test_results_add_scores_with_intervals(exports, checkpoint, result):

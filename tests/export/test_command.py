@@ -114,6 +114,10 @@ def test_checkpoint_is_never_overwritten(command, run_folder, tmp_path):
         (("-o", "a.onnx", "--format", "torch_export"), "not a --format torch_export file"),
         (("-o", "a.onnx", "--colour"), "unknown option --colour"),
         (("-o", "a.pt2", "--result", "none.json"), "none.json: can't be read"),
+        (
+            ("-o", "a.pt2", "--interpolate", "none", "0.5", "--result", "none.json"),
+            "a generator that no --result has scored yet: export it without --result, evaluate that file",
+        ),
     ],
 )
 def test_invalid_arguments_give_a_one_line_error(command, run_folder, tmp_path, monkeypatch, words, match):

@@ -157,6 +157,27 @@ def test_offline_gives_a_one_line_error_and_cached_files_work(checkpoint, hub, m
     one_line(refusal, "can't be reached")
 
 
+@pytest.mark.parametrize("status", [429, 503])
+def test_cached_files_work_while_the_hub_is_overloaded(hub, monkeypatch, status):
+    hub.files[REPO] = {"generator.safetensors": b"weights"}
+    before = download_from_hub(REPO)
+    monkeypatch.setattr(hub, "get", lambda *_: (status, {}, b""))
+    assert download_from_hub(REPO) == before
+    with pytest.raises(InputError) as refusal:
+        download_from_hub("someone/else")
+    one_line(refusal, f"someone/else: the Hub answers {status}; try again later")
+
+
+def test_a_connection_that_breaks_before_the_download_is_told(hub, monkeypatch):
+    hub.files[REPO] = {"generator.safetensors": b"weights"}
+    answer = hub.get
+    monkeypatch.setattr(hub, "get", lambda path, token: answer(path, token) if "/api/" in path else (503, {}, b""))
+    monkeypatch.setattr(time, "sleep", lambda _: None)
+    with pytest.raises(InputError) as refusal:
+        download_from_hub(REPO)
+    one_line(refusal, f"{REPO}: the Hugging Face Hub can't be reached")
+
+
 def test_missing_package_gives_a_one_line_error(checkpoint, monkeypatch):
     monkeypatch.setitem(__import__("sys").modules, "huggingface_hub", None)
     for act in (lambda: download_from_hub(REPO), lambda: push_to_hub(checkpoint[0], REPO)):

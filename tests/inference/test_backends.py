@@ -1,14 +1,18 @@
 import json
 import pickle
+import shutil
 from pathlib import Path
 
 import numpy as np
+import onnx
 import pytest
 import torch
 from made_generators import made_generator
+from made_onnx import made_onnx
 from safetensors.torch import load_file, save_file
 
 from gancolor.inference.backends import TorchBackend, open_backend
+from gancolor.inference.bundled import FOLDER
 from gancolor.utils.errors import InputError
 
 
@@ -63,6 +67,28 @@ def test_foreign_files_are_refused_and_their_code_is_not_run(tmp_path: Path, mon
             open_backend(Path(name))
         assert "\n" not in str(caught.value)
     assert not Path("trap").exists()
+
+
+def test_why_an_onnx_file_can_not_be_opened(tmp_path: Path, monkeypatch) -> None:
+    path = Path(shutil.copy(FOLDER / "generator.onnx", tmp_path / "copied.onnx"))
+    with pytest.raises(InputError, match=r"copied\.onnx needs generator\.safetensors beside it"):
+        open_backend(path)
+    path.with_name("generator.safetensors").write_bytes((FOLDER / "generator.safetensors").read_bytes()[: 10**6])
+    with pytest.raises(InputError, match=r"generator\.safetensors beside it, which has its weights, is truncated"):
+        open_backend(path)
+    made_onnx(path, (0.1, 0.0), (0.2, 0.4))
+    model = onnx.load(path)
+    model.ir_version = 99
+    onnx.save(model, path)
+    with pytest.raises(InputError, match=r"can't be opened by this ONNX Runtime \(Unsupported model IR version: 99"):
+        open_backend(path)
+
+    def fail(*_: object, **__: object) -> None:
+        raise RuntimeError("std::bad_alloc")
+
+    monkeypatch.setattr("onnxruntime.InferenceSession", fail)
+    with pytest.raises(InputError, match=r"copied\.onnx is too large for this machine's memory"):
+        open_backend(path)
 
 
 def test_unavailable_device_is_refused(generator: Path) -> None:

@@ -264,6 +264,8 @@ def test_options_out_of_range(colorizer: Colorizer, option: str, value: object) 
         replace(colorizer, **{option: value})
 
 
-def test_from_pretrained_accepts_paths(tmp_path: Path) -> None:
+def test_from_pretrained_accepts_what_load_does(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     path = made_generator(tmp_path / "g.safetensors")
-    assert Colorizer.from_pretrained(path).size == 32
+    monkeypatch.setenv("HOME", str(tmp_path))
+    assert Colorizer.from_pretrained(path).size == Colorizer.from_pretrained("~/g.safetensors").size == 32
+    assert Colorizer.from_pretrained("bundled").name == "bundled"

@@ -243,6 +243,12 @@ def test_unreadable_picture_gives_a_one_line_error(tmp_path: Path) -> None:
         read_picture(b"no picture")
 
 
+def test_pillows_own_limit_of_pixels_does_not_count(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    pil().save(tmp_path / "x.bmp")
+    monkeypatch.setattr(Image, "MAX_IMAGE_PIXELS", 1000)
+    assert (read_picture(tmp_path / "x.bmp").pixels == scene()).all() and Image.MAX_IMAGE_PIXELS == 1000
+
+
 def test_bad_pillow_images_give_a_one_line_error(tmp_path: Path) -> None:
     pil(200, 200).save(tmp_path / "whole.jpg")
     (tmp_path / "cut.jpg").write_bytes((tmp_path / "whole.jpg").read_bytes()[:2000])
@@ -363,6 +369,22 @@ def test_file_names_that_are_not_utf8(tmp_path: Path) -> None:
         pytest.skip("this file system has no such names")
     path.write_bytes(Picture(scene()).encode(".png"))
     assert (read_picture(path).pixels == scene()).all()
+
+
+def test_errors_that_are_not_utf8_take_one_line_and_spoil_no_other_picture(tmp_path: Path) -> None:
+    path = tmp_path / os.fsdecode(b"caf\xe9.avif")
+    try:
+        path.touch()
+    except OSError:
+        pytest.skip("this file system has no such names")
+    Picture(scene()).save(tmp_path / "x.avif")
+    for size in (60, 100, 1000):  # libvips names the file in its errors
+        path.write_bytes((tmp_path / "x.avif").read_bytes()[:size])
+        assert decoded_bytes(path) in (size, scene().nbytes)
+        with pytest.raises(InputError, match="not a readable picture") as caught:
+            read_picture(path)
+        assert "\n" not in str(caught.value)
+        assert np.abs(read_picture(tmp_path / "x.avif").pixels.astype(int) - scene()).mean() < 8
 
 
 def test_bytes_are_read_as_files_are(tmp_path: Path) -> None:

@@ -9,6 +9,7 @@ import threading
 import httpx
 import numpy as np
 import pytest
+import pyvips
 from made_pictures import colourfulness, scene
 from PIL import Image
 
@@ -84,6 +85,13 @@ def test_a_result_keeps_its_format_if_that_can_be_written(client, made, given: s
     assert answer.headers["content-type"] == Image.MIME[written]
 
 
+def test_an_ultra_hdr_jpeg_keeps_its_format(client, tmp_path) -> None:
+    bright = pyvips.Image.new_from_memory(scene().tobytes(), 90, 60, 3, "uchar").copy(interpretation="srgb")
+    bright.colourspace("scrgb").uhdrsave(str(tmp_path / "x.jpg"))
+    answer = client.post("/colorize", content=(tmp_path / "x.jpg").read_bytes(), headers=JPEG)
+    assert answer.headers["content-type"] == "image/jpeg"
+
+
 def test_format_and_quality_are_chosen(client, made) -> None:
     sizes = []
     for quality in (20, 90):
@@ -146,7 +154,17 @@ def test_truncated_photograph_is_refused(client, made) -> None:
     assert answer.status_code == 422 and "not a readable picture" in answer.json()["error"]
 
 
-def test_photographs_of_too_many_pixels_are_refused_by_their_header(client) -> None:
+def test_damage_that_libvips_quotes_in_no_utf8_is_refused(client) -> None:
+    pillow_heif, file = pytest.importorskip("pillow_heif"), io.BytesIO()
+    pillow_heif.from_pillow(Image.fromarray(scene(50, 70))).save(file)
+    data = file.getvalue().replace(b"clap", b"\xfflap")
+    assert data != file.getvalue()
+    answer = client.post("/colorize", content=data, headers={"Content-Type": "image/heic"})
+    assert answer.status_code == 422 and "not a readable picture" in answer.json()["error"]
+
+
+def test_photographs_of_too_many_pixels_are_refused_by_their_header(client, monkeypatch) -> None:
+    monkeypatch.setattr(Image, "MAX_IMAGE_PIXELS", 1000)  # Pillow's own limit does not count
     for format in ("PNG", "BMP"):
         file = io.BytesIO()
         Image.new("1", (1001, 1000)).save(file, format)

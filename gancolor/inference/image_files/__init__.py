@@ -27,3 +27,6 @@ __all__ = [
 ]
 
 pyvips.cache_set_max(0)  # no cache of operations: every photograph is read once
+# libvips's errors quote file names and bytes of damaged files, in one buffer for all threads. pyvips decodes it
+# strictly, so that one damaged file could make any later operation raise UnicodeDecodeError.
+pyvips.error._to_string = lambda text: pyvips.ffi.string(text).decode(errors="replace")

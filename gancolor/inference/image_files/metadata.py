@@ -43,6 +43,7 @@ XMP_OF_PIXELS = {
     "http://ns.adobe.com/hdr-gain-map/1.0/": None,
     "http://ns.apple.com/HDRGainMap/1.0/": None,
 }
+DEEPEST_XMP = 100  # levels; what strips and writes XMP, also minidom, is recursive
 GOOGLE = "http://ns.google.com/photos/"  # the start of namespaces, all of whose names are of the pixels
 
 PHOTOSHOP = b"Photoshop 3.0\0"  # before the resources of a JPEG's segment of IPTC
@@ -61,7 +62,7 @@ def kept_metadata(image: pyvips.Image) -> Metadata:
     left = EXIF_OF_PIXELS + (EXIF_OF_PLACES if turned else ())
     kept = {
         name: (image.get_typeof(name), image.get(name))
-        for name in image.get_fields()
+        for name in _field_names(image)
         if name in RESOLUTION or (name.startswith(KEPT) and not name.startswith(left) and "Raw profile" not in name)
     }
     if "exif-data" in kept:
@@ -100,11 +101,21 @@ def clean_xmp(data: bytes) -> bytes:
 
 
 def parse_xmp(data: bytes) -> minidom.Document | None:
-    """Parse an XMP packet; None: it is none."""
-    for packet in (data, data.strip(b"\0")):  # some programs end it with zeros, which are half a character in UTF-16
+    """Parse an XMP packet; None: it is none, or its elements are nested too deeply."""
+    for text in (data, data.strip(b"\0")):  # some programs end it with zeros, which are half a character in UTF-16
         with suppress(ExpatError, UnicodeError, ValueError):
-            return minidom.parseString(packet)
+            packet = minidom.parseString(text)
+            return packet if _depth(packet) <= DEEPEST_XMP else None
     return None
+
+
+def _depth(packet: minidom.Document) -> int:
+    """Return the number of levels of nodes."""
+    level: list[Any] = [packet]
+    depth = 0
+    while level := [child for node in level for child in node.childNodes]:
+        depth += 1
+    return depth
 
 
 def packet_bytes(packet: minidom.Document) -> bytes:
@@ -181,6 +192,20 @@ def _resources(data: bytes, at: int) -> Iterator[tuple[int, bytes, bytes]]:
         end = size_at + 4 + size + size % 2
         yield number, data[at:end], data[size_at + 4 : size_at + 4 + size]
         at = end
+
+
+def _field_names(image: pyvips.Image) -> list[str]:
+    """Return the names of an image's metadata without those that are not UTF-8, as PNG's need not be: pyvips can't look
+    them up, and its `get_fields` raises an error."""
+    names: list[str] = []
+    fields, place = pyvips.vips_lib.vips_image_get_fields(image.pointer), 0
+    while fields[place] != pyvips.ffi.NULL:
+        with suppress(UnicodeDecodeError):
+            names.append(pyvips.ffi.string(fields[place]).decode())
+        pyvips.glib_lib.g_free(fields[place])
+        place += 1
+    pyvips.glib_lib.g_free(fields)
+    return names
 
 
 def _has_preview(exif_data: bytes) -> bool:

@@ -2,6 +2,8 @@
 
 import io
 import os
+import threading
+from contextlib import suppress
 from pathlib import Path
 
 import numpy as np
@@ -18,6 +20,7 @@ from gancolor.inference.image_files.tiff import CIELAB, Tags, lab_to_srgb
 from gancolor.utils.errors import InputError, shown
 
 MOST_MEGAPIXELS = 500  # of a photograph: more is a mistake, or an attack on memory
+_PILLOWS_LIMIT = threading.Lock()  # held while `Image.MAX_IMAGE_PIXELS` is changed
 
 
 class TooManyPixelsError(InputError):
@@ -45,13 +48,14 @@ def read_picture(source: str | Path | bytes, megapixels: int = MOST_MEGAPIXELS) 
 
 
 def decoded_bytes(path: Path) -> int:
-    """Return the bytes that a picture takes when decoded, by its header, or the file's size if libvips can't read
-    it."""
-    try:
+    """Return the bytes that a picture takes when decoded, by its header; the file's size if libvips can't read it; 0 if
+    it is gone."""
+    with suppress(pyvips.Error):
         image = _open(path)
         return int(image.width * image.height * image.bands * (1 if image.format in ("uchar", "char") else 2))
-    except pyvips.Error:
-        return path.stat().st_size if path.exists() else 0
+    with suppress(OSError):
+        return path.stat().st_size
+    return 0
 
 
 def from_pil(image: Image.Image) -> Picture:
@@ -105,7 +109,7 @@ def _open(source: str | Path | bytes) -> pyvips.Image:
 def _by_pillow(source: str | Path | bytes, name: str, megapixels: int) -> Picture:
     """Read a format that this build of libvips does not support."""
     try:
-        with Image.open(io.BytesIO(source) if isinstance(source, bytes) else source, formats=PILLOWS) as image:
+        with _open_by_pillow(source) as image:
             _check_size(*image.size, megapixels)
             return _from_pil(image, name)
     except UnidentifiedImageError:
@@ -113,9 +117,19 @@ def _by_pillow(source: str | Path | bytes, name: str, megapixels: int) -> Pictur
             reason = unreadable(file.read(32))
     except TooManyPixelsError:
         raise
-    except (OSError, ValueError, SyntaxError, Image.DecompressionBombError) as error:  # Pillow's for damaged files
+    except (OSError, ValueError, SyntaxError) as error:  # Pillow's for damaged files
         reason = str(error).splitlines()[0]
     raise InputError(f"not a readable picture ({reason})")
+
+
+def _open_by_pillow(source: str | Path | bytes) -> Image.Image:
+    """Read a file's header, whatever Pillow's own limit of pixels."""
+    with _PILLOWS_LIMIT:
+        limit, Image.MAX_IMAGE_PIXELS = Image.MAX_IMAGE_PIXELS, None
+        try:
+            return Image.open(io.BytesIO(source) if isinstance(source, bytes) else source, formats=PILLOWS)
+        finally:
+            Image.MAX_IMAGE_PIXELS = limit
 
 
 def _from_pil(image: Image.Image, name: str) -> Picture:

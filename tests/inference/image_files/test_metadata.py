@@ -13,6 +13,7 @@ from PIL import ExifTags, Image, PngImagePlugin
 
 from gancolor.inference.conversions import as_given
 from gancolor.inference.image_files import Picture, from_pil, read_picture
+from gancolor.inference.image_files.disclosure import disclosed_xmp
 from gancolor.inference.image_files.metadata import PHOTOSHOP, clean_photoshop, clean_xmp
 
 XMP = """<?xpacket begin="" id="W5M0MpCehiHzreSzNTczkc9d"?><x:xmpmeta xmlns:x="adobe:ns:meta/">
@@ -102,6 +103,17 @@ def test_profiles_in_the_text_of_png_are_dropped(tmp_path: Path) -> None:
     assert Image.open(tmp_path / "y.png").text == {"Comment": "a boat"}
 
 
+def test_names_of_png_texts_that_are_not_utf8_are_dropped(tmp_path: Path) -> None:
+    text = PngImagePlugin.PngInfo()
+    text.add_text("Größe", "3")  # Pillow writes Latin-1, as the standard asks
+    text.add_text("Comment", "a boat")
+    pil().save(tmp_path / "x.png", pnginfo=text)
+    picture = read_picture(tmp_path / "x.png")
+    assert picture.size == (60, 90)
+    picture.save(tmp_path / "y.png")
+    assert Image.open(tmp_path / "y.png").text == {"Comment": "a boat"}
+
+
 def test_a_cameras_note_without_a_preview_is_kept(tmp_path: Path) -> None:
     exif = Image.Exif()
     exif.get_ifd(ExifTags.IFD.Exif)[ExifTags.Base.MakerNote] = b"NOTE: f/8"
@@ -138,6 +150,13 @@ def test_xmp_is_kept_as_it_is_if_nothing_is_to_be_dropped() -> None:
     plain = re.sub(f"(?s){of_pixels}", "", XMP)
     assert clean_xmp(plain.encode()) == plain.encode()
     assert clean_xmp(b"<x:xmpmeta") == b""
+
+
+@pytest.mark.parametrize("depth", [150, 900, 4000])
+def test_xmp_that_is_nested_too_deeply_is_dropped(depth: int) -> None:
+    data = b"<a>" * depth + b"</a>" * depth
+    assert clean_xmp(data) == b""
+    assert b"gancolor" in disclosed_xmp(data, "red")
 
 
 @pytest.mark.parametrize("end", range(20))
