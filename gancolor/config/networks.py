@@ -95,6 +95,7 @@ class LossConfig:
         bins: cross-entropy of the pixels' colour bins, weighted by the bins' rarity (eccv16)
         scene: cross-entropy of the scene's class (ltbc); the photographs' subfolders are the classes
         colorfulness: 1 - colourfulness / 100 of the picture (DDColor); not used in pretraining
+        colorfulness_difference: |colourfulness - the truth's| / 100 of the picture; not used in pretraining
         weight_l1: sum of the absolute weights of the generator's trainable layers
         weight_l2: sum of the squared weights of the generator's trainable layers
         gan: adversarial loss; not used in pretraining
@@ -120,6 +121,7 @@ class LossConfig:
     bins: NonNegative = 0.0
     scene: NonNegative = 0.0
     colorfulness: NonNegative = 0.0
+    colorfulness_difference: NonNegative = 0.0
     weight_l1: NonNegative = 0.0
     weight_l2: NonNegative = 0.0
     gan: NonNegative = 1.0

@@ -21,7 +21,7 @@ BINS_STRIDE = 4  # factor by which predicted chroma is averaged down before it i
 # The generator's terms. The option of the same name is the term's weight.
 TERMS = (
     "l1", "mse", "log_mse", "smooth_l1", "tv", "perceptual", "color_weighted", "bins", "scene", "colorfulness",
-    "weight_l1", "weight_l2", "gan", "feature_matching",
+    "colorfulness_difference", "weight_l1", "weight_l2", "gan", "feature_matching",
 )  # fmt: skip
 ADVERSARIAL_TERMS = ("gan", "feature_matching")  # adversarial terms, computed with the discriminator
 PENALTIES = ("tv", "colorfulness", "weight_l1", "weight_l2")  # terms that do not depend on the ground truth
@@ -89,7 +89,7 @@ class Objective:
 
         Args:
             parameters: the generator's trainable parameters, for the weight penalties.
-            pretraining: leave out the colourfulness term.
+            pretraining: leave out the colourfulness terms.
         """
         loss, truth = self.loss, batch.chroma
         predicted = prediction.chroma.float()
@@ -115,7 +115,8 @@ class Objective:
         if loss.scene:
             assert prediction.scene_logits is not None
             terms["scene"] = losses.scene(prediction.scene_logits, batch.labels)
-        if loss.perceptual or (loss.colorfulness and not pretraining):
+        colourful = loss.colorfulness or loss.colorfulness_difference
+        if loss.perceptual or (colourful and not pretraining):
             terms |= self._of_pictures(batch, predicted, pretraining)
         if loss.weight_l1 or loss.weight_l2:
             weights = list(parameters)
@@ -127,11 +128,11 @@ class Objective:
         picture, terms = lab_to_rgb(batch.lightness, predicted), {}
         if self.loss.perceptual:
             assert self.perceptual is not None
-            with torch.no_grad():
-                truth = lab_to_rgb(batch.lightness, batch.chroma)
-            terms["perceptual"] = self.perceptual(picture, truth).mean()
+            terms["perceptual"] = self.perceptual(picture, _true_picture(batch)).mean()
         if self.loss.colorfulness and not pretraining:
             terms["colorfulness"] = losses.colorfulness(picture)
+        if self.loss.colorfulness_difference and not pretraining:
+            terms["colorfulness_difference"] = losses.colorfulness_difference(picture, _true_picture(batch))
         return terms
 
     def adversarial_terms(self, discriminator: PatchGAN, batch: Batch, predicted: Tensor) -> Terms:
@@ -161,3 +162,8 @@ class Objective:
         if self._bounds_slope:
             terms["gradient_penalty"] = losses.gradient_penalty(judge, self.real(batch), fake)
         return terms
+
+
+@torch.no_grad()
+def _true_picture(batch: Batch) -> Tensor:
+    return lab_to_rgb(batch.lightness, batch.chroma)

@@ -86,11 +86,25 @@ def scene(logits: Tensor, labels: Tensor) -> Tensor:
 def colorfulness(picture: Tensor) -> Tensor:
     """Return 1 - mean colourfulness / 100 of sRGB (B, 3, H, W) in [0, 1] (DDColor, Kang 2023, eq. 7, but with the
     signed colourfulness of Hasler and Suesstrunk 2003). Its gradient is finite for uniform grey too."""
+    return 1 - _colorfulness(picture).mean() / 100
+
+
+def colorfulness_difference(picture: Tensor, truth: Tensor) -> Tensor:
+    """Return the mean over photographs of |colourfulness - the truth's| / 100, both sRGB (B, 3, H, W) in [0, 1].
+
+    Unlike `colorfulness`, it asks no more colour of photographs than they have: by itself, it is least if a picture's
+    colourfulness is the median of those that are possible.
+    """
+    return (_colorfulness(picture) - _colorfulness(truth)).abs().mean() / 100
+
+
+def _colorfulness(picture: Tensor) -> Tensor:
+    """Return the colourfulness of sRGB (B, 3, H, W) in [0, 1], (B,), with a finite gradient everywhere."""
     red, green, blue = (picture.float() * 255).unbind(dim=1)
     opponents = torch.stack([red - green, (red + green) / 2 - blue], dim=1).flatten(2)
     spread = (opponents.var(dim=-1, correction=0).sum(dim=1) + ROUNDING).sqrt()
     centre = (opponents.mean(dim=-1).square().sum(dim=1) + ROUNDING).sqrt()
-    return 1 - (spread + 0.3 * centre).mean() / 100
+    return spread + 0.3 * centre
 
 
 def weight_l1(parameters: Iterable[Tensor]) -> Tensor:

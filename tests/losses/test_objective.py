@@ -109,7 +109,9 @@ def test_terms_of_weight_0_are_not_computed(batch, monkeypatch):
 def test_pretraining_has_no_adversarial_and_colourfulness_terms(batch):
     gan_step = make_gan_step(LossConfig(**dict.fromkeys(TERMS, 1.0)), arch="ltbc")
     terms = gan_step.step(batch, "pretrain", RATES)
-    assert set(terms) == {*TERMS, "generator", "grad_norm_g"} - {*ADVERSARIAL_TERMS, "colorfulness"}
+    assert set(terms) == {*TERMS, "generator", "grad_norm_g"} - {
+        *ADVERSARIAL_TERMS, "colorfulness", "colorfulness_difference",
+    }  # fmt: skip
 
 
 def test_real_saturation_only_affects_the_discriminators_real_pictures(batch):
@@ -190,13 +192,15 @@ def test_pictures_are_compared_in_srgb_with_the_true_lightness(batch):
         return difference(picture, truth)
 
     chroma = (batch.chroma * 0.5).requires_grad_()
-    objective = Objective(LossConfig(**NONE | {"perceptual": 1.0, "colorfulness": 1.0}), None, distance)
+    wanted = {"perceptual": 1.0, "colorfulness": 1.0, "colorfulness_difference": 1.0}
+    objective = Objective(LossConfig(**NONE | wanted), None, distance)
     terms = objective.generator_terms(batch, GeneratorOutput(chroma), [])
     ((picture, truth),) = seen
     assert torch.equal(picture, lab_to_rgb(batch.lightness, chroma)) and picture.requires_grad
     assert torch.equal(truth, lab_to_rgb(batch.lightness, batch.chroma)) and not truth.requires_grad
     assert terms["perceptual"].item() == pytest.approx((picture - truth).abs().mean().item(), rel=1e-5)
     assert terms["colorfulness"] == losses.colorfulness(picture)
+    assert terms["colorfulness_difference"] == losses.colorfulness_difference(picture, truth)
 
 
 def test_ground_truth_gets_no_gradient(batch):

@@ -356,3 +356,25 @@ def test_smooth_l1_is_never_over_l1(error, delta):
     smooth = losses.smooth_l1(p, t, delta).item()
     assert 0 <= smooth <= losses.l1(p, t).item() + 1e-7
     assert math.isfinite(smooth)
+
+
+def test_colorfulness_difference_is_the_metrics(scenes):
+    truth = to_float(scenes)
+    paler = truth.mean(dim=1, keepdim=True) * 0.7 + truth * 0.3
+    gaps = colorfulness.colorfulness(paler) - colorfulness.colorfulness(truth)
+    assert losses.colorfulness_difference(paler, truth).item() == pytest.approx(
+        gaps.abs().mean().item() / 100, abs=1e-4
+    )
+    assert losses.colorfulness_difference(truth, truth) == 0
+
+
+@pytest.mark.parametrize(("saturation", "more"), [(0.3, True), (1.5, False)])
+def test_colorfulness_difference_drives_towards_the_truths(saturation, more):
+    """Pale pictures get more colour, and those that are too colourful less."""
+    light, truth = torch.zeros(1, 1, 8, 8), chroma(1, 2, 8, 8) * 0.3
+    start, picture = truth * saturation, lab_to_rgb(light, truth)
+    gradient = slope(lambda c: losses.colorfulness_difference(lab_to_rgb(light, c), picture), start)
+    before, after = (colorfulness.colorfulness(lab_to_rgb(light, c)) for c in (start, start - 0.02 * gradient.sign()))
+    assert (after > before) == more
+    grey = torch.zeros(1, 2, 8, 8)
+    assert slope(lambda c: losses.colorfulness_difference(lab_to_rgb(light, c), picture), grey).isfinite().all()

@@ -30,7 +30,8 @@ modes = pytest.mark.parametrize("mode", ["vanilla", "lsgan", "hinge", "wgan_gp"]
 norms = pytest.mark.parametrize(("norm", "spectral_norm"), [("none", True), ("instance", False), ("batch", True)])
 EVERYTHING = {
     "mse": 1.0, "log_mse": 0.1, "smooth_l1": 1.0, "tv": 0.1, "perceptual": 1.0, "color_weighted": 1.0, "bins": 0.1,
-    "colorfulness": 0.1, "weight_l1": 1e-4, "weight_l2": 1e-4, "feature_matching": 2.0, "r1": 1.0,
+    "colorfulness": 0.1, "colorfulness_difference": 0.1, "weight_l1": 1e-4, "weight_l2": 1e-4, "feature_matching": 2.0,
+    "r1": 1.0,
 }  # fmt: skip
 
 
