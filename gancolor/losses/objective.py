@@ -24,7 +24,8 @@ TERMS = (
     "colorfulness_difference", "weight_l1", "weight_l2", "gan", "feature_matching",
 )  # fmt: skip
 ADVERSARIAL_TERMS = ("gan", "feature_matching")  # adversarial terms, computed with the discriminator
-PENALTIES = ("tv", "colorfulness", "weight_l1", "weight_l2")  # terms that do not depend on the ground truth
+# Terms that do not say which colours are right, so that none is enough to learn from.
+PENALTIES = ("tv", "colorfulness", "colorfulness_difference", "weight_l1", "weight_l2")
 
 
 def detached(terms: Terms) -> Terms:

@@ -361,22 +361,24 @@ def test_what_is_no_photograph_is_named(start: bytes, words: str) -> None:
         read_picture(start)
 
 
-def test_file_names_that_are_not_utf8(tmp_path: Path) -> None:
-    path = tmp_path / os.fsdecode(b"caf\xe9.png")
+def latin_1_name(folder: Path, name: bytes) -> Path:
+    """Create a file of this name, where the file system has such names."""
+    path = folder / os.fsdecode(name)
     try:
         path.touch()
     except OSError:
         pytest.skip("this file system has no such names")
+    return path
+
+
+def test_file_names_that_are_not_utf8(tmp_path: Path) -> None:
+    path = latin_1_name(tmp_path, b"caf\xe9.png")
     path.write_bytes(Picture(scene()).encode(".png"))
     assert (read_picture(path).pixels == scene()).all()
 
 
 def test_errors_that_are_not_utf8_take_one_line_and_spoil_no_other_picture(tmp_path: Path) -> None:
-    path = tmp_path / os.fsdecode(b"caf\xe9.avif")
-    try:
-        path.touch()
-    except OSError:
-        pytest.skip("this file system has no such names")
+    path = latin_1_name(tmp_path, b"caf\xe9.avif")
     Picture(scene()).save(tmp_path / "x.avif")
     for size in (60, 100, 1000):  # libvips names the file in its errors
         path.write_bytes((tmp_path / "x.avif").read_bytes()[:size])

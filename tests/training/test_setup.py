@@ -69,6 +69,12 @@ def refusal(config: TrainConfig) -> str:
     return str(error.value)
 
 
+@pytest.mark.parametrize("name", ["tv", "colorfulness", "colorfulness_difference", "weight_l2"])
+def test_terms_that_say_no_colour_are_not_enough_for_pretraining(configure, name):
+    line = refusal(configure(loss={"l1": 0.0, name: 1.0}, pretrain_epochs=1.0))
+    assert line.startswith("nothing to learn in pretraining")
+
+
 @pytest.mark.parametrize("arch", sorted(ARCHITECTURES.keys() - {"ltbc"}))
 def test_scene_loss_requires_an_architecture_with_a_classifier(configure, classes, arch):
     line = refusal(configure(arch, classes, loss={"scene": 0.1}))
