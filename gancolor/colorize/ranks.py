@@ -5,6 +5,7 @@ from collections.abc import Sequence
 from datetime import timedelta
 
 from gancolor.colorize.inputs import ColorizeJob
+from gancolor.utils.environment import environment_number
 from gancolor.utils.errors import InputError
 
 
@@ -25,15 +26,15 @@ def share(jobs: Sequence[ColorizeJob]) -> list[ColorizeJob]:
 
 def this_ranks_device(device: str) -> str:
     """Replace `auto` and `cuda` by the GPU of this rank if there are several ranks on this machine."""
-    local = os.environ.get("LOCAL_RANK")
-    if local is None or device not in ("auto", "cuda"):
+    if "LOCAL_RANK" not in os.environ or device not in ("auto", "cuda"):
         return device
+    local = environment_number("LOCAL_RANK", 0)
     try:
         import torch
     except ImportError:
         return device
     count = torch.cuda.device_count()
-    return f"cuda:{int(local) % count}" if count else device
+    return f"cuda:{local % count}" if count else device
 
 
 def wait_for_ranks() -> None:
@@ -41,7 +42,7 @@ def wait_for_ranks() -> None:
 
     Torchrun ends all ranks as soon as one exits with a non-zero status, as a rank with unreadable files does.
     """
-    if "TORCHELASTIC_RUN_ID" not in os.environ or int(os.environ.get("WORLD_SIZE", "1")) == 1:
+    if "TORCHELASTIC_RUN_ID" not in os.environ or environment_number("WORLD_SIZE", 1) == 1:
         return
     import torch.distributed as dist
 

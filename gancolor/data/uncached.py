@@ -12,6 +12,7 @@ from torch import Tensor
 from gancolor.data.catalogue import Item
 from gancolor.data.decode import Fit, UndecodableError
 from gancolor.utils.cores import cores
+from gancolor.utils.environment import environment_number
 from gancolor.utils.errors import InputError
 
 
@@ -31,7 +32,7 @@ class Decoder:
     @cached_property
     def _pool(self) -> ThreadPoolExecutor:
         # The ranks on this machine share its cores, unless each is bound to some of them: then `cores` has only those.
-        ranks = int(os.environ.get("LOCAL_WORLD_SIZE", "1"))
+        ranks = max(environment_number("LOCAL_WORLD_SIZE", 1), 1)
         return ThreadPoolExecutor(max(min(len(cores()), (os.cpu_count() or 1) // ranks), 1))
 
     def take(self, rows: Tensor) -> Tensor:

@@ -1,5 +1,7 @@
 """Checks for options that contradict each other, or that the device does not support, before training starts."""
 
+import json
+from functools import lru_cache
 from pathlib import Path
 
 import torch
@@ -68,7 +70,8 @@ def check_options(config: TrainConfig) -> None:
         raise InputError("--eval.hints: the generator takes no hints; give --generator.hints true too")
     if config.tracking.tensorboard:
         check_tensorboard()
-    if "backbone" in generator_options(config.arch) and not config.init:
+    published = "backbone" in generator_options(config.arch) and config.generator.backbone_weights != "random"
+    if published and not config.init:
         # Report missing backbone weights now, not after decoding.
         build_generator(config.arch, **to_dict(config.generator))
     check_networks(config)
@@ -108,9 +111,16 @@ def check_networks(config: TrainConfig) -> None:
     """
     size = find_start(config.init).size(config.data.size) if config.init else config.data.size
     options = to_dict(config.generator) | {"size": size, "classes": 2 if config.loss.scene else 0}
+    generator = json.dumps(options | {"backbone_weights": "random"})
+    _check_networks(config.arch, generator, config.data.size, json.dumps(to_dict(config.discriminator)))
+
+
+@lru_cache  # most runs of a sweep have the same networks
+def _check_networks(arch: str, generator: str, size: int, discriminator: str) -> None:
+    """See `check_networks`; the options of both networks are given as JSON."""
     with torch.device("meta"):
-        check_output(config.arch, build_generator(config.arch, **{**options, "backbone_weights": "random"}))
-        build_discriminator(config.data.size, **to_dict(config.discriminator))
+        check_output(arch, build_generator(arch, **json.loads(generator)))
+        build_discriminator(size, **json.loads(discriminator))
 
 
 def check_output(arch: str, generator: nn.Module) -> None:

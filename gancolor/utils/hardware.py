@@ -12,6 +12,7 @@ import torch
 from torch import Tensor, nn
 
 from gancolor.choices import Precision
+from gancolor.utils.environment import environment_number
 from gancolor.utils.errors import InputError
 from gancolor.utils.memory import keep_freed_memory
 
@@ -119,7 +120,7 @@ def _choose_device(device: str) -> str:
         raise InputError(f"--device {device}: not available here; available are {', '.join(n for n in has if has[n])}")
     if device != "cuda":
         return device
-    number = int(os.environ.get("LOCAL_RANK", 0))
+    number = environment_number("LOCAL_RANK", 0)
     if number >= torch.cuda.device_count():
         raise InputError(f"this machine has {torch.cuda.device_count()} GPU(s): start at most that many processes")
     torch.cuda.set_device(number)
