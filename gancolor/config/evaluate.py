@@ -48,8 +48,8 @@ class EvaluateConfig:
 
     Args:
         protocol: which photographs are scored, how they are resized, and whether they are damaged (docs/evaluation.md)
-        input_size: shorter side of the generators' input, at most data.size [pixels]: their colours are upsampled as
-            gancolor colorize does; null: the size that each was trained on
+        input_size: shorter side of the generators' input [pixels]: their colours are resized as gancolor colorize does;
+            null: the size that each was trained on
         strength: factor on generators' predicted chroma, as in gancolor colorize
         predictions: NAME=DIR: score a folder of another tool's pictures, matched by file name; may be repeated
         hints: also score generators with these numbers of random colour hints, such as 0,1,2,5,10 (docs/hints.md)

@@ -14,7 +14,7 @@ from gancolor.demo.suggestions import suggest_colors
 from gancolor.inference.backends import generator_name
 from gancolor.inference.colorizer import ChromaPrediction, Colorizer
 from gancolor.inference.hints import Hint
-from gancolor.inference.image_files import MOST_MEGAPIXELS, SAVERS, Picture, read_picture, shrink
+from gancolor.inference.image_files import MOST_MEGAPIXELS, SAVERS, Picture, read_picture, resize
 from gancolor.inference.variants import alternatives
 from gancolor.utils.errors import InputError
 from gancolor.utils.words import safe_name
@@ -159,5 +159,5 @@ def _shrunk(picture: Picture) -> Picture:
 
 
 def _in_8_bits(pixels: np.ndarray, height: int, width: int) -> np.ndarray:
-    small = shrink(pixels, height, width) * (255 / np.iinfo(pixels.dtype).max)
+    small = resize(pixels, height, width) * (255 / np.iinfo(pixels.dtype).max)
     return np.clip(small + 0.5, 0, 255).astype(np.uint8)

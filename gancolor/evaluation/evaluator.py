@@ -58,9 +58,7 @@ class Evaluator:
             )
         check_names([*names, *self.folders])
         trained = (about["data"]["size"] for about in self.abouts)
-        self.input_sizes = {
-            name: min(config.input_size or size, self.size) for name, size in zip(names, trained, strict=True)
-        }
+        self.input_sizes = {name: config.input_size or size for name, size in zip(names, trained, strict=True)}
         self.generators = {
             name: load_generator(path, self.hardware.device) for name, path in zip(names, self.paths, strict=True)
         }
@@ -254,8 +252,8 @@ class Evaluator:
         if "seen" in protocol:
             print(f"systems see {protocol['seen']}")
         for name, size in self.input_sizes.items():
-            if size < self.size:
-                print(f"{name} sees {size} x {size}, and its colours are upsampled, as gancolor colorize does")
+            if size != self.size:
+                print(f"{name} sees {size} x {size}, and its colours are resized, as gancolor colorize does")
         if self.config.strength != 1:
             print(f"predicted chroma is multiplied by {self.config.strength:g}")
         if self.photographs.skipped:

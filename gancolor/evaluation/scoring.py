@@ -68,29 +68,30 @@ def colorize(
         seen: lightness (B, 1, H, W) in [-1, 1] that the generator sees instead of the pictures' own. The predicted
             colours are still joined with the pictures' own lightness.
         patches: of the pictures, whose true colours the generator is given as hints.
-        size: shorter side of the generator's input [pixels]; its colours are upsampled. None: the pictures' own.
+        size: shorter side of the generator's input [pixels]; its colours are resized to the pictures. None: the
+            pictures' own.
         strength: factor on the predicted chroma.
     """
     rgb = to_float(pictures)
     own, true = rgb_to_lab(rgb)
     hints = None if patches is None else reveal(true, patches)
-    smaller = size is not None and size < min(pictures.shape[-2:])
-    if smaller:
+    resized = size is not None and size != min(pictures.shape[-2:])
+    if resized:
         shape = working_size((pictures.shape[-2], pictures.shape[-1]), size)  # type: ignore[arg-type]
-        own, _ = rgb_to_lab(_shrunk(rgb, shape))
-        seen = None if seen is None else _shrunk(seen, shape)
-        hints = None if hints is None else shrink_hints(hints, shape)
+        own, _ = rgb_to_lab(_resized(rgb, shape))
+        seen = None if seen is None else _resized(seen, shape)
+        hints = None if hints is None else resize_hints(hints, shape)
     chroma = strength * _predicted(generator, own if seen is None else seen, hints)
-    coloured = _recombined(pictures, own, chroma, "guided" if smaller else "bilinear")
+    coloured = _recombined(pictures, own, chroma, "guided" if resized else "bilinear")
     return Colorized(coloured, within_gamut(lab_to_rgb(own, chroma, clip=False)))
 
 
-def _shrunk(planes: Tensor, shape: tuple[int, int]) -> Tensor:
+def _resized(planes: Tensor, shape: tuple[int, int]) -> Tensor:
     return interpolate(planes, shape, mode="bilinear", antialias=True)
 
 
-def shrink_hints(hints: Tensor, shape: tuple[int, int]) -> Tensor:
-    """Shrink hints' ab and mask (B, 3, H, W); a pixel has the mean of the hints in it."""
+def resize_hints(hints: Tensor, shape: tuple[int, int]) -> Tensor:
+    """Resize hints' ab and mask (B, 3, H, W); a pixel has the mean of the hints in it."""
     share = adaptive_avg_pool2d(hints[:, 2:], shape)
     ab = adaptive_avg_pool2d(hints[:, :2] * hints[:, 2:], shape) / share.clamp(min=1e-6)
     return torch.cat([ab, (share > 0).to(hints.dtype)], dim=1)

@@ -15,7 +15,7 @@ from gancolor.inference.backends import Backend, generator_name, memory_is_full,
 from gancolor.inference.bundled import BUNDLED, default_generator
 from gancolor.inference.conversions import as_given, as_picture, check_tensor, clipped, is_tensor
 from gancolor.inference.hints import Hint, draw_hints
-from gancolor.inference.image_files import Picture, shrink
+from gancolor.inference.image_files import Picture, resize
 from gancolor.inference.recombine import can_compile, recombine, recombine_batch
 from gancolor.inference.upsampling import Enlarged, check_upsampling
 from gancolor.inference.working_size import LEAST_SIZE, MOST_SIZE, halved, working_size
@@ -44,13 +44,12 @@ class ChromaPrediction(NamedTuple):
 class Colorizer:
     """Colorizer of photographs at full resolution.
 
-    It predicts chroma on a small picture, upsamples it along the photograph's edges, and joins it with the photograph's
+    It predicts chroma on a small picture, resizes it along the photograph's edges, and joins it with the photograph's
     own lightness. To change options for the same generator: `dataclasses.replace(colorizer, strength=0.5)`.
 
     Attributes:
         backend: backend that computes the generator.
-        size: shorter side of the generator's input [pixels], at most the photograph's own: larger for finer detail,
-            smaller for bolder colour.
+        size: shorter side of the generator's input [pixels]: larger for finer detail, smaller for bolder colour.
         upsampling: `guided` (preserves edges) or `bilinear`.
         strength: factor on the predicted chroma: 0 (grey), 1 (as predicted) to 2 (MOST_STRENGTH).
         flips: average the predictions for the picture and its mirror image.
@@ -162,7 +161,7 @@ class Colorizer:
         """
         size = working_size(picture.size, self.size)
         most = np.iinfo(picture.pixels.dtype).max if picture.pixels.dtype.kind == "u" else 1
-        small = shrink(picture.pixels, *size).transpose(2, 0, 1) / most
+        small = resize(picture.pixels, *size).transpose(2, 0, 1) / most
         lightness = _normalized(_lightness(small))
         return np.concatenate([lightness, draw_hints(hints, picture.size, size)]) if hints else lightness
 

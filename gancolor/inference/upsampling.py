@@ -38,13 +38,13 @@ class Enlarged:
         planes = xp.concat(
             [slopes[..., :1, :, :], offsets[..., :1, :, :], slopes[..., 1:, :, :], offsets[..., 1:, :, :]], axis=-3
         )
-        columns, share = _neighbours(width, chroma.shape[-1])
+        columns, share = neighbours(width, chroma.shape[-1])
         left, right = (xp.take(planes, xp.asarray(c, device=device(planes)), axis=-1) for c in columns)
         right -= left  # in place: these planes are as wide as the photograph
         right *= xp.asarray(share, device=device(planes))
         right += left
         self.planes = right
-        self.rows, self.share = _neighbours(height, chroma.shape[-2])
+        self.rows, self.share = neighbours(height, chroma.shape[-2])
 
     def strip(self, start: int, stop: int, f_of_y: Array) -> Array:
         """Return Lab's f of X, Y and Z, (..., 3, rows, W), for the rows `start` to `stop` - 1, given their f of Y
@@ -104,7 +104,7 @@ def _counts(size: int) -> np.ndarray:
     return np.minimum(place, RADIUS) + np.minimum(place[::-1], RADIUS) + 1
 
 
-def _neighbours(size: int, small: int) -> tuple[np.ndarray, np.ndarray]:
+def neighbours(size: int, small: int) -> tuple[np.ndarray, np.ndarray]:
     """For each of `size` pixels, return the two of `small` pixels whose centres enclose its centre (2, size), and the
     weight of the second (size,)."""
     place = np.clip((np.arange(size) + 0.5) * small / size - 0.5, 0, small - 1)

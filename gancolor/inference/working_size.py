@@ -1,4 +1,4 @@
-"""The size of a generator's input, which is a small version of the photograph."""
+"""The size of a generator's input, which is a small version of the photograph, or an enlarged one of a tiny one."""
 
 import warnings
 
@@ -11,9 +11,9 @@ LONGEST = 8  # maximum aspect ratio of the generator's input; longer panoramas a
 
 def working_size(photograph: tuple[int, int], size: int) -> tuple[int, int]:
     """Return height and width of the generator's input for a photograph of this height and width. Its shorter side is
-    `size`, or the photograph's if that is less, but at least LEAST_SIZE."""
+    `size`: smaller photographs are enlarged, because a generator knows things at the size that they had in training."""
     short, long = sorted(photograph)
-    small = max(LEAST_SIZE, min(size, short))
+    small = max(LEAST_SIZE, size)
     large = max(small, round(min(small * long / short, small * LONGEST) / STEP) * STEP)
     return (small, large) if photograph[0] <= photograph[1] else (large, small)
 

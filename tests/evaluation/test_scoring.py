@@ -19,9 +19,9 @@ from gancolor.evaluation.scoring import (
     colorize,
     greyed,
     load_networks,
+    resize_hints,
     score,
     score_generator,
-    shrink_hints,
 )
 from gancolor.metrics import image as metrics
 from gancolor.utils.hardware import Hardware
@@ -105,10 +105,10 @@ def test_in_gamut_is_of_what_was_predicted_not_of_what_is_saved(truth):
     assert changed[inside].max() <= 1 and (changed[inside] > 0).float().mean() < 0.01 and changed[~inside].max() > 10
 
 
-@pytest.mark.parametrize("size", [64, 32])
+@pytest.mark.parametrize("size", [64, 32, 96])
 @pytest.mark.parametrize("kind", ["array", "tensor"])
 def test_pictures_are_those_that_colorizer_delivers(truth, real_photographs, tmp_path, kind, size):
-    """At the size of training and at twice that, for predictions that often lie outside sRGB."""
+    """At the size of training, larger and smaller, for predictions that often lie outside sRGB."""
     colorizer = Colorizer.load(made_generator(tmp_path / "generator.safetensors", size), device="cpu")
     pictures = torch.cat([truth, torch.stack([fit_square(picture, 64) for picture in real_photographs])])
     scored = colorize(colorizer.backend.network, pictures, size=size)
@@ -119,7 +119,7 @@ def test_pictures_are_those_that_colorizer_delivers(truth, real_photographs, tmp
     difference = (scored.pictures.int() - delivered.int()).abs()
     if size == 64 or kind == "tensor":
         assert difference.max() <= 1 and (difference > 0).float().mean() < 1e-3
-    else:  # arrays are shrunk by another library
+    else:  # arrays are resized by another library
         assert difference.float().mean() < 1
 
 
@@ -127,7 +127,7 @@ def test_a_pixel_of_a_smaller_input_has_the_mean_of_its_hints():
     hints = torch.zeros(1, 3, 4, 4)
     hints[0, :, 0, 0] = torch.tensor([0.5, -0.5, 1.0])
     hints[0, :, 0, 1] = torch.tensor([0.1, 0.1, 1.0])
-    small = shrink_hints(hints, (2, 2))
+    small = resize_hints(hints, (2, 2))
     assert small[0, :, 0, 0].tolist() == pytest.approx([0.3, -0.2, 1.0])
     assert small[0, :, 1].abs().sum() == 0 and small[0, :, 0, 1].abs().sum() == 0
 

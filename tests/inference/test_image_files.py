@@ -13,7 +13,7 @@ import pyvips
 from made_pictures import SRGB_PROFILE, pil, scene
 from PIL import Image, ImageCms, PngImagePlugin
 
-from gancolor.inference.image_files import SAVERS, Picture, decoded_bytes, from_pil, read_picture, shrink
+from gancolor.inference.image_files import SAVERS, Picture, decoded_bytes, from_pil, read_picture, resize
 from gancolor.utils.errors import InputError
 
 SOFT = {".jpg": 6, ".jpeg": 6, ".webp": 8, ".avif": 8}  # allowed mean error of lossy formats, in levels
@@ -299,14 +299,25 @@ except OSError as error:
 def test_shrinking_averages_to_the_exact_size() -> None:
     pixels = np.zeros((301, 457, 1), np.uint8)
     pixels[:, ::2] = 200
-    small = shrink(pixels, 37, 61)
+    small = resize(pixels, 37, 61)
     assert small.shape == (37, 61, 1)
     assert small.dtype == np.float32
     assert np.abs(small - 100).max() < 15
     smooth = scene(300, 450, "float32")
     for channel, plane in enumerate(np.moveaxis(smooth, -1, 0)):
         reference = np.asarray(Image.fromarray(plane).resize((45, 30), Image.Resampling.BILINEAR))
-        assert np.abs(shrink(smooth, 30, 45)[..., channel] - reference).mean() < 0.01
+        assert np.abs(resize(smooth, 30, 45)[..., channel] - reference).mean() < 0.01
+
+
+@pytest.mark.parametrize(("height", "width"), [(90, 131), (40, 200), (100, 20), (33, 60)])
+def test_enlarging_is_bilinear_and_keeps_the_place(height: int, width: int) -> None:
+    pixels = scene(33, 47, "float32")
+    found = resize(pixels, height, width)
+    for channel, plane in enumerate(np.moveaxis(pixels, -1, 0)):
+        reference = np.asarray(Image.fromarray(plane).resize((width, height), Image.Resampling.BILINEAR))
+        difference = np.abs(found[..., channel] - reference)
+        assert difference.mean() < 0.01
+        assert difference.max() < 1e-3 or width < 47  # there, libvips shrinks it, by another filter
 
 
 def test_large_photographs_take_little_extra_memory(tmp_path: Path) -> None:

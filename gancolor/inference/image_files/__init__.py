@@ -11,7 +11,7 @@ from gancolor.inference.image_files.reading import (
     from_pil,
     read_picture,
 )
-from gancolor.inference.image_files.samples import shrink
+from gancolor.inference.image_files.samples import resize
 
 __all__ = [
     "MOST_MEGAPIXELS",
@@ -23,7 +23,7 @@ __all__ = [
     "decoded_bytes",
     "from_pil",
     "read_picture",
-    "shrink",
+    "resize",
 ]
 
 pyvips.cache_set_max(0)  # no cache of operations: every photograph is read once

@@ -6,6 +6,7 @@ import warnings
 import numpy as np
 import pyvips
 
+from gancolor.inference.upsampling import neighbours
 from gancolor.utils.words import counted
 
 RANGES = (1, 255, 65535, 2**32 - 1)  # of floats and of 32-bit integers, which have no range of their own
@@ -57,13 +58,25 @@ def sixteen_bits(values: np.ndarray, most: float) -> np.ndarray:
     return scaled
 
 
-def shrink(pixels: np.ndarray, height: int, width: int) -> np.ndarray:
-    """Resize pixels (H, W, C) with antialiasing (a box, then a triangle filter), to float32 in the same range."""
+def resize(pixels: np.ndarray, height: int, width: int) -> np.ndarray:
+    """Resize pixels (H, W, C), to float32 in the same range: shrink them with antialiasing (a box, then a triangle
+    filter), and enlarge them bilinearly."""
     image = from_array(np.ascontiguousarray(pixels))
-    image = image.resize(width / image.width, vscale=height / image.height, kernel="linear")
-    if (image.height, image.width) != (height, width):  # libvips rounds the size itself
-        image = image.embed(0, 0, width, height, extend="copy")
-    return image.numpy().reshape(height, width, -1).astype(np.float32)
+    low, narrow = min(height, image.height), min(width, image.width)
+    image = image.resize(narrow / image.width, vscale=low / image.height, kernel="linear")
+    if (image.height, image.width) != (low, narrow):  # libvips rounds the size itself
+        image = image.embed(0, 0, narrow, low, extend="copy")
+    resized = image.numpy().reshape(low, narrow, -1).astype(np.float32)
+    # libvips enlarges, too, but moves the picture by a part of a pixel.
+    return _enlarged(_enlarged(resized, height, 0), width, 1)
+
+
+def _enlarged(pixels: np.ndarray, size: int, axis: int) -> np.ndarray:
+    if size == pixels.shape[axis]:
+        return pixels
+    (first, second), share = neighbours(size, pixels.shape[axis])
+    weights = share.reshape(-1, *[1] * (2 - axis))
+    return pixels.take(first, axis) * (1 - weights) + pixels.take(second, axis) * weights
 
 
 def from_array(pixels: np.ndarray) -> pyvips.Image:
