@@ -84,7 +84,7 @@ def test_repeatedly_killed_run_ends_the_same(start, straight, read, tmp_path):
     chance, kills = random.Random(5), 0
     for attempt in range(60):
         running = start(tmp_path, "--checkpoint_every", "3")
-        end = time.monotonic() + chance.uniform(0.1, 0.4) * (1 + attempt)
+        end = time.monotonic() + chance.uniform(0.2, 0.8) * (1 + attempt)
         while time.monotonic() < end and running.running():
             time.sleep(0.005)
         if running.running():

@@ -46,9 +46,10 @@ def test_card_has_scores_better_than_grey_on_all_photographs(about: dict) -> Non
     cells = [[cell.split(" ± ")[0].strip() for cell in row.split("|")] for _, row in rows]
     for grey, ours, truth in (cells[:3], cells[3:6], cells[6:]):
         gain, lpips, colourfulness = float(ours[1]), float(ours[3]), float(ours[5])
-        assert gain > 0 and lpips < 0.85 * float(grey[3]) and colourfulness > 0.55 * float(truth[5])
+        assert gain > 0 and lpips < 0.8 * float(grey[3]) and colourfulness > 0.6 * float(truth[5])
     assert float(cells[1][1]) >= 1.5 and float(cells[4][1]) >= 2.0 and float(cells[7][1]) >= 0.8
-    assert about["interpolated"]["share"] == 0.5 and "--interpolate L 0.5" in CARD
+    assert float(cells[1][5]) >= 0.69 * float(cells[2][5])
+    assert about["interpolated"]["share"] == 0.45 and "--interpolate QR.safetensors 0.45" in CARD
     assert "180 photographs of photos" in CARD  # not used for training
 
 
