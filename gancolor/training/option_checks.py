@@ -70,8 +70,8 @@ def check_options(config: TrainConfig) -> None:
         raise InputError("--eval.hints: the generator takes no hints; give --generator.hints true too")
     if config.tracking.tensorboard:
         check_tensorboard()
-    published = "backbone" in generator_options(config.arch) and config.generator.backbone_weights != "random"
-    if published and not config.init:
+    loads_weights = "backbone" in generator_options(config.arch) and config.generator.backbone_weights != "random"
+    if loads_weights and not config.init:
         # Report missing backbone weights now, not after decoding.
         build_generator(config.arch, **to_dict(config.generator))
     check_networks(config)
