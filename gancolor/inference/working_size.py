@@ -1,4 +1,4 @@
-"""The size of a generator's input, which is a small version of the photograph, or an enlarged version of a smaller one."""
+"""The size of a generator's input: a small version of the photograph, or an enlarged version of a smaller one."""
 
 import warnings
 
