@@ -108,9 +108,9 @@ def find_start(name: str) -> Start:
 
 
 def as_flags(start: Start) -> list[str]:
-    """Return the architecture, its options and the photographs' size as command-line arguments."""
+    """Return the architecture, its options and the size of the photographs in training as command-line arguments."""
     words = {"arch": start.arch, **{f"generator.{name}": value for name, value in start.options().items()}}
-    if size := start.about["generator"]["options"].get("size"):
+    if size := start.about["data"].get("size"):
         words["data.size"] = size
     return [f"--{name}={'null' if value is None else value}" for name, value in words.items()]
 

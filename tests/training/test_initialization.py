@@ -138,12 +138,13 @@ def test_architecture_and_options_come_from_the_file(exported):
     assert (config.pretrain_epochs, config.epochs, config.loss.log_mse) == (5, 0, 0.05)  # fine_tuning.yaml
 
 
-def test_size_and_depth_are_those_it_was_trained_with(tmp_path):
+def test_size_is_that_of_training_and_depth_that_it_was_built_for(tmp_path):
     path = made_generator(tmp_path / "g.safetensors", arch="ugan", size=32, depth=None)
     path_about = describe(path)
     path_about["generator"]["options"]["size"] = 32
+    path_about["data"]["size"] = 64
     save_file(load_file(path), path, {KEY: json.dumps(path_about)})
-    assert parse_train(["--init", str(path)]).data.size == 32
+    assert parse_train(["--init", str(path)]).data.size == 64
     larger = parse_train(["--init", str(path), "--data.size", "256"])
     assert (larger.data.size, larger.generator.depth) == (256, 5)
 
