@@ -2,6 +2,7 @@
 
 import os
 import re
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Any, Protocol
 
@@ -153,8 +154,19 @@ def open_backend(path: Path, device: str = "auto") -> Backend:
             "again (gancolor export RUN -o generator.safetensors)"
         )
     if not has_torch():
-        raise InputError(f"{path} needs PyTorch: {TRAINING}, or export it to ONNX (gancolor export)")
+        raise InputError(
+            f"{path} needs PyTorch, fastai, kornia and timm: {TRAINING}, or export it to ONNX (gancolor export)"
+        )
     return TorchBackend(path, device)
+
+
+def trained_size(about: Mapping[str, Any]) -> int:
+    """Return the side of the photographs that a generator was trained on [pixels]; 256 if its file does not say.
+
+    Args:
+        about: metadata of the generator's file.
+    """
+    return int((about.get("data") or {}).get("size", 256))
 
 
 def generator_name(path: Path) -> str:
@@ -165,9 +177,10 @@ def generator_name(path: Path) -> str:
 
 
 def has_torch() -> bool:
+    """Return whether PyTorch can run generators: it and the packages that they are built with are installed."""
     from importlib.util import find_spec
 
-    return find_spec("torch") is not None
+    return all(find_spec(package) is not None for package in ("torch", "fastai", "kornia", "safetensors", "timm"))
 
 
 def _providers(available: list[str], device: str) -> list[Any]:

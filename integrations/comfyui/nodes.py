@@ -54,8 +54,7 @@ class ColorizeNode:
                     "INT",
                     {
                         "default": 0, "min": 0, "max": MOST_SIZE, "step": 16,
-                        "tooltip": "Shorter side of the network's input: larger for finer detail, smaller for bolder "
-                        "colour; 0: as in training.",
+                        "tooltip": "Shorter side of the network's input; 0: as in training, which is usually best.",
                     },
                 ),
             },

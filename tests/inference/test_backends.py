@@ -1,3 +1,4 @@
+import importlib.util
 import json
 import pickle
 import shutil
@@ -11,7 +12,7 @@ from made_generators import made_generator
 from made_onnx import made_onnx
 from safetensors.torch import load_file, save_file
 
-from gancolor.inference.backends import TorchBackend, open_backend
+from gancolor.inference.backends import TorchBackend, has_torch, open_backend
 from gancolor.inference.bundled import FOLDER
 from gancolor.utils.errors import InputError
 
@@ -127,7 +128,15 @@ def test_other_errors_of_the_network_are_not_hidden(generator: Path) -> None:
         open_backend(generator)(np.zeros((1, 2, 32, 32), np.float32))
 
 
+def test_torch_alone_is_not_enough(monkeypatch) -> None:
+    assert has_torch()
+    find = importlib.util.find_spec
+    monkeypatch.setattr("importlib.util.find_spec", lambda name: None if name == "timm" else find(name))
+    assert not has_torch()
+
+
 def test_safetensors_without_torch_gives_advice(generator: Path, monkeypatch) -> None:
     monkeypatch.setattr("gancolor.inference.backends.has_torch", lambda: False)
-    with pytest.raises(InputError, match=r"needs PyTorch: pip install 'gancolor\[train\]', or export it to ONNX"):
+    advice = r"needs PyTorch, fastai, kornia and timm: pip install 'gancolor\[train\]', or export it to ONNX"
+    with pytest.raises(InputError, match=advice):
         open_backend(generator)
