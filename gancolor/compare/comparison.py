@@ -172,7 +172,7 @@ def _scored(about: dict[str, Any], size: int) -> dict[str, Any]:
     """Return the options of a generator's evaluation at this size; none for other tools' pictures."""
     if "options" not in about:
         return {}
-    trained = min(about["options"].get("data.size", size), size)
+    trained = about["options"].get("data.size", size)
     seen = about.get("input_size", trained)
     return {"strength": about.get("strength", 1.0), "input_size": "as in training" if seen == trained else seen}
 

@@ -16,12 +16,11 @@ from starlette.middleware.trustedhost import TrustedHostMiddleware
 from gancolor.choices import MOST_STRENGTH
 from gancolor.demo.editor import Editor, hints_of
 from gancolor.demo.examples import draw_examples
-from gancolor.demo.systems import DemoOptions, Systems, download_name, message_of
+from gancolor.demo.systems import SIZES, DemoOptions, Systems, download_name, message_of
 from gancolor.utils.errors import InputError
 
 ABOUT = "Photographs in colour. The lightness is the photograph's own; the colours are a network's guess."
 EMPTY = "Drop a photograph, or take one of the examples."
-SIZES = (64, 128, 192, 256, 384, 512, 768, 1024)  # working sizes to choose from
 KINDS = {"as uploaded": "", "PNG": ".png", "JPEG": ".jpg"}
 QUALITY = 90  # of the JPEGs on the page
 COLUMNS = 4  # most pictures side by side
@@ -60,10 +59,10 @@ class Page:
             with warnings.catch_warnings(record=True) as caught:
                 warnings.simplefilter("always", UserWarning)
                 grey, original = self.systems.before(Path(file))
+                wanted = replace(DemoOptions(*options), hints=hints_of(edited, file))
+                coloured = [self.systems.after(Path(file), name, wanted) for name in names]
             for warning in caught:
                 gr.Warning(escape(str(warning.message).replace(file, Path(file).name)))
-            wanted = replace(DemoOptions(*options), hints=hints_of(edited, file))
-            coloured = [self.systems.after(Path(file), name, wanted) for name in names]
         except (InputError, MemoryError) as error:
             return _empty(f'<span role="alert">{escape(message_of(error))}</span>')
         picked = picked if picked in names else names[0]
@@ -142,9 +141,7 @@ def build_page(systems: Systems, folder: Path) -> gr.Blocks:
                 )
                 strength = gr.Slider(0, MOST_STRENGTH, 1, step=0.05, label="Strength", info="of the colour; 0 is grey")
                 sizes = [("as trained", 0)] + [(f"{size} pixels", size) for size in SIZES]
-                size = gr.Dropdown(
-                    sizes, value=0, label="Working size", info="Larger for finer detail, smaller for bolder colour"
-                )
+                size = gr.Dropdown(sizes, value=0, label="Working size", info="as trained is usually best")
                 upsampling = gr.Radio(
                     ["guided", "bilinear"], value="guided", label="Upsampling", info="guided keeps colour within edges"
                 )

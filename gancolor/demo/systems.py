@@ -20,6 +20,7 @@ from gancolor.utils.errors import InputError
 from gancolor.utils.words import safe_name
 
 PAGE_SIDE = 1600  # longer side of shown pictures [pixels]: a wide page at two pixels per point
+SIZES = (64, 128, 192, 256, 384, 512, 768, 1024)  # working sizes to choose from
 VARIANTS, THUMBNAIL = 6, 240  # most variants of a photograph, and the longer side of their pictures [pixels]
 KEPT = 16  # cached page-size photographs and predictions; one full photograph is cached, as it can take gigabytes
 COLOURED = 1.0  # mean of max(R, G, B) - min(R, G, B), of 255, above which a photograph has colour
@@ -31,8 +32,11 @@ class DemoOptions:
     """How a photograph is coloured; see `Colorizer`.
 
     Attributes:
-        size: working size; 0: each system's own, as in training.
+        size: working size, one of SIZES; 0: each system's own, as in training.
         hints: in the pixels of the full photograph.
+
+    Raises:
+        InputError: another working size.
     """
 
     size: int = 0
@@ -40,6 +44,10 @@ class DemoOptions:
     upsampling: ChromaUpsampling = "guided"
     flips: bool = False
     hints: tuple[Hint, ...] = ()
+
+    def __post_init__(self) -> None:
+        if self.size not in (0, *SIZES):
+            raise InputError(f"a working size of {self.size!r} is none of this page's")
 
 
 class Systems:
@@ -78,7 +86,8 @@ class Systems:
         height, width = self.size(file)
         lightness, chroma = self._predicted(file, name, replace(options, hints=()))
         rows, columns = lightness.shape[-2:]
-        return suggest_colors(lightness[0], chroma, int(y / height * rows), int(x / width * columns))
+        row, column = (int(y) + 0.5) / height * rows, (int(x) + 0.5) / width * columns
+        return suggest_colors(lightness[0], chroma, int(row), int(column))
 
     def has_variants(self, name: str) -> bool:
         """Return whether `variants` works with this system."""

@@ -23,7 +23,9 @@ from gancolor.evaluation.scoring import GREY, Colorized, Scores, System, as_syst
 from gancolor.evaluation.summary import class_tables, differences, write_scores_csv
 from gancolor.evaluation.system_names import check_names, names_of_generators, parse_predictions
 from gancolor.evaluation.tables import results_table
+from gancolor.inference.backends import trained_size
 from gancolor.inference.bundled import named_checkpoint
+from gancolor.inference.working_size import working_size
 from gancolor.metrics.fid import FID_LEAST, Inception, fid, kid
 from gancolor.models.checkpoint import describe, find_generator, load_generator
 from gancolor.utils.errors import InputError
@@ -57,8 +59,10 @@ class Evaluator:
                 "not made from the damaged ones; score them by another protocol"
             )
         check_names([*names, *self.folders])
-        trained = (about["data"]["size"] for about in self.abouts)
-        self.input_sizes = {name: config.input_size or size for name, size in zip(names, trained, strict=True)}
+        self.input_sizes = {
+            name: working_size((self.size, self.size), config.input_size or trained, trained)[0]
+            for name, trained in zip(names, map(trained_size, self.abouts), strict=True)
+        }
         self.generators = {
             name: load_generator(path, self.hardware.device) for name, path in zip(names, self.paths, strict=True)
         }

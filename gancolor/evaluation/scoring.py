@@ -46,8 +46,8 @@ class Colorized:
 
     Attributes:
         pictures: uint8 sRGB (B, 3, H, W).
-        in_gamut: share of pixels [%], (B,), whose predicted colour lies within sRGB, so that its chroma is not reduced;
-            None if no colour is predicted.
+        in_gamut: share of the pixels of the generator's input [%], (B,), whose predicted colour lies within sRGB, so
+            that its chroma is not reduced; None if no colour is predicted.
     """
 
     pictures: Tensor
@@ -77,7 +77,7 @@ def colorize(
     hints = None if patches is None else reveal(true, patches)
     resized = size is not None and size != min(pictures.shape[-2:])
     if resized:
-        shape = working_size((pictures.shape[-2], pictures.shape[-1]), size)  # type: ignore[arg-type]
+        shape = working_size((pictures.shape[-2], pictures.shape[-1]), size, size)  # type: ignore[arg-type]
         own, _ = rgb_to_lab(_resized(rgb, shape))
         seen = None if seen is None else _resized(seen, shape)
         hints = None if hints is None else resize_hints(hints, shape)

@@ -1,7 +1,8 @@
 """The public inference API: `Colorizer` colours photographs."""
 
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, replace
+from numbers import Integral, Real
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, NamedTuple
 
@@ -11,7 +12,7 @@ from gancolor.choices import MOST_STRENGTH, ChromaUpsampling
 from gancolor.color import lab
 from gancolor.color.arrays import Array, array_namespace
 from gancolor.color.lab import AB_RANGE, L_HALF_RANGE
-from gancolor.inference.backends import Backend, generator_name, memory_is_full, open_backend
+from gancolor.inference.backends import Backend, generator_name, memory_is_full, open_backend, trained_size
 from gancolor.inference.bundled import BUNDLED, default_generator
 from gancolor.inference.conversions import as_given, as_picture, check_tensor, clipped, is_tensor
 from gancolor.inference.hints import Hint, draw_hints
@@ -44,12 +45,13 @@ class ChromaPrediction(NamedTuple):
 class Colorizer:
     """Colorizer of photographs at full resolution.
 
-    It predicts chroma on a small picture, resizes it along the photograph's edges, and joins it with the photograph's
+    It predicts chroma at the working size, resizes it along the photograph's edges, and joins it with the photograph's
     own lightness. To change options for the same generator: `dataclasses.replace(colorizer, strength=0.5)`.
 
     Attributes:
         backend: backend that computes the generator.
-        size: shorter side of the generator's input [pixels]: larger for finer detail, smaller for bolder colour.
+        size: shorter side of the generator's input [pixels]; that of training is usually best. Photographs are enlarged
+            at most to that of training.
         upsampling: `guided` (preserves edges) or `bilinear`.
         strength: factor on the predicted chroma: 0 (grey), 1 (as predicted) to 2 (MOST_STRENGTH).
         flips: average the predictions for the picture and its mirror image.
@@ -71,9 +73,9 @@ class Colorizer:
 
     def __post_init__(self) -> None:
         check_upsampling(self.upsampling)
-        if not (isinstance(self.size, int) and LEAST_SIZE <= self.size <= MOST_SIZE):
+        if not (isinstance(self.size, Integral) and LEAST_SIZE <= self.size <= MOST_SIZE):
             raise InputError(f"a working size of {self.size!r} is not a whole number from {LEAST_SIZE} to {MOST_SIZE}")
-        if not (isinstance(self.strength, int | float) and 0 <= self.strength <= MOST_STRENGTH):
+        if not (isinstance(self.strength, Real) and 0 <= self.strength <= MOST_STRENGTH):
             raise InputError(f"a strength of {self.strength!r} is outside 0 to {MOST_STRENGTH:g}")
         if self.compiled and not can_compile():
             raise InputError("compiled=True needs Numba: pip install 'gancolor[fast]'")
@@ -96,9 +98,8 @@ class Colorizer:
         """
         path = None if path is None or str(path) == BUNDLED else Path(path).expanduser()
         backend = open_backend(path or default_generator(device), device)
-        trained = (backend.about.get("data") or {}).get("size", 256)
         options.setdefault("name", BUNDLED if path is None else generator_name(path))
-        return cls(backend, trained if size is None else size, **options)
+        return cls(backend, trained_size(backend.about) if size is None else size, **options)
 
     @classmethod
     def from_pretrained(cls, name: str | Path, *, revision: str | None = None, **options: Any) -> "Colorizer":
@@ -129,7 +130,7 @@ class Colorizer:
             InputError: the input can't be read, or is not a picture; or a hint is none, or lies outside the photograph.
             MemoryError: memory is full even at the smallest working size.
         """
-        if isinstance(hints, Hint) or not all(isinstance(hint, Hint) for hint in hints):
+        if not isinstance(hints, Iterable) or not all(isinstance(hint, Hint) for hint in hints):
             raise InputError("hints: give a list of gancolor.Hint, such as [Hint(120, 80, '#a03030')]")
         several = isinstance(picture, list | tuple) or getattr(picture, "ndim", 3) == 4
         if several and hints:
@@ -159,7 +160,7 @@ class Colorizer:
         Raises:
             InputError: a hint lies outside the photograph.
         """
-        size = working_size(picture.size, self.size)
+        size = self._working_size(*picture.size)
         most = np.iinfo(picture.pixels.dtype).max if picture.pixels.dtype.kind == "u" else 1
         small = resize(picture.pixels, *size).transpose(2, 0, 1) / most
         lightness = _normalized(_lightness(small))
@@ -189,6 +190,9 @@ class Colorizer:
             return replace(
                 picture, pixels=recombine(picture.pixels, enlarged, compiled=self.compiled), generator=self.disclosed
             )
+
+    def _working_size(self, height: int, width: int) -> tuple[int, int]:
+        return working_size((height, width), self.size, trained_size(self.backend.about))
 
     @property
     def disclosed(self) -> str | None:
@@ -265,7 +269,7 @@ class Colorizer:
         pictures = batch.float() / most
         colours = 3 if batch.shape[1] >= 3 else 1
         height, width = pictures.shape[-2:]
-        size = working_size((height, width), self.size)
+        size = self._working_size(height, width)
         small = interpolate(pictures[:, :colours], size, mode="bilinear", antialias=True)
         seen = _normalized(_lightness(small))
         if hints:

@@ -157,8 +157,11 @@ def draw_hints(hints: Sequence[Hint], photograph: tuple[int, int], working: tupl
         area = []
         for place, scale, size in ((hint.y, down, working[0]), (hint.x, across, working[1])):
             radius = RADIUS if hint.radius is None else hint.radius * scale
-            first = min(max(round(place * scale - radius), 0), int(place * scale))
-            area.append(slice(first, min(max(round(place * scale + radius), int(place * scale) + 1), size)))
+            centre = place * scale
+            if scale > 1:  # all that becomes of the photograph's pixel
+                centre, radius = (int(place) + 0.5) * scale, max(radius, scale / 2)
+            first = min(max(round(centre - radius), 0), int(centre))
+            area.append(slice(first, min(max(round(centre + radius), int(centre) + 1), size)))
         planes[:2, area[0], area[1]] = hint.chroma()[:, None, None]
         planes[2, area[0], area[1]] = 1
     return planes

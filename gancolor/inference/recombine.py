@@ -16,6 +16,7 @@ from gancolor.inference.upsampling import Enlarged
 from gancolor.utils.cores import cores
 
 STRIP = 2**17  # pixels: larger strips exceed a core's cache, smaller ones make threads wait for the interpreter lock
+MOST_ROWS = 4096  # of a strip of a narrow photograph: `Enlarged.strip` has weights for each row of the small picture
 CODE_STEPS, CODE_MARGIN = 65000.0, 200.0  # entries of `_codes` per unit of linear light, and for values below 0
 TENSOR_STRIP = 2**24  # pixels of a batch per strip on an accelerator
 
@@ -51,7 +52,7 @@ def recombine(pixels: np.ndarray, chroma: Enlarged, *, compiled: bool = False) -
         for channel in range(3):  # three times as fast as all at once
             coloured[start:stop, :, channel] = codes[channel].reshape(-1, width)
 
-    rows = max(1, STRIP // width)
+    rows = max(1, min(STRIP // width, MOST_ROWS))
     # NumPy releases the interpreter lock while it computes, so threads run in parallel.
     list(_threads().map(colour, range(0, height, rows)))
     return coloured
@@ -69,7 +70,7 @@ def recombine_batch(pictures: Array, chroma: Enlarged) -> Array:
     """
     xp = array_namespace(pictures)
     count, channels, height, width = pictures.shape
-    rows = max(1, TENSOR_STRIP // (count * width))
+    rows = max(1, min(TENSOR_STRIP // (count * width), MOST_ROWS))
     strips = []
     for start in range(0, height, rows):
         stop = min(start + rows, height)

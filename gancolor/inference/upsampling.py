@@ -1,4 +1,4 @@
-"""Upsampling of predicted chroma from a small picture to the photograph's size, a strip of rows at a time."""
+"""Resizing of predicted chroma from the generator's input to the photograph, a strip of rows at a time."""
 
 from typing import get_args
 
@@ -22,6 +22,9 @@ class Enlarged:
     So colour ends at the photograph's own edges. Unlike the filter, it smooths nothing: the residual of the fit is
     kept. `bilinear` upsamples the chroma itself.
 
+    Where the small picture has more pixels than the photograph, which was enlarged for the generator, it is first
+    averaged down, so that memory is bounded by the photograph's pixels.
+
     Args:
         chroma: ab (..., 2, h, w) of the small picture, in Lab's units.
         lightness: (..., 1, h, w) of the small picture, L in 0..100.
@@ -30,6 +33,7 @@ class Enlarged:
 
     def __init__(self, chroma: Array, lightness: Array, height: int, width: int, upsampling: ChromaUpsampling) -> None:
         xp = array_namespace(chroma)
+        chroma, lightness = _averaged(chroma, height, width), _averaged(lightness, height, width)
         slopes = _slopes(chroma, lightness) if upsampling == "guided" else xp.zeros_like(chroma)
         offsets = chroma - slopes * lightness
         # a = slope L + offset becomes f(X) = (1 + 116 slope / 500) f(Y) + ..., and b becomes f(Z), in one step.
@@ -71,6 +75,25 @@ def check_upsampling(name: str) -> ChromaUpsampling:
     if name not in known:
         raise InputError(f"no upsampling {name!r}; choose from {', '.join(known)}{near(name, known)}")
     return name  # type: ignore[return-value]
+
+
+def _averaged(planes: Array, height: int, width: int) -> Array:
+    """Shrink planes (..., h, w) by averaging, along each side that is longer than height or width."""
+    xp = array_namespace(planes)
+    if planes.shape[-2] > height:
+        planes = xp.asarray(_shares(planes.shape[-2], height), device=device(planes)) @ planes
+    if planes.shape[-1] > width:
+        planes = planes @ xp.asarray(_shares(planes.shape[-1], width).T, device=device(planes))
+    return planes
+
+
+def _shares(large: int, small: int) -> np.ndarray:
+    """Return the share (small, large) of each of `large` pixels in each of `small` ones that cover the same line."""
+    edges = np.arange(small + 1) * (large / small)
+    first, last = edges[:-1, None], edges[1:, None]
+    place = np.arange(large)
+    overlap = np.clip(np.minimum(last, place + 1) - np.maximum(first, place), 0, None)
+    return (overlap * (small / large)).astype(np.float32)
 
 
 def _slopes(chroma: Array, lightness: Array) -> Array:

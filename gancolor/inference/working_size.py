@@ -9,11 +9,14 @@ STEP = 16  # the longer side is a multiple of this [pixels], so that photographs
 LONGEST = 8  # maximum aspect ratio of the generator's input; longer panoramas are squeezed
 
 
-def working_size(photograph: tuple[int, int], size: int) -> tuple[int, int]:
-    """Return height and width of the generator's input for a photograph of this height and width. Its shorter side is
-    `size`: smaller photographs are enlarged, because a generator knows things at the size that they had in training."""
+def working_size(photograph: tuple[int, int], size: int, trained: int) -> tuple[int, int]:
+    """Return height and width of the generator's input for a photograph of this height and width.
+
+    Its shorter side is `size`. Smaller photographs are enlarged, at most to the size that the generator was trained on,
+    `trained`: it recognizes things best at the size that they had there.
+    """
     short, long = sorted(photograph)
-    small = max(LEAST_SIZE, size)
+    small = max(LEAST_SIZE, min(size, max(short, trained)))
     large = max(small, round(min(small * long / short, small * LONGEST) / STEP) * STEP)
     return (small, large) if photograph[0] <= photograph[1] else (large, small)
 

@@ -203,6 +203,14 @@ def test_a_checkpoint_scored_in_several_ways_is_several_systems():
     }
 
 
+def test_an_evaluation_at_the_size_of_training_is_the_usual_one_also_of_smaller_photographs():
+    """`made_result` has 16 x 16 pixels."""
+    about = made_run(**{"data.size": 32})
+    ways = [about | {"strength": 1.0, "input_size": size} for size in (32, 16)]
+    results = {f"{number}.json": made_result({"ugan": way}) for number, way in enumerate(ways)}
+    assert {*names(Comparison(results))} == {"ugan, input_size=as in training", "ugan, input_size=16"}
+
+
 def test_seeds_scored_in_different_ways_are_not_averaged():
     about = [made_run(seed=seed, **{"data.size": 16}) for seed in range(2)]
     results = {"a": made_result({"ugan": about[0]}), "b": made_result({"ugan": about[1] | {"strength": 1.4}})}

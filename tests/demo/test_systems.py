@@ -60,8 +60,8 @@ def test_large_photograph_is_shown_small_and_downloaded_at_full_size(systems: Sy
 
 
 def test_download_equals_the_colorizers_result(systems: Systems, network: Orange, file: Path) -> None:
-    finished = systems.finished(file, "orange", DemoOptions(48, 0.7, "bilinear", True))
-    expected = Colorizer(network, 48, strength=0.7, upsampling="bilinear", flips=True)(file)
+    finished = systems.finished(file, "orange", DemoOptions(64, 0.7, "bilinear", True))
+    expected = Colorizer(network, 64, strength=0.7, upsampling="bilinear", flips=True)(file)
     assert np.array_equal(finished.pixels, expected.pixels)
 
 
@@ -122,9 +122,12 @@ def test_refused_photograph_can_be_replaced(systems: Systems, file: Path) -> Non
 
 
 def test_options_out_of_range_are_refused(systems: Systems, file: Path) -> None:
-    for options in (DemoOptions(strength=2.5), DemoOptions(size=-3), replace(DemoOptions(), upsampling="cubic")):  # type: ignore[arg-type]
+    for options in (DemoOptions(strength=2.5), replace(DemoOptions(), upsampling="cubic")):  # type: ignore[arg-type]
         with pytest.raises(InputError):
             systems.after(file, "orange", options)
+    for size in (-3, 100, 4096):
+        with pytest.raises(InputError, match=f"a working size of {size} is none"):
+            DemoOptions(size=size)
 
 
 def test_system_names_are_unique(tmp_path: Path) -> None:

@@ -1,6 +1,7 @@
 import warnings
 from dataclasses import replace
 from pathlib import Path
+from typing import ClassVar
 
 import numpy as np
 import pytest
@@ -177,9 +178,14 @@ def test_arrays_of_other_types(colorizer: Colorizer, expected: np.ndarray) -> No
 
 
 def test_damaged_weights_are_reported(colorizer: Colorizer) -> None:
-    broken = replace(colorizer, backend=lambda lightness: np.full((len(lightness), 2, *lightness.shape[2:]), np.nan))
+    class Damaged:
+        about: ClassVar = {}
+
+        def __call__(self, lightness):
+            return np.full((len(lightness), 2, *lightness.shape[2:]), np.nan)
+
     with pytest.raises(InputError, match="its weights are damaged"):
-        broken(scene())
+        replace(colorizer, backend=Damaged())(scene())
 
 
 def test_strength(colorizer: Colorizer) -> None:
@@ -196,10 +202,13 @@ def test_flips_give_a_mirrored_photograph_mirrored_colours(colorizer: Colorizer)
     assert np.abs(mirror(one(mirror(scene()))).astype(int) - one(scene())).mean() > 5
 
 
-@given(st.integers(1, 4000), st.integers(1, 4000), st.integers(16, 512))
-def test_working_sizes(height: int, width: int, size: int) -> None:
-    small = working_size((height, width), size)
-    assert min(small) == max(16, size)
+@given(st.integers(1, 4000), st.integers(1, 4000), st.integers(16, 512), st.integers(16, 512))
+def test_working_sizes(height: int, width: int, size: int, trained: int) -> None:
+    small = working_size((height, width), size, trained)
+    if size <= trained or size <= min(height, width):
+        assert min(small) == size
+    else:
+        assert min(small) == max(trained, min(height, width))
     assert max(small) <= 8 * min(small) + 8
     assert (small[0] <= small[1]) == (height <= width) or small[0] == small[1]
     if max(height, width) <= 8 * min(height, width):
@@ -248,7 +257,7 @@ def test_inputs_that_are_not_pictures_are_refused(colorizer: Colorizer, tmp_path
         (np.zeros((0, 4, 3), np.uint8), "is not that of a picture"), (np.zeros((4, 4), np.int64), "array of int64"),
         (np.full((4, 4), 255.0), "floats from 255 to 255"), (np.full((4, 4), np.nan), "floats from nan"),
         (torch.zeros(4, 4), "is not that of a picture"), (torch.full((3, 4, 4), -1.0), "floats from -1"),
-        (tmp_path / "none.jpg", "no such file"), (np.zeros(4), "is not that of a picture"),
+        (tmp_path / "none.jpg", "no such file"), ("a" * 300, "no such file"), (np.zeros(4), "is not that of a picture"),
     ]  # fmt: skip
     for case, words in cases:
         with pytest.raises(InputError, match=words):
@@ -262,6 +271,16 @@ def test_inputs_that_are_not_pictures_are_refused(colorizer: Colorizer, tmp_path
 def test_options_out_of_range(colorizer: Colorizer, option: str, value: object) -> None:
     with pytest.raises(InputError, match=str(value)):
         replace(colorizer, **{option: value})
+
+
+def test_numbers_of_numpy_are_numbers(colorizer: Colorizer) -> None:
+    assert replace(colorizer, size=np.int64(64), strength=np.float32(0.5)).size == 64
+
+
+def test_hints_that_are_none_at_all_are_refused(colorizer: Colorizer) -> None:
+    for hints in (None, 3, [(1, 2, "red")]):
+        with pytest.raises(InputError, match="hints: give a list"):
+            colorizer(scene(), hints)
 
 
 def test_from_pretrained_accepts_what_load_does(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

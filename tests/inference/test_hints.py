@@ -122,6 +122,12 @@ def test_every_hint_inside_the_photograph_has_at_least_its_own_pixel(place: tupl
     assert draw_hints([Hint(*place, RED)], (60, 90), (30, 45))[2].sum() >= 9
 
 
+@pytest.mark.parametrize("place", [(8, 6), (8.9, 6.1), (8.5, 6.5)])
+def test_a_hint_in_an_enlarged_photograph_is_where_its_pixel_is(place: tuple[float, float]) -> None:
+    mask = draw_hints([Hint(*place, RED, 0)], (12, 18), (60, 90))[2]
+    assert mask.sum() == 25 and mask[30:35, 40:45].all()
+
+
 def test_hints_outside_the_photograph_are_refused(plain: Colorizer) -> None:
     for hint in (Hint(90, 3, RED), Hint(3, 60, RED)):
         with pytest.raises(InputError, match=r"a hint at \d+, \d+ lies outside the photograph of 90 x 60 pixels"):

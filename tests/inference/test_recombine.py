@@ -105,6 +105,25 @@ def test_a_batch_of_tensors_is_the_same(channels: int, dtype: str) -> None:
     assert (difference > (0 if dtype == "uint8" else 1e-4)).mean() < 1e-3
 
 
+@pytest.mark.parametrize(("height", "width"), [(1, 100_000), (65_535, 1)])
+def test_narrow_photographs_take_no_more_memory_than_others(height: int, width: int) -> None:
+    """Also if they were enlarged for the generator."""
+    code = f"""
+import numpy, resource
+from gancolor.inference.recombine import recombine
+from gancolor.inference.upsampling import Enlarged
+peak = lambda: resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 1024
+small = numpy.random.default_rng(0).uniform(-20, 20, (2, {160 if height == 1 else 1280}, {160 if width == 1 else 1280}))
+small = small.astype("float32")
+pixels = numpy.full(({height}, {width}, 1), 99, "uint8")
+before = peak()
+recombine(pixels, Enlarged(small, abs(small[:1]), {height}, {width}, "guided"))
+print(peak() - before)
+"""
+    done = subprocess.run([sys.executable, "-c", code], check=True, capture_output=True, text=True)
+    assert float(done.stdout) < 100  # megabytes
+
+
 def test_a_hundred_megapixels_take_little_more_than_themselves() -> None:
     code = """
 import numpy, resource

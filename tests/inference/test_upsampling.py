@@ -29,13 +29,29 @@ def ab(enlarged: Enlarged, start: int, stop: int, lightness: np.ndarray) -> np.n
     return np.stack([500 * (x - y), 200 * (y - z)], axis=-3)
 
 
-@pytest.mark.parametrize("size", [(12, 17), (40, 51), (131, 77), (9, 30)])
+@pytest.mark.parametrize("size", [(12, 17), (40, 51), (131, 77), (12, 30)])
 def test_bilinear_strips_match_torch(size: tuple[int, int]) -> None:
     chroma, lightness = small()
     expected = interpolate(torch.from_numpy(chroma)[None], size, mode="bilinear", align_corners=False)[0].numpy()
     for rows in (1, 7, size[0]):
         enlarged = whole(Enlarged(chroma, lightness, *size, "bilinear"), np.zeros(size, np.float32), rows)
         assert np.abs(enlarged - expected).max() < 2e-3
+
+
+@pytest.mark.parametrize("size", [(5, 17), (12, 4), (5, 40), (1, 1)])
+def test_where_the_photograph_is_smaller_chroma_is_averaged(size: tuple[int, int]) -> None:
+    chroma, lightness = small()
+    averaged = adaptive_mean(chroma, min(size[0], 12), min(size[1], 17))
+    expected = interpolate(torch.from_numpy(averaged)[None], size, mode="bilinear", align_corners=False)[0].numpy()
+    enlarged = whole(Enlarged(chroma, lightness, *size, "bilinear"), np.zeros(size, np.float32))
+    assert np.abs(enlarged - expected).max() < 2e-3
+
+
+def adaptive_mean(planes: np.ndarray, height: int, width: int) -> np.ndarray:
+    """The mean over the part of `planes` that each of height x width pixels covers: of 60 copies of each, 1 / 60."""
+    copies = planes.repeat(height, axis=-2).repeat(width, axis=-1)
+    rows = copies.reshape(len(planes), height, planes.shape[-2], width, planes.shape[-1])
+    return rows.mean(axis=(2, 4))
 
 
 def test_guided_upsampling_at_equal_size_changes_nothing() -> None:

@@ -73,8 +73,11 @@ def from_pil(image: Image.Image) -> Picture:
 
 def _read(source: str | Path | bytes, name: str, megapixels: int) -> Picture:
     """Read a file. The messages of errors don't name it."""
-    if not isinstance(source, bytes) and not Path(source).is_file():
-        raise InputError("a folder" if Path(source).is_dir() else "no such file")
+    if not isinstance(source, bytes):
+        if not os.path.lexists(source):  # before the others, which raise OSError for a name that is too long
+            raise InputError("no such file")
+        if not Path(source).is_file():
+            raise InputError("a folder" if Path(source).is_dir() else "no such file")
     tags = Tags(source)
     if tags.problem:
         raise InputError(tags.problem)
