@@ -45,12 +45,11 @@ def check_options(config: TrainConfig) -> None:
         raise InputError("--critic_epochs trains a discriminator, which --loss.gan 0 does not use: leave out one")
     loss = to_dict(config.loss)
     learns = any(loss[name] for name in TERMS if name not in (*PENALTIES, *ADVERSARIAL_TERMS))
+    no_target = "no loss says which colours are right; give one that does a weight, such as --loss.l1 100"
     if config.pretrain_epochs and not learns:
-        raise InputError(
-            "nothing to learn in pretraining: give a weight to a loss that is not adversarial, such as --loss.l1 100"
-        )
+        raise InputError(f"nothing to learn in pretraining: {no_target}")
     if config.epochs and not learns and not adversarial:
-        raise InputError("nothing to learn: all losses have weight 0; give one a weight, such as --loss.l1 100")
+        raise InputError(f"nothing to learn: {no_target}")
     if config.critic_epochs and not config.epochs:
         raise InputError("--critic_epochs without --epochs: the trained discriminator would not be used")
     measured = {"lpips": config.lpips.weights, "lpips_vgg": config.lpips.vgg_weights}
@@ -72,9 +71,14 @@ def check_options(config: TrainConfig) -> None:
         check_tensorboard()
     loads_weights = "backbone" in generator_options(config.arch) and config.generator.backbone_weights != "random"
     if loads_weights and not config.init:
-        # Report missing backbone weights now, not after decoding.
-        build_generator(config.arch, **to_dict(config.generator))
+        _check_weights(config.arch, json.dumps(to_dict(config.generator)))
     check_networks(config)
+
+
+@lru_cache  # most runs of a sweep have the same weights
+def _check_weights(arch: str, generator: str) -> None:
+    """Report missing backbone weights now, not after decoding; the generator's options are given as JSON."""
+    build_generator(arch, **json.loads(generator))
 
 
 def check_files(config: TrainConfig) -> None:

@@ -72,7 +72,9 @@ def refusal(config: TrainConfig) -> str:
 @pytest.mark.parametrize("name", ["tv", "colorfulness", "colorfulness_difference", "weight_l2"])
 def test_terms_that_say_no_colour_are_not_enough_for_pretraining(configure, name):
     line = refusal(configure(loss={"l1": 0.0, name: 1.0}, pretrain_epochs=1.0))
-    assert line.startswith("nothing to learn in pretraining")
+    assert line.startswith("nothing to learn in pretraining: no loss says which colours are right")
+    line = refusal(configure(loss={"l1": 0.0, "gan": 0.0, name: 1.0}, pretrain_epochs=0.0, epochs=1.0))
+    assert line.startswith("nothing to learn: no loss says which colours are right")
 
 
 @pytest.mark.parametrize("arch", sorted(ARCHITECTURES.keys() - {"ltbc"}))
@@ -283,9 +285,12 @@ def test_gan_step_of_a_setup_takes_a_step(configure, classes):
 @pytest.mark.parametrize(
     ("options", "named"),
     [
-        ({"pretrain_epochs": 1.0, "loss": LossConfig(l1=0.0)}, "in pretraining"),
-        ({"pretrain_epochs": 1.0, "loss": LossConfig(l1=0.0, tv=1.0, weight_l2=1.0)}, "in pretraining"),
-        ({"epochs": 1.0, "loss": LossConfig(l1=0.0, gan=0.0)}, "all losses have weight 0"),
+        ({"pretrain_epochs": 1.0, "loss": LossConfig(l1=0.0)}, "nothing to learn in pretraining"),
+        (
+            {"pretrain_epochs": 1.0, "loss": LossConfig(l1=0.0, tv=1.0, weight_l2=1.0)},
+            "nothing to learn in pretraining",
+        ),
+        ({"epochs": 1.0, "loss": LossConfig(l1=0.0, gan=0.0)}, "nothing to learn: no loss"),
     ],
 )
 def test_training_without_any_loss_is_refused(options, named):
