@@ -39,8 +39,8 @@ def add_colorize(commands: Any) -> argparse.ArgumentParser:
         help="run folder, .safetensors or .onnx file (default: the bundled generator); several for --variants"
         )  # fmt: skip
     add("--size", metavar="N", type=count,
-        help="shorter side of the network's input in pixels; larger for finer detail, smaller for bolder colour "
-        "(default: as in training)")  # fmt: skip
+        help="shorter side of the network's input in pixels (default: as in training, which is usually best)"
+        )  # fmt: skip
     add("--strength", metavar="X", type=float, help="strength of the colour, 0 (grey) to 2 (default: 1)")
     add("--upsampling", metavar="NAME",
         help="how colour is upsampled: guided (follows the photograph's edges) or bilinear (default: guided)"

@@ -93,9 +93,10 @@ def run_colorize(inputs: Sequence[str], options: ColorizeOptions) -> int:
     left = [job for job in jobs if options.overwrite or options.in_place or not first_result(job, options).is_file()]
     start = time.monotonic()
     problems = list(found.problems)
-    if left or options.uncertainty:
+    shows_uncertainty = options.uncertainty and found.jobs[0] in jobs  # of several ranks, on one
+    if left or shows_uncertainty:
         colorizers = load(options, compiled=is_worth_compiling(left))
-        if options.uncertainty:
+        if options.uncertainty and shows_uncertainty:
             write_uncertainty(colorizers[0], found.jobs[0].source, options.uncertainty)
         problems += colour(left, colorizers, options, hints)
     report(found, problems, Counts(len(left), len(jobs) - len(left), time.monotonic() - start), options)

@@ -91,7 +91,7 @@ def find_jobs(
         raise InputError(f"--in_place keeps names and formats: leave out {'-o' if out is not None else '--format'}")
     folder = Path(FOLDER if out is None else out)
     search = _Search(folder, in_place)
-    others = [word for word in inputs if not (Path(word).is_dir() and Path(word).resolve() == search.out)]
+    others = [word for word in inputs if not (_is_folder(word) and Path(word).resolve() == search.out)]
     if others and len(others) < len(inputs):  # `gancolor colorize *`, for the second time
         warnings.warn(f"{shown(folder)}: ignored among the inputs, because results go there", stacklevel=2)
     for word in others or inputs:
@@ -102,7 +102,7 @@ def find_jobs(
     elif out is not None and _names_a_file(out):
         if found.problems and len(inputs) > 1:  # such as a name with spaces and without quotes
             raise InputError(str(found.problems[0]))
-        if len(entries) > 1 or len(inputs) > 1 or Path(inputs[0]).is_dir():
+        if len(entries) > 1 or len(inputs) > 1 or _is_folder(inputs[0]):
             raise InputError(f"-o {shown(out)}: a file's name, but the input is more than one file; name a folder")
         found.jobs = [ColorizeJob(source, _check_kind(source, folder, suffix)) for source, _ in entries]
     else:
@@ -123,6 +123,11 @@ def replaced_input(jobs: Sequence[ColorizeJob], results: Sequence[Path]) -> Path
     there = [(result, identity) for result in results if (identity := _identity(result))]
     inputs = {_identity(job.source) for job in jobs} if there else set()
     return next((result for result, identity in there if identity in inputs), None)
+
+
+def _is_folder(word: str) -> bool:
+    """Return whether there is a folder of this name; Path.is_dir raises OSError for a name that is too long."""
+    return os.path.lexists(word) and Path(word).is_dir()
 
 
 def is_video(path: Path) -> bool:
@@ -152,7 +157,7 @@ class _Search:
         path = Path(word)
         if not word:
             raise InputError("an empty name among the inputs")
-        if path.is_dir():
+        if _is_folder(word):
             self._add_some(word, self._walk(path, Path()), "no photographs or videos in this folder")
         elif os.path.lexists(path):
             self._add_named(path)

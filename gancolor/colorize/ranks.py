@@ -15,10 +15,9 @@ def share(jobs: Sequence[ColorizeJob]) -> list[ColorizeJob]:
     Raises:
         InputError: $RANK and $WORLD_SIZE are not numbers with 0 <= $RANK < $WORLD_SIZE.
     """
-    words = os.environ.get("RANK", "0"), os.environ.get("WORLD_SIZE", "1")
-    if not (words[0].isdecimal() and words[1].isdecimal() and int(words[0]) < int(words[1])):
-        raise InputError(f"$RANK {words[0]} of $WORLD_SIZE {words[1]}: set both, as torchrun does, or neither")
-    rank, ranks = int(words[0]), int(words[1])
+    rank, ranks = environment_number("RANK", 0), environment_number("WORLD_SIZE", 1)
+    if rank >= ranks:
+        raise InputError(f"$RANK {rank} of $WORLD_SIZE {ranks}: set both, as torchrun does, or neither")
     photographs = [job for job in jobs if not job.is_video]
     videos = [job for job in jobs if job.is_video]
     return photographs[rank::ranks] + videos[rank::ranks]

@@ -1,11 +1,13 @@
 """Several colourings of each photograph (`--variants`), and a map of the generator's uncertainty (`--uncertainty`)."""
 
+import warnings
 from collections.abc import Callable, Sequence
 from pathlib import Path
 
 from gancolor.colorize.inputs import ColorizeJob, Problem
 from gancolor.colorize.photographs import FATAL, reason, warn_of_pages
 from gancolor.inference.colorizer import Colorizer
+from gancolor.inference.hints import SUFFIX
 from gancolor.inference.image_files import Picture, read_picture
 from gancolor.inference.variants import check_distribution, uncertainty, variants
 from gancolor.utils.errors import shown
@@ -44,6 +46,8 @@ def colour_variants(
         try:
             picture = read_picture(job.source)
             warn_of_pages(job.source, picture)
+            if job.source.with_name(job.source.name + SUFFIX).is_file():
+                warnings.warn(f"{shown(job.source)}: --variants does not use its hints", stacklevel=2)
             if len(colorizers) == 1:
                 made = variants(colorizers[0], picture, number)
             else:

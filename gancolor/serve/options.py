@@ -36,15 +36,14 @@ class RequestOptions(BaseModel):
 
     size: Annotated[int, Field(ge=LEAST_SIZE, le=MOST_SIZE)] | SkipJsonSchema[None] = Field(
         None,
-        description="Shorter side of the network's input in pixels: larger for finer detail, smaller for bolder colour "
-        "(default: as in training).",
+        description="Shorter side of the network's input in pixels (default: as in training, which is usually best).",
         examples=[256],
     )
     strength: float = Field(
         1.0, ge=0, le=MOST_STRENGTH, description="Factor on the predicted colours; 0 is grey.", examples=[0.8]
     )
     upsampling: ChromaUpsampling = Field(
-        "guided", description="How colour is enlarged: `guided` follows the photograph's edges."
+        "guided", description="How colour is resized: `guided` follows the photograph's edges."
     )
     flips: Annotated[bool, BeforeValidator(_true_or_false)] = Field(
         False, description="Average the predictions of the photograph and its mirror image, at half the speed."

@@ -64,7 +64,10 @@ def test_one_file_can_be_named() -> None:
         find_jobs(["a.jpg"], "o.png", "jpg")
     with pytest.raises(InputError, match=r"^b: no such file"):  # a name with a space, without quotes
         find_jobs(["a.jpg", "b", "c.jpg"], "o.png")
-    for word, said in (("-", "-: standard input is not read; give a file"), ("c.jpg", "c.jpg: no such file or folder")):
+    for word, said in (
+        ("-", "-: standard input is not read; give a file"), ("c.jpg", "c.jpg: no such file or folder"),
+        ("a" * 300, f"{'a' * 300}: no such file or folder"),
+    ):  # fmt: skip
         assert [str(problem) for problem in find_jobs([word], "o.png").problems] == [said]
 
 

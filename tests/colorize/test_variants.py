@@ -122,6 +122,22 @@ def test_of_several_pages_the_first_is_coloured_with_a_warning(photo, classifier
     assert "x.tif: the first of its 2 pages is coloured" in capfd.readouterr().err
 
 
+def test_hints_beside_a_photograph_are_not_ignored_silently(photo, classifier, tmp_path, capfd) -> None:
+    photo.with_name("photo.png.hints.json").write_text("{}")
+    assert colorize(photo, "-o", tmp_path / "out", "--variants", 1, "--checkpoint", classifier) == 0
+    assert "photo.png: --variants does not use its hints" in capfd.readouterr().err
+
+
+def test_of_several_ranks_one_shows_the_uncertainty(photo, classifier, tmp_path, monkeypatch) -> None:
+    monkeypatch.setenv("WORLD_SIZE", "2")
+    for rank in ("1", "0"):
+        monkeypatch.setenv("RANK", rank)
+        monkeypatch.setattr("gancolor.colorize.command.wait_for_ranks", lambda: None)
+        words = ["--uncertainty", tmp_path / "uncertainty.png", "--checkpoint", classifier]
+        assert colorize(photo, "-o", tmp_path / "out", *words) == 0
+        assert (tmp_path / "uncertainty.png").exists() == (rank == "0")
+
+
 def test_an_unreadable_photograph_is_listed_and_the_others_are_coloured(photo, classifier, tmp_path, capfd) -> None:
     (photo.parent / "a.png").write_bytes(b"no picture")
     assert colorize(photo.parent, "-o", tmp_path / "out", "--variants", 1, "--checkpoint", classifier) == 1

@@ -177,7 +177,7 @@ def open_source(
     if found.val is None:
         whole = _read(found.train, size, cache, fit, decode)
         if len(whole) < 2:
-            raise InputError(f"--data.source {found.name}: a single photograph in it; training takes two or more")
+            raise InputError(f"--data.source {found.name}: a single photograph in it; two or more are needed")
         return found.split.limited(found.split.held_out(found.name, whole, whole.columns.classes))
     stores = [found.val] if val_only else [found.train, found.val]
     parts: list[Any] = [_read(store, size, cache, fit, decode) for store in stores]
@@ -210,7 +210,7 @@ def _folder_source(folder: Path, split: Split) -> Source:
     whole = _listed(train_folder or folder)
     if len(whole) < 2:
         count = counted(len(whole), "photograph") if len(whole) else "no photographs"
-        raise InputError(f"{whole.root}: {count} in it ({_suffixes()}); training takes two or more")
+        raise InputError(f"{whole.root}: {count} in it ({_suffixes()}); two or more are needed")
     if train_folder:
         others = [name for name in _subfolders(folder) if name != train_folder.name]
         warn_of_unused(others, train_folder.name, folder)
@@ -224,7 +224,7 @@ def _hub_source(source: str, train: HubSplit, val: HubSplit | None, split: Split
         return Source(source, Selection(whole), Selection(HubCatalogue(val)), train.classes)
     if len(whole) < 2:
         count = counted(len(whole), "photograph")
-        raise InputError(f"--data.source {source}: {count} in it; training takes two or more")
+        raise InputError(f"--data.source {source}: {count} in it; two or more are needed")
     return split.held_out(source, whole, train.classes)
 
 

@@ -125,7 +125,7 @@ def test_what_is_not_clear_is_refused_in_one_line(tmp_path):
     assert refusal(two).endswith(f"several columns of pictures (mask, photo); name one, as in {two}#mask")
     assert refusal(f"{two}#foto").endswith("are mask, photo; did you mean photo?")
     assert refusal(f"hf:{folder}/text.parquet").endswith("no column of pictures in it, but text, n")
-    assert refusal(f"hf:{folder}/one.parquet").endswith("1 photograph in it; training takes two or more")
+    assert refusal(f"hf:{folder}/one.parquet").endswith("1 photograph in it; two or more are needed")
     datasets.DatasetDict(one=text, two=text).save_to_disk(tmp_path / "parts")
     assert refusal(f"hf:{tmp_path}/parts").endswith("no split train in it, but one, two")
     (tmp_path / "empty").mkdir()
