@@ -86,10 +86,14 @@ def load_scores(files: Sequence[Path], checkpoint: Path) -> list[Scored]:
 
 
 def _scored(result: EvaluationResult, name: str) -> Scored:
-    protocol = result.protocol
+    protocol, about = result.protocol, result.systems[name].about
+    size, seen, strength = protocol["size"], about.get("input_size"), about.get("strength", 1)
     what = (
         f"{len(result.names):,} photographs of {last_name(result.source)}, protocol `{protocol['name']}`, "
-        f"{protocol['size']} x {protocol['size']}; mean ± half-width of the 95 % interval"
+        f"{size} x {size}"
+        + (f" (the generator sees {seen} x {seen})" if seen not in (None, size) else "")
+        + (f", chroma multiplied by {strength:g}" if strength != 1 else "")
+        + "; mean ± half-width of the 95 % interval"
     )
     return Scored(what, {row: result.systems[row].means for row in ("grey", name, "truth")})
 
