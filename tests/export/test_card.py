@@ -1,6 +1,7 @@
 """The model card: description, training, scores and limits."""
 
 import dataclasses
+import json
 
 import pytest
 import yaml
@@ -75,6 +76,14 @@ def test_results_add_scores_with_intervals(exports, checkpoint, result):
     assert rows[2:5] == ["grey", "mine", "truth"] and "other" not in rows
     assert " ± " in text.split("## Figures")[1]
     assert "without intervals" not in text
+
+
+def test_scores_of_another_size_or_strength_say_so(exports, checkpoint, result):
+    content = json.loads(result.read_text())
+    content["about"]["mine"] |= {"input_size": 32, "strength": 1.25}
+    result.write_text(json.dumps(content))
+    text = model_card(exports("safetensors"), "g.safetensors", load_scores([result], checkpoint[0]))
+    assert "16 x 16 (the generator sees 32 x 32), chroma multiplied by 1.25; mean ± half" in text
 
 
 def test_results_of_the_run_itself_are_used(exports, checkpoint, result, tmp_path):
