@@ -117,9 +117,9 @@ def test_pictures_are_those_that_colorizer_delivers(truth, real_photographs, tmp
         delivered = colorizer._on_device(pictures)  # what accelerators do
     assert scored.in_gamut.mean() < 80
     difference = (scored.pictures.int() - delivered.int()).abs()
-    if size == 64 or kind == "tensor":
+    if size >= 64 or kind == "tensor":
         assert difference.max() <= 1 and (difference > 0).float().mean() < 1e-3
-    else:  # arrays are resized by another library
+    else:  # arrays are shrunk by another library
         assert difference.float().mean() < 1
 
 

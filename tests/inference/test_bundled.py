@@ -50,7 +50,7 @@ def test_card_has_scores_better_than_grey_on_all_photographs(about: dict) -> Non
     assert float(cells[1][1]) >= 1.5 and float(cells[4][1]) >= 2.0 and float(cells[7][1]) >= 0.8
     assert float(cells[1][5]) >= 0.69 * float(cells[2][5])
     assert about["interpolated"]["share"] == 0.45 and "--interpolate QR.safetensors 0.45" in CARD
-    assert "180 photographs of photos" in CARD  # not used for training
+    assert "180 photographs, one of each of 180 classes of ImageNet" in CARD
 
 
 def test_bundled_metadata_has_the_recipe_and_no_local_path(about: dict) -> None:
