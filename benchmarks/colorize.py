@@ -233,7 +233,7 @@ def measure_upsampling(folder: Path, options: argparse.Namespace) -> list[dict[s
         for picture in map(read_picture, files):
             if picture.pixels.shape[-1] == 1 or min(picture.size) <= side:
                 continue
-            small = resize(picture.pixels, *working_size(picture.size, side)) / 255
+            small = resize(picture.pixels, *working_size(picture.size, side, side)) / 255
             lightness, chroma = np.split(rgb2lab(small).astype(np.float32).transpose(2, 0, 1), [1])
             truth = rgb2lab(picture.pixels).astype(np.float32)
             for name, found in distances.items():

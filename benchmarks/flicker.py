@@ -69,7 +69,7 @@ def shown_flicker(path: Path, size: int) -> float:
     smoother = TemporalSmoother(0)
     with av.open(str(path)) as video:
         for frame in video.decode(video=0):
-            height, width = working_size((frame.height, frame.width), size)
+            height, width = working_size((frame.height, frame.width), size, size)
             small = Image.fromarray(rgb(frame)).resize((width, height), Image.Resampling.BOX)
             lab = rgb2lab(np.asarray(small)).astype(np.float32).transpose(2, 0, 1)
             smoother(ChromaPrediction(lab[:1] / 50 - 1, lab[1:] / 110))
