@@ -141,7 +141,7 @@ def build_page(systems: Systems, folder: Path) -> gr.Blocks:
                 )
                 strength = gr.Slider(0, MOST_STRENGTH, 1, step=0.05, label="Strength", info="of the colour; 0 is grey")
                 sizes = [("as trained", 0)] + [(f"{size} pixels", size) for size in SIZES]
-                size = gr.Dropdown(sizes, value=0, label="Working size", info="as trained is usually best")
+                size = gr.Dropdown(sizes, value=0, label="Working size", info="the size of training is usually best")
                 upsampling = gr.Radio(
                     ["guided", "bilinear"], value="guided", label="Upsampling", info="guided keeps colour within edges"
                 )
