@@ -18,7 +18,7 @@ from collections.abc import Callable, Iterator
 from functools import cache
 from multiprocessing.connection import Connection
 from pathlib import Path
-from typing import Any, cast
+from typing import Any, ClassVar, cast
 
 import numpy as np
 import tifffile
@@ -56,13 +56,18 @@ DAMAGES = ("truncated", "flipped bits", "zeroed range", "inserted bytes", "wrong
 Outcome = tuple[str, str]  # what became of a picture, and the words that name it
 
 
-def green_colorizer() -> Colorizer:
-    """Return the cheapest colorizer: everything is green."""
+class Green:
+    """The cheapest backend: everything is green."""
 
-    def backend(lightness: np.ndarray) -> np.ndarray:
+    about: ClassVar[dict[str, Any]] = {}
+    takes_hints = False
+
+    def __call__(self, lightness: np.ndarray) -> np.ndarray:
         return np.concatenate([lightness * 0 - 0.2, lightness * 0 + 0.2], axis=1)
 
-    return Colorizer(cast(Backend, backend), 32)
+
+def green_colorizer() -> Colorizer:
+    return Colorizer(cast(Backend, Green()), 32)
 
 
 @cache

@@ -103,8 +103,7 @@ class Evaluator:
         except InputError:
             if self.config.data.source:
                 raise
-            trained = f"the first checkpoint was trained on {name}, which is not here"
-            raise InputError(f"{trained}; give --data.source DIR") from None
+            raise InputError(f"the first checkpoint's photographs ({name}) are not here; give --data.source") from None
         source = open_source(found, self.size, self.config.data.cache, self.protocol.fit, val_only=True)
         if source.held_out and len(splits) > 1:
             raise InputError(
