@@ -42,9 +42,9 @@ class Autoencoder(nn.Module):
         lightness = pad_to_multiple(lightness, self.stride)
         *outer, features = self.encoder(lightness)
         skips = dict(zip(self.encoder.strides, outer, strict=False)) if self.residual else {}
-        for number, block in enumerate(self.blocks):
-            features = block(features)
-            stride = self.stride >> (number + 1)
+        stride = self.encoder.strides[-1]
+        for block in self.blocks:
+            features, stride = block(features), stride // 2
             if stride in skips:
                 features = features + skips[stride]
         chroma = torch.tanh(self.to_chroma(features))

@@ -12,6 +12,7 @@ from hypothesis import strategies as st
 from torch import nn
 
 from gancolor.choices import ARCHITECTURES
+from gancolor.export.formats import _prepare as prepare_for_tracing
 from gancolor.models import build_generator, generator_builder, generator_options
 from gancolor.models.checkpoint import export_generator, load_generator
 from gancolor.models.output import GeneratorOutput
@@ -52,6 +53,18 @@ def evaluated(build, lightness, settle):
             return self[arch]
 
     return Evaluated()
+
+
+@pytest.mark.parametrize("size", [(16, 16), (64, 48), (33, 65)])
+@pytest.mark.parametrize("arch", ARCHITECTURES)
+def test_what_is_traced_for_an_export_computes_the_same(evaluated, build, lightness, arch, size):
+    """Tracing takes seconds and is tested with few architectures; it changes how all pad."""
+    given = lightness(2, 1, *size, seed=4)
+    same = build(arch, classes=3)
+    same.load_state_dict(evaluated[arch].state_dict())
+    traced = prepare_for_tracing(same.eval(), False)
+    with torch.no_grad():
+        assert torch.allclose(traced(given), evaluated[arch](given).chroma, atol=1e-5)
 
 
 # What goes in and comes out ---------------------------------------------------------------------------------------
