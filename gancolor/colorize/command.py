@@ -93,11 +93,11 @@ def run_colorize(inputs: Sequence[str], options: ColorizeOptions) -> int:
     left = [job for job in jobs if options.overwrite or options.in_place or not first_result(job, options).is_file()]
     start = time.monotonic()
     problems = list(found.problems)
-    shows_uncertainty = options.uncertainty and found.jobs[0] in jobs  # of several ranks, on one
-    if left or shows_uncertainty:
+    uncertainty = options.uncertainty if found.jobs[0] in jobs else None  # of several ranks, one writes it
+    if left or uncertainty:
         colorizers = load(options, compiled=is_worth_compiling(left))
-        if options.uncertainty and shows_uncertainty:
-            write_uncertainty(colorizers[0], found.jobs[0].source, options.uncertainty)
+        if uncertainty:
+            write_uncertainty(colorizers[0], found.jobs[0].source, uncertainty)
         problems += colour(left, colorizers, options, hints)
     report(found, problems, Counts(len(left), len(jobs) - len(left), time.monotonic() - start), options)
     wait_for_ranks()

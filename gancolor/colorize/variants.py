@@ -1,5 +1,6 @@
 """Several colourings of each photograph (`--variants`), and a map of the generator's uncertainty (`--uncertainty`)."""
 
+import os
 import warnings
 from collections.abc import Callable, Sequence
 from pathlib import Path
@@ -46,7 +47,7 @@ def colour_variants(
         try:
             picture = read_picture(job.source)
             warn_of_pages(job.source, picture)
-            if job.source.with_name(job.source.name + SUFFIX).is_file():
+            if os.path.lexists(f"{job.source}{SUFFIX}"):
                 warnings.warn(f"{shown(job.source)}: --variants does not use its hints", stacklevel=2)
             if len(colorizers) == 1:
                 made = variants(colorizers[0], picture, number)

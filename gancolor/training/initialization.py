@@ -96,7 +96,7 @@ def find_start(name: str) -> Start:
         path = find_generator(given)
         about = describe(path)
         generator_options(about["generator"]["arch"])
-        understood = isinstance(about["generator"]["options"], dict)
+        understood = isinstance(about["generator"]["options"], dict) and isinstance(about["data"], dict)
     except InputError as error:
         raise InputError(f"--init {name}: {error}") from None
     except (KeyError, TypeError):

@@ -48,7 +48,7 @@ def test_where_the_photograph_is_smaller_chroma_is_averaged(size: tuple[int, int
 
 
 def adaptive_mean(planes: np.ndarray, height: int, width: int) -> np.ndarray:
-    """The mean over the part of `planes` that each of height x width pixels covers: of 60 copies of each, 1 / 60."""
+    """Average planes to height x width: repeat each pixel so that every mean is over whole copies."""
     copies = planes.repeat(height, axis=-2).repeat(width, axis=-1)
     rows = copies.reshape(len(planes), height, planes.shape[-2], width, planes.shape[-1])
     return rows.mean(axis=(2, 4))

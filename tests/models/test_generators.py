@@ -55,18 +55,6 @@ def evaluated(build, lightness, settle):
     return Evaluated()
 
 
-@pytest.mark.parametrize("size", [(16, 16), (64, 48), (33, 65)])
-@pytest.mark.parametrize("arch", ARCHITECTURES)
-def test_what_is_traced_for_an_export_computes_the_same(evaluated, build, lightness, arch, size):
-    """Tracing takes seconds and is tested with few architectures; it changes how all pad."""
-    given = lightness(2, 1, *size, seed=4)
-    same = build(arch, classes=3)
-    same.load_state_dict(evaluated[arch].state_dict())
-    traced = prepare_for_tracing(same.eval(), False)
-    with torch.no_grad():
-        assert torch.allclose(traced(given), evaluated[arch](given).chroma, atol=1e-5)
-
-
 # What goes in and comes out ---------------------------------------------------------------------------------------
 
 
@@ -258,6 +246,18 @@ def test_channels_last_gives_the_same(evaluated, lightness, arch):
         usual = evaluated[arch](picture)
         network = copy.deepcopy(evaluated[arch]).to(memory_format=torch.channels_last)
         assert_same(network(picture.to(memory_format=torch.channels_last)), usual, atol=1e-4, rtol=1e-3)
+
+
+@pytest.mark.parametrize("size", [(16, 16), (64, 48), (33, 65)])
+@pytest.mark.parametrize("arch", ARCHITECTURES)
+def test_what_is_traced_for_an_export_computes_the_same(evaluated, build, lightness, arch, size):
+    """Tracing takes seconds and is tested with few architectures; it changes how all pad."""
+    given = lightness(2, 1, *size, seed=4)
+    same = build(arch, classes=3)
+    same.load_state_dict(evaluated[arch].state_dict())
+    traced = prepare_for_tracing(same.eval(), False)
+    with torch.no_grad():
+        assert torch.allclose(traced(given), evaluated[arch](given).chroma, atol=1e-5)
 
 
 @pytest.mark.parametrize("arch", ARCHITECTURES)
