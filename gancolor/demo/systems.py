@@ -47,7 +47,7 @@ class DemoOptions:
 
     def __post_init__(self) -> None:
         if self.size not in (0, *SIZES):
-            raise InputError(f"a working size of {self.size!r} is none of this page's")
+            raise InputError(f"{self.size!r} is not one of this page's working sizes")
 
 
 class Systems:

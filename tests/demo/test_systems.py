@@ -126,7 +126,7 @@ def test_options_out_of_range_are_refused(systems: Systems, file: Path) -> None:
         with pytest.raises(InputError):
             systems.after(file, "orange", options)
     for size in (-3, 100, 4096):
-        with pytest.raises(InputError, match=f"a working size of {size} is none"):
+        with pytest.raises(InputError, match=f"^{size} is not one of this page"):
             DemoOptions(size=size)
 
 
