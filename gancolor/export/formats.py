@@ -55,7 +55,7 @@ class ChromaOf(nn.Module):
     def __init__(self, generator: nn.Module) -> None:
         super().__init__()
         self.generator = generator
-        self.stride = int(generator.stride)  # type: ignore[arg-type]
+        self.stride = int(getattr(generator, "stride", 1))  # 1: does not pad
         generator.stride = 1  # type: ignore[assignment]
 
     def forward(self, lightness: Tensor, hints: Tensor | None = None) -> Tensor:
