@@ -46,9 +46,8 @@ def test_example_architecture_trains_with_its_recipe(commands, copy, read):
     (first, *_) = read.losses(copy / "run")
     assert "gan" not in first and first["generator"] == pytest.approx(100 * first["l1"], rel=1e-4)
     assert "shallow" in (copy / "run/results.json").read_text()
-    for name in ("shallow.onnx", "shallow.pt2"):  # each is compared with the generator before it is kept
-        exported = run(commands, copy, "-m", "gancolor", "export", "run", "-o", name)
-        assert exported.returncode == 0 and (copy / name).stat().st_size > 0, exported.stderr
+    exported = run(commands, copy, "-m", "gancolor", "export", "run", "-o", "shallow.onnx")  # compares before it writes
+    assert exported.returncode == 0 and (copy / "shallow.onnx").stat().st_size > 0, exported.stderr
 
 
 def test_example_architecture_is_listed_and_its_recipe_shown(commands, copy):
