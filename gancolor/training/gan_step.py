@@ -24,6 +24,7 @@ from gancolor.training.micro_batches import MicroBatches
 from gancolor.training.schedule import Stage
 from gancolor.utils import distributed
 from gancolor.utils.hardware import Hardware
+from gancolor.utils.words import in_thousands
 
 
 def parameter_groups(network: nn.Module, backbone_factor: float = 1.0) -> list[dict[str, Any]]:
@@ -245,5 +246,5 @@ class GANStep:
         }
 
     def __str__(self) -> str:
-        sizes = [count_parameters(network) / 1e6 for network in (self.generator, self.discriminator)]
-        return f"{sizes[0]:.1f} M parameters; discriminator {sizes[1]:.1f} M"
+        sizes = [in_thousands(count_parameters(network)) for network in (self.generator, self.discriminator)]
+        return f"{sizes[0]} parameters; discriminator {sizes[1]}"

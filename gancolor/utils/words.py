@@ -8,6 +8,11 @@ def counted(number: int, noun: str) -> str:
     return f"{number:,} {noun}" + ("" if number == 1 else "s")
 
 
+def in_thousands(number: int) -> str:
+    """Return a large number in millions or thousands: "54.4 M", "214 k"."""
+    return f"{number / 1e6:.1f} M" if number >= 1e6 else f"{number / 1e3:.0f} k"
+
+
 def safe_name(text: str, longest: int) -> str:
     """Return a text as a part of a file name that is safe on any system; it may become empty."""
     return re.sub(r"[^\w-]+", "_", text).strip("_")[:longest]
