@@ -120,6 +120,23 @@ def test_figures_under_pictures_are_of_the_run_that_they_are_from():
     assert figures[1] == f"{member.scores['psnr'][place]:.2f}" != f"{comparison.entries[0].scores['psnr'][place]:.2f}"
 
 
+def test_gains_by_class_are_coloured_by_their_sign_and_paler_if_it_is_uncertain():
+    comparison = compare({name: {} for name in "abcdefghi"}, classes=("sea", "wood"))
+    text = page([comparison], [], "")
+    assert "Blue is above grey, orange below; pale where the interval includes zero." in text
+    gains = comparison.by_class("gain")
+    extent = max(abs(value.mean) for row in gains.values() for value in row.values())
+    values = [row[entry.name] for entry in comparison.entries for row in gains.values()]
+    assert len({(value.mean > 0, value.certain) for value in values}) == 4
+    expected = []
+    for value in values:
+        share = abs(value.mean) / extent * (1 if value.certain else 0.25)
+        expected.append((f"{value.mean:.2f}", "heat " + ("above" if value.mean > 0 else "below"), f"{share:.2f}"))
+    cells = [cell for cell in Tree(text).all("td") if (cell.get("class") or "").startswith("heat")]
+    shown = [(c["text"].split("±")[0].replace("−", "-"), c["class"], c["style"].split()[1]) for c in cells]
+    assert shown == expected
+
+
 def test_less_is_better_where_it_is():
     whole = {"a": {"fid": 12.3}, "b": {"fid": 8.1}}
     found = rows(page([compare({"a": {"pictures": "x"}, "b": {"pictures": "y"}}, "fid", whole=whole)], [], ""))
