@@ -9,7 +9,7 @@ from gancolor.compare.comparison import Comparison, Entry
 from gancolor.evaluation.tables import figure, markdown_table, text_table
 from gancolor.metrics.table import METRICS
 from gancolor.utils.files import write_atomically
-from gancolor.utils.words import in_thousands
+from gancolor.utils.words import abbreviated
 
 COSTS = {
     "parameters": "parameters",
@@ -74,7 +74,7 @@ def cost(entry: Entry, name: str) -> str:
     if value is None:
         return "-"
     if name == "parameters":
-        return in_thousands(value)
+        return abbreviated(value)
     if name == "macs":
         return f"{value / 1e9:.2f} G"
     return f"{value / 60:.1f}" if name == "seconds" else f"{value:.0f}"

@@ -24,7 +24,7 @@ from gancolor.training.micro_batches import MicroBatches
 from gancolor.training.schedule import Stage
 from gancolor.utils import distributed
 from gancolor.utils.hardware import Hardware
-from gancolor.utils.words import in_thousands
+from gancolor.utils.words import abbreviated
 
 
 def parameter_groups(network: nn.Module, backbone_factor: float = 1.0) -> list[dict[str, Any]]:
@@ -246,5 +246,5 @@ class GANStep:
         }
 
     def __str__(self) -> str:
-        sizes = [in_thousands(count_parameters(network)) for network in (self.generator, self.discriminator)]
+        sizes = [abbreviated(count_parameters(network)) for network in (self.generator, self.discriminator)]
         return f"{sizes[0]} parameters; discriminator {sizes[1]}"

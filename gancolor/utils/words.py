@@ -8,7 +8,7 @@ def counted(number: int, noun: str) -> str:
     return f"{number:,} {noun}" + ("" if number == 1 else "s")
 
 
-def in_thousands(number: int) -> str:
+def abbreviated(number: int) -> str:
     """Return a large number in millions or thousands: "54.4 M", "214 k"."""
     return f"{number / 1e6:.1f} M" if number >= 1e6 else f"{number / 1e3:.0f} k"
 

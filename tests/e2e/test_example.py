@@ -46,7 +46,7 @@ def test_example_architecture_trains_with_its_recipe(commands, copy, read):
     (first, *_) = read.losses(copy / "run")
     assert "gan" not in first and first["generator"] == pytest.approx(100 * first["l1"], rel=1e-4)
     assert "shallow" in (copy / "run/results.json").read_text()
-    exported = run(commands, copy, "-m", "gancolor", "export", "run", "-o", "shallow.onnx")  # compares before it writes
+    exported = run(commands, copy, "-m", "gancolor", "export", "run", "-o", "shallow.onnx")  # checks the file
     assert exported.returncode == 0 and (copy / "shallow.onnx").stat().st_size > 0, exported.stderr
 
 
