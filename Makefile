@@ -3,6 +3,7 @@ PYTHON ?= python3
 VENV := .venv
 BIN := $(VENV)/bin
 INSTALLED := $(VENV)/.installed
+unexport PYTHONDONTWRITEBYTECODE # with it, every process would compile PyTorch again, which takes seconds
 
 # A selection for every change: the arithmetic, the step, the options, the structure.
 QUICK := tests/color tests/config tests/losses tests/metrics/test_bootstrap.py tests/data/test_tone.py tests/data/test_sampler.py \
@@ -36,7 +37,7 @@ site: $(INSTALLED)  ## build the documentation's website into build/site; warnin
 pictures: $(INSTALLED)  ## draw the README's photographs with the bundled generator
 	$(BIN)/python examples/photographs.py -o docs/colorized.png
 
-# --no-compile halves the time: Python compiles the few modules that it imports anyway.
+# --no-compile halves the time: Python compiles the few modules that it imports, at their first import.
 $(INSTALLED): setup.cfg pyproject.toml
 	$(PYTHON) -c 'import sys; sys.version_info >= (3, 11) or sys.exit("gancolor needs Python 3.11 or newer; name one with make PYTHON=...")'
 	$(PYTHON) -m venv $(VENV)
