@@ -202,8 +202,8 @@ def open_or_build(job: IndexJob, digest: str, cache: str | Path | None) -> Index
 def _map(path: Path, count: int, size: int) -> Tensor:
     if not count:
         return torch.empty(0, 3, size, size, dtype=torch.uint8)
-    mapped = torch.from_file(str(path), shared=False, size=count * 3 * size * size, dtype=torch.uint8)
-    return mapped.view(count, 3, size, size)
+    # not torch.from_file, which takes no names that are not UTF-8
+    return torch.from_numpy(np.memmap(path, np.uint8, mode="c", shape=(count, 3, size, size)))
 
 
 def load_source(

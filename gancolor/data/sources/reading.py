@@ -2,17 +2,18 @@
 
 import tempfile
 import threading
+import time
 from collections.abc import Callable, Collection, Iterator, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
 from contextlib import contextmanager
 from pathlib import Path
-from typing import IO, Any, TypeVar
+from typing import IO, Any, TypeVar, cast
 
 from gancolor.data.sources.tars import CHUNK
 from gancolor.utils.errors import InputError
 
 Value = TypeVar("Value")
-TRIES = 3  # attempts to read a remote shard
+PAUSES = (1, 5, 15)  # seconds before each further attempt to read a remote shard
 COPIERS = 4  # shards copied at a time
 
 
@@ -49,7 +50,7 @@ class Store:
         Raises:
             InputError: the shard can't be read.
         """
-        with self._blamed(shard), self.fs.open(self.paths[shard], "rb", block_size=8 * CHUNK) as file:
+        with self._blamed(shard), self._opened(shard) as file:
             yield file
 
     def read(self, shard: int, offset: int, length: int) -> bytes:
@@ -89,20 +90,25 @@ class Store:
                 self._unwanted[shard] = threading.Event()
                 self._copies[shard] = self._pool.submit(self._copy, shard, self._unwanted[shard])
 
-    def _copy(self, shard: int, unwanted: threading.Event) -> IO[bytes]:
-        def once() -> IO[bytes]:
-            copy = tempfile.TemporaryFile(dir=self.scratch)  # noqa: SIM115 - closed when it is dropped
-            try:
-                with self.fs.open(self.paths[shard], "rb", block_size=8 * CHUNK) as file:
-                    while not unwanted.is_set() and (part := file.read(CHUNK)):
-                        copy.write(part)
-                copy.flush()
-            except BaseException:
-                copy.close()
-                raise
-            return copy
+    @contextmanager
+    def _opened(self, shard: int) -> Iterator[IO[bytes]]:
+        def open_file() -> IO[bytes]:
+            return self.fs.open(self.paths[shard], "rb", block_size=8 * CHUNK)
 
-        return _tried(once)
+        with open_file() if self.local else _tried(open_file) as file:
+            yield file if self.local else cast(IO[bytes], _Retrying(file))
+
+    def _copy(self, shard: int, unwanted: threading.Event) -> IO[bytes]:
+        copy = tempfile.TemporaryFile(dir=self.scratch)  # noqa: SIM115 - closed when it is dropped
+        try:
+            with self._opened(shard) as file:
+                while not unwanted.is_set() and (part := file.read(CHUNK)):
+                    copy.write(part)
+            copy.flush()
+        except BaseException:
+            copy.close()
+            raise
+        return copy
 
     @contextmanager
     def _blamed(self, shard: int) -> Iterator[None]:
@@ -116,14 +122,25 @@ class Store:
             raise InputError(f"{self.paths[shard]} can't be read ({reason})") from None
 
 
+class _Retrying:
+    """A remote file whose reads are repeated after network failures: a failed read does not move its position."""
+
+    def __init__(self, file: IO[bytes]) -> None:
+        self.file = file
+
+    def read(self, count: int) -> bytes:
+        return _tried(lambda: self.file.read(count))
+
+
 def _tried(read: Callable[[], Value]) -> Value:
-    for _ in range(TRIES - 1):
+    """Read, and try again after failures of almost any kind: file systems raise their client libraries' exceptions."""
+    for pause in PAUSES:
         try:
             return read()
-        except FileNotFoundError:
+        except (FileNotFoundError, PermissionError):
             raise
-        except OSError:
-            continue
+        except Exception:
+            time.sleep(pause)
     return read()
 
 

@@ -6,6 +6,7 @@ import re
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, replace
+from glob import escape
 from pathlib import Path, PurePosixPath
 from typing import Any, TypeVar
 
@@ -18,6 +19,7 @@ from gancolor.data.cache.photographs import CACHE_VERSION, Decode, default_cache
 from gancolor.data.catalogue import Catalogue, Facts
 from gancolor.data.decode import Fit
 from gancolor.data.sources.encoded import EncodedPhoto
+from gancolor.data.sources.folders import printable
 from gancolor.data.sources.reading import Store
 from gancolor.data.sources.splits import find_parts, kind_of_part, warn_of_mixed
 from gancolor.data.sources.tars import read_samples
@@ -28,7 +30,10 @@ Value = TypeVar("Value")
 ASKED_AT_ONCE = 16  # shards whose version is queried in parallel
 MOST_CLASSES = 65_536  # more distinct words than that are captions
 # Keys of metadata that changes with a file's contents, as various fsspec file systems name it; most reliable first.
-_MARKS = ("ETag", "etag", "md5Hash", "contentHash", "mtime", "LastModified", "last_modified", "updated", "created")
+_MARKS = (
+    "ETag", "etag", "xet_hash", "blob_id", "md5Hash", "Content-MD5", "contentHash", "Digest", "mtime", "LastModified",
+    "Last-Modified", "last_modified", "updated", "created",
+)  # fmt: skip
 
 
 @dataclass(frozen=True)
@@ -177,27 +182,29 @@ def find_stores(source: str) -> tuple[Store, Store | None]:
         return _store(fs, source, [found for part in expand(path) for found in _glob(fs, source, part)]), None
     folder = path.rstrip("/")
     parts: dict[str, list[str]] = {}
-    for shard in _listed(fs, source, f"{folder}/*"):
+    for shard in _tars(fs, source, f"{escape(folder)}/*"):
         parts.setdefault(PurePosixPath(shard).parent.name, []).append(shard)
     train, val = find_parts(parts, source)
     if train and val:
         return _store(fs, source, parts[train]), _store(fs, source, parts[val])
-    found = parts[train] if train else _listed(fs, source, folder)
+    found = parts[train] if train else _tars(fs, source, escape(folder))
     if not found:
         raise InputError(f"--data.source {source}: no shards (*.tar) in it")
     return _store(fs, source, found), None
 
 
 def expand(pattern: str) -> list[str]:
-    """Expand braces as shells do: `a{b,c}` and `a{000..127}`."""
+    """Expand braces as shells do: `a{b,c}`, `a{000..127}` and, without zeros in front, `a{0..127}`."""
     braces = re.search(r"\{([^{}]*)\}", pattern)
     if not braces:
         return [pattern]
     span = re.fullmatch(r"(\d+)\.\.(\d+)", braces[1])
     if span:
         first, last = int(span[1]), int(span[2])
-        width = max(len(span[1]), len(span[2])) if "0" in (span[1][0], span[2][0]) else 0
-        choices = [f"{number:0{width}d}" for number in range(first, last + 1)]
+        padded = any(len(end) > 1 and end.startswith("0") for end in span.groups())
+        width = max(map(len, span.groups())) if padded else 0
+        down = first > last
+        choices = [f"{number:0{width}d}" for number in range(first, last - 1 if down else last + 1, -1 if down else 1)]
     else:
         choices = braces[1].split(",")
     before, after = pattern[: braces.start()], pattern[braces.end() :]
@@ -216,7 +223,7 @@ def _file_system(source: str) -> tuple[Any, str]:
 
 
 def _glob(fs: Any, source: str, path: str) -> list[str]:
-    if not re.search(r"[*?\[]", path):
+    if not re.search(r"[*?\[]", path) or _asked(source, lambda: fs.isfile(path)):
         return [path]
     found = sorted(_asked(source, lambda: fs.glob(path)))
     if not found:
@@ -224,7 +231,7 @@ def _glob(fs: Any, source: str, path: str) -> list[str]:
     return found
 
 
-def _listed(fs: Any, source: str, folder: str) -> list[str]:
+def _tars(fs: Any, source: str, folder: str) -> list[str]:
     return sorted(_asked(source, lambda: fs.glob(f"{folder}/*.tar")))
 
 
@@ -250,7 +257,7 @@ def _names(paths: Sequence[str]) -> list[str]:
     parts = [PurePosixPath(path).with_suffix("").parts for path in paths]
     above = min(len(part) for part in parts) - 1
     shared = next((at for at in range(above) if len({part[at] for part in parts}) > 1), above)
-    return ["/".join(part[shared:]) for part in parts]
+    return [printable("/".join(part[shared:])) for part in parts]
 
 
 def _asked(source: str, question: Callable[[], Value]) -> Value:
