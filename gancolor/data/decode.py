@@ -42,7 +42,7 @@ def decode(path: Path, max_pixels: int = MAX_PIXELS) -> Tensor:
     """Decode a picture file. The file format is recognized by the contents, not by the suffix.
 
     EXIF orientations are applied, colour profiles converted to sRGB (broken ones ignored), transparent pictures
-    composited on white, and 16-bit samples rounded to 8 bits. Of an animation, the first frame is decoded. Other
+    composited on white, and 16-bit samples reduced to 8 bits. Of an animation, the first frame is decoded. Other
     formats (HEIC, JPEG 2000, TGA, ...) are decoded as for colouring.
 
     Args:
@@ -87,7 +87,11 @@ def upright_size(path: Path | BytesIO) -> tuple[int, int]:
     try:
         with _quiet(), Image.open(path, formats=_FORMATS) as image:
             turned = image.getexif().get(ExifTags.Base.Orientation, 1) in (5, 6, 7, 8)
-            return (image.width, image.height) if turned else (image.height, image.width)
+            width, height = image.size
+            if image.format == "TIFF":  # whose size Pillow states after turning them
+                tags = cast(Any, image).tag_v2
+                width, height = (tags[tag] for tag in (ExifTags.Base.ImageWidth, ExifTags.Base.ImageLength))
+            return (width, height) if turned else (height, width)
     except UnidentifiedImageError:
         data = path.getvalue() if isinstance(path, BytesIO) else path.read_bytes()
         height, width = _decode_rarer(data, MAX_PIXELS, _UNKNOWN).shape[1:]

@@ -96,12 +96,13 @@ class ShardShuffle:
         return torch.cat(found)
 
     def held(self, epoch: int, step: int) -> list[int]:
-        """Return the shards that a step draws from, and those of the next window."""
+        """Return the shards that a step draws from and, unless these are two windows or more, those of the next."""
         (windows, edges), touched = self._plan(epoch), self._touched(epoch, step)
-        after = touched[-1] + 1
-        goes_on = after < len(windows) and edges[after] < self.steps_per_epoch * self.batch_size
         wanted = [windows[number] for number in touched]
-        wanted.append(windows[after] if goes_on else self._plan(epoch + 1)[0][0])
+        if len(touched) == 1:
+            after = touched[0] + 1
+            goes_on = after < len(windows) and edges[after] < self.steps_per_epoch * self.batch_size
+            wanted.append(windows[after] if goes_on else self._plan(epoch + 1)[0][0])
         return [int(self.shards[member]) for members in wanted for member in members]
 
     def _plan(self, epoch: int) -> tuple[list[list[int]], list[int]]:

@@ -47,16 +47,17 @@ class HintAttention(nn.Module):
         device = features.device.type
         exact = torch.autocast(device, enabled=False) if torch.amp.is_autocast_available(device) else nullcontext()
         with exact:  # autocast would compute the products of the softmax's logits in half precision
-            return self.corrected(chroma.float(), features.float(), hints.float())
+            dtype = self.log_reach.dtype
+            return self.corrected(chroma.to(dtype), features.to(dtype), hints.to(dtype))
 
     def corrected(self, chroma: Tensor, features: Tensor, hints: Tensor) -> Tensor:
         """Return corrected chroma as `forward` does, in the precision of the inputs and without regard to autocast."""
         height, width = features.shape[-2:]
         colour, mask = _averaged(hints, height).split([2, 1], dim=1)
         embedding = self.embed(features)
-        places = _places(height, width, features.device).expand(features.shape[0], -1, -1, -1)
+        places = _places(height, width, features).expand(features.shape[0], -1, -1, -1)
         known = torch.cat([embedding, places, _averaged(chroma, height)], dim=1)
-        rows, columns = _cells(height, features.device), _cells(width, features.device)
+        rows, columns = _cells(height, features), _cells(width, features)
         pooled = rows @ torch.cat([mask, colour, known * mask], dim=1) @ columns.T
         mass, of_hints, of_known = pooled.flatten(2).split([1, 2, known.shape[1]], dim=1)
         there = mass > 0
@@ -82,15 +83,15 @@ def _averaged(planes: Tensor, height: int) -> Tensor:
     return F.avg_pool2d(planes, stride) if stride > 1 else planes
 
 
-def _places(height: int, width: int, device: torch.device) -> Tensor:
+def _places(height: int, width: int, like: Tensor) -> Tensor:
     """Return each pixel's place, (1, 2, height, width), in units of the side of a square of the same area."""
     side = (height * width) ** 0.5
-    rows = torch.arange(height, device=device).view(-1, 1).expand(height, width)
-    columns = torch.arange(width, device=device).expand(height, width)
-    return torch.stack([rows, columns])[None] / side
+    rows = torch.arange(height, device=like.device).view(-1, 1).expand(height, width)
+    columns = torch.arange(width, device=like.device).expand(height, width)
+    return (torch.stack([rows, columns])[None] / side).to(like.dtype)
 
 
-def _cells(size: int, device: torch.device) -> Tensor:
+def _cells(size: int, like: Tensor) -> Tensor:
     """Return the matrix (CELLS, size) that sums pixels of a row or a column in cells."""
-    cell = torch.arange(size, device=device) * CELLS // size
-    return (cell == torch.arange(CELLS, device=device)[:, None]).float()
+    cell = torch.arange(size, device=like.device) * CELLS // size
+    return (cell == torch.arange(CELLS, device=like.device)[:, None]).to(like.dtype)

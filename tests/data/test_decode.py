@@ -171,8 +171,10 @@ def test_exif_orientation(decoded, kind, orientation):
     # where an upright picture's upper left corner lies, by what the orientation says of its rows and columns
     corners = {1: (0, 0), 2: (0, 1), 3: (1, 1), 4: (1, 0), 5: (0, 0), 6: (0, 1), 7: (1, 1), 8: (1, 0)}
     image = corner().convert("CMYK") if kind == "CMYK" else corner()
-    picture = decoded(encoded(image, kind.replace("CMYK", "JPEG"), exif=exif(orientation)))
+    data = encoded(image, kind.replace("CMYK", "JPEG"), exif=exif(orientation))
+    picture = decoded(data)
     assert picture.shape == ((3, HEIGHT, WIDTH) if orientation < 5 else (3, WIDTH, HEIGHT))
+    assert upright_size(BytesIO(data)) == picture.shape[1:]
     for y in (0, 1):
         for x in (0, 1):
             is_red = bool(picture[0, -5 if y else 4, -5 if x else 4] > 120)

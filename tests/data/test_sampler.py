@@ -100,7 +100,7 @@ def test_what_is_held_is_what_is_drawn_from_and_the_window_after(monkeypatch):
     for epoch, step in itertools.product(range(3), range(order.steps_per_epoch)):
         held = order.held(epoch, step)
         drawn = {shard_of[index] for index in order.indices(epoch, step).tolist()}
-        assert drawn <= set(held) and len(held) <= 6
+        assert drawn <= set(held) and len(held) <= 4
         assert not before or drawn <= set(before)  # it was asked for at least a step earlier
         before = held
 

@@ -13,7 +13,7 @@ from torch import nn
 
 from gancolor.choices import ARCHITECTURES
 from gancolor.export.formats import _prepare as prepare_for_tracing
-from gancolor.models import build_generator, generator_builder, generator_options
+from gancolor.models import build_generator, generator_builder, generator_options, takes_hints
 from gancolor.models.checkpoint import export_generator, load_generator
 from gancolor.models.output import GeneratorOutput
 from gancolor.utils.errors import InputError
@@ -237,6 +237,11 @@ def test_generators_work_in_other_dtypes(evaluated, lightness, arch, dtype):
     with torch.no_grad():
         expected = evaluated[arch](picture).chroma
         assert (network(picture.to(dtype)).chroma - expected).abs().mean() < (0.2 if dtype == torch.bfloat16 else 1e-5)
+        if takes_hints(network):
+            hints = torch.rand(1, 3, 40, 33, generator=torch.Generator().manual_seed(1)).round()
+            expected = evaluated[arch](picture, hints).chroma
+            hinted = network(picture.to(dtype), hints.to(dtype)).chroma
+            assert (hinted - expected).abs().mean() < (0.2 if dtype == torch.bfloat16 else 1e-5)
 
 
 @pytest.mark.parametrize("arch", ARCHITECTURES)
