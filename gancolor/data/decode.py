@@ -38,6 +38,10 @@ class UndecodableError(ValueError):
     """A file can't be decoded. The message is a short reason, without the file's name."""
 
 
+class UnreadableError(UndecodableError):
+    """A file can't be decoded now, for a reason that may pass: it can't be read, or the memory is full."""
+
+
 def decode(path: Path, max_pixels: int = MAX_PIXELS) -> Tensor:
     """Decode a picture file. The file format is recognized by the contents, not by the suffix.
 
@@ -53,7 +57,8 @@ def decode(path: Path, max_pixels: int = MAX_PIXELS) -> Tensor:
         uint8 (3, height, width) sRGB, often a view of (height, width, 3) memory.
 
     Raises:
-        UndecodableError: the file can't be read, is not a picture, is damaged or truncated, or has too many pixels.
+        UndecodableError: the file can't be read (UnreadableError), is not a picture, is damaged or truncated, or has
+            too many pixels.
     """
     try:
         if not path.is_file():  # opening a pipe would block
@@ -63,7 +68,8 @@ def decode(path: Path, max_pixels: int = MAX_PIXELS) -> Tensor:
     except UndecodableError:
         raise
     except Exception as error:  # decoders raise almost any exception on damaged files
-        raise UndecodableError(_reason(error)) from error
+        passes = isinstance(error, MemoryError) or (isinstance(error, OSError) and error.strerror)
+        raise (UnreadableError if passes else UndecodableError)(_reason(error)) from error
 
 
 def decode_bytes(data: bytes, max_pixels: int = MAX_PIXELS) -> Tensor:

@@ -19,7 +19,7 @@ from tqdm import tqdm
 from gancolor.color.colorfulness import colorfulness_of_bytes
 from gancolor.data.cache.index import IndexWriter
 from gancolor.data.catalogue import Item
-from gancolor.data.decode import Fit, UndecodableError
+from gancolor.data.decode import Fit, UndecodableError, UnreadableError
 from gancolor.utils.cores import cores
 from gancolor.utils.files import sync, umask
 
@@ -87,8 +87,8 @@ def _fill(job: IndexJob, scratch: Path) -> None:
     with bar, (scratch / PICTURES).open("wb") as pictures:
         for index, (item, made) in enumerate(_decoded(job)):
             bar.update()
-            if isinstance(made, str):
-                writer.skip(index, item.name, made)
+            if isinstance(made, UndecodableError):
+                writer.skip(index, item.name, str(made), isinstance(made, UnreadableError))
                 continue
             if job.keep:
                 pictures.write(made.picture.numpy().data)
@@ -105,19 +105,19 @@ class _Made:
     colorfulness: float
 
 
-def _decoded(job: IndexJob) -> Iterator[tuple[Item, _Made | str]]:
-    """Yield the items in order, each with its decoded picture or the reason why it can't be decoded. One thread per
-    core decodes ahead."""
+def _decoded(job: IndexJob) -> Iterator[tuple[Item, _Made | UndecodableError]]:
+    """Yield the items in order, each with its decoded picture or the error that says why it can't be decoded. One
+    thread per core decodes ahead."""
 
-    def load(item: Item) -> _Made | str:
+    def load(item: Item) -> _Made | UndecodableError:
         try:
             picture = item.load(job.size, job.fit)
         except UndecodableError as error:
-            return str(error)
+            return error.with_traceback(None)
         return _Made(picture, item.digest(), round(colorfulness_of_bytes(picture), 3))
 
     workers = len(cores())
-    items, pending = iter(job.items), deque[tuple[list[Item], Future[list[_Made | str]]]]()
+    items, pending = iter(job.items), deque[tuple[list[Item], Future[list[_Made | UndecodableError]]]]()
     with ThreadPoolExecutor(workers) as pool:
         try:
             while part := list(islice(items, PART)):

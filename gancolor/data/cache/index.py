@@ -6,7 +6,7 @@ from collections.abc import Iterable, Iterator, Sequence
 from contextlib import ExitStack
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any, overload
+from typing import Any, NamedTuple, overload
 
 import numpy as np
 from torch import Tensor
@@ -92,6 +92,15 @@ class Names(Sequence[str]):
         return Names(self.text, self.ends, indices if self.rows is None else self.rows[indices])
 
 
+class Skip(NamedTuple):
+    """An item that could not be decoded; if it was unreadable, the reason may have passed."""
+
+    item: int
+    name: str
+    reason: str
+    unreadable: bool
+
+
 @dataclass(frozen=True, eq=False)
 class Columns:
     """Metadata of M photographs, one row each.
@@ -105,7 +114,7 @@ class Columns:
             be decoded and were skipped.
         places: int64 (M, 3): shard, first byte and number of bytes; (0, 3) if the photographs are not in shards.
         classes: class names, if the photographs themselves state them (shards).
-        skipped: name -> why it could not be decoded; skipped_items: int64, indices of these items.
+        skips: the items that could not be decoded, in order.
     """
 
     names: Names
@@ -115,8 +124,7 @@ class Columns:
     items: np.ndarray
     places: np.ndarray = field(default_factory=lambda: np.empty((0, 3), np.int64))
     classes: tuple[str, ...] = ()
-    skipped: dict[str, str] = field(default_factory=dict)
-    skipped_items: np.ndarray = field(default_factory=lambda: np.empty(0, np.int64))
+    skips: tuple[Skip, ...] = ()
 
     def __len__(self) -> int:
         return len(self.names)
@@ -138,11 +146,14 @@ class Columns:
         names = Names(mapped(folder / _NAMES, np.uint8), mapped(folder / _ENDS, np.int64))
         columns = {name: mapped(folder / file, dtype, row) for name, (file, dtype, row) in _COLUMNS.items()}
         with (folder / _SKIPPED).open(encoding="utf-8") as file:
-            skipped = [json.loads(line) for line in file]
+            skips = tuple(Skip(*json.loads(line)) for line in file)
         classes = json.loads((folder / _CLASSES).read_text(encoding="utf-8"))
-        indices = np.array([index for index, _, _ in skipped], np.int64)
-        reasons = {name: reason for _, name, reason in skipped}
-        return cls(names, **columns, classes=tuple(classes), skipped=reasons, skipped_items=indices)
+        return cls(names, **columns, classes=tuple(classes), skips=skips)
+
+    @property
+    def skipped(self) -> dict[str, str]:
+        """Return why items could not be decoded, by name."""
+        return {skip.name: skip.reason for skip in self.skips}
 
     def select(self, rows: np.ndarray) -> "Columns":
         """Return these rows. All columns but the names are copied."""
@@ -153,15 +164,15 @@ class Columns:
 
     def rows_of(self, items: np.ndarray) -> np.ndarray:
         """Return the rows of these items (int64 indices), in their order; skipped items have none."""
-        if not self.skipped:
+        if not self.skips:
             return items
         rows = np.searchsorted(self.items, items)
         return rows[np.append(self.items, -1)[rows] == items]
 
     def skipped_among(self, items: np.ndarray) -> dict[str, str]:
         """Return which of these items (int64 indices) were skipped: name -> reason."""
-        chosen = np.isin(self.skipped_items, items).tolist()
-        return {name: why for (name, why), mine in zip(self.skipped.items(), chosen, strict=True) if mine}
+        chosen = np.isin([skip.item for skip in self.skips], items).tolist()
+        return {skip.name: skip.reason for skip, mine in zip(self.skips, chosen, strict=True) if mine}
 
 
 @dataclass(frozen=True, eq=False)
@@ -207,8 +218,9 @@ class IndexWriter:
             self._files[file].write(np.asarray(value, dtype).tobytes())
         self._files[_COLUMNS["contents"][0]].write(row_digest(name, content))
 
-    def skip(self, item: int, name: str, reason: str) -> None:
-        self._files[_SKIPPED].write(json.dumps([item, name, reason]).encode() + b"\n")
+    def skip(self, item: int, name: str, reason: str, unreadable: bool = False) -> None:
+        """Note that an item could not be decoded."""
+        self._files[_SKIPPED].write(json.dumps(Skip(item, name, reason, unreadable)).encode() + b"\n")
 
     def close(self, relabel: np.ndarray | None = None, classes: Sequence[str] = ()) -> None:
         """Write the class names, close the files and replace the labels.

@@ -2,7 +2,8 @@
 
 import hashlib
 import os
-from collections.abc import Sequence
+import shutil
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field, replace
 from importlib.util import find_spec
 from itertools import islice
@@ -16,12 +17,12 @@ from torch import Tensor
 from gancolor.data.cache.build import PICTURES, IndexJob, build
 from gancolor.data.cache.index import Columns, Index, Names, combined, in_order
 from gancolor.data.catalogue import Item, Selection, Source, facts_of, select
-from gancolor.data.decode import Fit
+from gancolor.data.decode import Fit, UndecodableError, UnreadableError
 from gancolor.data.uncached import Decoder
 from gancolor.utils import distributed
 
 # Part of each cache's name. Whether HEIC can be decoded is too: else photographs that could not be would stay left out.
-CACHE_VERSION = f"4{' heif' if find_spec('pillow_heif') else ''}"
+CACHE_VERSION = f"5{' heif' if find_spec('pillow_heif') else ''}"
 DEVICE_SHARE = 0.25  # share of an accelerator's free memory that photographs may take by default
 Decode = Literal["once", "always"]
 
@@ -162,6 +163,7 @@ def load_photographs(
     """Load the items' photographs as squares of side `size`. The first call reads all files; later ones use its index.
 
     The cache's key is a hash of the items' names, versions and labels, size and fit: a changed folder is read again.
+    So is a folder with files that could not be read, as soon as one of them can.
 
     Args:
         what: what to call the photographs on the terminal; if empty, no message is printed.
@@ -175,8 +177,13 @@ def load_photographs(
     facts = iter(facts_of(items))
     while some := "".join([f"{name} {version} {label}\n" for name, version, label in islice(facts, 1024)]):
         key.update(some.encode())
-    index = open_or_build(IndexJob(items, len(items), size, fit, what, decode == "once"), key.hexdigest()[:16], cache)
-    decodable = select(items, index.columns.items) if index.columns.skipped else items
+
+    def outdated(columns: Columns) -> bool:
+        return any(_is_readable(items[skip.item], size, fit) for skip in columns.skips if skip.unreadable)
+
+    job = IndexJob(items, len(items), size, fit, what, decode == "once")
+    index = open_or_build(job, key.hexdigest()[:16], cache, outdated)
+    decodable = select(items, index.columns.items) if index.columns.skips else items
     return _photographs(index, Decoder(decodable, size, fit))
 
 
@@ -186,14 +193,31 @@ def _photographs(index: Index, decoder: Decoder) -> Photographs:
     return Photographs(pictures, index.columns, index.digest, None, index.columns.skipped)
 
 
-def open_or_build(job: IndexJob, digest: str, cache: str | Path | None) -> Index:
-    """Open the index of a job; if there is none of that digest yet, build it."""
+def _is_readable(item: Item, size: int, fit: Fit) -> bool:
+    try:
+        item.load(size, fit)
+    except UnreadableError:
+        return False
+    except UndecodableError:
+        return True
+    return True
+
+
+def open_or_build(
+    job: IndexJob, digest: str, cache: str | Path | None, outdated: Callable[[Columns], bool] = lambda _: False
+) -> Index:
+    """Open the index of a job; if there is none of that digest yet, or it is outdated, build it."""
     folder = Path(cache or default_cache()).expanduser() / f"{digest}-{job.size}"
     if not job.keep and not folder.is_dir():  # else use the index of a cache with pictures
         folder = folder.with_name(f"{folder.name}-index")
-    if not folder.is_dir():  # checked before locking: a shared cache may be read-only
+
+    def missing() -> bool:
+        return not folder.is_dir() or outdated(Columns.open(folder))
+
+    if missing():  # checked before locking: a shared cache may be read-only
         with distributed.one_at_a_time(folder):
-            if not folder.is_dir():
+            if missing():
+                shutil.rmtree(folder, ignore_errors=True)
                 build(job, folder)
     columns = Columns.open(folder)
     return Index(columns, digest, _map(folder / PICTURES, len(columns), job.size) if job.keep else None)

@@ -5,7 +5,6 @@ these have been read through, and that decodes them.
 """
 
 import hashlib
-import os
 import sys
 import warnings
 from collections.abc import Sequence
@@ -237,8 +236,7 @@ def _listed(folder: Path) -> Folder:
 
 
 def _subfolders(folder: Path) -> list[str]:
-    with os.scandir(folder) as entries:
-        return sorted(entry.name for entry in entries if not entry.name.startswith(".") and entry.is_dir())
+    return sorted(path.name for path in folder.iterdir() if not path.name.startswith(".") and path.is_dir())
 
 
 def _classified(parts: Sequence[Folder]) -> list[Folder]:

@@ -125,11 +125,14 @@ def _pictures(
             name = entry.name
             if name.startswith("."):
                 continue
-            if name[name.rfind(".") :].lower() in PICTURE_SUFFIXES and entry.is_file():
-                names.append(name)
-            elif entry.is_dir():
-                names.append(f"{name}/")
-            else:
+            try:
+                if name[name.rfind(".") :].lower() in PICTURE_SUFFIXES and entry.is_file():
+                    names.append(name)
+                elif entry.is_dir():
+                    names.append(f"{name}/")
+                else:
+                    ignored.add(name)
+            except OSError:  # a link to itself
                 ignored.add(name)
     names.sort(key=printable)
     for name in names:

@@ -81,7 +81,11 @@ def _members(stream: IO[bytes], shard: str, ignored: IgnoredFiles) -> Iterator[T
             for info in tar:
                 tar.members = []  # type: ignore[attr-defined]  # else the list grows with the shard
                 name = info.name.removeprefix("./")
-                if not info.isfile() or any(part.startswith(".") for part in name.split("/")):
+                if any(part.startswith(".") for part in name.split("/")):
+                    continue
+                if not info.isfile():
+                    if not info.isdir():  # a link, such as GNU tar makes of another name of the same file
+                        ignored.add(name)
                     continue
                 small = name.lower().endswith((".cls", ".json")) and info.size <= MOST_SAID
                 if not (small or _is_picture(name)):

@@ -8,7 +8,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from gancolor.data.cache import index
-from gancolor.data.cache.index import Columns, IndexWriter, Names, combined, in_order
+from gancolor.data.cache.index import Columns, IndexWriter, Names, Skip, combined, in_order
 
 NAMES = st.lists(st.text(st.characters(exclude_categories=["Cs"]), max_size=9), max_size=30)
 
@@ -58,7 +58,7 @@ def test_columns_of_nothing(tmp_path):
     IndexWriter(tmp_path).close()
     columns = Columns.open(tmp_path)
     assert len(columns) == 0 and list(columns.names) == [] and columns.contents.shape == (0, 32)
-    assert replace(columns, skipped={"a": "empty"}).rows_of(np.arange(1)).tolist() == []
+    assert replace(columns, skips=(Skip(0, "a", "empty", False),)).rows_of(np.arange(1)).tolist() == []
 
 
 def test_digest_is_of_what_is_there_in_whatever_order(monkeypatch):

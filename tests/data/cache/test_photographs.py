@@ -17,6 +17,7 @@ from gancolor.color.torch_lab import to_float
 from gancolor.data.cache.index import Columns
 from gancolor.data.cache.photographs import Photographs, default_cache, load_photographs, load_source
 from gancolor.data.catalogue import PhotoFile
+from gancolor.data.decode import UnreadableError
 from gancolor.data.loader import Batches
 from gancolor.data.sources.find import find_source
 from gancolor.data.sources.folders import list_photographs
@@ -191,9 +192,11 @@ def test_undecodable_photographs_are_skipped_and_listed(folder, cache):
     (folder / "02.jpg").write_bytes(whole[: len(whole) // 2])
     (folder / "05.jpg").write_bytes(b"not a picture")
     (folder / "empty.png").touch()
+    (folder / os.fsdecode(b"\xff.jpg")).touch()
+    (folder / r"\xff.jpg").touch()  # printed like the one before
     for _ in range(2):  # decoded, and from the cache
         photographs = load_photographs(list_photographs(folder), 16, cache)
-        assert set(photographs.skipped) == {"02.jpg", "05.jpg", "empty.png"}
+        assert set(photographs.skipped) == {"02.jpg", "05.jpg", "empty.png", r"\xff.jpg"}
         assert photographs.skipped["empty.png"] == "empty"
         assert photographs.skipped["02.jpg"] == "truncated"
         assert photographs.names == [f"{n:02d}.jpg" for n in range(12) if n not in (2, 5)]
@@ -201,6 +204,30 @@ def test_undecodable_photographs_are_skipped_and_listed(folder, cache):
         kept = {item.name: item for item in list_photographs(folder)}
         for picture, name in zip(photographs.pictures, photographs.names, strict=True):
             assert torch.equal(picture, kept[name].load(16))
+
+
+def test_photograph_that_becomes_readable_is_read(folder, cache, monkeypatch):
+    """Its length and modification time stay the same, such as when its permissions change."""
+    (folder / "05.jpg").write_bytes(b"not a picture")
+    load, items = PhotoFile.load, list_photographs(folder)
+
+    def refuse(self, *how):
+        if self.name == "07.jpg":
+            raise UnreadableError("permission denied")
+        return load(self, *how)
+
+    with monkeypatch.context() as patch:
+        patch.setattr(PhotoFile, "load", refuse)
+        for _ in range(2):
+            before = load_photographs(items, 16, cache)
+            assert before.skipped == {"05.jpg": "not a picture, or of an unknown format", "07.jpg": "permission denied"}
+            (whole,) = caches(cache)
+            inode = whole.stat().st_ino
+    after = load_photographs(items, 16, cache)
+    assert list(after.skipped) == ["05.jpg"] and "07.jpg" in after.names
+    (again,) = caches(cache)
+    assert again == whole and again.stat().st_ino != inode
+    assert len(before.pictures) == 10  # still mapped
 
 
 def test_folder_without_one_good_photograph(tmp_path, cache):

@@ -254,6 +254,8 @@ def test_links_are_followed(tmp_path):
     (folder / "sea").symlink_to(tmp_path / "elsewhere" / "sea")
     (folder / "circle").symlink_to(folder)
     (folder / "nowhere.png").symlink_to(tmp_path / "nothing.png")
+    (folder / "itself.png").symlink_to("itself.png")
+    (folder / "itself").symlink_to("itself")
     (tmp_path / "elsewhere" / "sea" / "back").symlink_to(folder)
     assert names(list_photographs(folder)) == ["c.png", "file.png", "sea/a.png"]
     (tmp_path / "link").symlink_to(folder)

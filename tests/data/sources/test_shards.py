@@ -6,6 +6,7 @@ import json
 import os
 import shutil
 import sys
+import tarfile
 
 import fsspec
 import pytest
@@ -79,6 +80,18 @@ def test_files_of_other_suffixes_are_counted():
     files = {"0.jpg": b"a", "0.cls": b"7", "0.txt": b"b", "1.CR2": b"c", "d/2.cr2": b"d", "3": b"e", ".4.cr2": b"f"}
     assert len(list(read_samples(io.BytesIO(tar(files)), "x.tar", ignored))) == 1
     assert str(ignored) == "2 .cr2, 1 without a suffix"
+
+
+def test_links_are_counted():
+    ignored, stream = IgnoredFiles(), io.BytesIO(tar({"0.jpg": b"a"}))
+    with tarfile.open(fileobj=stream, mode="a") as file:
+        for kind in (tarfile.LNKTYPE, tarfile.SYMTYPE, tarfile.DIRTYPE):
+            info = tarfile.TarInfo(f"{ord(kind)}.jpg")
+            info.type, info.linkname = kind, "0.jpg"
+            file.addfile(info)
+    stream.seek(0)
+    assert len(list(read_samples(stream, "x.tar", ignored))) == 1
+    assert str(ignored) == "2 .jpg that is no file"
 
 
 def test_pictures_with_dots_in_their_names_are_all_taken():
