@@ -12,7 +12,7 @@ from typing import Any
 
 from gancolor.utils.errors import InputError, near
 
-# Not Optuna's pruners, which apply another rule: docs/comparing.md#why-not-optuna.
+# Not Optuna's pruners, which apply another rule: benchmarks/results/search.md.
 _KEYS = ("type", "min_iter", "max_iter", "s", "eta", "strict")
 
 

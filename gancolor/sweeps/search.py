@@ -16,7 +16,7 @@ from scipy import stats
 
 from gancolor.sweeps.parameters import Parameter
 
-# Not Optuna's samplers: docs/comparing.md#why-not-optuna.
+# Not Optuna's samplers: benchmarks/results/search.md.
 FIRST = 4  # first runs of a Bayesian search, which are drawn at random
 CANDIDATES = 1000  # random candidates for each run
 NEARBY = 250  # further candidates near the best run so far
