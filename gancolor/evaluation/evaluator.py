@@ -16,7 +16,7 @@ from gancolor.data.catalogue import Item, Selection, Source, shuffled
 from gancolor.data.sources.find import find_source, open_source
 from gancolor.evaluation.grids import sample_indices, save_grid
 from gancolor.evaluation.hint_scores import HintMeans, hint_table, parse_numbers, score_hints
-from gancolor.evaluation.other_tools import ToolPictures
+from gancolor.evaluation.other_tools import ToolPictures, names_in
 from gancolor.evaluation.protocols import PROTOCOLS
 from gancolor.evaluation.results import SystemResult, describe_generator, gallery_indices, make_result
 from gancolor.evaluation.scoring import GREY, Colorized, Scores, System, as_system, load_networks, score, with_gain
@@ -150,7 +150,7 @@ class Evaluator:
         items = [item for item in items if item.name in known]
         loaded, common = {}, known
         for name, folder in self.folders.items():
-            found = ToolPictures(name, folder, items)
+            found = ToolPictures(name, folder, items, names_in(self.source))
             loaded[name] = load_photographs(
                 found.found, self.size, self.config.data.cache, f"pictures of {name}", self.protocol.fit
             )

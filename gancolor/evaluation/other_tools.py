@@ -1,18 +1,20 @@
 """Pictures that another tool made of the photographs, scored like any other system."""
 
 from collections import Counter, defaultdict
-from collections.abc import Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass, field
-from pathlib import Path, PurePosixPath
+from pathlib import Path
+from posixpath import splitext
 
 from torch import Tensor
 
-from gancolor.data.catalogue import Item, PhotoFile
+from gancolor.data.catalogue import Item, PhotoFile, Source, names_of
 from gancolor.data.decode import Fit, UndecodableError, upright_size
 from gancolor.data.sources.folders import list_photographs
 from gancolor.utils.errors import InputError
 
 NAMELESS = "no picture with its name"
+AMBIGUOUS = "no picture with its path, and other photographs have its file name"
 SAME_SHAPE = 0.02  # tolerance of the aspect ratio; networks round sizes to multiples of 8 or 32
 
 
@@ -54,7 +56,8 @@ class ToolPictures:
 
     Args:
         name: of the system.
-        items: the photographs.
+        items: the photographs to score.
+        names: of all photographs of their source (`names_in`): a picture may be of one that is not scored.
 
     Attributes:
         found: one prediction for each photograph with a picture of a suitable shape.
@@ -68,6 +71,7 @@ class ToolPictures:
     name: str
     folder: Path
     items: Sequence[Item]
+    names: Iterable[str]
     found: list[ToolPicture] = field(default_factory=list)
     missing: dict[str, str] = field(default_factory=dict)
     notes: list[str] = field(default_factory=list)
@@ -78,7 +82,6 @@ class ToolPictures:
         files, sizes = self._match(), Counter[str]()
         for item in self.items:
             if item.name not in files:
-                self.missing[item.name] = NAMELESS
                 continue
             try:
                 kind = _compare(files[item.name], item)
@@ -99,14 +102,17 @@ class ToolPictures:
 
     def _match(self) -> dict[str, PhotoFile]:
         """Match each photograph to the file of the same path without suffix, or else of the same file name if no other
-        photograph has that name."""
+        photograph of the source has that name. Say which photographs are missing."""
         by_path: defaultdict[str, list[PhotoFile]] = defaultdict(list)
         by_stem: defaultdict[str, list[PhotoFile]] = defaultdict(list)
         for file in list_photographs(self.folder):
             by_path[_without_suffix(file.name)].append(file)
             by_stem[_stem(file.name)].append(file)
-        paths, stems = (Counter(map(part, (item.name for item in self.items))) for part in (_without_suffix, _stem))
-        files = {}
+        paths, stems, files = Counter[str](), Counter[str](), {}
+        for name in self.names:
+            if (stem := _stem(name)) in by_stem:  # of a million names, only those that pictures have are kept
+                paths[_without_suffix(name)] += 1
+                stems[stem] += 1
         for item in self.items:
             path, stem = _without_suffix(item.name), _stem(item.name)
             candidates = by_path[path] or (by_stem[stem] if stems[stem] == 1 else [])
@@ -119,7 +125,17 @@ class ToolPictures:
                 )
             if candidates:
                 files[item.name] = candidates[0]
+            else:
+                self.missing[item.name] = AMBIGUOUS if stems[stem] > 1 else NAMELESS
         return files
+
+
+def names_in(source: Source) -> Iterator[str]:
+    """Yield the names of all photographs of a source. Those for training may be in another folder than those for
+    validation; then their paths are told apart by "train/"."""
+    yield from names_of(source.val)
+    folder = "" if source.held_out else "train/"
+    yield from (folder + name for name in names_of(source.train))
 
 
 def _compare(file: PhotoFile, item: Item) -> str:
@@ -136,8 +152,8 @@ def _compare(file: PhotoFile, item: Item) -> str:
 
 
 def _without_suffix(name: str) -> str:
-    return str(PurePosixPath(name).with_suffix(""))
+    return splitext(name)[0]
 
 
 def _stem(name: str) -> str:
-    return PurePosixPath(name).stem
+    return _without_suffix(name).rpartition("/")[2]

@@ -108,6 +108,23 @@ def test_strength_multiplies_generators_chroma(photos, tmp_path, capsys):
     assert colours[0] < colours[1] < colours[2]
 
 
+def test_no_photograph_is_scored_against_the_picture_of_another_that_is_not_scored(photos, tmp_path):
+    for number, name in enumerate(("cats/0000.jpg", "cats/0001.jpg", "dogs/0000.jpg", "dogs/0001.jpg")):
+        (tmp_path / "photographs" / name).parent.mkdir(parents=True, exist_ok=True)
+        shutil.copy(sorted(photos.glob("*.jpg"))[number], tmp_path / "photographs" / name)
+    made = shutil.copytree(tmp_path / "photographs", tmp_path / "made")
+    (made / "dogs" / "0000.jpg").unlink()  # of the photograph that --data.val_limit 1 chooses
+
+    def evaluate(limit: int) -> Evaluator:
+        data = EvaluateDataConfig(str(tmp_path / "photographs"), 16, limit, 0.0)
+        return Evaluator(EvaluateConfig(predictions=[f"tool={made}"], data=data, lpips=LpipsConfig("off")))
+
+    with pytest.raises(InputError, match=r"\(dogs/0000.jpg: no picture with its path, and other photographs have"):
+        evaluate(1)
+    three = evaluate(4)
+    assert three.lacking.keys() == {"dogs/0000.jpg"} and len(three.photographs) == 3
+
+
 def test_photographs_of_the_training_that_are_not_here_are_said_to_be_those(tmp_path, monkeypatch):
     monkeypatch.chdir(tmp_path)
     with pytest.raises(InputError, match=r"first checkpoint's photographs \(\w+\) are not here; give --data.source$"):
