@@ -12,11 +12,11 @@ from gancolor.color.torch_lab import grey, to_uint8
 from gancolor.config.evaluate import EvaluateConfig, FidConfig
 from gancolor.config.options import LpipsConfig
 from gancolor.data.cache.photographs import Photographs, load_parts, load_photographs
-from gancolor.data.catalogue import Item, Selection, Source, shuffled
-from gancolor.data.sources.find import find_source, open_source
+from gancolor.data.catalogue import Item
 from gancolor.evaluation.grids import sample_indices, save_grid
 from gancolor.evaluation.hint_scores import HintMeans, hint_table, parse_numbers, score_hints
 from gancolor.evaluation.other_tools import ToolPictures, names_in
+from gancolor.evaluation.photograph_choice import choose_photographs
 from gancolor.evaluation.protocols import PROTOCOLS
 from gancolor.evaluation.results import SystemResult, describe_generator, gallery_indices, make_result
 from gancolor.evaluation.scoring import GREY, Colorized, Scores, System, as_system, load_networks, score, with_gain
@@ -31,6 +31,7 @@ from gancolor.models.checkpoint import describe, find_generator, load_generator
 from gancolor.utils.errors import InputError
 from gancolor.utils.files import check_writable
 from gancolor.utils.hardware import choose_hardware
+from gancolor.utils.metadata import section
 from gancolor.utils.words import counted
 
 
@@ -66,9 +67,10 @@ class Evaluator:
         self.generators = {
             name: load_generator(path, self.hardware.device) for name, path in zip(names, self.paths, strict=True)
         }
-        self.source, items = self._choose_photographs()
-        self.photographs = self._load(items)
-        self.predictions = self._load_predictions(items)
+        self.choice = choose_photographs(config.data, self.abouts, self.protocol, self.size)
+        self.source = self.choice.source
+        self.photographs = self._load(self.choice.items)
+        self.predictions = self._load_predictions(self.choice.items)
         self.networks, self.problems = load_networks(config.lpips, self.hardware.device, self.size)
         self.inception = self._load_inception()
 
@@ -84,48 +86,10 @@ class Evaluator:
             return self.protocol.size
         if not wanted and not self.abouts:
             raise InputError("without a checkpoint, give --data.size")
-        return wanted or self.abouts[0]["data"]["size"]
-
-    def _choose_photographs(self) -> tuple[Source, Sequence[Item]]:
-        """Return the source and its validation photographs, or all its photographs if it has no validation folder and
-        no checkpoint was trained on it."""
-        name = self.config.data.source or (self.abouts[0]["data"]["source"] if self.abouts else None)
-        if name is None:
-            raise InputError("without a checkpoint, give --data.source")
-        seen = [about["config"] for about in self.abouts if about["data"]["source"] == name]
-        splits = {(config["seed"], config["data"]["val_fraction"]) for config in seen}
-        before = [part for about in self.abouts for part in about.get("trained_on", []) if part["source"] == name]
-        splits |= {(part["seed"], part["val_fraction"]) for part in before}
-        seed, val_fraction = min(splits, default=(0, 0.5))
-        demo_photos = max((config["data"]["demo_photos"] for config in seen), default=2000)
-        try:
-            found = find_source(name, seed, val_fraction, demo_photos=demo_photos)
-        except InputError:
-            if self.config.data.source:
-                raise
-            raise InputError(f"the first checkpoint's photographs ({name}) are not here; give --data.source") from None
-        source = open_source(found, self.size, self.config.data.cache, self.protocol.fit, val_only=True)
-        if source.held_out and len(splits) > 1:
-            raise InputError(
-                f"the checkpoints, or those that they were fine-tuned from, held out different photographs of {name} "
-                "(other --seed or --data.val_fraction), so each was trained on some of the others'; give --data.source "
-                "DIR with photographs that are new to all"
-            )
-        items, self.which = source.val, ("validation photograph", "")
-        if source.held_out and not splits:
-            assert isinstance(source.val, Selection) and isinstance(source.train, Selection)
-            items, self.which = source.val.followed_by(source.train), ("photograph", " (all)")
-        items = self.protocol.choose(items)
-        if self.config.data.val_limit is not None:
-            items = shuffled(items, seed)[: self.config.data.val_limit]
-        self.seed = seed
-        elsewhere = [about["data"]["source"] for about in self.abouts if about["data"].get("held_out")]
-        if source.held_out and elsewhere and not splits:
-            print(
-                f"note: a checkpoint was trained on a part of {elsewhere[0]}; if these are the same photographs in "
-                "another folder, it has seen most of them"
-            )
-        return source, items
+        size = wanted or section(self.abouts[0], "data").get("size")
+        if not size:
+            raise InputError("the first checkpoint does not say the size of its photographs; give --data.size")
+        return size
 
     def _load(self, items: Sequence[Item]) -> Photographs:
         cache, fit = self.config.data.cache, self.protocol.fit
@@ -206,7 +170,7 @@ class Evaluator:
         }
         for name, hints in self._score_hints(scores).items():
             results[name].hints = hints
-        described = self.protocol.describe(self.size, self.config.data.val_limit, self.seed)
+        described = self.protocol.describe(self.size, self.config.data.val_limit, self.choice.seed)
         protocol = {"name": self.config.protocol, **described}
         self.result = make_result(
             protocol, self.source.name, self.photographs, self.source.classes, results,
@@ -246,10 +210,10 @@ class Evaluator:
         return {**{name: system(truth, indices).pictures for name, system in systems.items()}, "truth": truth}
 
     def _print(self) -> None:
-        protocol = self.result.protocol
-        noun, scope = self.which
+        protocol, choice = self.result.protocol, self.choice
         print(
-            f"{counted(len(self.photographs), noun)}{scope} of {self.source.name}; protocol {protocol['name']}: "
+            f"{counted(len(self.photographs), choice.noun)}{choice.scope} of {self.source.name}; "
+            f"protocol {protocol['name']}: "
             f"{protocol['resizing']}, {self.size} x {self.size}; mean ± half-width of the 95 % interval"
         )
         if "seen" in protocol:

@@ -27,6 +27,7 @@ from gancolor.models import build_generator, would_take_hints
 from gancolor.models.cost import count_macs, count_parameters
 from gancolor.utils.errors import InputError
 from gancolor.utils.files import file_digest, write_json
+from gancolor.utils.metadata import section
 
 FORMAT = 1
 GALLERY = 24  # photographs whose pictures a result includes
@@ -224,27 +225,28 @@ def gallery_indices(photographs: Photographs) -> Tensor:
 
 
 def describe_generator(path: Path, about: Mapping[str, Any]) -> dict[str, Any]:
-    """Describe a generator for a result: the file's hash, training progress and options, cost, and the training record
-    if it lies beside the checkpoint.
+    """Describe a generator for a result: the file's hash, training progress and options (as far as the file has them),
+    cost, and the training record if it lies beside the checkpoint.
 
     Args:
         path: the checkpoint.
         about: its metadata (`checkpoint.describe`).
     """
-    built, options = about["generator"], flatten(about["config"])
+    built, options = about["generator"], flatten(dict(section(about, "config")))
     generator = build_generator(built["arch"], **{**built["options"], "backbone_weights": "random"})
+    recorded = "effective_batch" in about and "step" in about
     return {
         "checkpoint": str(path),
         "sha256": file_digest(path),
         "arch": built["arch"],
-        "step": about["step"],
-        "stage": about["stage"],
-        "trained_on": about["data"]["source"],
+        "step": about.get("step"),
+        "stage": about.get("stage"),
+        "trained_on": section(about, "data").get("source"),
         "options": options,
-        "without_effect": _without_effect(options, built["arch"], built["options"]),
+        "without_effect": _without_effect(options, built["arch"], built["options"]) if options else [],
         "parameters": count_parameters(generator),
         "macs": count_macs(generator, MACS_SIZE),
-        **read_training(path.parent / "metrics.jsonl", about["effective_batch"], about["step"]),
+        **(read_training(path.parent / "metrics.jsonl", about["effective_batch"], about["step"]) if recorded else {}),
     }
 
 
@@ -254,9 +256,9 @@ def _without_effect(options: Mapping[str, Any], arch: str, built: Mapping[str, A
     Args:
         built: the options that the generator was built with.
     """
-    adversarial = options["loss.gan"] or options["loss.feature_matching"]
+    adversarial = options.get("loss.gan") or options.get("loss.feature_matching")
     idle = [name for name in options if name.startswith("generator.") and name.removeprefix("generator.") not in built]
-    if not options["loss.perceptual"]:
+    if not options.get("loss.perceptual"):
         idle += ["loss.perceptual_network", "loss.perceptual_weights"]
     if not adversarial:
         idle += [name for name in options if name.startswith("discriminator.")]

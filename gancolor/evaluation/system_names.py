@@ -6,6 +6,7 @@ from typing import Any
 
 from gancolor.evaluation.results import BASELINES
 from gancolor.utils.errors import InputError
+from gancolor.utils.metadata import section
 
 
 def parse_predictions(predictions: Iterable[str]) -> dict[str, Path]:
@@ -24,7 +25,7 @@ def parse_predictions(predictions: Iterable[str]) -> dict[str, Path]:
 def names_of_generators(given: Iterable[str], abouts: Iterable[dict[str, Any]]) -> list[str]:
     """Return each generator's architecture, or its path as given where the architecture is ambiguous."""
     given = [name.rstrip("/") or name for name in given]  # shells complete a folder's name with a slash
-    arches = [about["generator"]["arch"] for about in abouts]
+    arches = [str(section(about, "generator").get("arch")) for about in abouts]
     return [arch if arches.count(arch) == 1 else path for arch, path in zip(arches, given, strict=True)]
 
 

@@ -20,6 +20,7 @@ from gancolor.metrics.table import METRICS
 from gancolor.models import would_take_hints
 from gancolor.utils.errors import InputError
 from gancolor.utils.files import file_digest
+from gancolor.utils.metadata import section
 
 _NAN = float("nan")
 LIMITS = """\
@@ -129,7 +130,7 @@ def model_card(exported: Exported, name: str, scores: Sequence[Scored] = (), lic
 
 
 def _interpolation(about: Mapping[str, Any]) -> str:
-    found = _part(about, "interpolated")
+    found = section(about, "interpolated")
     if "share" not in found:
         return ""
     share = found["share"]
@@ -140,7 +141,7 @@ def _interpolation(about: Mapping[str, Any]) -> str:
 
 
 def _training(about: Mapping[str, Any]) -> str:
-    data = _part(about, "data")
+    data = section(about, "data")
     if not data.get("source"):
         return "trained on photographs that the file does not name"
     size, classes = data.get("size"), data.get("classes")
@@ -154,12 +155,6 @@ def _photographs(data: Mapping[str, Any], part: str) -> str:
     source = data.get("source")
     of_source = f"photographs of {source}" if source else "photographs"
     return _count(data.get(part)) + ("scenes drawn by code (demo)" if source == "demo" else of_source)
-
-
-def _part(about: Mapping[str, Any], name: str) -> Mapping[str, Any]:
-    """Return a section of a checkpoint's metadata; empty if it is missing or invalid."""
-    part = about.get(name)
-    return part if isinstance(part, Mapping) else {}
 
 
 def _count(value: Any) -> str:
@@ -182,10 +177,10 @@ def _usage(exported: Exported, name: str) -> str:
 
 def _figures(arch: str, about: Mapping[str, Any], scores: Sequence[Scored]) -> str:
     if not scores:
-        systems = {name: _means(_part(about, key)) for name, key in (("grey", "grey"), (arch, "metrics"))}
+        systems = {name: _means(section(about, key)) for name, key in (("grey", "grey"), (arch, "metrics"))}
         if not systems[arch]:
             return "None: the file holds no validation scores.\n"
-        held_out = _photographs(_part(about, "data"), "val")
+        held_out = _photographs(section(about, "data"), "val")
         scores = [Scored(f"{held_out} that it was not trained on; means, without intervals", systems)]
     parts = ["Grey is the photograph without colour, which already scores well in PSNR and SSIM: read gain over "
              "grey and colourfulness together.\n"]  # fmt: skip
@@ -208,7 +203,7 @@ def _means(metrics: Mapping[str, Any]) -> dict[str, Mean]:
 
 def _recipe(about: Mapping[str, Any]) -> str:
     """Describe how to repeat the run: the options that differ from the defaults or from the architecture's recipe."""
-    config, defaults = flatten(dict(_part(about, "config"))), flatten(TrainConfig())
+    config, defaults = flatten(dict(section(about, "config"))), flatten(TrainConfig())
     if not config:
         return "The file does not say how it was trained.\n"
     arch = config.get("arch") or about["generator"]["arch"]
@@ -237,12 +232,12 @@ def _takes_hints(about: Mapping[str, Any]) -> bool:
 
 def _file(exported: Exported) -> str:
     about = exported.about
-    parity = _part(about, "parity")
+    parity = section(about, "parity")
     rows = [["batch x height x width", "largest difference [ab]"]]
     rows += [[str(difference), f"{difference.largest:.2g}"] for difference in exported.differences]
     hints = "; and hints (B, 3, H, W): ab / 110 and 1 where a colour is given, 0 elsewhere"
     hints = hints if _takes_hints(about) else ""
-    made_with = ", ".join(f"{name} {text}" for name, text in _part(parity, "made_with").items())
+    made_with = ", ".join(f"{name} {text}" for name, text in section(parity, "made_with").items())
     return (
         f"{exported.format}, {exported.size / 1e6:.1f} MB, weights {about.get('weights')}, sha256 "
         f"`{exported.sha256}`. Input: lightness (B, 1, H, W), L / 50 - 1{hints}. Output: chroma (B, 2, H, W), "

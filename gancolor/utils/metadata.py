@@ -38,3 +38,9 @@ def read_header(path: Path, text: str | None) -> dict[str, Any]:
             "upgrade gancolor"
         )
     return about
+
+
+def section(about: Mapping[str, Any], name: str) -> Mapping[str, Any]:
+    """Return a section of a file's metadata; empty if it is missing or invalid."""
+    part = about.get(name)
+    return part if isinstance(part, Mapping) else {}

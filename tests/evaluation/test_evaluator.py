@@ -1,15 +1,19 @@
 """The evaluator's choice of photographs. What the whole command does is in tests/e2e/test_evaluation.py."""
 
+import json
 import shutil
 
 import pytest
+from made_generators import made_generator
 from PIL import Image
 from small_checkpoint import save_checkpoint
 
 from gancolor.config.evaluate import EvaluateConfig, EvaluateDataConfig
 from gancolor.config.options import LpipsConfig
 from gancolor.evaluation.evaluator import Evaluator
+from gancolor.evaluation.results import load_result
 from gancolor.evaluation.system_names import names_of_generators
+from gancolor.models.checkpoint import describe, export_generator, load_generator
 from gancolor.utils.errors import InputError
 
 
@@ -129,6 +133,41 @@ def test_photographs_of_the_training_that_are_not_here_are_said_to_be_those(tmp_
     monkeypatch.chdir(tmp_path)
     with pytest.raises(InputError, match=r"first checkpoint's photographs \(\w+\) are not here; give --data.source$"):
         Evaluator(EvaluateConfig(checkpoints=["bundled"], device="cpu"))
+
+
+def test_generator_whose_file_says_little_is_scored(photos, tmp_path):
+    """Such as one that was not trained by gancolor."""
+    path = made_generator(tmp_path / "g.safetensors")
+    data = EvaluateDataConfig(str(photos), val_limit=2)
+    evaluator = Evaluator(EvaluateConfig(checkpoints=[str(path)], data=data, lpips=LpipsConfig("off")))
+    evaluator.evaluate()
+    evaluator.result.save(tmp_path / "result.json")
+    about = load_result(tmp_path / "result.json").systems["ugan"].about
+    assert (about["step"], about["options"], about["without_effect"]) == (None, {}, [])
+    assert about["trained_on"] == "demo" and about["parameters"] > 0
+
+
+@pytest.mark.parametrize(
+    ("about", "match"),
+    [
+        ({}, r"does not say the size of its photographs; give --data\.size"),
+        ({"data": {"size": 16}}, r"does not say what it was trained on; give --data\.source"),
+        ({"data": {"size": 16, "source": "PHOTOS"}}, "trained on a part of .* and does not say on which; give --data"),
+    ],
+)
+def test_what_a_checkpoint_does_not_say_is_asked_for(photos, tmp_path, about, match):
+    path = made_generator(tmp_path / "g.safetensors")
+    about = json.loads(json.dumps(about).replace("PHOTOS", str(photos)))
+    export_generator(path, load_generator(path), {"generator": describe(path)["generator"], **about})
+    with pytest.raises(InputError, match=match):
+        Evaluator(EvaluateConfig(checkpoints=[str(path)], lpips=LpipsConfig("off")))
+
+
+def test_file_that_does_not_describe_its_generator_is_refused(photos, tmp_path):
+    path = made_generator(tmp_path / "g.safetensors")
+    export_generator(path, load_generator(path), {})
+    with pytest.raises(InputError, match="its metadata do not fit its weights"):
+        Evaluator(EvaluateConfig(checkpoints=[str(path)], data=EvaluateDataConfig(str(photos), 16)))
 
 
 def test_a_slash_at_the_end_is_no_part_of_a_name():
