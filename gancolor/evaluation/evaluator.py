@@ -5,6 +5,7 @@ from collections.abc import Callable, Mapping, Sequence
 from functools import partial
 from pathlib import Path
 
+import numpy as np
 import torch
 from torch import Tensor
 
@@ -128,7 +129,8 @@ class Evaluator:
         if not common:
             raise InputError(f"no photograph has a picture in each of {', '.join(self.folders)}: score them one by one")
         if len(common) < len(self.photographs):
-            self.photographs = self.photographs.subset([name for name in self.photographs.names if name in common])
+            kept = np.array([index for index, name in enumerate(self.photographs.names) if name in common], np.int64)
+            self.photographs = self.photographs.select(kept, self.photographs.skipped)
         return {name: made.subset(self.photographs.names) for name, made in loaded.items()}
 
     def _load_inception(self) -> Inception | None:

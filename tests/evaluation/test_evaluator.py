@@ -112,6 +112,24 @@ def test_strength_multiplies_generators_chroma(photos, tmp_path, capsys):
     assert colours[0] < colours[1] < colours[2]
 
 
+@pytest.mark.parametrize("complete", [True, False])
+def test_photographs_that_cannot_be_decoded_are_listed_whatever_a_tool_lacks(photos, tmp_path, capsys, complete):
+    folder = tmp_path / "photographs"
+    folder.mkdir()
+    for name in ("00.jpg", "04.jpg", "07.jpg"):
+        shutil.copy(photos / name, folder)
+    made = shutil.copytree(folder, tmp_path / "made")
+    (folder / "broken.jpg").write_bytes((folder / "00.jpg").read_bytes()[:500])
+    if not complete:
+        (made / "04.jpg").unlink()
+    data = EvaluateDataConfig(str(folder), 16)
+    evaluator = Evaluator(EvaluateConfig(predictions=[f"tool={made}"], data=data, lpips=LpipsConfig("off")))
+    evaluator.evaluate()
+    assert "\n1 more can't be decoded: broken.jpg (" in capsys.readouterr().out
+    left_out = evaluator.result.made["photographs_left_out"]
+    assert left_out.keys() == ({"broken.jpg"} if complete else {"broken.jpg", "04.jpg"})
+
+
 def test_no_photograph_is_scored_against_the_picture_of_another_that_is_not_scored(photos, tmp_path):
     for number, name in enumerate(("cats/0000.jpg", "cats/0001.jpg", "dogs/0000.jpg", "dogs/0001.jpg")):
         (tmp_path / "photographs" / name).parent.mkdir(parents=True, exist_ok=True)
