@@ -10,7 +10,7 @@ from torch import Tensor
 
 from gancolor.data.catalogue import Item, PhotoFile, Source, names_of
 from gancolor.data.decode import Fit, UndecodableError, upright_size
-from gancolor.data.sources.folders import list_photographs
+from gancolor.data.sources.folders import list_photographs, printable
 from gancolor.utils.errors import InputError
 
 NAMELESS = "no picture with its name"
@@ -37,7 +37,7 @@ class ToolPicture:
     def version(self) -> str:
         """The file's path and version. The path is needed because two tools' files for one photograph can have the same
         length and, if they were unpacked from archives, the same time."""
-        return f"{self.file.path.absolute()} {self.file.version}"
+        return f"{printable(str(self.file.path.absolute()))} {self.file.version}"
 
     def digest(self) -> str:
         return self.file.digest()

@@ -42,7 +42,7 @@ def write_scores_csv(result: EvaluationResult, path: Path) -> None:
     classes = result.classes or [""] * len(result.names)
 
     def write(beside: Path) -> None:
-        with beside.open("w", newline="", encoding="utf-8") as file:
+        with beside.open("w", newline="", encoding="utf-8", errors="backslashreplace") as file:
             writer = csv.writer(file)
             writer.writerow(["photograph", "class", "system", *metrics])
             for name, system in systems.items():

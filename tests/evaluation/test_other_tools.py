@@ -223,3 +223,11 @@ def test_files_of_two_tools_with_equal_size_and_time_are_distinguished(tmp_path,
         predictions = match(tmp_path / tool, photographs, name=tool)
         made.append(load_photographs(predictions.found, 16, tmp_path / "cache").pictures)
     assert not torch.equal(*made)
+
+
+def test_names_that_are_not_utf8_are_read(tmp_path):
+    folder = tmp_path / os.fsdecode(b"f\xe9")
+    for name in (b"bad\xff.jpg", b"good.jpg"):
+        draw(folder / os.fsdecode(name))
+    loaded = load_photographs(match(folder, list_photographs(folder)).found, 16, tmp_path / "cache")
+    assert list(loaded.names) == [r"bad\xff.jpg", "good.jpg"]
