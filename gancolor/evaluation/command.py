@@ -35,7 +35,8 @@ def parse_evaluate(argv: Sequence[str] | None = None, prog: str = "evaluate.py")
         nargs="*",
         default=[],
         metavar="CHECKPOINT",
-        help="run folders, exported generators, run states, or bundled: the generator that comes with gancolor",
+        help="run folders, exported generators (.safetensors), run states, or bundled: the generator that comes with "
+        "gancolor",
     )
     parser.add_argument(
         "--predictions", action="append", default=[], metavar="NAME=DIR",

@@ -68,6 +68,11 @@ def open_checkpoint(path: Path, only_header: bool = False) -> tuple[dict[str, An
             names = [] if only_header else file.keys()
             return about, {name: file.get_tensor(name) for name in names}
     except (SafetensorError, OSError):
+        if path.suffix.lower() in (".onnx", ".pt2"):
+            raise InputError(
+                f"{path} is not a gancolor checkpoint: such exports are only for colouring; give the run's folder, or "
+                "export it again (gancolor export RUN -o generator.safetensors)"
+            ) from None
         raise InputError(f"{path} is not a gancolor checkpoint, or is truncated") from None
 
 

@@ -454,6 +454,12 @@ def test_pickle_is_refused_and_not_run(tmp_path):
     assert not made.exists()
 
 
+@pytest.mark.parametrize("name", ["generator.onnx", "generator.PT2"])
+def test_exports_of_other_formats_are_refused_with_what_to_give(tmp_path, name):
+    (tmp_path / name).write_bytes(b"\x08\x07")
+    refused(tmp_path / name, r"only for colouring; give the run's folder, or .* -o generator\.safetensors\)$")
+
+
 @pytest.mark.parametrize("keep", [0, 1, 7, 8, 9, 100, 0.3, 0.5, 0.9, -100, -1])
 @pytest.mark.parametrize("which", ["exported", "saved"])
 def test_truncated_file_is_refused(request, which, keep):
