@@ -16,6 +16,7 @@ from gancolor.data.cache.photographs import Photographs, load_parts, load_photog
 from gancolor.data.catalogue import Item
 from gancolor.evaluation.grids import sample_indices, save_grid
 from gancolor.evaluation.hint_scores import HintMeans, hint_table, parse_numbers, score_hints
+from gancolor.evaluation.option_checks import check_options
 from gancolor.evaluation.other_tools import ToolPictures, names_in
 from gancolor.evaluation.photograph_choice import choose_photographs
 from gancolor.evaluation.protocols import PROTOCOLS
@@ -30,7 +31,6 @@ from gancolor.inference.working_size import working_size
 from gancolor.metrics.fid import FID_LEAST, Inception, fid, kid
 from gancolor.models.checkpoint import describe, find_generator, load_generator
 from gancolor.utils.errors import InputError
-from gancolor.utils.files import check_writable
 from gancolor.utils.hardware import choose_hardware
 from gancolor.utils.metadata import section
 from gancolor.utils.words import counted
@@ -45,8 +45,7 @@ class Evaluator:
 
     def __init__(self, config: EvaluateConfig) -> None:
         self.config = config
-        for option in ("json", "csv", "grid"):
-            check_writable(f"--{option}", getattr(config, option))
+        check_options(config)
         self.hint_numbers = parse_numbers(config.hints) if config.hints is not None else []
         self.hardware = choose_hardware(config.device, "fp32", keep_memory=config.keep_freed_memory)
         self.paths = [find_generator(named_checkpoint(name)) for name in config.checkpoints]
@@ -269,7 +268,7 @@ class Evaluator:
 
     @property
     def status(self) -> int:
-        """Exit status: 1 if an explicitly requested metric was left out, else 0."""
+        """Exit status: 1 if a metric was left out whose option is not the default, else 0."""
         asked = {
             "LPIPS": self.config.lpips.weights != LpipsConfig().weights,
             "LPIPS (VGG)": self.config.lpips.vgg_weights != LpipsConfig().vgg_weights,

@@ -188,5 +188,10 @@ def test_file_that_does_not_describe_its_generator_is_refused(photos, tmp_path):
         Evaluator(EvaluateConfig(checkpoints=[str(path)], data=EvaluateDataConfig(str(photos), 16)))
 
 
+def test_contradictory_options_are_refused_first():
+    with pytest.raises(InputError, match="--hints is for generators"):
+        Evaluator(EvaluateConfig(predictions=["tool=no/such/folder"], hints="0,1"))
+
+
 def test_a_slash_at_the_end_is_no_part_of_a_name():
     assert names_of_generators(["runs/a/", "runs/b"], [{"generator": {"arch": "ugan"}}] * 2) == ["runs/a", "runs/b"]
