@@ -52,6 +52,7 @@ ComfyUI <integrations/comfyui/README>
 :hidden:
 :caption: Train
 
+docs/training
 docs/fine_tuning
 docs/architectures
 docs/adding_an_architecture
