@@ -2,7 +2,7 @@
 
 import math
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from statistics import fmean, stdev
 from typing import Any
@@ -120,7 +120,7 @@ class Comparison:
         self.names, self.classes, self.files = first.names, first.classes, first.files
         members = [member for origin, result in results.items() for member in _members(origin, result, self.names)]
         self.grey, self.truth = (
-            _entry(name, [_richest([member for member in members if member.name == name])]) for name in BASELINES
+            _entry(name, [_merged([member for member in members if member.name == name])]) for name in BASELINES
         )
         groups = _systems(_distinct([member for member in members if member.name not in BASELINES]))
         self.varying = _varying([group[0].options for group in groups if group[0].options])
@@ -177,9 +177,19 @@ def _scored(about: dict[str, Any], size: int) -> dict[str, Any]:
     return {"strength": about.get("strength", 1.0), "input_size": "as in training" if seen == trained else seen}
 
 
-def _richest(members: list[SeedRun]) -> SeedRun:
-    """Return the member with the most metrics."""
-    return max(members, key=lambda member: len(member.scores) + len(member.whole))
+def _merged(members: list[SeedRun]) -> SeedRun:
+    """Merge all that several results contain of one system. If several have a value, the first one's is kept."""
+    first, backwards = members[0], members[::-1]
+    about = {name: value for member in backwards for name, value in member.about.items() if value not in (None, {})}
+    hints = {count: row for member in backwards for count, row in member.hints.items()}
+    return replace(
+        first,
+        about=about,
+        scores={metric: values for member in backwards for metric, values in member.scores.items()},
+        whole={metric: value for member in backwards for metric, value in member.whole.items()},
+        samples={photograph: picture for member in backwards for photograph, picture in member.samples.items()},
+        hints=dict(sorted(hints.items())),
+    )
 
 
 def _distinct(members: list[SeedRun]) -> list[SeedRun]:
@@ -188,7 +198,7 @@ def _distinct(members: list[SeedRun]) -> list[SeedRun]:
     for member in members:
         key = f"{member.about.get('sha256', f'{member.origin} {member.name}')} {member.scored}"
         groups.setdefault(key, []).append(member)
-    return [_richest(group) for group in groups.values()]
+    return [_merged(group) for group in groups.values()]
 
 
 def _systems(members: list[SeedRun]) -> list[list[SeedRun]]:

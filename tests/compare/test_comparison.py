@@ -9,7 +9,7 @@ from made_results import made_result, made_run
 from gancolor.choices import RANKING_METRICS
 from gancolor.compare.comparison import Comparison
 from gancolor.evaluation.results import EvaluationResult, SystemResult
-from gancolor.metrics.bootstrap import difference, mean_of
+from gancolor.metrics.bootstrap import Mean, difference, mean_of
 from gancolor.metrics.table import METRICS
 
 
@@ -128,13 +128,34 @@ def test_systems_that_differ_in_much_are_named_by_their_runs_folders():
     assert sorted(names(Comparison(results))) == ["ugan (one)", "ugan (two)"]
 
 
-def test_checkpoint_in_several_results_is_one_system_with_all_that_is_known():
-    whole = {"ugan": {"fid": 12.0}}
-    run, again = made_result({"ugan": made_run()}), made_result({"runs/a": made_run()}, whole={"runs/a": whole["ugan"]})
-    comparison = Comparison({"runs/a/results.json": run, "again.json": again})
+@pytest.mark.parametrize("order", [("run.json", "again.json"), ("again.json", "run.json")])
+def test_checkpoint_in_several_results_is_one_system_with_all_that_is_known(order):
+    """One result has LPIPS, hints, curves and costs; the other, FID and pictures of other photographs."""
+    moved = {name: value for name, value in made_run().items() if name not in ("curves", "macs")}
+    moved |= {"curves": {}, "photographs_per_second": None}
+    run, again = made_result({"ugan": made_run()}), made_result({"runs/a": moved}, whole={"runs/a": {"fid": 12.0}})
+    lpips = torch.rand(12)
+    run.systems["ugan"].scores["lpips"] = run.systems["grey"].scores["lpips"] = lpips
+    again.systems["grey"].whole["fid"] = 90.0
+    over = Mean(1.0, 0.5, 1.5)
+    run.systems["ugan"].hints = {0: {"over_automatic": over}, 10: {"over_automatic": over}}
+    again.systems["runs/a"].hints = {5: {"over_automatic": over}}
+    again = replace(again, sample_indices=[4, 5, 6])
+
+    results = {"run.json": run, "again.json": again}
+    comparisons = {m: Comparison({name: results[name] for name in order}, m) for m in ("psnr", "lpips", "fid")}
+    assert [names(comparison) for comparison in comparisons.values()] == [["ugan"]] * 3
+    assert not any(comparison.unranked for comparison in comparisons.values())
+    comparison = comparisons["psnr"]
     (entry,) = comparison.entries
-    assert entry.name == "ugan" and len(entry.members) == 1
-    assert entry.means["fid"].mean == 12 and math.isnan(entry.means["fid"].low) and entry.seeds == {}
+    assert len(entry.members) == 1 and entry.seeds == {}
+    assert entry.means["fid"].mean == 12 and math.isnan(entry.means["fid"].low)
+    assert comparison.grey.means["fid"].mean == 90
+    for system in (entry, comparison.grey):
+        assert torch.equal(system.scores["lpips"], lpips)
+    assert list(entry.members[0].hints) == [0, 5, 10]
+    assert {name: entry.about[name] for name in made_run()} == made_run()
+    assert comparison.sampled == [run.names[index] for index in (0, 1, 2, 4, 5, 6)]
 
 
 def test_names_that_two_systems_have_say_where_they_are_from():
