@@ -60,9 +60,14 @@ class SeedRun:
         } | self.scored  # fmt: skip
 
     @property
-    def state(self) -> tuple[str, str]:
-        """Training stage and checkpoint name, which are the same for all seeds of one system."""
-        return self.about.get("stage", ""), Path(self.about.get("checkpoint", "")).name
+    def state(self) -> tuple[Any, ...]:
+        """Stage, checkpoint name, step and share of an interpolation, which are the same for all seeds of one system.
+
+        The best checkpoint's step may differ, because each run chooses its own.
+        """
+        name = Path(self.about.get("checkpoint", "")).name
+        step = None if name == "best.safetensors" else self.about.get("step")
+        return self.about.get("stage", ""), name, step, self.about.get("interpolated", {}).get("share")
 
     @property
     def place(self) -> str:

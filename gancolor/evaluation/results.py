@@ -246,6 +246,7 @@ def describe_generator(path: Path, about: Mapping[str, Any]) -> dict[str, Any]:
         "without_effect": _without_effect(options, built["arch"], built["options"]) if options else [],
         "parameters": count_parameters(generator),
         "macs": count_macs(generator, MACS_SIZE),
+        "interpolated": about.get("interpolated", {}),
         **(read_training(path.parent / "metrics.jsonl", about["effective_batch"], about["step"]) if recorded else {}),
     }
 

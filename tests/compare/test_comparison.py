@@ -190,9 +190,20 @@ def test_two_checkpoints_of_one_run_are_two_systems():
         assert list(comparison.behind) == names(comparison)[1:]
 
 
-@pytest.mark.parametrize("other", [{"stage": "pretrain"}, {"checkpoint": "runs/two/best.safetensors"}])
+@pytest.mark.parametrize(
+    "other",
+    [
+        {"stage": "pretrain"},
+        {"checkpoint": "runs/two/best.safetensors"},
+        {"step": 10},
+        {"interpolated": {"share": 0.3}},
+    ],
+)
 def test_seeds_that_were_trained_unequally_far_are_not_one_system(other):
-    how = {"stage": "adversarial", "checkpoint": "runs/two/generator.safetensors"}
+    how = {
+        "stage": "adversarial", "checkpoint": "runs/two/generator.safetensors", "step": 5000,
+        "interpolated": {"share": 0.8, "with_sha256": "another of each seed"},
+    }  # fmt: skip
     runs = {
         "a.json": made_run(seed=1) | how,
         "b.json": made_run(seed=2) | how,
@@ -200,6 +211,12 @@ def test_seeds_that_were_trained_unequally_far_are_not_one_system(other):
     }
     comparison = Comparison({origin: made_result({"ugan": about}) for origin, about in runs.items()})
     assert sorted(len(entry.members) for entry in comparison.entries) == [1, 2]
+
+
+def test_best_checkpoints_of_seeds_are_one_system_whatever_their_steps():
+    runs = [made_run(seed=seed) | {"checkpoint": f"runs/{seed}/best.safetensors", "step": 10 * seed} for seed in (1, 2)]
+    comparison = Comparison({run["checkpoint"]: made_result({"ugan": run}) for run in runs})
+    assert [len(entry.members) for entry in comparison.entries] == [2]
 
 
 def test_options_without_effect_neither_name_nor_part_systems():

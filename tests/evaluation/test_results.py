@@ -230,7 +230,9 @@ def exported(tmp_path):
 
 def test_generator_is_described_with_what_it_cost(exported):
     path, generator = exported
-    said = describe_generator(path, describe(path))
+    between = {"share": 0.8, "with_sha256": "another"}
+    said = describe_generator(path, describe(path) | {"interpolated": between})
+    assert said["interpolated"] == between and describe_generator(path, describe(path))["interpolated"] == {}
     assert (said["arch"], said["step"], said["stage"]) == ("ugan", 30, "adversarial")
     assert (said["checkpoint"], said["trained_on"]) == (str(path), "photographs")
     assert said["options"]["seed"] == 7 and said["options"]["loss.l1"] == 100
