@@ -115,10 +115,10 @@ def write_ranking_csv(path: Path, comparisons: Sequence[Comparison]) -> None:
             gap = comparison.behind.get(entry.name)
             row += [comparison.metric, *(map(_number, (gap.mean, gap.low, gap.high)) if gap else ["", "", ""])]
             row += [entry.about.get(name, "") for name in COSTS]
-            rows.append(row + [entry.about.get("options", {}).get(name, "") for name in options])
+            rows.append(row + [entry.members[0].options.get(name, "") for name in options])
 
     def write(beside: Path) -> None:
-        with beside.open("w", newline="", encoding="utf-8") as file:
+        with beside.open("w", newline="", encoding="utf-8", errors="backslashreplace") as file:
             csv.writer(file).writerows(rows)
 
     write_atomically(path, write)

@@ -95,3 +95,21 @@ def test_csv_has_a_line_a_system_with_everything(comparison, tmp_path):
         assert line["parameters"] == str(entry.about.get("parameters", ""))
     assert lines[6]["psnr_low"] == lines[6]["psnr_high"] == "" != lines[6]["psnr"]
     assert list(tmp_path.iterdir()) == [tmp_path / "table.csv"]
+
+
+def test_csv_has_the_options_of_evaluation_that_differ(tmp_path):
+    about = made_run(**{"data.size": 32})
+    ways = [about | {"strength": strength, "input_size": size} for strength, size in ((1.0, 32), (1.4, 16))]
+    comparison = Comparison({f"{number}.json": made_result({"ugan": way}) for number, way in enumerate(ways)})
+    write_ranking_csv(tmp_path / "table.csv", [comparison])
+    with (tmp_path / "table.csv").open(newline="", encoding="utf-8") as file:
+        lines = list(csv.DictReader(file))
+    assert {(line["strength"], line["input_size"]) for line in lines} == {
+        ("", ""), ("1.0", "as in training"), ("1.4", "16"),
+    }  # fmt: skip
+
+
+def test_csv_of_files_whose_names_are_not_utf8(tmp_path):
+    results = {f"caf\udce9/{n}.json": made_result({"tool": {}}, seed=n) for n in (1, 2)}
+    write_ranking_csv(tmp_path / "table.csv", [Comparison(results)])
+    assert "tool (caf\\udce9/1.json)" in (tmp_path / "table.csv").read_text(encoding="utf-8")
