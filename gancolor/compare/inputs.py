@@ -46,12 +46,16 @@ def find_results(paths: Iterable[Path]) -> tuple[dict[str, EvaluationResult], li
 
 def _stopped_early(folder: Path) -> set[Path]:
     """Return the folders of runs that a sweep stopped early, which are expected to have no results."""
-    return {
-        journal.parent / trial["folder"]
-        for journal in folder.rglob("sweep.json")
-        for trial in json.loads(journal.read_text(encoding="utf-8"))["trials"]
-        if trial["status"] == "stopped early"
-    }
+    return {stopped for journal in folder.rglob("sweep.json") for stopped in _stopped_in(journal)}
+
+
+def _stopped_in(journal: Path) -> list[Path]:
+    """Return the folders of one sweep's stopped runs; none if the file is damaged or not a sweep's."""
+    try:
+        trials = json.loads(journal.read_text(encoding="utf-8"))["trials"]
+        return [journal.parent / trial["folder"] for trial in trials if trial["status"] == "stopped early"]
+    except (OSError, ValueError, KeyError, TypeError):
+        return []
 
 
 def _read(file: Path, results: dict[str, EvaluationResult], notes: list[str]) -> None:

@@ -58,6 +58,13 @@ def test_what_is_as_it_should_be_without_results_is_ignored(runs):
     assert len(results) == 2 and notes == []
 
 
+@pytest.mark.parametrize("content", [b"{}", b"[]", b"not json", b"\xff", b'{"trials": ["run 1"]}'])
+def test_a_foreign_sweep_file_is_ignored(runs, content):
+    (runs / "sweep.json").write_bytes(content)
+    results, notes = find_results([runs])
+    assert len(results) == 2 and len(notes) == 1 and "stopped: not finished" in notes[0]
+
+
 def test_nothing_at_all_is_refused_with_the_reasons(runs, tmp_path):
     with pytest.raises(InputError, match=r"stopped: not finished.*; .*nowhere: no such file or folder"):
         find_results([runs / "stopped", tmp_path / "nowhere"])
