@@ -53,10 +53,11 @@ class Importance:
 def importance(comparison: Comparison) -> Importance | str:
     """Return how much the ranked metric depends on each varying option, or the reason why that is unknown.
 
-    The measure is permutation importance (Breiman 2001, section 10) of a random forest: how much worse its predictions
-    become when an option's values are shuffled. Unlike impurity-based importance, it does not favour options with many
-    values. Categories are one-hot, and shuffled as one option. Samples are systems, not runs: otherwise seeds of one
-    system would be both in and out of the bag, and the out-of-bag score would look better than it is.
+    The measure is permutation importance (Breiman 2001, section 10) of a random forest: how much worse its trees
+    predict the systems that they were not trained on when an option's values are shuffled. On the systems that a tree
+    was trained on, options with many values would be favoured, because they help to memorize. Categories are one-hot,
+    and shuffled as one option. Samples are systems, not runs: otherwise seeds of one system would be both in and out of
+    the bag.
     """
     entries = [entry for entry in comparison.entries if entry.members[0].options]
     if len(entries) < LEAST:
@@ -72,6 +73,7 @@ def importance(comparison: Comparison) -> Importance | str:
         return "all systems score the same"
     columns = [_encode(values) for values in groups.values()]
     drops, score = _permutation(columns, target)
+    drops = drops.clip(0)
     shares = drops / drops.sum() if drops.sum() > 0 else np.full(len(drops), 1 / len(drops))
     found = [
         OptionImportance(names, float(share), _correlation(column, target) if _is_scale(values) else None)
@@ -83,13 +85,19 @@ def importance(comparison: Comparison) -> Importance | str:
 def _told_apart(options: dict[str, list[Any]]) -> dict[tuple[str, ...], list[Any]]:
     """Group options that divide the systems in the same way, each group with the values of its first option.
 
-    Categorical options whose value differs in every system are left out, because they say nothing about other systems.
+    Numeric options whose value differs in every system are grouped if they have the same or the reverse order, because
+    a forest can't tell those apart. Such categorical options are left out: they say nothing about other systems.
     """
     names: dict[tuple[int, ...], list[str]] = {}
     for name, values in options.items():
         first = {repr(value): place for place, value in reversed(list(enumerate(values)))}
-        if len(first) < len(values) or _is_scale(values):
-            names.setdefault(tuple(first[repr(value)] for value in values), []).append(name)
+        division = tuple(first[repr(value)] for value in values)
+        if len(first) == len(values):
+            if not _is_scale(values):
+                continue
+            order = tuple(sorted(range(len(values)), key=values.__getitem__))
+            division = min(order, order[::-1])
+        names.setdefault(division, []).append(name)
     return {tuple(found): options[found[0]] for found in names.values()}
 
 
@@ -107,20 +115,28 @@ def _encode(values: Sequence[Any]) -> np.ndarray:
 
 
 def _permutation(columns: Sequence[np.ndarray], target: np.ndarray) -> tuple[np.ndarray, float]:
-    """Return how much the squared error grows (at least 0) with each of K options shuffled, (K,); out-of-bag R2."""
+    """Return how much the out-of-bag squared error of single trees grows with each of K options shuffled, (K,), and the
+    forest's out-of-bag R2. An option without effect may have a growth below 0: it is 0 on average."""
     from sklearn.ensemble import RandomForestRegressor  # takes a second to import
 
     table = np.concatenate(columns, axis=1)
     forest = RandomForestRegressor(TREES, oob_score=True, random_state=0).fit(table, target)
+    out_of_bag = np.array([~np.isin(np.arange(len(table)), drawn) for drawn in forest.estimators_samples_])
+
+    def error(tables: np.ndarray) -> float:
+        """Return the mean error of all trees on tables (copies, N, columns), each on its own out-of-bag rows."""
+        rows = tables.reshape(-1, tables.shape[-1])
+        guesses = np.stack([tree.predict(rows) for tree in forest.estimators_]).reshape(TREES, -1, len(target))
+        return float(np.square(guesses - target).mean(axis=1)[out_of_bag].mean())
+
     random, start, drops = np.random.default_rng(0), 0, []
-    error = np.square(forest.predict(table) - target).mean()
+    unshuffled = error(table)
     for column in columns:
         shuffled = np.tile(table, (SHUFFLES, 1, 1))
         for copy in shuffled:
             copy[:, start : start + column.shape[1]] = random.permutation(column)
         start += column.shape[1]
-        guesses = forest.predict(shuffled.reshape(-1, table.shape[1])).reshape(SHUFFLES, -1)
-        drops.append(max(np.square(guesses - target).mean() - error, 0.0))
+        drops.append(error(shuffled) - unshuffled)
     return np.array(drops), float(forest.oob_score_)
 
 

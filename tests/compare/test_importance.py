@@ -1,10 +1,13 @@
 import math
 
+import numpy as np
 import pytest
 from made_results import made_result, made_run
 
 from gancolor.compare.comparison import Comparison
 from gancolor.compare.importance import Importance, importance
+
+REPEATS = 10
 
 
 def sweep(settings, score):
@@ -50,6 +53,38 @@ def test_chance_is_doubtful():
     assert found.score < 0.3 and found.doubtful
 
 
+@pytest.fixture
+def mean_shares(monkeypatch):
+    """Returns the mean importance of two continuous and two binary options over repeated sweeps of 30 systems, of which
+    the first binary option has this effect, beside noise of standard deviation 1."""
+    monkeypatch.setattr("gancolor.compare.importance.TREES", 60)
+    monkeypatch.setattr("gancolor.compare.importance.SHUFFLES", 5)
+
+    def repeated(effect: float) -> dict[str, float]:
+        shares: dict[str, list[float]] = {}
+        for repeat in range(REPEATS):
+            random = np.random.default_rng(repeat)
+            settings = [
+                {"lr": random.random(), "l1": random.random(), "flip": bool(random.integers(2)), "ema": n % 2 == 0}
+                for n in range(30)
+            ]
+            found = importance(sweep(settings, lambda at, random=random: random.normal() + effect * at["flip"]))
+            for parameter in found.parameters:
+                shares.setdefault(parameter.names[0], []).append(parameter.importance)
+        return {name: float(np.mean(values)) for name, values in shares.items()}
+
+    return repeated
+
+
+def test_options_with_many_values_are_not_favoured(mean_shares):
+    """On the systems that the forest was trained on, the continuous options would get 0.8 of noise's importance, and
+    more than this effect's."""
+    noise = mean_shares(0)
+    assert noise["lr"] + noise["l1"] < 0.7
+    effect = mean_shares(1)
+    assert effect["flip"] > 2 * max(effect["lr"], effect["l1"])
+
+
 def test_it_comes_out_the_same_every_time():
     comparison = sweep(GRID, lambda setting: setting["l1"])
     assert importance(comparison) == importance(comparison)
@@ -59,6 +94,14 @@ def test_options_that_change_together_are_one():
     settings = [{**setting, "lr_d": 4 * setting["lr"]} for setting in GRID]
     found = importance(sweep(settings, lambda setting: math.log10(setting["lr"])))
     assert found.parameters[0].names == ("lr", "lr_d")
+
+
+def test_options_drawn_independently_are_not_one_although_each_system_has_its_own_values():
+    """As a random search draws them."""
+    random = np.random.default_rng(0)
+    settings = [{"lr": rate, "lr_d": 4 * rate, "rest": 1 - rate, "l1": random.random()} for rate in random.random(12)]
+    found = importance(sweep(settings, lambda setting: setting["lr"]))
+    assert [parameter.names for parameter in found.parameters] == [("lr", "lr_d", "rest"), ("l1",)]
 
 
 def test_seeds_of_one_system_are_one():
