@@ -1,5 +1,6 @@
 """Model card: what a generator is, how and on what it was trained, how it scored, and what its limits are."""
 
+import json
 import math
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
@@ -13,7 +14,7 @@ from gancolor.config.options import TrainConfig
 from gancolor.config.parsing import RECIPES
 from gancolor.evaluation.results import EvaluationResult, load_result
 from gancolor.evaluation.tables import figure, markdown_table
-from gancolor.export.description import last_name
+from gancolor.export.description import public_parts
 from gancolor.export.exporter import Exported
 from gancolor.metrics.bootstrap import Mean
 from gancolor.metrics.table import METRICS
@@ -51,7 +52,7 @@ coloured = lab_to_rgb(lightness, generator(lightness, hints))"""
 
 @dataclass(frozen=True)
 class Scored:
-    """Scores from one result file: means with intervals by metric, for grey, the generator and the ground truth."""
+    """Scores on a set of photographs: means with intervals by metric, for grey, the generator and the ground truth."""
 
     photographs: str
     systems: Mapping[str, Mapping[str, Mean]]
@@ -69,34 +70,61 @@ def load_scores(files: Sequence[Path], checkpoint: Path) -> list[Scored]:
     digest = file_digest(checkpoint)
     own = checkpoint.parent / "results.json"
     found = {path.resolve(): path for path in ([own, *files] if own.is_file() else files)}
-    scores: list[Scored] = []
+    alike: dict[tuple[Any, ...], list[tuple[EvaluationResult, str]]] = {}  # scored on the same in the same way
     for path in found.values():
         result = load_result(path)
         name = next((name for name, system in result.systems.items() if system.about.get("sha256") == digest), None)
         if name is not None:
-            scored = _scored(result, name)
-            if all(scored.photographs != other.photographs for other in scores):  # the run's own may be given again
-                scores.append(scored)
+            alike.setdefault(_conditions(result, name), []).append((result, name))
         elif path != own:
             others = ", ".join(name for name in result.systems if name not in ("grey", "truth"))
             raise InputError(
                 f"--result {path}: {checkpoint} was not scored there ({others} were); run evaluate.py {checkpoint} "
                 "--json FILE"
             )
-    return scores
+    results = [result for ((result, _), *_) in alike.values()]
+    return [_scored(same, _source_name(same[0][0], results)) for same in alike.values()]
 
 
-def _scored(result: EvaluationResult, name: str) -> Scored:
+def _conditions(result: EvaluationResult, name: str) -> tuple[Any, ...]:
+    """Return all that must be the same for two results of a generator to be one."""
+    about, protocol = result.systems[name].about, result.protocol
+    size = about.get("input_size") or protocol["size"]
+    return result.files, json.dumps(protocol, sort_keys=True), size, about.get("strength", 1)
+
+
+def _source_name(result: EvaluationResult, results: Sequence[EvaluationResult]) -> str:
+    """Return the shortest end of the source's path that no result on other photographs has; if they are from the same
+    folder, its last name with the photographs' digest."""
+    parts = public_parts(result.source)
+    others = [public_parts(other.source) for other in results if other.files != result.files]
+    for count in range(1, len(parts) + 1):
+        if all(other[-count:] != parts[-count:] for other in others):
+            return "/".join(parts[-count:])
+    return f"{parts[-1]} (digest {result.files[:12]})"
+
+
+def _scored(same: Sequence[tuple[EvaluationResult, str]], source: str) -> Scored:
+    """Merge the results of a generator on the same photographs. The last value of each metric is used.
+
+    Args:
+        same: each result, and the generator's name in it.
+        source: the photographs' source, for display.
+    """
+    result, name = same[0]
     protocol, about = result.protocol, result.systems[name].about
     size, seen, strength = protocol["size"], about.get("input_size"), about.get("strength", 1)
     what = (
-        f"{len(result.names):,} photographs of {last_name(result.source)}, protocol `{protocol['name']}`, "
-        f"{size} x {size}"
+        f"{len(result.names):,} photographs of {source}, protocol `{protocol['name']}`, {size} x {size}"
         + (f" (the generator sees {seen} x {seen})" if seen not in (None, size) else "")
         + (f", chroma multiplied by {strength:g}" if strength != 1 else "")
         + "; mean ± half-width of the 95 % interval"
     )
-    return Scored(what, {row: result.systems[row].means for row in ("grey", name, "truth")})
+    systems: dict[str, dict[str, Mean]] = {"grey": {}, name: {}, "truth": {}}
+    for each, its_name in same:
+        for row, means in systems.items():
+            means |= each.systems[its_name if row == name else row].means
+    return Scored(what, systems)
 
 
 def model_card(exported: Exported, name: str, scores: Sequence[Scored] = (), license_id: str | None = None) -> str:

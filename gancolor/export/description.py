@@ -32,7 +32,12 @@ def public_description(about: Mapping[str, Any]) -> dict[str, Any]:
 
 def last_name(path: str) -> str:
     """Return the last name in a path of any system: "scenes" for /data/scenes/ and C:\\data\\scenes."""
-    return next((name for name in reversed(re.split(r"[/\\]", path)) if name), "photographs")
+    return public_parts(path)[-1]
+
+
+def public_parts(source: str) -> list[str]:
+    """Return the names in the path of a source of photographs."""
+    return [name for name in re.split(r"[/\\]", source) if name] or ["photographs"]
 
 
 def _without_paths(node: Any, key: str = "") -> Any:

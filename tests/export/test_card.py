@@ -4,6 +4,7 @@ import dataclasses
 import json
 
 import pytest
+import torch
 import yaml
 from made_results import made_result, made_run
 from small_checkpoint import PRIVATE
@@ -97,6 +98,56 @@ def test_results_of_the_run_itself_are_used(exports, checkpoint, result, tmp_pat
         tmp_path / "results.json"
     )  # results of the finished generator, which this checkpoint is not
     assert load_scores([], path) == []
+
+
+def test_another_result_on_the_same_photographs_adds_its_metrics(exports, checkpoint, tmp_path):
+    path = tmp_path / "run" / "generator.safetensors"
+    path.parent.mkdir()
+    path.write_bytes(checkpoint[0].read_bytes())
+    about = {"sha256": file_digest(path)}
+    made_result({"attention_ugan": about}).save(path.parent / "results.json")
+    again = made_result({"runs/a": about | {"input_size": 16, "strength": 1.0}}, whole={"runs/a": {"fid": 12.34}})
+    again.systems["runs/a"].scores["lpips"] = torch.full((12,), 0.1234)
+    again.save(tmp_path / "again.json")
+    (scored,) = load_scores([tmp_path / "again.json"], path)
+    assert list(scored.systems) == ["grey", "attention_ugan", "truth"]
+    text = model_card(exports("safetensors"), "g.safetensors", [scored])
+    assert "LPIPS" in text and "0.1234" in text and "FID" in text and "12.34" in text
+
+
+@pytest.mark.parametrize(
+    ("sources", "names"),
+    [
+        (("/data/scenes/val", "/data/people/val"), ["scenes/val", "people/val"]),
+        (("/data/scenes/val", "C:\\people"), ["val", "people"]),
+        (("/data/val/", "/data/val"), ["val (digest digest of th)", "val (digest another set)"]),
+    ],
+)
+def test_sets_of_photographs_are_kept_and_told_apart(exports, checkpoint, tmp_path, sources, names):
+    """Also if their number, protocol, size and last name are the same."""
+    for source, digest in zip(sources, ("digest of the first", "another set"), strict=True):
+        made = made_result({"mine": {"sha256": file_digest(checkpoint[0])}})
+        made.source, made.files = source, digest
+        made.systems["mine"].scores["gain"] -= 5 * (digest == "another set")
+        made.save(tmp_path / f"{digest}.json")
+    scores = load_scores([tmp_path / "digest of the first.json", tmp_path / "another set.json"], checkpoint[0])
+    assert [scored.photographs.split(", protocol")[0] for scored in scores] == [
+        f"12 photographs of {name}" for name in names
+    ]
+    text = model_card(exports("safetensors"), "g.safetensors", scores)
+    assert text.count(" dB below grey") == 1 and "/data" not in text
+
+
+def test_another_protocol_size_or_strength_is_another_set_of_scores(checkpoint, tmp_path):
+    about = {"sha256": file_digest(checkpoint[0])}
+    ways = [about, about | {"input_size": 16}, about | {"input_size": 32}, about | {"strength": 1.2}]
+    made = [made_result({"mine": way}) for way in ways]
+    made.append(made_result({"mine": about}))
+    made[-1].protocol["photographs"] = "the first"
+    files = [tmp_path / f"{number}.json" for number in range(len(made))]
+    for result, file in zip(made, files, strict=True):
+        result.save(file)
+    assert len(load_scores(files, checkpoint[0])) == 4
 
 
 def test_card_warns_of_scores_below_grey(exports, checkpoint, tmp_path):
