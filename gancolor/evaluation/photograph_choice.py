@@ -77,7 +77,7 @@ def choose_photographs(data: EvaluateDataConfig, abouts: Sequence[About], protoc
     items = protocol.choose(items)
     if data.val_limit is not None:
         items = shuffled(items, seed)[: data.val_limit]
-    trained_on = [section(about, "data") for about in abouts]
+    trained_on = [part for about in abouts for part in (section(about, "data"), *about.get("trained_on", []))]
     elsewhere = [part["source"] for part in trained_on if part.get("held_out") and "source" in part]
     if source.held_out and elsewhere and not splits:
         print(

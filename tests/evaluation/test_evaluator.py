@@ -13,6 +13,7 @@ from gancolor.config.options import LpipsConfig
 from gancolor.evaluation.evaluator import Evaluator
 from gancolor.evaluation.results import load_result
 from gancolor.evaluation.system_names import names_of_generators
+from gancolor.export.exporter import export
 from gancolor.models.checkpoint import describe, export_generator, load_generator
 from gancolor.utils.errors import InputError
 
@@ -191,6 +192,21 @@ def test_file_that_does_not_describe_its_generator_is_refused(photos, tmp_path):
 def test_contradictory_options_are_refused_first():
     with pytest.raises(InputError, match="--hints is for generators"):
         Evaluator(EvaluateConfig(predictions=["tool=no/such/folder"], hints="0,1"))
+
+
+def test_exported_generators_earlier_training_is_noted(photos, tmp_path, capsys):
+    """Its file has only the last names of folders, so the split can't be repeated."""
+    path = tmp_path / "generator.safetensors"
+    generator = save_checkpoint(path)
+    seen = {"source": str(photos), "held_out": True, "seed": 0, "val_fraction": 0.3}
+    export_generator(path, generator, describe(path) | {"trained_on": [seen]})
+    export(path, exported := tmp_path / "exported.safetensors", "safetensors")
+    for file, count, noted in ((path, 4, False), (exported, 12, True)):
+        data = EvaluateDataConfig(str(photos), 32)
+        evaluator = Evaluator(EvaluateConfig(checkpoints=[str(file)], data=data, lpips=LpipsConfig("off")))
+        assert len(evaluator.photographs) == count
+        said = f"note: a checkpoint was trained on a part of {photos.name}; if these are the same photographs"
+        assert (said in capsys.readouterr().out) == noted
 
 
 def test_a_slash_at_the_end_is_no_part_of_a_name():

@@ -228,6 +228,19 @@ def test_folders_are_reduced_to_their_last_name(path, name):
     assert last_name(path) == name
 
 
+@pytest.mark.parametrize(
+    ("source", "published"),
+    [("/data/scenes", "scenes"), ("demo", "demo"), ("pets", "pets"), ("hf:owner/name", "hf:owner/name"),
+     ("hf-stream:owner/name:config#image", "hf-stream:owner/name:config#image"), ("hf:/home/me/name", "name"),
+     ("hf:C:\\me\\name", "name"), ("s3://bucket/secret/train.tar", "train.tar")],
+)  # fmt: skip
+def test_names_of_data_sets_are_published_without_folders(source, published):
+    seen = {"source": source, "held_out": True, "seed": 3, "val_fraction": 0.2}
+    told = public_description({"data": {"source": source}, "trained_on": [seen, seen | {"source": "/b/c"}]})
+    assert told["data"]["source"] == published
+    assert told["trained_on"] == [seen | {"source": published}, seen | {"source": "c"}]
+
+
 def test_only_listed_metadata_is_published():
     told = public_description({"generator": {"arch": "ugan", "options": {}}, "home": "/root", "config": {"out": "/x"}})
     assert told["generator"]["arch"] == "ugan" and "home" not in told and told["config"] == {}
