@@ -1,9 +1,7 @@
 """Model card: what a generator is, how and on what it was trained, how it scored, and what its limits are."""
 
-import json
 import math
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
@@ -12,15 +10,13 @@ import yaml
 from gancolor.config.identity import flatten
 from gancolor.config.options import TrainConfig
 from gancolor.config.parsing import RECIPES
-from gancolor.evaluation.results import EvaluationResult, load_result
 from gancolor.evaluation.tables import figure, markdown_table
-from gancolor.export.description import public_parts
 from gancolor.export.exporter import Exported
+from gancolor.export.scores import Scored
+from gancolor.inference.bundled import BUNDLED
 from gancolor.metrics.bootstrap import Mean
 from gancolor.metrics.table import METRICS
-from gancolor.models import would_take_hints
-from gancolor.utils.errors import InputError
-from gancolor.utils.files import file_digest
+from gancolor.models import generator_options, would_take_hints
 from gancolor.utils.metadata import section
 
 _NAN = float("nan")
@@ -48,83 +44,6 @@ CALL = "coloured = lab_to_rgb(lightness, generator(lightness))"
 CALL_WITH_HINTS = """\
 hints = torch.zeros(len(lightness), 3, *lightness.shape[2:])  # none: ab / 110 and 1 where a colour is given
 coloured = lab_to_rgb(lightness, generator(lightness, hints))"""
-
-
-@dataclass(frozen=True)
-class Scored:
-    """Scores on a set of photographs: means with intervals by metric, for grey, the generator and the ground truth."""
-
-    photographs: str
-    systems: Mapping[str, Mapping[str, Mean]]
-
-
-def load_scores(files: Sequence[Path], checkpoint: Path) -> list[Scored]:
-    """Load a checkpoint's scores from result files. The result of its own run, if there is one, comes first.
-
-    Args:
-        files: results, as `evaluate.py --json` writes them.
-
-    Raises:
-        InputError: a result that can't be read, or that does not include this checkpoint.
-    """
-    digest = file_digest(checkpoint)
-    own = checkpoint.parent / "results.json"
-    found = {path.resolve(): path for path in ([own, *files] if own.is_file() else files)}
-    alike: dict[tuple[Any, ...], list[tuple[EvaluationResult, str]]] = {}  # scored on the same in the same way
-    for path in found.values():
-        result = load_result(path)
-        name = next((name for name, system in result.systems.items() if system.about.get("sha256") == digest), None)
-        if name is not None:
-            alike.setdefault(_conditions(result, name), []).append((result, name))
-        elif path != own:
-            others = ", ".join(name for name in result.systems if name not in ("grey", "truth"))
-            raise InputError(
-                f"--result {path}: {checkpoint} was not scored there ({others} were); run evaluate.py {checkpoint} "
-                "--json FILE"
-            )
-    results = [result for ((result, _), *_) in alike.values()]
-    return [_scored(same, _source_name(same[0][0], results)) for same in alike.values()]
-
-
-def _conditions(result: EvaluationResult, name: str) -> tuple[Any, ...]:
-    """Return all that must be the same for two results of a generator to be one."""
-    about, protocol = result.systems[name].about, result.protocol
-    size = about.get("input_size") or protocol["size"]
-    return result.files, json.dumps(protocol, sort_keys=True), size, about.get("strength", 1)
-
-
-def _source_name(result: EvaluationResult, results: Sequence[EvaluationResult]) -> str:
-    """Return the shortest end of the source's path that no result on other photographs has; if they are from the same
-    folder, its last name with the photographs' digest."""
-    parts = public_parts(result.source)
-    others = [public_parts(other.source) for other in results if other.files != result.files]
-    for count in range(1, len(parts) + 1):
-        if all(other[-count:] != parts[-count:] for other in others):
-            return "/".join(parts[-count:])
-    return f"{parts[-1]} (digest {result.files[:12]})"
-
-
-def _scored(same: Sequence[tuple[EvaluationResult, str]], source: str) -> Scored:
-    """Merge the results of a generator on the same photographs. The last value of each metric is used.
-
-    Args:
-        same: each result, and the generator's name in it.
-        source: the photographs' source, for display.
-    """
-    result, name = same[0]
-    protocol, about = result.protocol, result.systems[name].about
-    size, seen, strength = protocol["size"], about.get("input_size"), about.get("strength", 1)
-    what = (
-        f"{len(result.names):,} photographs of {source}, protocol `{protocol['name']}`, {size} x {size}"
-        + (f" (the generator sees {seen} x {seen})" if seen not in (None, size) else "")
-        + (f", chroma multiplied by {strength:g}" if strength != 1 else "")
-        + "; mean ± half-width of the 95 % interval"
-    )
-    systems: dict[str, dict[str, Mean]] = {"grey": {}, name: {}, "truth": {}}
-    for each, its_name in same:
-        for row, means in systems.items():
-            means |= each.systems[its_name if row == name else row].means
-    return Scored(what, systems)
 
 
 def model_card(exported: Exported, name: str, scores: Sequence[Scored] = (), license_id: str | None = None) -> str:
@@ -176,7 +95,39 @@ def _training(about: Mapping[str, Any]) -> str:
     at = f" at {size} x {size}" if size else ""
     named = ", ".join(map(str, classes[:12])) if isinstance(classes, list) else ""
     kinds = f" ({named}{', ...' if len(classes) > 12 else ''})" if classes and named else ""
-    return f"trained on {_photographs(data, 'train')}{at}{kinds}, and on nothing else"
+    return f"trained on {_photographs(data, 'train')}{at}{kinds}, {_start(about)}"
+
+
+def _start(about: Mapping[str, Any]) -> str:
+    """Describe what the weights come from besides this training."""
+    starts = []
+    if digest := _init_digest(about):
+        bundled = section(about, "config").get("init") == BUNDLED
+        generator = "gancolor's bundled generator" if bundled else "another generator"
+        trained_on = [f"photographs of {source}" for source in _sources_before(about)]
+        starts.append(f"{generator} (sha256 `{digest}`{', trained on ' if trained_on else ''}{', '.join(trained_on)})")
+    built = about["generator"]
+    if "backbone_weights" in generator_options(built["arch"]):
+        weights = built["options"].get("backbone_weights")
+        encoder = {"imagenet": "an encoder pretrained on ImageNet", "random": ""}
+        starts.append(encoder.get(weights, "an encoder whose weights came from elsewhere"))
+    starts = [start for start in starts if start]
+    parts = [f"starting from {' and '.join(starts)}"] if starts else []
+    if section(about, "interpolated"):
+        parts.append("and interpolated with another generator")
+    return ", ".join(parts or ["and on nothing else"])
+
+
+def _init_digest(about: Mapping[str, Any]) -> Any:
+    """Return the sha256 of the generator that the training started from; None if it started from none."""
+    return section(about, "config").get("init_sha256") or about.get("init_sha256")
+
+
+def _sources_before(about: Mapping[str, Any]) -> list[str]:
+    """Return the sources of the photographs of all earlier trainings, each once."""
+    before = about.get("trained_on")
+    parts = before if isinstance(before, list) else []
+    return list(dict.fromkeys(str(part["source"]) for part in parts if isinstance(part, Mapping) and "source" in part))
 
 
 def _photographs(data: Mapping[str, Any], part: str) -> str:
@@ -209,7 +160,8 @@ def _figures(arch: str, about: Mapping[str, Any], scores: Sequence[Scored]) -> s
         if not systems[arch]:
             return "None: the file holds no validation scores.\n"
         held_out = _photographs(section(about, "data"), "val")
-        scores = [Scored(f"{held_out} that it was not trained on; means, without intervals", systems)]
+        unseen = "that this training held out" if _init_digest(about) else "that it was not trained on"
+        scores = [Scored(f"{held_out} {unseen}; means, without intervals", systems)]
     parts = ["Grey is the photograph without colour, which already scores well in PSNR and SSIM: read gain over "
              "grey and colourfulness together.\n"]  # fmt: skip
     for scored in scores:
@@ -230,12 +182,15 @@ def _means(metrics: Mapping[str, Any]) -> dict[str, Mean]:
 
 
 def _recipe(about: Mapping[str, Any]) -> str:
-    """Describe how to repeat the run: the options that differ from the defaults or from the architecture's recipe."""
+    """Describe how to repeat the run: the options that differ from the defaults or from the recipe, which is the
+    architecture's, or that of fine-tuning."""
     config, defaults = flatten(dict(section(about, "config"))), flatten(TrainConfig())
     if not config:
         return "The file does not say how it was trained.\n"
     arch = config.get("arch") or about["generator"]["arch"]
-    recipe_file = RECIPES / f"{arch}.yaml"
+    if digest := _init_digest(about):
+        config["init_sha256"] = digest
+    recipe_file = RECIPES / ("fine_tuning.yaml" if digest else f"{arch}.yaml")
     recipe = flatten(yaml.safe_load(recipe_file.read_text(encoding="utf-8"))) if recipe_file.is_file() else {}
     chosen: dict[str, Any] = {"arch": arch}
     for option, value in config.items():
@@ -247,10 +202,13 @@ def _recipe(about: Mapping[str, Any]) -> str:
             node[leaf] = value
     steps, batch, version = _count(about.get("step")), _count(about.get("effective_batch")), about.get("trained_with")
     trained = f"{steps}steps{f' of {batch}photographs' if batch else ''}" if steps else "Training"
+    named = not digest or "init" in chosen
+    unknown = "" if "hints.p" in config or not _takes_hints(about) else " (the file does not say how hints were drawn)"
     return (
-        f"{trained}{f' with gancolor {version}' if version else ''}, by\n\n    python train.py --config recipe.yaml\n\n"
-        f"where recipe.yaml has the options that are not the defaults:\n\n"
-        f"```yaml\n{yaml.safe_dump(chosen, sort_keys=False)}```\n"
+        f"{trained}{f' with gancolor {version}' if version else ''}, by\n\n"
+        f"    python train.py --config recipe.yaml{'' if named else ' --init START'}\n\n"
+        f"where {'' if named else 'START is the generator that it started from, and '}recipe.yaml has the options that "
+        f"are not the defaults{unknown}:\n\n```yaml\n{yaml.safe_dump(chosen, sort_keys=False)}```\n"
     )
 
 

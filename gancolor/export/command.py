@@ -6,9 +6,10 @@ from pathlib import Path
 from tempfile import TemporaryDirectory
 
 from gancolor.evaluation.tables import text_table
-from gancolor.export.card import load_scores, model_card
+from gancolor.export.card import model_card
 from gancolor.export.exporter import Exported, card_of, export
 from gancolor.export.formats import choose_format
+from gancolor.export.scores import load_scores
 from gancolor.inference.bundled import named_checkpoint
 from gancolor.models.checkpoint import describe, find_generator
 from gancolor.models.interpolation import interpolate as interpolate_generators

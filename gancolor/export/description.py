@@ -4,13 +4,15 @@ import re
 from collections.abc import Mapping
 from typing import Any
 
+from gancolor.inference.bundled import BUNDLED
+
 KEPT = (
     "generator", "data", "config", "effective_batch", "step", "stage", "metrics", "grey", "init_sha256",
     "trained_on", "interpolated",
 )  # fmt: skip
 KEPT_OPTIONS = (
-    "arch", "epochs", "pretrain_epochs", "critic_epochs", "seed", "precision",
-    "data", "generator", "discriminator", "loss", "optim",
+    "arch", "init_sha256", "epochs", "pretrain_epochs", "critic_epochs", "seed", "precision",
+    "data", "generator", "discriminator", "hints", "loss", "optim",
 )  # fmt: skip
 PUBLISHED_WEIGHTS = ("imagenet", "random")  # any other value is a file's path
 HUB_DATA_SET = re.compile(r"hf(-stream)?:[^/\\~.][^/\\]*(/[^/\\]+)?")  # hf:OWNER/NAME, but not hf:/a/folder
@@ -27,6 +29,8 @@ def public_description(about: Mapping[str, Any]) -> dict[str, Any]:
         config = {name: kept["config"][name] for name in KEPT_OPTIONS if name in kept["config"]}
         if isinstance(config.get("data"), dict):
             config["data"] = {name: value for name, value in config["data"].items() if name != "cache"}
+        if kept["config"].get("init") == BUNDLED:  # any other value is a path
+            config["init"] = BUNDLED
         kept["config"] = config
     return _without_paths(kept)
 

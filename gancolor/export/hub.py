@@ -35,9 +35,10 @@ def push_to_hub(
     Raises:
         InputError: no such checkpoint, no login, no network, or a repository that the token can't write to.
     """
-    from gancolor.export.card import load_scores, model_card
+    from gancolor.export.card import model_card
     from gancolor.export.exporter import Exported, export
     from gancolor.export.formats import EXPORTERS, choose_format
+    from gancolor.export.scores import load_scores
     from gancolor.models.checkpoint import find_generator
 
     hub = hub_package()

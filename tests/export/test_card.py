@@ -9,9 +9,12 @@ import yaml
 from made_results import made_result, made_run
 from small_checkpoint import PRIVATE
 
-from gancolor.config.identity import flatten
-from gancolor.export.card import load_scores, model_card
+from gancolor.config.identity import fixed_options, flatten, to_dict
+from gancolor.export.card import model_card
 from gancolor.export.description import last_name, public_description
+from gancolor.export.scores import load_scores
+from gancolor.inference.bundled import named_checkpoint
+from gancolor.models.checkpoint import describe
 from gancolor.training.command import parse_train
 from gancolor.utils.errors import InputError
 from gancolor.utils.files import file_digest
@@ -48,12 +51,81 @@ def test_card_says_what_it_was_trained_on_and_scored(exports):
     assert PRIVATE not in text and "someone" not in text
 
 
-def test_recipe_trains_the_same_again(exports, tmp_path):
-    text = model_card(exports("safetensors"), "g.safetensors").split("```yaml\n")[1].split("```")[0]
-    (tmp_path / "recipe.yaml").write_text(text, encoding="utf-8")
-    expected = flatten(exports("safetensors").about["config"])
-    again = flatten(parse_train(["--config", str(tmp_path / "recipe.yaml")]))
-    assert {name: again[name] for name in expected} == expected
+def described(exported, about):
+    """The same exported file with metadata of another checkpoint."""
+    published = public_description(about) | {name: exported.about[name] for name in ("weights", "parity")}
+    return dataclasses.replace(exported, about=published)
+
+
+def recipe_in(card):
+    return card.split("```yaml\n")[1].split("```")[0]
+
+
+# How a run computes, but not what.
+HARDWARE = ("device", "compile", "cuda_graphs", "deterministic")
+
+
+@pytest.mark.parametrize(
+    "words",
+    [
+        [],
+        ["--config", "hints", "--init", "bundled", "--seed", "7"],
+        ["--init", "FILE", "--hints.p", "0.25", "--data.source", "hf:owner/name"],
+        ["--arch", "siggraph17", "--hints.absent", "0.5"],
+    ],
+)
+def test_recipe_trains_the_same_again(exports, checkpoint, tmp_path, words):
+    """A recipe in a card does not say where the file of --init is: that is added, as the card says."""
+    init = ["--init", str(checkpoint[0])] if "FILE" in words else []
+    words = [str(checkpoint[0]) if word == "FILE" else word for word in words]
+    config = to_dict(parse_train(words)) if words else describe(checkpoint[0])["config"]
+    generator = {"arch": config["arch"], "options": config["generator"]}
+    card = model_card(described(exports("safetensors"), {"generator": generator, "config": config}), "g.safetensors")
+    (tmp_path / "recipe.yaml").write_text(recipe_in(card), encoding="utf-8")
+    assert ("python train.py --config recipe.yaml --init START\n\nwhere START is the generator" in card) == bool(init)
+    again = fixed_options(parse_train(["--config", str(tmp_path / "recipe.yaml"), *init]))
+    expected = {name: value for name, value in flatten(config).items() if name in again}
+    hidden = {"data.source": "scenes", "generator.backbone_weights": "file", "loss.perceptual_weights": "file"}
+    expected |= {name: value for name, value in hidden.items() if PRIVATE in expected[name]}
+    assert {name: again[name] for name in again if name not in HARDWARE} == {
+        name: value for name, value in expected.items() if name not in HARDWARE
+    }
+
+
+def test_card_says_what_training_started_from(exports, checkpoint):
+    about = describe(checkpoint[0])
+    digest = {"init_sha256": "0bf703d0"}
+    start = {"source": f"{PRIVATE}/people", "held_out": True, "seed": 0, "val_fraction": 0.1}
+    bundled = {"config": about["config"] | {"init": "bundled"}}
+    encoder = about | {"generator": {"arch": "pretrained_ugan", "options": {"backbone_weights": "imagenet"}}}
+    fine_tuned = encoder | digest | {"trained_on": [start, start]}
+    scratch = encoder | {"generator": {"arch": "pretrained_ugan", "options": {"backbone_weights": "random"}}}
+    file = encoder | {"generator": {"arch": "pretrained_ugan", "options": {"backbone_weights": f"{PRIVATE}/a.pth"}}}
+    between = {"interpolated": {"share": 0.4, "with_sha256": "4d35"}}
+    expected = [
+        (about, "(forest, sea), and on nothing else."),
+        (scratch, "(forest, sea), and on nothing else."),
+        (encoder, "(forest, sea), starting from an encoder pretrained on ImageNet."),
+        (file, "(forest, sea), starting from an encoder whose weights came from elsewhere."),
+        (about | digest, "(forest, sea), starting from another generator (sha256 `0bf703d0`)."),
+        (about | digest | bundled, "(forest, sea), starting from gancolor's bundled generator (sha256 `0bf703d0`)."),
+        (fine_tuned, "another generator (sha256 `0bf703d0`, trained on photographs of people) and an encoder pretra"),
+        (about | between, "(forest, sea), and interpolated with another generator."),
+        (about | digest | between, "(sha256 `0bf703d0`), and interpolated with another generator."),
+    ]
+    for told, said in expected:
+        text = model_card(described(exports("safetensors"), told), "g.safetensors")
+        assert said in text and PRIVATE not in text
+        assert ("and on nothing else" in text) == ("and on nothing else" in said)
+        held_out = "that this training held out" if "init_sha256" in told else "that it was not trained on"
+        assert f"540 photographs of scenes {held_out}; means" in text
+
+
+def test_card_of_the_bundled_generator_claims_no_more_than_its_file_says(exports):
+    text = model_card(described(exports("safetensors"), describe(named_checkpoint("bundled"))), "b.safetensors")
+    assert "starting from another generator (sha256 `a14869c3" in text and "an encoder pretrained on ImageNet" in text
+    assert "nothing else" not in text and "(the file does not say how hints were drawn)" in text
+    assert yaml.safe_load(recipe_in(text))["init_sha256"].startswith("a14869c3")
 
 
 def test_card_has_the_given_license(exports):
