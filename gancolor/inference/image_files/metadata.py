@@ -2,6 +2,7 @@
 how they were stored (previews, gain maps, sizes, colour spaces)."""
 
 import struct
+import warnings
 from collections.abc import Collection, Iterator
 from contextlib import suppress
 from typing import Any
@@ -43,6 +44,9 @@ XMP_OF_PIXELS = {
     "http://ns.adobe.com/hdr-gain-map/1.0/": None,
     "http://ns.apple.com/HDRGainMap/1.0/": None,
 }
+# Limits of what is parsed, which would otherwise take minutes for a small file that was made for that.
+MOST_BYTES = 10**6  # of XMP, or of IPTC
+MOST_XMP = 20_000  # elements and attributes
 DEEPEST_XMP = 100  # levels; what strips and writes XMP, also minidom, is recursive
 GOOGLE = "http://ns.google.com/photos/"  # the start of namespaces, all of whose names are of the pixels
 
@@ -56,25 +60,31 @@ RESOURCES = frozenset([0x03ED, IPTC, 0x040A, 0x040B])
 IPTC_OF_PIXELS = frozenset((2, number) for number in (130, 131, 200, 201, 202))
 
 
-def kept_metadata(image: pyvips.Image) -> Metadata:
-    """Return the metadata that the coloured, upright photograph takes over."""
+def kept_metadata(image: pyvips.Image, name: str) -> Metadata:
+    """Return the metadata that the coloured, upright photograph takes over. A warning says if some is too large.
+
+    Args:
+        name: of the picture, for the warning.
+    """
     turned = image.get_typeof("orientation") and image.get("orientation") != 1
     left = EXIF_OF_PIXELS + (EXIF_OF_PLACES if turned else ())
     kept = {
-        name: (image.get_typeof(name), image.get(name))
-        for name in _field_names(image)
-        if name in RESOLUTION or (name.startswith(KEPT) and not name.startswith(left) and "Raw profile" not in name)
+        key: (image.get_typeof(key), image.get(key))
+        for key in _field_names(image)
+        if key in RESOLUTION or (key.startswith(KEPT) and not key.startswith(left) and "Raw profile" not in key)
     }
     if "exif-data" in kept:
         kept["orientation"] = (pyvips.GValue.gint_type, 1)
         kept["exif-ifd2-ColorSpace"] = (pyvips.GValue.gstr_type, "1")  # sRGB
         if _has_preview(kept["exif-data"][1]):
             kept.pop("exif-ifd2-MakerNote", None)
-    for name, clean in (("xmp-data", clean_xmp), ("iptc-data", clean_photoshop)):
-        if name in kept:
-            kind, data = kept.pop(name)
-            if data := clean(data):
-                kept[name] = kind, data
+    for key, title, clean in (("xmp-data", "XMP", clean_xmp), ("iptc-data", "IPTC", clean_photoshop)):
+        if key in kept:
+            kind, data = kept.pop(key)
+            if len(data) > MOST_BYTES or (title == "XMP" and _is_large(data)):
+                warnings.warn(f"{name}: its {title} is left out, because it is too large", stacklevel=2)
+            elif data := clean(data):
+                kept[key] = kind, data
     return kept
 
 
@@ -101,12 +111,19 @@ def clean_xmp(data: bytes) -> bytes:
 
 
 def parse_xmp(data: bytes) -> minidom.Document | None:
-    """Parse an XMP packet; None: it is none, or its elements are nested too deeply."""
+    """Parse an XMP packet; None: it is none, it is too large, or its elements are nested too deeply."""
+    # XMP has no document type, whose entities could multiply its elements.
+    if _is_large(data) or b"<!DOCTYPE" in data.replace(b"\0", b""):
+        return None
     for text in (data, data.strip(b"\0")):  # some programs end it with zeros, which are half a character in UTF-16
         with suppress(ExpatError, UnicodeError, ValueError):
             packet = minidom.parseString(text)
             return packet if _depth(packet) <= DEEPEST_XMP else None
     return None
+
+
+def _is_large(xmp: bytes) -> bool:
+    return len(xmp) > MOST_BYTES or xmp.count(b"<") + xmp.count(b"=") > MOST_XMP
 
 
 def _depth(packet: minidom.Document) -> int:
@@ -155,13 +172,14 @@ def clean_photoshop(data: bytes) -> bytes:
     returned as it is."""
     if not data.startswith(PHOTOSHOP):
         return clean_iptc(data)
-    kept = b""
+    kept = []
     for number, whole, content in _resources(data, len(PHOTOSHOP)):
         cleaned = clean_iptc(content) if number == IPTC else content
         if cleaned != content:
             whole = b"8BIM" + struct.pack(">HHI", number, 0, len(cleaned)) + cleaned + bytes(len(cleaned) % 2)
-        kept += whole if number in RESOURCES else b""
-    return PHOTOSHOP + kept if kept else b""
+        if number in RESOURCES:
+            kept.append(whole)
+    return b"".join([PHOTOSHOP, *kept]) if kept else b""
 
 
 def clean_iptc(data: bytes) -> bytes:
@@ -169,16 +187,17 @@ def clean_iptc(data: bytes) -> bytes:
 
     The format: IPTC-NAA Information Interchange Model, version 4.2, section 1.6.
     """
-    kept, at = b"", 0
+    kept, at = [], 0
     while data[at : at + 1] == b"\x1c" and at + 5 <= len(data):
         _, record, number, size = struct.unpack_from(">BBBH", data, at)
         start = at + 5
         if size & 0x8000:  # the length of the length
             start += size & 0x7FFF
             size = int.from_bytes(data[at + 5 : start])
-        kept += b"" if (record, number) in IPTC_OF_PIXELS else data[at : start + size]
+        if (record, number) not in IPTC_OF_PIXELS:
+            kept.append(data[at : start + size])
         at = start + size
-    return kept + data[at:]
+    return b"".join([*kept, data[at:]])
 
 
 def _resources(data: bytes, at: int) -> Iterator[tuple[int, bytes, bytes]]:

@@ -173,7 +173,7 @@ def _picture(image: pyvips.Image, name: str, lab: int | None = None) -> Picture:
         lab: photometric interpretation of a TIFF's samples of Lab.
     """
     pages = image.get("n-pages") if image.get_typeof("n-pages") else 1
-    metadata = kept_metadata(image)
+    metadata = kept_metadata(image, name)
     if image.get_typeof("orientation") and image.get("orientation") != 1:
         image = image.copy_memory().autorot()
     profile = image.get("icc-profile-data") if image.get_typeof("icc-profile-data") else None

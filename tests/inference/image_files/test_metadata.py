@@ -3,6 +3,7 @@
 import io
 import re
 import struct
+import time
 from pathlib import Path
 
 import numpy as np
@@ -26,6 +27,7 @@ XMP = """<?xpacket begin="" id="W5M0MpCehiHzreSzNTczkc9d"?><x:xmpmeta xmlns:x="a
 <dc:title>Bär</dc:title><xmp:Thumbnails><rdf:Alt><rdf:li>PREVIEW</rdf:li></rdf:Alt></xmp:Thumbnails>
 <Container:Directory><rdf:Seq/></Container:Directory></rdf:Description></rdf:RDF></x:xmpmeta><?xpacket end="w"?>"""
 SUBJECT_AREA = 0x9214
+TIFFS_XMP, TIFFS_IPTC = 700, 33723  # tags
 JPEG = pil(20, 30, "L")
 AUTHOR = b"\x1c\x02\x50\0\x04by A"
 PREVIEW = b"\x1c\x02\xca\x80\x04\0\0\0\x07PREVIEW"  # with its length's length
@@ -157,6 +159,35 @@ def test_xmp_that_is_nested_too_deeply_is_dropped(depth: int) -> None:
     data = b"<a>" * depth + b"</a>" * depth
     assert clean_xmp(data) == b""
     assert b"gancolor" in disclosed_xmp(data, "red")
+
+
+def test_a_document_type_could_multiply_elements_and_is_dropped() -> None:
+    entities = '<!ENTITY a "<b/>"><!ENTITY c "' + "&a;" * 100 + '"><!ENTITY d "' + "&c;" * 100 + '">'
+    data = f"<!DOCTYPE a [{entities}]><a>{'&d;' * 3}</a>"
+    assert clean_xmp(data.encode()) == clean_xmp(data.encode("utf-16")) == b""
+
+
+@pytest.mark.parametrize(
+    ("tag", "data"),
+    [
+        (TIFFS_XMP, XMP.encode().replace(b"<dc:title>", b"<dc:title/>" * 25_000 + b"<dc:title>")),
+        (TIFFS_XMP, XMP.encode().replace(b"<dc:title>", b"<dc:title>" + b"x" * 10**6)),
+        (TIFFS_IPTC, b"\x1c\x02\x50\0\0" * 250_000),
+    ],
+)
+def test_large_metadata_that_would_take_minutes_is_left_out(tag: int, data: bytes) -> None:
+    stream = io.BytesIO()
+    JPEG.save(stream, "TIFF", tiffinfo={tag: data})
+    with pytest.warns(UserWarning, match="the picture: its (XMP|IPTC) is left out, because it is too large"):
+        picture = read_picture(stream.getvalue())
+    assert not {"xmp-data", "iptc-data"} & picture.metadata.keys()
+    assert len(disclosed_xmp(data, "red")) < 2000
+
+
+def test_much_iptc_is_read_at_once() -> None:
+    data, start = PREVIEW + b"\x1c\x02\x50\0\0" * 200_000, time.process_time()
+    assert clean_photoshop(data) == data.removeprefix(PREVIEW)
+    assert time.process_time() - start < 5  # 50 s if each data set was copied with all before it
 
 
 @pytest.mark.parametrize("end", range(20))
