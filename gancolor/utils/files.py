@@ -28,8 +28,7 @@ def write_atomically(path: Path, write: Callable[[Path], object]) -> None:
     Raises:
         OSError: the file can't be written, or another process is writing it.
     """
-    # A hidden name within the length limit.
-    beside = path.with_name(f".{os.fsdecode(os.fsencode(path.name)[:LONGEST_NAME])}.part")
+    beside = path.with_name(temporary_name(path.name))
     mode = path.stat().st_mode & 0o777 if path.exists() else 0o666 & ~umask()
     try:
         with _claimed(beside, path):
@@ -46,6 +45,12 @@ def write_atomically(path: Path, write: Callable[[Path], object]) -> None:
             with suppress(AttributeError):  # FFmpeg's errors have names that can't be set
                 error.filename = str(path)
         raise
+
+
+def temporary_name(name: str) -> str:
+    """Return a hidden name within the length limit, which no other file's result shares."""
+    encoded = os.fsencode(name)
+    return f".{name if len(encoded) <= LONGEST_NAME else hashlib.sha256(encoded).hexdigest()}.part"
 
 
 @contextmanager
