@@ -16,7 +16,7 @@ from gancolor.colorize.inputs import ColorizeJob, Problem
 from gancolor.colorize.pipeline import Pipeline
 from gancolor.inference.colorizer import ChromaPrediction, Colorizer
 from gancolor.inference.hints import SUFFIX, Hint, read_hints
-from gancolor.inference.image_files import QUALITY, Picture, decoded_bytes, read_picture
+from gancolor.inference.image_files import QUALITY, SAVERS, Picture, decoded_bytes, read_picture
 from gancolor.utils.errors import InputError, shown
 from gancolor.utils.files import umask
 
@@ -100,11 +100,9 @@ def read(colorizer: Colorizer, hints: Sequence[Hint], job: ColorizeJob) -> Seen 
     """Read a photograph, with the hints beside it unless others are given, and compute the network's input."""
     try:
         picture = read_picture(job.source)
-        if picture.pages > 1 and job.target.exists() and job.target.samefile(job.source):
-            return Problem(
-                str(job.source),
-                f"has {picture.pages} pages, and only the first would be left; colour it without --in_place",
-            )
+        in_place = job.target.exists() and job.target.samefile(job.source)
+        if in_place and (loss := loss_in_place(picture, job.target.suffix)):
+            return Problem(str(job.source), loss)
         warn_of_pages(job.source, picture)
         beside = f"{job.source}{SUFFIX}"
         if not hints and os.path.isfile(beside):  # noqa: PTH113 - Path.is_file raises an error for names that are too long
@@ -115,6 +113,17 @@ def read(colorizer: Colorizer, hints: Sequence[Hint], job: ColorizeJob) -> Seen 
         if job.source.suffix.lower() not in PICTURE_SUFFIXES and "a video" not in why:
             why += "; if it is a video, give it a video's suffix, such as .mp4"
         return Problem(str(job.source), why)
+
+
+def loss_in_place(picture: Picture, suffix: str) -> str | None:
+    """Return what a photograph would lose if its result took its place, and what to do; None: nothing."""
+    if picture.pages > 1:
+        return f"has {picture.pages} pages, and only the first would be left; colour it without --in_place"
+    if picture.suffix is None:
+        return f"its contents can't be written as what they are, but only as {suffix}; colour it without --in_place"
+    if SAVERS[picture.suffix] != SAVERS[suffix.lower()]:
+        return f"its contents are {picture.suffix}, and would become {suffix}; rename it to {picture.suffix}"
+    return None
 
 
 def warn_of_pages(path: Path, picture: Picture) -> None:

@@ -140,12 +140,16 @@ def test_mistakes_end_before_the_work(folder: Path, tmp_path: Path, colorize, wo
 
 
 def test_in_place(folder: Path, colorize) -> None:
+    for suffix, kind in ((".tiff", "TIFF"), (".webp", "WEBP"), (".avif", "AVIF"), (".jpeg", "MPO")):
+        Image.fromarray(scene()).save(folder / f"d{suffix}", kind)
     before = (folder / "a.jpg").read_bytes()
     with pytest.raises(InputError, match="--in_place if that is meant"):
         colorize(folder, "-o", folder)
     assert (folder / "a.jpg").read_bytes() == before
     assert colorize(folder, "--in_place")[0] == 0
-    assert files(folder) == ["a.jpg", "b.PNG", "deep/er/c.jpg", "notes.txt"]
+    assert files(folder) == [
+        "a.jpg", "b.PNG", "d.avif", "d.jpeg", "d.tiff", "d.webp", "deep/er/c.jpg", "notes.txt"
+    ]  # fmt: skip
     assert (folder / "a.jpg").read_bytes() != before
 
 
@@ -260,6 +264,30 @@ def test_of_several_pages_the_first_is_coloured_but_not_in_place(tmp_path: Path,
     assert status == 1
     assert "has 3 pages, and only the first would be left; colour it without --in_place" in said
     assert path.read_bytes() == before
+
+
+UNWRITABLE = "its contents can't be written as what they are, but only as .png; colour it without --in_place"
+
+
+@pytest.mark.parametrize(
+    ("name", "kind", "said"),
+    [
+        ("x.jpg", "PNG", "its contents are .png, and would become .jpg; rename it to .png"),
+        ("x.TIF", "JPEG", "its contents are .jpg, and would become .TIF; rename it to .jpg"),
+        ("x.png", "GIF", UNWRITABLE),
+        ("x.png", "BMP", UNWRITABLE),
+    ],
+)
+def test_contents_of_another_format_than_the_name_says_are_not_replaced(
+    tmp_path: Path, colorize, name: str, kind: str, said: str
+) -> None:
+    path = tmp_path / name
+    Image.fromarray(scene()).save(path, kind)
+    before = path.read_bytes()
+    status, _, errors = colorize(path, "--in_place")
+    assert (status, errors) == (1, f"not coloured: {path}: {said}\n")
+    assert path.read_bytes() == before
+    assert colorize(path, "-o", tmp_path / "out")[0] == 0
 
 
 def test_nothing_is_written_through_a_link_and_modes_stay(tmp_path: Path, colorize) -> None:

@@ -3,6 +3,8 @@
 # libvips's loaders of photographs. (Of an Ultra HDR JPEG, `uhdr` returns the ordinary picture.) Its wheels have no
 # loaders of JPEG 2000 and JPEG XL; other builds do.
 LOADERS = ("jpeg", "uhdr", "png", "tiff", "webp", "heif", "gif", "ppm", "jp2k", "jxl")
+# Loader -> suffix, of formats that can be written, too. (Of `heif`, only AVIF can.)
+SUFFIXES = {"jpeg": ".jpg", "uhdr": ".jpg", "png": ".png", "tiff": ".tif", "webp": ".webp", "heif": ".avif"}
 PILLOWS = ("AVIF", "BMP", "DIB", "JPEG2000", "PCX", "PPM", "TGA")  # read by Pillow; of AVIF, the sequences
 
 DOCUMENT, RAW, VIDEO = "a document, not a photograph", "a camera's raw file", "a video"

@@ -43,6 +43,7 @@ class Picture:
         metadata: EXIF, XMP, IPTC and resolution under libvips's names: (type, value).
         profiled: whether the source had a colour profile, so that the saved file needs one too.
         pages: number of pages or frames in the file; this is the first.
+        suffix: of the format of the file's contents, whatever its name; None: that can't be written, or is unknown.
         generator: name, perhaps empty, of the generator that predicted the colours; None: files don't disclose any.
     """
 
@@ -51,6 +52,7 @@ class Picture:
     metadata: Mapping[str, tuple[int, Any]] = field(default_factory=dict, repr=False)
     profiled: bool = False
     pages: int = 1
+    suffix: str | None = None
     generator: str | None = None
 
     @property

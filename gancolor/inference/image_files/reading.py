@@ -4,6 +4,7 @@ import io
 import os
 import threading
 from contextlib import suppress
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -11,7 +12,7 @@ import pyvips
 from PIL import Image, UnidentifiedImageError
 
 from gancolor.inference.image_files.color import to_srgb
-from gancolor.inference.image_files.formats import DOCUMENT, LOADERS, PILLOWS, advice, unreadable
+from gancolor.inference.image_files.formats import DOCUMENT, LOADERS, PILLOWS, SUFFIXES, advice, unreadable
 from gancolor.inference.image_files.heif import decode_hevc, is_hevc
 from gancolor.inference.image_files.metadata import ORIENTATION, kept_metadata
 from gancolor.inference.image_files.picture import Picture, one_line
@@ -92,7 +93,10 @@ def _read(source: str | Path | bytes, name: str, megapixels: int) -> Picture:
     if not image.get("vips-loader").startswith(LOADERS):
         raise InputError(f"not a readable picture ({advice(DOCUMENT)})")
     _check_size(image.width, image.height, megapixels)
-    return _picture(decode_hevc(image, source) if is_hevc(image) else image, name, tags.lab)
+    if is_hevc(image):
+        return _picture(decode_hevc(image, source), name)
+    suffix = SUFFIXES.get(image.get("vips-loader").partition("load")[0])
+    return replace(_picture(image, name, tags.lab), suffix=suffix)
 
 
 def _check_size(width: int, height: int, megapixels: int) -> None:
