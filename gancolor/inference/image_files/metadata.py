@@ -15,7 +15,7 @@ from PIL import ExifTags, Image
 Metadata = dict[str, tuple[int, Any]]  # libvips's name -> (type, value)
 
 RESOLUTION = ("xres", "yres")  # [pixels per millimetre]; libvips stores these apart
-KEPT = ("exif-", "xmp-", "iptc-", "image-description", "png-comment-", "resolution-unit")
+KEPT = ("exif-", "xmp-", "iptc-", "image-description", "resolution-unit")
 ORIENTATION = 0x0112  # EXIF's tag
 
 # EXIF of the pixels: IFD 1 is the thumbnail, IFD 4 the colour space by another name.
@@ -49,6 +49,10 @@ MOST_BYTES = 10**6  # of XMP, or of IPTC
 MOST_XMP = 20_000  # elements and attributes
 DEEPEST_XMP = 100  # levels; what strips and writes XMP, also minidom, is recursive
 GOOGLE = "http://ns.google.com/photos/"  # the start of namespaces, all of whose names are of the pixels
+# Python 3.11's minidom writes tabs and line breaks of attributes as they are, and readers take them for spaces. So they
+# become characters that XML does not have, and these become references once all else has been escaped.
+MARKS = str.maketrans("\t\n\r", "\1\2\3")
+REFERENCES = {1: "&#9;", 2: "&#10;", 3: "&#13;"}
 
 PHOTOSHOP = b"Photoshop 3.0\0"  # before the resources of a JPEG's segment of IPTC
 # Resources that are kept: resolution, IPTC, copyright and address. Others are previews, profiles, EXIF and
@@ -71,7 +75,7 @@ def kept_metadata(image: pyvips.Image, name: str) -> Metadata:
     kept = {
         key: (image.get_typeof(key), image.get(key))
         for key in _field_names(image)
-        if key in RESOLUTION or (key.startswith(KEPT) and not key.startswith(left) and "Raw profile" not in key)
+        if key in RESOLUTION or (key.startswith(KEPT) and not key.startswith(left))
     }
     if "exif-data" in kept:
         kept["orientation"] = (pyvips.GValue.gint_type, 1)
@@ -136,8 +140,17 @@ def _depth(packet: minidom.Document) -> int:
 
 
 def packet_bytes(packet: minidom.Document) -> bytes:
-    """Return an XMP packet's bytes, in UTF-8."""
-    return "".join(node.toxml() for node in packet.childNodes).encode()
+    """Return an XMP packet's bytes, in UTF-8. Attributes of the packet itself are changed."""
+    _mark_breaks(packet)
+    return "".join(node.toxml() for node in packet.childNodes).translate(REFERENCES).encode()
+
+
+def _mark_breaks(node: Any) -> None:
+    """Replace tabs and line breaks in the attributes of a node and of all below it by `MARKS`."""
+    for attribute in list((node.attributes or {}).values()):
+        attribute.value = attribute.value.translate(MARKS)
+    for child in node.childNodes:
+        _mark_breaks(child)
 
 
 def _strip(node: Any) -> bool:

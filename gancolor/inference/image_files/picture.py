@@ -1,8 +1,6 @@
 """A photograph in memory, and its encoding as a file."""
 
 import re
-import struct
-import zlib
 from collections.abc import Mapping
 from dataclasses import dataclass, field, replace
 from pathlib import Path
@@ -15,6 +13,7 @@ from PIL import Image
 from gancolor.inference.image_files.disclosure import disclosed_xmp
 from gancolor.inference.image_files.metadata import RESOLUTION
 from gancolor.inference.image_files.samples import from_array, sixteen_bits
+from gancolor.inference.image_files.texts import with_comments, with_texts
 from gancolor.utils.errors import InputError, near
 from gancolor.utils.files import write_atomically
 
@@ -29,7 +28,6 @@ SAVERS = {
     ".avif": "heifsave",
 }
 QUALITY = 95
-PNG_HEADER = 33  # bytes: the signature and the chunk IHDR
 XMP_IN_JPEG = 60_000  # bytes; of more, libvips writes nothing
 
 
@@ -44,6 +42,7 @@ class Picture:
         profiled: whether the source had a colour profile, so that the saved file needs one too.
         pages: number of pages or frames in the file; this is the first.
         suffix: of the format of the file's contents, whatever its name; None: that can't be written, or is unknown.
+        texts: chunks of a PNG or comments of a JPEG, which a result of the same format keeps.
         generator: name, perhaps empty, of the generator that predicted the colours; None: files don't disclose any.
     """
 
@@ -53,6 +52,7 @@ class Picture:
     profiled: bool = False
     pages: int = 1
     suffix: str | None = None
+    texts: bytes = field(default=b"", repr=False)
     generator: str | None = None
 
     @property
@@ -105,7 +105,10 @@ class Picture:
             raise InputError(
                 f"a picture of {image.width} x {image.height} can't be written as {suffix}: {one_line(error)}"
             ) from None
-        return with_xmp(data, xmp) if xmp and saver == "pngsave" else data
+        texts = self.texts if self.suffix and SAVERS[self.suffix] == saver else b""
+        if saver == "pngsave":
+            return with_texts(data, texts, xmp)
+        return with_comments(data, texts) if saver == "jpegsave" else data
 
     def pil(self) -> Image.Image:
         """Convert to a Pillow image in 8 bits, Pillow's depth for colour."""
@@ -137,14 +140,6 @@ class Picture:
         if self.profiled:
             image.set_type(pyvips.GValue.blob_type, "icc-profile-data", pyvips.Operation.call("profile_load", "srgb"))
         return image
-
-
-def with_xmp(png: bytes, xmp: bytes) -> bytes:
-    """Return a PNG with XMP in a chunk iTXt, as the XMP specification asks (part 3, 1.1.5). libvips writes zTXt, which
-    most programs ignore."""
-    text = b"iTXtXML:com.adobe.xmp" + bytes(5) + xmp  # neither compressed nor translated
-    chunk = struct.pack(">I", len(text) - 4) + text + struct.pack(">I", zlib.crc32(text))
-    return png[:PNG_HEADER] + chunk + png[PNG_HEADER:]
 
 
 def check_format(suffix: str) -> None:

@@ -17,6 +17,7 @@ from gancolor.inference.image_files.heif import decode_hevc, is_hevc
 from gancolor.inference.image_files.metadata import ORIENTATION, kept_metadata
 from gancolor.inference.image_files.picture import Picture, one_line
 from gancolor.inference.image_files.samples import from_array, to_16_bits, to_array
+from gancolor.inference.image_files.texts import texts_of
 from gancolor.inference.image_files.tiff import CIELAB, Tags, lab_to_srgb
 from gancolor.utils.errors import InputError, shown
 
@@ -96,7 +97,7 @@ def _read(source: str | Path | bytes, name: str, megapixels: int) -> Picture:
     if is_hevc(image):
         return _picture(decode_hevc(image, source), name)
     suffix = SUFFIXES.get(image.get("vips-loader").partition("load")[0])
-    return replace(_picture(image, name, tags.lab), suffix=suffix)
+    return replace(_picture(image, name, tags.lab), suffix=suffix, texts=texts_of(source, suffix))
 
 
 def _check_size(width: int, height: int, megapixels: int) -> None:

@@ -102,6 +102,12 @@ def test_only_predicted_colours_are_disclosed(colorizer: Colorizer) -> None:
         assert packet(other(colorizer(picture)).encode(".png")) == packet(plain)
 
 
+def test_line_breaks_in_attributes_stay() -> None:
+    scan = SCAN.replace('CreatorTool="', 'Label="1&#xA;2&#x9;3&#xD;&lt;&amp;#xA;" xmp:CreatorTool="')
+    found = properties(disclosed_xmp(scan.encode(), "red"))
+    assert of(found, "xmp:Label") == ["1\n2\t3\r<&#xA;"]
+
+
 @pytest.mark.parametrize("term", ["trainedAlgorithmicMedia", "compositeSynthetic"])
 def test_what_says_more_stays(term: str) -> None:
     scan = SCAN.replace("/print", f"/{term}").replace("<e:Dig", "<e:AISystemUsed>Sora</e:AISystemUsed><e:Dig")

@@ -95,25 +95,44 @@ def test_previews_are_dropped_and_sizes_are_right(photograph: Path, suffix: str)
         assert Image.open(path).info["photoshop"] == {0x0404: AUTHOR}
 
 
-def test_profiles_in_the_text_of_png_are_dropped(tmp_path: Path) -> None:
-    """ImageMagick writes EXIF with its thumbnail there too."""
+def test_texts_of_png_stay_in_any_language(tmp_path: Path) -> None:
     text = PngImagePlugin.PngInfo()
-    text.add_text("Raw profile type exif", "PREVIEW", zip=True)
-    text.add_text("Comment", "a boat")
-    pil().save(tmp_path / "x.png", pnginfo=text)
-    read_picture(tmp_path / "x.png").save(tmp_path / "y.png")
-    assert Image.open(tmp_path / "y.png").text == {"Comment": "a boat"}
-
-
-def test_names_of_png_texts_that_are_not_utf8_are_dropped(tmp_path: Path) -> None:
-    text = PngImagePlugin.PngInfo()
-    text.add_text("Größe", "3")  # Pillow writes Latin-1, as the standard asks
-    text.add_text("Comment", "a boat")
+    text.add_text("Größe", "3 µm")  # Pillow writes Latin-1, as the standard asks
+    text.add_itxt("Title", "Ωmega", "el", "Τίτλος", zip=True)
+    text.add_text("Comment", "a boat " * 99, zip=True)
+    text.add_itxt("XML:com.adobe.xmp", XMP)
+    text.add_text("Raw profile type exif", "PREVIEW", zip=True)  # ImageMagick writes EXIF with its thumbnail there too
     pil().save(tmp_path / "x.png", pnginfo=text)
     picture = read_picture(tmp_path / "x.png")
-    assert picture.size == (60, 90)
     picture.save(tmp_path / "y.png")
-    assert Image.open(tmp_path / "y.png").text == {"Comment": "a boat"}
+    found = Image.open(tmp_path / "y.png").text
+    assert "Bär" in found.pop("XML:com.adobe.xmp")
+    assert found == {"Größe": "3 µm", "Title": "Ωmega", "Comment": "a boat " * 99}
+    assert (found["Title"].lang, found["Title"].tkey) == ("el", "Τίτλος")
+    picture.save(tmp_path / "y.jpg")
+    assert b"mega" not in (tmp_path / "y.jpg").read_bytes()
+
+
+def test_texts_at_the_end_of_a_png_stay_and_damaged_ones_do_not() -> None:
+    text = PngImagePlugin.PngInfo()
+    text.add_text("a", "first")
+    text.add(b"tEXt", b"b\0last", after_idat=True)
+    stream = io.BytesIO()
+    pil().save(stream, "PNG", pnginfo=text)
+    for content, left in ((b"first", {"b": "last"}), (b"last", {"a": "first"}), (b"", {"a": "first", "b": "last"})):
+        damaged = stream.getvalue().replace(content, content[:-1] + b"X") if content else stream.getvalue()
+        assert Image.open(io.BytesIO(read_picture(damaged).encode(".png"))).text == left
+
+
+def test_comments_of_jpeg_stay(photograph: Path) -> None:
+    data = photograph.read_bytes()
+    for comment in ("ein Bär".encode(), "ein Bär".encode("latin-1")):
+        said = b"\xff\xfe" + struct.pack(">H", len(comment) + 2) + comment
+        picture = read_picture(data[:2] + said + data[2:])
+        result = Image.open(io.BytesIO(picture.encode(".jpeg")))
+        assert result.info["comment"] == comment
+        assert result.getexif()[ExifTags.Base.Make] == "Zeiss"
+        assert said not in picture.encode(".png")
 
 
 def test_a_cameras_note_without_a_preview_is_kept(tmp_path: Path) -> None:
