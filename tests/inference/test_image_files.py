@@ -11,9 +11,10 @@ import numpy as np
 import pytest
 import pyvips
 from made_pictures import SRGB_PROFILE, pil, scene
-from PIL import Image, ImageCms
+from PIL import ExifTags, Image, ImageCms
 
 from gancolor.inference.image_files import SAVERS, Picture, decoded_bytes, from_pil, read_picture, resize
+from gancolor.inference.image_files.color import to_srgb
 from gancolor.utils.errors import InputError
 
 SOFT = {".jpg": 6, ".jpeg": 6, ".webp": 8, ".avif": 8}  # allowed mean error of lossy formats, in levels
@@ -124,6 +125,18 @@ def test_resolution_is_kept(tmp_path: Path, suffix: str) -> None:
     assert np.allclose([float(value) for value in Image.open(tmp_path / f"y{suffix}").info["dpi"]], 300, atol=0.1)
 
 
+@pytest.mark.parametrize("suffix", [".jpg", ".png", ".tif", ".webp", ".avif"])
+def test_no_resolution_is_invented_and_the_colour_space_is_srgb(tmp_path: Path, suffix: str) -> None:
+    pil().save(tmp_path / f"x{suffix}")
+    for picture in (read_picture(tmp_path / f"x{suffix}"), Picture(scene())):
+        picture.save(tmp_path / f"y{suffix}")
+        result = Image.open(tmp_path / f"y{suffix}")
+        exif = result.getexif()
+        assert exif.get(ExifTags.Base.XResolution) == exif.get(ExifTags.Base.YResolution) == pytest.approx(72, abs=0.1)
+        if suffix != ".tif":  # which has no EXIF
+            assert exif.get_ifd(ExifTags.IFD.Exif)[ExifTags.Base.ColorSpace] == 1
+
+
 def test_descriptions_of_tiff_are_kept(tmp_path: Path) -> None:
     pil().save(tmp_path / "x.tif", tiffinfo={270: "a boat"})
     read_picture(tmp_path / "x.tif").save(tmp_path / "y.tif")
@@ -172,6 +185,15 @@ def test_profile_is_judged_by_its_effect_not_its_name(tmp_path: Path) -> None:
     assert np.abs(read_picture(tmp_path / "x.png").pixels.astype(int) - scene()).max() > 3
     pil().save(tmp_path / "y.png", icc_profile=SRGB_PROFILE)
     assert (read_picture(tmp_path / "y.png").pixels == scene()).all()
+
+
+def test_large_profiles_are_not_held_in_memory() -> None:
+    profile = pyvips.Operation.call("profile_load", "p3") + bytes(10**6)
+    image = pyvips.Image.black(8, 8, bands=3).copy(interpretation="srgb")
+    image.set_type(pyvips.GValue.blob_type, "icc-profile-data", profile)
+    references = sys.getrefcount(profile)
+    to_srgb(image, profile)
+    assert sys.getrefcount(profile) == references
 
 
 def test_profile_that_does_not_fit_is_ignored(tmp_path: Path) -> None:

@@ -7,6 +7,8 @@ import pyvips
 
 from gancolor.inference.image_files.samples import from_array
 
+LONGEST_REMEMBERED = 2**16  # bytes of a profile; others, such as a printer's tables, may have many megabytes
+
 
 def to_srgb(image: pyvips.Image, profile: bytes | None) -> pyvips.Image:
     """Convert to grey or sRGB in 8 or 16 bits; alpha is kept."""
@@ -23,8 +25,11 @@ def to_srgb(image: pyvips.Image, profile: bytes | None) -> pyvips.Image:
     )
 
 
-@lru_cache(maxsize=64)
 def _is_srgb(profile: bytes) -> bool:
+    return (_remembered if len(profile) <= LONGEST_REMEMBERED else _leaves_srgb)(profile)
+
+
+def _leaves_srgb(profile: bytes) -> bool:
     """Return whether a profile leaves sRGB unchanged, judged by its effect on greys and primaries, not by its name."""
     colours = [[level] * 3 for level in range(0, 256, 15)] + [[255, 0, 0], [0, 255, 0], [0, 0, 255], [120, 60, 200]]
     patches = np.array([colours], np.uint8)
@@ -35,3 +40,6 @@ def _is_srgb(profile: bytes) -> bool:
     except pyvips.Error:  # a profile of grey or CMYK
         return False
     return bool(np.abs(moved).max() <= 1)
+
+
+_remembered = lru_cache(maxsize=64)(_leaves_srgb)

@@ -79,9 +79,11 @@ def kept_metadata(image: pyvips.Image, name: str) -> Metadata:
     }
     if "exif-data" in kept:
         kept["orientation"] = (pyvips.GValue.gint_type, 1)
-        kept["exif-ifd2-ColorSpace"] = (pyvips.GValue.gstr_type, "1")  # sRGB
         if _has_preview(kept["exif-data"][1]):
             kept.pop("exif-ifd2-MakerNote", None)
+    if "resolution-unit" not in kept and image.xres == image.yres == 1:  # libvips's, if the file states none
+        for key in RESOLUTION:
+            del kept[key]
     for key, title, clean in (("xmp-data", "XMP", clean_xmp), ("iptc-data", "IPTC", clean_photoshop)):
         if key in kept:
             kind, data = kept.pop(key)

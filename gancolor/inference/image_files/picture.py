@@ -28,6 +28,7 @@ SAVERS = {
     ".avif": "heifsave",
 }
 QUALITY = 95
+USUAL_DPI = 72  # in EXIF, for pictures without a known resolution; libvips would write 25.4
 XMP_IN_JPEG = 60_000  # bytes; of more, libvips writes nothing
 
 
@@ -129,7 +130,9 @@ class Picture:
         return xmp if self.generator is None else disclosed_xmp(xmp, self.generator, most)
 
     def _vips(self) -> pyvips.Image:
-        resolution = {name: self.metadata[name][1] for name in RESOLUTION if name in self.metadata}
+        resolution = {
+            name: self.metadata[name][1] if name in self.metadata else USUAL_DPI / 25.4 for name in RESOLUTION
+        }
         image = from_array(self._all_channels()).copy(**resolution)
         for name, (kind, value) in self.metadata.items():
             if name not in RESOLUTION and name != "xmp-data":
@@ -137,6 +140,7 @@ class Picture:
         for name in image.get_fields():  # libvips has parsed the EXIF again
             if name.startswith(("exif-", "jpeg-thumbnail-data")) and name not in self.metadata:
                 image.remove(name)
+        image.set_type(pyvips.GValue.gstr_type, "exif-ifd2-ColorSpace", "1")  # sRGB
         if self.profiled:
             image.set_type(pyvips.GValue.blob_type, "icc-profile-data", pyvips.Operation.call("profile_load", "srgb"))
         return image
