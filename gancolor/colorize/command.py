@@ -94,6 +94,9 @@ def run_colorize(inputs: Sequence[str], options: ColorizeOptions) -> int:
     start = time.monotonic()
     problems = list(found.problems)
     uncertainty = options.uncertainty if found.jobs[0] in jobs else None  # of several ranks, one writes it
+    if uncertainty and uncertainty.is_file() and not options.overwrite:
+        print(f"{shown(uncertainty)}: there already, and kept")
+        uncertainty = None
     if left or uncertainty:
         colorizers = load(options, compiled=is_worth_compiling(left))
         if uncertainty:
@@ -145,19 +148,22 @@ def check_variants(jobs: Sequence[ColorizeJob], options: ColorizeOptions) -> Non
                          "--side_by_side nor hints")  # fmt: skip
     if (options.variants or options.uncertainty) and any(job.is_video for job in jobs):
         raise InputError("--variants and --uncertainty are for photographs, not for videos")
-    if options.uncertainty:
-        check_format(options.uncertainty.suffix)
-        if len(jobs) != 1:
-            raise InputError("--uncertainty is for a single photograph")
-        if options.uncertainty.exists():
-            named = f"--uncertainty {shown(options.uncertainty)}"
-            if options.uncertainty.samefile(jobs[0].source):
-                raise InputError(f"{named} is the photograph itself; give another name")
-            if not options.overwrite:
-                raise InputError(f"{named}: there is such a file; give another name, or --overwrite")
     numbers = range(1, (options.variants or 0) + 1)
-    if replaced := replaced_input(jobs, [variant_path(job.target, number) for job in jobs for number in numbers]):
+    variants = [variant_path(job.target, number) for job in jobs for number in numbers]
+    if options.uncertainty:
+        check_uncertainty(options.uncertainty, jobs, variants or [job.target for job in jobs])
+    if replaced := replaced_input(jobs, variants):
         raise InputError(f"{shown(replaced)} would take the place of an input; give another -o")
+
+
+def check_uncertainty(path: Path, jobs: Sequence[ColorizeJob], results: Sequence[Path]) -> None:
+    """Raise InputError if a map can't be written as `path`, or would replace the photograph or one of its results."""
+    check_format(path.suffix)
+    if len(jobs) != 1:
+        raise InputError("--uncertainty is for a single photograph")
+    for other, role in ((jobs[0].source, "the photograph"), *((result, "its result") for result in results)):
+        if path.resolve() == other.resolve() or (path.exists() and other.exists() and path.samefile(other)):
+            raise InputError(f"--uncertainty {shown(path)} is {role} itself; give another name")
 
 
 def first_result(job: ColorizeJob, options: ColorizeOptions) -> Path:

@@ -74,14 +74,28 @@ def test_uncertainty_is_written_for_photographs_that_are_coloured_already_and_re
     assert colorize(photo, "-o", out, "--checkpoint", classifier) == 0
     words = [photo, "-o", out, "--uncertainty", uncertainty, "--checkpoint", classifier]
     assert colorize(*words) == 0 and uncertainty.is_file() and "1 there already" in capfd.readouterr().out
-    itself = "is the photograph itself; give another name$"
-    for path, more, said in (
-        (uncertainty, [], "there is such a file; give another name, or --overwrite"),
-        (photo, [], itself),
-        (photo, ["--overwrite"], itself),
+    uncertainty.write_bytes(b"mine")
+    assert colorize(*words) == 0 and "uncertainty.png: there already, and kept" in capfd.readouterr().out
+    assert uncertainty.read_bytes() == b"mine"
+    assert colorize(*words, "--overwrite") == 0 and Image.open(uncertainty).mode == "L"
+
+
+@pytest.mark.parametrize("there", [True, False])
+def test_a_map_never_replaces_the_photograph_or_its_result(photo, tmp_path, there: bool) -> None:
+    link = tmp_path / "link"
+    link.symlink_to(tmp_path)
+    for name in ("x.png", "x.2.png") if there else ():
+        save(tmp_path / name, scene())
+    result = ["-o", tmp_path / "x.png"]
+    for path, words, role in (
+        (photo, [], "the photograph"),
+        (photo, ["--in_place"], "the photograph"),
+        (tmp_path / "x.png", result, "its result"),
+        (link / "x.png", result, "its result"),
+        (link / "x.2.png", [*result, "--variants", 3], "its result"),
     ):
-        with pytest.raises(InputError, match=said):
-            colorize(photo, "-o", out, "--uncertainty", path, "--checkpoint", classifier, *more)
+        with pytest.raises(InputError, match=f"--uncertainty {path} is {role} itself; give another name$"):
+            colorize(photo, "--uncertainty", path, "--overwrite", *words)
     assert Image.open(photo).mode == "RGB"
 
 
