@@ -130,7 +130,9 @@ class Colorizer:
             InputError: the input can't be read, or is not a picture; or a hint is none, or lies outside the photograph.
             MemoryError: memory is full even at the smallest working size.
         """
-        if not isinstance(hints, Iterable) or not all(isinstance(hint, Hint) for hint in hints):
+        if isinstance(hints, Iterable):
+            hints = list(hints)  # an iterator can be read only once
+        if not isinstance(hints, list) or not all(isinstance(hint, Hint) for hint in hints):
             raise InputError("hints: give a list of gancolor.Hint, such as [Hint(120, 80, '#a03030')]")
         several = isinstance(picture, list | tuple) or getattr(picture, "ndim", 3) == 4
         if several and hints:

@@ -98,7 +98,7 @@ def parse_hint(text: str) -> Hint:
 def read_hints(path: Path, size: tuple[int, int]) -> list[Hint]:
     """Read a file of hints; see `parse_hints`. Raises InputError if it can't be read or is not a file of hints."""
     try:
-        return parse_hints(path.read_text(encoding="utf-8"), str(path), size)
+        return parse_hints(path.read_text(encoding="utf-8-sig"), str(path), size)  # Windows' editors write a mark
     except OSError as error:
         raise InputError(f"{path}: can't be read ({error.strerror})") from None
     except UnicodeDecodeError:

@@ -80,6 +80,8 @@ def test_files_of_hints_keep_what_was_written(tmp_path: Path) -> None:
     path.write_text(hints_text(hints, (60, 90)))
     assert json.loads(path.read_text())["hints"][0] == {"x": 1, "y": 2, "color": RED}
     assert read_hints(path, (60, 90)) == hints
+    path.write_text(path.read_text(), encoding="utf-8-sig")  # as editors of Windows save it
+    assert read_hints(path, (60, 90)) == hints
 
 
 @pytest.mark.parametrize(
@@ -247,6 +249,7 @@ def test_every_input_type_takes_hints(hinted: Colorizer, plain: Colorizer) -> No
         expected = colorizer(scene(), hints)
         assert not np.array_equal(expected, colorizer(scene()))
         tensor = torch.from_numpy(scene()).permute(2, 0, 1)
+        assert np.array_equal(colorizer(scene(), iter(hints)), expected)
         assert np.array_equal(colorizer(tensor, hints).permute(1, 2, 0).numpy(), expected)
         assert np.array_equal(colorizer(Picture(scene()), hints).pixels, expected)
         on_device = colorizer._on_device(tensor[None], hints)[0].permute(1, 2, 0).numpy()
