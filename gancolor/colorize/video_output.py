@@ -50,7 +50,7 @@ class VideoResult:
         if aspect := clip.stream.sample_aspect_ratio:
             context.sample_aspect_ratio = 1 / aspect if turned else aspect
         self.stream.time_base = clip.time_base
-        describe(self.stream, clip.stream)
+        describe(self.stream, clip.stream).metadata.pop("alpha_mode", None)
         self.container.metadata.update(with_comment(clip.video.metadata, told))
         self._add_chapters(clip)
         self.tracks = self._add_tracks(clip)
@@ -122,7 +122,7 @@ class VideoResult:
     def _add_tracks(self, clip: Clip) -> dict[int, Track]:
         """Add the streams that the container can hold, and say which change or are left out."""
         tracks: dict[int, Track] = {}
-        again, left = [], [named(stream) for stream in clip.left]
+        again, left = [], [*(["transparency"] if is_transparent(clip.stream) else []), *map(named, clip.left)]
         for stream in clip.carried:
             kind = kind_of_track(self.container.format.name, stream)
             if kind is None:
@@ -145,6 +145,13 @@ def with_comment(metadata: Mapping[str, str], told: str) -> dict[str, str]:
     comment = metadata.get(key, "")
     parts = [part for part in (comment, told) if part]
     return {**metadata, **({key: comment if told in comment else "; ".join(parts)} if told else {})}
+
+
+def is_transparent(stream: Any) -> bool:
+    """Return whether a stream of pictures has an alpha channel. WebM's is apart from the pictures that are decoded."""
+    pixels = stream.codec_context.format
+    alpha = pixels is not None and any(component.is_alpha for component in pixels.components)
+    return alpha or stream.metadata.get("alpha_mode") == "1"
 
 
 def named(stream: Any) -> str:

@@ -146,6 +146,30 @@ def test_subtitles_fonts_and_chapters(tmp_path: Path, colorizer, recwarn, suffix
     ]
 
 
+@pytest.mark.parametrize(
+    ("name", "codec", "pixels", "said"),
+    [
+        ("in.mov", "qtrle", "argb", True),
+        ("in.webm", "libvpx-vp9", "yuva420p", True),
+        ("in.mov", "qtrle", "rgb24", False),
+    ],
+)
+def test_transparency_is_left_out_with_a_word(
+    tmp_path: Path, colorizer, recwarn, name: str, codec: str, pixels: str, said: bool
+) -> None:
+    source = tmp_path / name
+    with av.open(str(source), "w") as video:
+        stream = video.add_stream(codec, rate=25, width=64, height=48, pix_fmt=pixels)
+        for _ in range(2):
+            video.mux(stream.encode(av.VideoFrame.from_ndarray(scene(48, 64), "rgb24").reformat(format=pixels)))
+        video.mux(stream.encode(None))
+    colour_video(colorizer, ColorizeJob(source, tmp_path / f"out{source.suffix}"))
+    lines = [str(warning.message) for warning in recwarn if "left out" in str(warning.message)]
+    assert lines == [f"{source}: left out of {source.suffix}: transparency"] * said
+    with av.open(str(tmp_path / f"out{source.suffix}")) as video:
+        assert "alpha_mode" not in video.streams.video[0].metadata
+
+
 def test_a_cover_stays(tmp_path: Path, colorizer) -> None:
     source = tmp_path / "in.mp4"
     with av.open(str(made_video(tmp_path / "plain.mp4", clip(5)))) as plain, av.open(str(source), "w") as video:
