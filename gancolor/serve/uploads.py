@@ -31,8 +31,11 @@ async def read_upload(request: Request) -> Upload:
     """Read a request's body. Raises HTTPException if there is no photograph in it."""
     kind = request.headers.get("content-type", "").partition(";")[0].strip().lower()
     if kind == "multipart/form-data":
-        async with request.form(max_files=2, max_fields=16, max_part_size=HINT_BYTES) as form:
-            upload = await _from_form(form)
+        try:
+            async with request.form(max_files=2, max_fields=16, max_part_size=HINT_BYTES) as form:
+                upload = await _from_form(form)
+        except UnicodeError:  # Starlette only catches that of most charsets
+            raise HTTPException(400, "the form is not in the charset of its Content-Type; send it in utf-8") from None
     elif kind.startswith("image/") or kind == RAW:
         upload = Upload(await request.body(), "", {})
     else:

@@ -109,6 +109,8 @@ def test_further_pages_are_ignored_with_a_note(client) -> None:
 
 
 SMALL = Picture(scene(20, 30)).encode(".png")
+FORMS = "multipart/form-data; boundary=X"
+FORM = b'--X\r\nContent-Disposition: form-data; name="size"\r\n\r\n1\r\n--X--\r\n'
 SVG = b'<svg xmlns="http://www.w3.org/2000/svg" width="9" height="9"><image href="file:///etc/passwd"/></svg>'
 
 
@@ -133,6 +135,8 @@ SVG = b'<svg xmlns="http://www.w3.org/2000/svg" width="9" height="9"><image href
         (422, "not a readable picture", {"content": b"no picture"}),
         (422, "not a", {"content": SVG}),
         (400, "boundary", {"content": b"x", "headers": {"Content-Type": "multipart/form-data"}}),
+        (400, "charset", {"content": FORM, "headers": {"Content-Type": f"{FORMS}; charset=undefined"}}),
+        (400, "charset", {"content": FORM, "headers": {"Content-Type": f"{FORMS}; charset=punycode"}}),
         (415, "no photograph of type 'text/plain'", {"headers": {"Content-Type": "text/plain"}}),
         (415, "no photograph of type 'unknown'", {"headers": {}}),
         (413, "the upload is larger than 1 MB", {"content": bytes(2**20 + 1)}),
