@@ -76,8 +76,13 @@ class Service:
 
     def health(self) -> document.Health:
         """Return whether the service would colour a photograph now."""
-        if self.stopping or self.turns.full:
-            raise HTTPException(503, "stopping" if self.stopping else "no further request may wait", RETRY)
+        reasons = {
+            "stopping": self.stopping,
+            "no further request may wait": self.turns.full,
+            f"a photograph takes longer than {self.limits.seconds} s": self.turns.overdue,
+        }
+        if reason := next((reason for reason, holds in reasons.items() if holds), None):
+            raise HTTPException(503, reason, RETRY)
         return document.Health()
 
     def live(self) -> document.Health:

@@ -1,5 +1,6 @@
 """Entry point of `gancolor serve`, which answers requests until it is interrupted."""
 
+import os
 import socket
 import threading
 import time
@@ -43,7 +44,8 @@ def run_serve(host: str, port: int, checkpoint: Path | None, device: str, limits
 def serve(
     colorizer: Colorizer, limits: Limits, listener: socket.socket, address: str, interruption: Interruption
 ) -> int:
-    """Serve until a signal comes. Return the exit status, which is 1 if the server has ended by itself."""
+    """Serve until a signal comes. Return the exit status, which is 1 if the server has ended by itself; with an overdue
+    photograph, end the process."""
     import uvicorn
 
     from gancolor.serve.app import Service, build_app
@@ -64,4 +66,9 @@ def serve(
         time.sleep(0.1)
     service.stopping = server.should_exit = True
     thread.join()
-    return int(interruption.signal is None)
+    status = int(interruption.signal is None)
+    if service.turns.overdue:
+        # Python would wait for its thread, however long it takes; a daemon thread in libvips or ONNX Runtime makes the
+        # interpreter's end abort ("terminate called without an active exception").
+        os._exit(status)
+    return status

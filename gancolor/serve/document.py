@@ -81,7 +81,9 @@ COLORIZE: dict[str, Any] = {
 READY: dict[str, Any] = {
     "summary": "Ready",
     "description": "For a load balancer: whether a photograph would be coloured now.",
-    "responses": {**_errors(s503="It would not: too many requests wait, or the service is stopping.")},
+    "responses": {
+        **_errors(s503="It would not: too many requests wait, a photograph is overdue, or the service is stopping.")
+    },
 }
 LIVE: dict[str, Any] = {"summary": "Live", "description": "For a supervisor: whether the process answers."}
 METRICS: dict[str, Any] = {

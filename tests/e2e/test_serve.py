@@ -1,5 +1,5 @@
-"""`gancolor serve` as a process without PyTorch: the examples of docs/serving.md, and a stop with a request in
-progress."""
+"""`gancolor serve` as a process without PyTorch: the examples of docs/serving.md, and stops with a request in
+progress and with one that never ends."""
 
 import os
 import re
@@ -10,7 +10,7 @@ import sys
 import threading
 import time
 from pathlib import Path
-from urllib.error import URLError
+from urllib.error import HTTPError, URLError
 
 import pytest
 from made_pictures import colourfulness, scene
@@ -21,6 +21,10 @@ from gancolor.inference.image_files import Picture, read_picture
 ROOT = Path(__file__).resolve().parents[2]
 WITHOUT_TORCH = (
     "import sys; sys.modules['torch'] = None; sys.argv[0] = 'gancolor'; from gancolor.cli import main; main()"
+)
+ENDLESS = (
+    "import sys, time; from gancolor import Colorizer; Colorizer.colour = lambda *given: time.sleep(1000); "
+    "sys.argv += ['--timeout', '1']; "
 )
 
 
@@ -82,3 +86,16 @@ def test_sigterm_lets_requests_finish_and_refuses_new_ones(photographs: Path) ->
     with pytest.raises(URLError, match="refused"):
         served.ask("/health")
     assert served.process.stdout.read() == ""
+
+
+def test_sigterm_does_not_wait_for_a_photograph_that_is_overdue(photographs: Path) -> None:
+    served = Served(sys.executable, "-c", ENDLESS + WITHOUT_TORCH, cwd=ROOT)
+    try:
+        for path, body in (("/colorize", (photographs / "photo.jpg").read_bytes()), ("/health", None)):
+            with pytest.raises(HTTPError, match="503"):
+                served.ask(path, body, Content_Type="image/jpeg")
+        os.kill(served.process.pid, signal.SIGTERM)
+        assert served.process.wait(15) == 0
+        assert served.process.stdout.read() == ""
+    finally:
+        served.end()

@@ -255,12 +255,20 @@ def test_requests_that_take_too_long_are_answered(colorizer, made, monkeypatch) 
     async def talk() -> list[httpx.Response]:
         async with httpx.AsyncClient(transport=httpx.ASGITransport(build_app(service)), base_url="http://x") as client:
             contents = (made(), stalled())
-            return await asyncio.gather(*(client.post("/colorize", content=c, headers=JPEG) for c in contents))
+            posts = (client.post("/colorize", content=content, headers=JPEG) for content in contents)
+            answers = [*await asyncio.gather(*posts), await client.get("/health")]
+            assert "gancolor_requests_in_progress 1.0" in (await client.get("/metrics")).text
+            slow.go.set()
+            async with asyncio.timeout(20):
+                while (await client.get("/health")).status_code != 200:
+                    await asyncio.sleep(0.01)
+            return answers
 
     try:
-        coloured, uploaded = asyncio.run(talk())
+        coloured, uploaded, health = asyncio.run(talk())
     finally:
         slow.go.set()
+    assert health.status_code == 503 and health.json()["error"] == "a photograph takes longer than 1 s"
     assert coloured.status_code == 503 and coloured.headers["retry-after"]
     assert coloured.json()["error"].startswith("no result after 1 s")
     assert uploaded.status_code == 408 and uploaded.json()["error"] == "the upload took longer than 1 s"
