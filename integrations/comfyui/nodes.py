@@ -106,13 +106,16 @@ def _matched(colours: Tensor, masks: Tensor, pictures: Tensor) -> list[tuple[Ten
 
 
 def _hints(colours: Tensor, mask: Tensor, size: torch.Size) -> list[Hint]:
-    """Return a hint for each cell of a grid of which the mask covers at least half, with the mean colour there."""
+    """Return a hint for each cell of a grid of which the mask covers at least half, with the mean colour under the
+    mask."""
     height, width = size
     cell = max(1.0, min(size) / CELLS)
     grid = round(height / cell), round(width / cell)
     rgb = colours[..., :3].clamp(0, 1).movedim(-1, 0)
-    rgb = adaptive_avg_pool2d(rgb.expand(3, -1, -1), grid).mul(255).round().int()
+    weight = adaptive_avg_pool2d(mask.clamp(0, 1)[None], rgb.shape[-2:])
     covered = adaptive_avg_pool2d(mask[None], grid)[0] >= 0.5
+    mean = adaptive_avg_pool2d(rgb * weight, grid) / adaptive_avg_pool2d(weight, grid)  # NaN only where the mask is 0
+    rgb = mean.expand(3, -1, -1).nan_to_num().mul(255).round().int()
     step_y, step_x = height / grid[0], width / grid[1]
     return [
         Hint((x + 0.5) * step_x, (y + 0.5) * step_y, "#{:02x}{:02x}{:02x}".format(*rgb[:, y, x].tolist()), cell / 2)

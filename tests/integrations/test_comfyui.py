@@ -106,6 +106,17 @@ def test_hints_colour_their_place(comfy) -> None:
     assert torch.allclose(empty, plain, atol=1e-3)
 
 
+@pytest.mark.parametrize("step", [1, 2])  # size of the mask's pixels, in those of the hint picture
+def test_colours_beside_the_mask_do_not_count(comfy, step) -> None:
+    made_onnx(comfy.models / "hinted.onnx", (0.0, 0.0), (0.4, 0.2), hints=True)
+    blue = torch.tensor([0.1, 0.2, 0.9]).expand(1, 480, 640, 3)  # ten pixels for each of the grid's cells
+    mask = torch.zeros(1, 480, 640)
+    mask[:, 84:316, 144:396] = 1  # 6 of 10 pixels of the cells at its edges
+    on_white = torch.where(mask[..., None] > 0, blue, 1.0)
+    given = {"image": photographs(1), "generator": "hinted.onnx", "hint_mask": mask[:, ::step, ::step]}
+    assert torch.equal(run(comfy.node, hint_image=on_white, **given), run(comfy.node, hint_image=blue, **given))
+
+
 def test_mistakes_are_said(comfy) -> None:
     pictures = photographs(3)
     assert "less than 16" in run(comfy.node, image=pictures, size=8)
