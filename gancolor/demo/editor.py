@@ -2,7 +2,9 @@
 
 import base64
 import json
-from collections.abc import Callable, Mapping
+import threading
+from collections.abc import Callable, Iterator, Mapping
+from contextlib import contextmanager
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -15,6 +17,7 @@ from gancolor.inference.image_files import Picture
 from gancolor.utils.errors import InputError
 
 QUALITY = 90  # of the JPEG in the editor
+WAITING = 16  # most requests that wait; others are told to try again
 HERE = Path(__file__).parent
 Answer = dict[str, Any]
 
@@ -28,6 +31,7 @@ class Editor:
 
     def __init__(self, systems: Systems, folder: Path) -> None:
         self.systems, self.folder = systems, folder.resolve()
+        self._places = threading.BoundedSemaphore(WAITING + 1)
 
     def component(self) -> gr.HTML:
         """Create the component. Its value is JSON text: {file, name, system, options, size, variants}; the script adds
@@ -67,11 +71,27 @@ class Editor:
                 raise InputError("this photograph is not on this page")
             hints = tuple(Hint(**hint) for hint in request["hints"])
             options = replace(DemoOptions(*request["options"]), hints=hints)
-            return ask(file, request, options)
+            with self._turn():
+                return ask(file, request, options)
         except (InputError, MemoryError) as error:
             return {"error": message_of(error)}
         except (KeyError, TypeError, ValueError, OverflowError, RecursionError, OSError):
             return {"error": "the page and the server are of different versions; reload the page"}
+
+    @contextmanager
+    def _turn(self) -> Iterator[None]:
+        """Wait for a turn, because Gradio calls the functions of components outside its queue, from many threads.
+
+        Raises:
+            InputError: too many requests wait already.
+        """
+        if not self._places.acquire(blocking=False):
+            raise InputError(f"{WAITING} requests wait already; try again later")
+        try:
+            with self.systems.turn:
+                yield
+        finally:
+            self._places.release()
 
     def _colour(self, file: Path, request: Mapping[str, Any], options: DemoOptions) -> Answer:
         return {"picture": _address(self.systems.after(file, request["system"], options))}

@@ -14,7 +14,7 @@ from starlette.middleware import Middleware
 from starlette.middleware.trustedhost import TrustedHostMiddleware
 
 from gancolor.choices import MOST_STRENGTH
-from gancolor.demo.editor import Editor, hints_of
+from gancolor.demo.editor import WAITING, Editor, hints_of
 from gancolor.demo.examples import draw_examples
 from gancolor.demo.systems import SIZES, DemoOptions, Systems, download_name, message_of
 from gancolor.utils.errors import InputError
@@ -24,7 +24,6 @@ EMPTY = "Drop a photograph, or take one of the examples."
 KINDS = {"as uploaded": "", "PNG": ".png", "JPEG": ".jpg"}
 QUALITY = 90  # of the JPEGs on the page
 COLUMNS = 4  # most pictures side by side
-WAITING = 16  # most events in the queue; others are told to try again
 EVERY, AGE = 600, 6 * 3600  # seconds: interval of checks for old files, and age from which they are deleted
 CSS = Path(__file__).with_name("page.css")
 PRESS = "() => setTimeout(() => document.querySelector('#file').click(), 100)"  # wait for the file's address
@@ -55,24 +54,24 @@ class Page:
         names = self._in_order(chosen)
         if file is None or not names:
             return _empty(EMPTY if file is None else "Choose a checkpoint.")
+        picked = picked if picked in names else names[0]
         try:
-            with warnings.catch_warnings(record=True) as caught:
+            with self.systems.turn, warnings.catch_warnings(record=True) as caught:
                 warnings.simplefilter("always", UserWarning)
                 grey, original = self.systems.before(Path(file))
                 wanted = replace(DemoOptions(*options), hints=hints_of(edited, file))
                 coloured = [self.systems.after(Path(file), name, wanted) for name in names]
+                value = self.editor.value(file, picked, list(options))
             for warning in caught:
                 gr.Warning(escape(str(warning.message).replace(file, Path(file).name)))
         except (InputError, MemoryError) as error:
             return _empty(f'<span role="alert">{escape(message_of(error))}</span>')
-        picked = picked if picked in names else names[0]
         pictures = [grey, *coloured, original] if original else [grey, *coloured]
         files = [self._write("shown.jpg", picture.encode(".jpg", QUALITY)) for picture in pictures]
         sides = files[0], files[1 + names.index(picked)]
         slider = gr.ImageSlider(sides, label=f"Grey | {picked}", visible=True)
         beside = list(zip(files, ["Grey", *names, "Original"], strict=False))
         gallery = gr.Gallery(beside, columns=min(len(beside), COLUMNS), visible=len(beside) > 2)
-        value = self.editor.value(file, picked, list(options))
         return gr.HTML(visible=False), slider, gallery, picked, gr.Row(visible=True), gr.Tabs(visible=True), value
 
     def edit(self, *given: Any) -> tuple[Any, ...]:
@@ -91,8 +90,9 @@ class Page:
         name = download_name(Path(file), picked, KINDS[kind])
         try:
             wanted = replace(DemoOptions(*options), hints=hints_of(edited, file))
-            finished = self.systems.finished(Path(file), picked, wanted)
-            return self._write(name, finished.encode(Path(name).suffix))
+            with self.systems.turn:
+                finished = self.systems.finished(Path(file), picked, wanted)
+                return self._write(name, finished.encode(Path(name).suffix))
         except (InputError, MemoryError) as error:
             raise gr.Error(escape(message_of(error)), print_exception=False) from None
 

@@ -1,5 +1,6 @@
 """Colouring for the demo page, independent of Gradio: several systems, with cached predictions."""
 
+import threading
 import warnings
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
@@ -55,10 +56,14 @@ class Systems:
 
     `megapixels` is the largest size of a photograph. Photographs are files; error messages leave out their path. All
     methods raise InputError if a file is not a picture, is damaged or too large.
+
+    Attributes:
+        turn: a lock to hold while calling methods; without it, concurrent threads each decode a photograph.
     """
 
     def __init__(self, colorizers: dict[str, Colorizer], megapixels: int = MOST_MEGAPIXELS) -> None:
         self.colorizers = colorizers
+        self.turn = threading.Lock()
         self._photograph = lru_cache(1)(lambda file: _read(file, megapixels))
         self._small = lru_cache(KEPT)(lambda file: _shrunk(self._photograph(file)))
         self._prediction = lru_cache(KEPT)(self._predict)

@@ -3,6 +3,8 @@
 import base64
 import io
 import json
+import time
+from concurrent.futures import FIRST_COMPLETED, ThreadPoolExecutor, wait
 from pathlib import Path
 
 import numpy as np
@@ -16,7 +18,7 @@ from gancolor.demo.systems import Systems
 from gancolor.inference.image_files import Picture
 
 pytest.importorskip("gradio")
-from gancolor.demo.editor import Editor, hints_of
+from gancolor.demo.editor import WAITING, Editor, hints_of
 
 RED = {"x": 20, "y": 30, "color": "#a03030"}
 
@@ -132,6 +134,33 @@ def test_wrong_requests_have_an_error_in_one_line(editor: Editor, photo: Path, c
     error = editor.colour(request(photo) | change)["error"]
     assert said in error and "\n" not in error
     assert "reload the page" in editor.colour({})["error"]
+
+
+def test_requests_are_answered_one_at_a_time(editor: Editor, photo: Path, monkeypatch) -> None:
+    running, most = 0, 0
+
+    def suggest(*_: object) -> list[str]:
+        nonlocal running, most
+        running += 1
+        most = max(most, running)
+        time.sleep(0.01)
+        running -= 1
+        return []
+
+    monkeypatch.setattr(editor.systems, "suggestions", suggest)
+    with ThreadPoolExecutor(4) as threads:
+        assert list(threads.map(editor.suggest, [request(photo, x=1, y=1)] * 4)) == [{"colours": []}] * 4
+    assert most == 1
+
+
+def test_requests_above_those_that_may_wait_are_sent_away(editor: Editor, photo: Path) -> None:
+    with ThreadPoolExecutor(WAITING + 2) as threads:
+        with editor.systems.turn:
+            asked = [threads.submit(editor.suggest, request(photo, x=1, y=1)) for _ in range(WAITING + 2)]
+            refused, others = wait(asked, 20, FIRST_COMPLETED)
+            assert [each.result() for each in refused] == [{"error": "16 requests wait already; try again later"}]
+        assert all(each.result()["colours"] for each in others)
+    assert editor.suggest(request(photo, x=1, y=1))["colours"]
 
 
 def test_value_names_the_photograph_and_its_hints_count_only_for_it(editor: Editor, photo: Path) -> None:
