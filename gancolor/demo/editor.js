@@ -307,9 +307,9 @@ function receive() {
   if (given.file) {
     stage.style.maxWidth = `${TALLEST * given.size[1] / given.size[0]}px`;
     props.value = JSON.stringify({...given, hints}); // Python's value has no hints
-    draw();
     refresh();
   }
+  draw();
 }
 
 watch("value", receive);

@@ -52,8 +52,10 @@ class Page:
             edited: the editor's value, which has the hints.
         """
         names = self._in_order(chosen)
-        if file is None or not names:
-            return _empty(EMPTY if file is None else "Choose a checkpoint.")
+        if file is None:
+            return *_empty(EMPTY), ""
+        if not names:
+            return *_empty("Choose a checkpoint."), gr.skip()  # so that the editor keeps its hints
         picked = picked if picked in names else names[0]
         try:
             with self.systems.turn, warnings.catch_warnings(record=True) as caught:
@@ -65,7 +67,7 @@ class Page:
             for warning in caught:
                 gr.Warning(escape(str(warning.message).replace(file, Path(file).name)))
         except (InputError, MemoryError) as error:
-            return _empty(f'<span role="alert">{escape(message_of(error))}</span>')
+            return *_empty(f'<span role="alert">{escape(message_of(error))}</span>'), gr.skip()
         pictures = [grey, *coloured, original] if original else [grey, *coloured]
         files = [self._write("shown.jpg", picture.encode(".jpg", QUALITY)) for picture in pictures]
         sides = files[0], files[1 + names.index(picked)]
@@ -204,5 +206,7 @@ def _theme() -> gr.themes.Base:
 
 
 def _empty(message: str) -> tuple[Any, ...]:
+    """Return what `Page.show` does for a message in place of pictures, except the editor's value."""
     hidden = gr.ImageSlider(None, visible=False), gr.Gallery(None, visible=False)
-    return gr.HTML(message, visible=True), *hidden, None, gr.Row(visible=False), gr.Tabs(visible=False), ""
+    tabs = gr.Tabs(visible="hidden")  # not False, with which Gradio would delete the editor's state
+    return gr.HTML(message, visible=True), *hidden, None, gr.Row(visible=False), tabs

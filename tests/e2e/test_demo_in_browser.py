@@ -455,6 +455,22 @@ def test_touch_on_a_phone(browser, demo, halves):
     assert browser.js("document.documentElement.scrollWidth") <= 390
 
 
+def test_hints_stay_when_no_checkpoint_is_chosen_for_a_moment(editor):
+    editor.click(0.25, 0.5)
+    editor.choose("#d02020")
+    hints = editor.shows_one(100, 150, "#d02020")
+    boxes = "document.querySelectorAll('#options input[type=checkbox][name]')"
+    editor.page.js(f"{boxes}.forEach(box => box.click())")
+    editor.page.until("!document.querySelector('#views').offsetParent")
+    editor.page.js(f"{boxes}[1].click()")
+    editor.page.until(f"!!{EDITOR}.offsetParent")
+    editor.page.until("document.querySelector('#slider label').textContent.includes('cold')")
+    assert editor.page.js(f"{DOTS}.length") == 1
+    editor.shows(hints)
+    editor.press("undo")
+    editor.shows([])
+
+
 def test_another_photograph_starts_without_hints(editor, photograph):
     editor.click(0.25, 0.5)
     editor.choose("#d02020")
