@@ -124,16 +124,18 @@ async function vary() {
 
 function draw() {
   if (dragging) return; // a new dot would end the drag
-  const dots = [...stage.querySelectorAll(".dot")], focused = dots.indexOf(document.activeElement);
+  const dots = [...stage.querySelectorAll(".dot")], at = document.activeElement, focused = dots.indexOf(at);
   dots.forEach(dot => dot.remove());
   hints.forEach((hint, number) => stage.append(makeDot(hint, number)));
   if (pending) stage.append(makeDot(pending, null));
-  stage.querySelectorAll(".dot")[focused]?.focus();
   part("[data-do=undo]").disabled = !past.length;
   part("[data-do=redo]").disabled = !future.length;
   part("[data-do=clear]").disabled = part("[data-do=save]").disabled = !hints.length;
   palette.hidden = chosen === null && !pending;
   part("[data-do=remove]").hidden = chosen === null;
+  const rest = [...stage.querySelectorAll(".dot")], lost = at.disabled || palette.hidden && palette.contains(at);
+  const next = focused >= 0 ? rest[focused] ?? rest.at(-1) ?? stage : element.contains(at) && lost && stage;
+  if (next) next.focus({preventScroll: true}); // keys are only heard while the focus is in the editor
 }
 
 function makeDot(hint, number) {
@@ -191,6 +193,7 @@ function moved(number, x, y) {
 function drag(event, dot, number) {
   event.preventDefault();
   event.stopPropagation();
+  dot.focus(); // which preventDefault has prevented
   const before = hints;
   let far = false;
   dragging = true;

@@ -436,6 +436,48 @@ def test_keys_move_and_remove_a_hint(editor):
     editor.shows([])
 
 
+def test_keys_undo_and_redo_wherever_the_last_change_was_made(editor):
+    def undo():
+        editor.page.key("z", 90, modifiers=2)
+
+    def use(button):
+        editor.page.js(f"(button => {{ button.focus(); button.click(); }})(document.querySelector('#editor {button}'))")
+
+    editor.click(0.25, 0.5)
+    editor.page.key("Escape", 27)
+    assert editor.page.js("document.querySelector('#editor .palette').hidden")
+    editor.click(0.25, 0.5)
+    use(".swatches button")
+    editor.page.until(f"{DOTS}.length == 1")
+    color = editor.page.js("document.querySelector('#editor .swatches button').title")
+    editor.choose("#d02020")
+    painted = editor.shows_one(100, 150, "#d02020")
+    start, end = editor.at(0.25, 0.5), editor.at(0.75, 0.25)
+    editor.mouse(("mousePressed", start), ("mouseMoved", end), ("mouseReleased", end))
+    dragged = editor.shows_one(300, 75, "#d02020")
+    undo()
+    editor.shows(painted)
+    editor.page.key("z", 90, modifiers=2 + 8)
+    editor.shows(dragged)
+    editor.page.key("Delete", 46)  # the dot is focused since the drag
+    editor.shows([])
+    undo()
+    editor.shows(dragged)
+    editor.page.js(f"{DOTS}[0].focus()")
+    editor.page.key("Enter", 13)
+    use("[data-do=remove]")
+    editor.shows([])
+    for state in (dragged, painted):
+        undo()
+        editor.shows(state)
+    undo()
+    editor.shows_one(100, 150, color)
+    use("[data-do=undo]")  # which is disabled by it
+    editor.shows([])
+    editor.page.key("z", 90, modifiers=2 + 8)
+    editor.shows_one(100, 150, color)
+
+
 def test_touch_on_a_phone(browser, demo, halves):
     browser.size(390, 844, dark=True, mobile=True)
     browser.open(demo.address)

@@ -91,9 +91,17 @@ class Browser:
         node = self("DOM.querySelector", nodeId=root, selector=selector)["nodeId"]
         self("DOM.setFileInputFiles", nodeId=node, files=[str(path)])
 
-    def key(self, name, code=0):
+    def key(self, name, code=0, modifiers=0):
+        """Press and release a key.
+
+        Args:
+            modifiers: 1 for Alt, 2 for Ctrl, 4 for Meta and 8 for Shift, added.
+        """
         for kind in ("rawKeyDown", "keyUp"):
-            self("Input.dispatchKeyEvent", type=kind, key=name, code=name, windowsVirtualKeyCode=code)
+            self(
+                "Input.dispatchKeyEvent", type=kind, key=name, code=name, windowsVirtualKeyCode=code,
+                modifiers=modifiers,
+            )  # fmt: skip
 
     def requests(self):
         """Return the addresses that the page requested, except embedded data."""
