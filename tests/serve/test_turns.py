@@ -20,9 +20,10 @@ async def ask(turns: Turns, function: Callable[[], object], seconds: float = 20)
 
 @pytest.mark.parametrize("fails", [False, True])
 def test_overdue_function_keeps_its_place_and_its_turn_until_it_ends(fails: bool) -> None:
-    go, ended = threading.Event(), threading.Event()
+    begun, go, ended = threading.Event(), threading.Event(), threading.Event()
 
     def wait() -> None:
+        begun.set()
         go.wait(20)
         ended.set()
         if fails:
@@ -30,8 +31,11 @@ def test_overdue_function_keeps_its_place_and_its_turn_until_it_ends(fails: bool
 
     async def talk() -> None:
         turns = Turns(1)
-        with pytest.raises(TimeoutError):
-            await ask(turns, wait, 0.05)
+        first = asyncio.create_task(ask(turns, wait))
+        await asyncio.to_thread(begun.wait, 20)
+        first.cancel()
+        with pytest.raises(asyncio.CancelledError):
+            await first
         assert turns.overdue and turns.taken == 1
         next_one = asyncio.create_task(ask(turns, ended.is_set))
         await asyncio.sleep(0.05)
