@@ -210,7 +210,7 @@ def score(
     rows: dict[str, list[Tensor]] = {name: [] for name in [*systems, "truth"]}
     features: dict[str, list[Tensor]] = {name: [] for name in rows}
     with _single_threads() as pool:
-        for indices in mine.split(batch_size):
+        for indices in mine.split(batch_size) if len(mine) else ():  # an empty tensor splits into one empty tensor
             truth = photographs.take(indices).to(hardware.device)
             made = {name: system(truth, indices) for name, system in systems.items()}
             # A CPU's caches hold one photograph's intermediate values, not a batch's: one photograph per thread.
@@ -228,6 +228,9 @@ def score(
                 for name in systems:
                     features[name].append(embed(made[name].pictures))
                 features["truth"].append(embed(truth))
+    if embed and not len(mine):  # a rank without photographs gathers too, and its features need the others' width
+        nothing = embed(photographs.take(torch.tensor([0])).to(hardware.device))[:0]
+        features = {name: [nothing] for name in rows}
     names = {name: [*PAIRED, *networks, "in_gamut"] for name in systems} | {"truth": [*OWN]}
     scores = {name: _gather(rows[name], columns, len(photographs), hardware) for name, columns in names.items()}
     gathered = {

@@ -24,6 +24,7 @@ from gancolor.evaluation.scoring import (
     score_generator,
 )
 from gancolor.metrics import image as metrics
+from gancolor.utils import distributed
 from gancolor.utils.hardware import Hardware
 
 CPU = Hardware(torch.device("cpu"), "fp32")
@@ -61,6 +62,26 @@ def assert_scores(found, expected) -> None:
     for name, values in expected.items():
         assert found[name].dtype == torch.float32 and found[name].shape == values.shape, name
         assert torch.allclose(found[name], values, rtol=1e-4, atol=1e-4), name
+
+
+def test_rank_without_photographs_takes_part_in_every_gathering(truth, monkeypatch):
+    """With fewer photographs than ranks. The other ranks would wait for it, and take no rows of another width."""
+    networks, embed = {"lpips": lambda made, _: made[:, 0, 5, 7]}, lambda pictures: pictures[:, :, 5, 7].float()
+    gathered = {0: [], 1: []}
+    monkeypatch.setattr(distributed, "world_size", lambda: 2)
+    for rank, shares in gathered.items():
+
+        def gather(share, total, shares=shares):
+            shares.append(share)
+            return share.new_zeros(total, *share.shape[1:])
+
+        monkeypatch.setattr(distributed, "rank", lambda rank=rank: rank)
+        monkeypatch.setattr(distributed, "gather_shares", gather)
+        score({"grey": GREY}, photographs_of(truth[:1]), CPU, 32, networks, embed)
+    assert len(gathered[0]) == len(gathered[1]) == 4
+    for mine, theirs in zip(gathered[0], gathered[1], strict=True):
+        assert (len(mine), len(theirs)) == (1, 0)
+        assert mine.shape[1:] == theirs.shape[1:] and mine.dtype == theirs.dtype
 
 
 @pytest.mark.parametrize("batch_size", [1, 3, 32])
