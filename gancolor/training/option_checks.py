@@ -40,9 +40,16 @@ def check_options(config: TrainConfig) -> None:
         raise InputError("--compile does not work with --generator.recompute: leave out one")
     if config.cuda_graphs and not config.compile:
         raise InputError("--cuda_graphs records compiled networks: give --compile too")
-    adversarial = Objective(config.loss).is_adversarial
+    objective = Objective(config.loss)
+    adversarial = objective.is_adversarial
     if config.critic_epochs and not adversarial:
         raise InputError("--critic_epochs trains a discriminator, which --loss.gan 0 does not use: leave out one")
+    if config.epochs and adversarial and objective.penalizes and config.discriminator.norm == "batch":
+        penalty = f"--loss.r1 {config.loss.r1:g}" if config.loss.r1 else "--loss.gan_mode wgan_gp"
+        raise InputError(
+            f"{penalty} penalizes the discriminator's gradient for each photograph, and BatchNorm mixes photographs: "
+            "give --discriminator.norm instance (or none) too"
+        )
     loss = to_dict(config.loss)
     learns = any(loss[name] for name in TERMS if name not in (*PENALTIES, *ADVERSARIAL_TERMS))
     no_target = "no loss says which colours are right; give one that does a weight, such as --loss.l1 100"

@@ -187,11 +187,11 @@ def make_discriminator(norm: str, spectral_norm: bool) -> nn.Module:
     return network
 
 
-@pytest.mark.parametrize("norm", ["none", "instance", "batch"])
+@pytest.mark.parametrize("norm", ["none", "instance"])  # option_checks.py refuses BatchNorm, which mixes pictures
 @pytest.mark.parametrize("spectral_norm", [False, True])
 def test_discriminator_penalties_match_autograd(norm, spectral_norm):
     """Value and gradient are compared picture by picture, with norms and spectral norm."""
-    # In eval mode, BatchNorm treats pictures independently, and spectral norm does not change.
+    # In eval mode, spectral norm does not change; these norms do the same as in training.
     network = make_discriminator(norm, spectral_norm).eval()
     lightness, chroma = torch.rand(3, 1, 16, 16), torch.rand(3, 2, 16, 16) - 0.5
     parameters = list(network.parameters())
@@ -218,10 +218,10 @@ def test_discriminator_penalties_match_autograd(norm, spectral_norm):
             assert (a is None and b is None) or torch.allclose(a, b, atol=1e-5, rtol=1e-3), name
 
 
-@pytest.mark.parametrize("norm", ["none", "instance", "batch"])
+@pytest.mark.parametrize("norm", ["none", "instance"])
 @pytest.mark.parametrize("spectral_norm", [False, True])
 def test_descending_r1_flattens_the_discriminator(norm, spectral_norm):
-    """In training mode, with batch statistics and spectral norm's iteration."""
+    """In training mode, with spectral norm's iteration."""
     network = make_discriminator(norm, spectral_norm).train()
     lightness, chroma = torch.rand(4, 1, 16, 16), torch.rand(4, 2, 16, 16) - 0.5
     optimizer = torch.optim.Adam(network.parameters(), lr=3e-3)

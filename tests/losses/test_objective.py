@@ -64,7 +64,8 @@ def test_every_weight_of_the_options_is_a_term_or_a_penalty():
 def test_weights_have_the_names_of_the_flags(batch):
     """A term's name is its weight's flag and its log key, and the objective is their weighted sum."""
     weights = {name: 0.25 + number for number, name in enumerate(TERMS)}
-    gan_step = make_gan_step(LossConfig(**weights, r1=1.5, gan_mode="wgan_gp", gradient_penalty=2.5), arch="ltbc")
+    loss = LossConfig(**weights, r1=1.5, gan_mode="wgan_gp", gradient_penalty=2.5)
+    gan_step = make_gan_step(loss, arch="ltbc", norm="instance")
     assert gan_step.objective.weights == weights
     flags = {name.removeprefix("loss."): value for name, value in flatten({"loss": vars(LossConfig())}).items()}
     assert {*TERMS, *PENALTIES} <= flags.keys()

@@ -55,3 +55,5 @@ def test_advice_has_a_percentage_and_existing_options(found):
     assert "\n" not in line and re.search(r"\b\d+%", line)
     options = re.findall(r"--([\w.]+\w)", line)
     assert options and set(options) <= flatten(TrainConfig()).keys()
+    if "loss.r1" in options:  # which is refused with BatchNorm
+        assert "--loss.r1 1 with --discriminator.norm instance" in line

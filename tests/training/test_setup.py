@@ -270,7 +270,8 @@ def test_real_saturation_option_reaches_the_objective(configure):
 def test_gan_step_of_a_setup_takes_a_step(configure, classes):
     """With the photographs' labels and colours."""
     loss = dict.fromkeys(TERMS, 1.0) | {"perceptual_weights": "random", "r1": 1.0, "gan_mode": "wgan_gp"}
-    config = configure("ltbc", classes, loss=loss)
+    config = configure("ltbc", classes, loss=loss, discriminator={"norm": "instance"})
+    check_options(config)
     data = Dataset(config.data, config.seed, CPU)
     gan_step = set_up(config, data, HARDWARE).gan_step
     ((_, pictures, labels),) = data.batches.stream(0, 1, CPU)
@@ -300,6 +301,33 @@ def test_training_without_any_loss_is_refused(options, named):
 
 def test_adversarial_loss_alone_is_accepted():
     check_options(TrainConfig(epochs=1.0, loss=LossConfig(l1=0.0)))
+
+
+@pytest.mark.parametrize(
+    ("loss", "named"),
+    [
+        ({"r1": 1.5}, "--loss.r1 1.5"),
+        ({"gan": 0.0, "feature_matching": 1.0, "r1": 2.0}, "--loss.r1 2"),
+        ({"gan_mode": "wgan_gp"}, "--loss.gan_mode wgan_gp"),
+    ],
+)
+def test_gradient_penalties_are_refused_with_batchnorm(loss, named):
+    """BatchNorm mixes the photographs, and the penalties are of each photograph's gradient."""
+    with pytest.raises(InputError, match=f"^{named} penalizes .* give --discriminator.norm instance"):
+        check_options(TrainConfig(loss=LossConfig(**loss)))
+    for norm in ("instance", "none"):
+        check_options(TrainConfig(loss=LossConfig(**loss), discriminator=DiscriminatorConfig(norm=norm)))
+
+
+@pytest.mark.parametrize(
+    "options",
+    [
+        {"loss": LossConfig(gan=0.0, r1=1.0)}, {"loss": LossConfig(gan_mode="wgan_gp", gradient_penalty=0.0)},
+        {"loss": LossConfig(r1=1.0), "epochs": 0.0, "pretrain_epochs": 1.0},
+    ],
+)  # fmt: skip
+def test_batchnorm_is_accepted_without_gradient_penalties(options):
+    check_options(TrainConfig(**options))
 
 
 def test_compile_with_recomputation_is_refused():
