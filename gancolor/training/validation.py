@@ -36,13 +36,15 @@ class Validation:
 
     Attributes:
         scores: of the last evaluation, by metric; means: their means.
-        best: {"stage", "metric", "value", "step", "colorfulness"} of the best evaluation of the stage that the run has
-            reached; "colorfulness" is a share of the ground truth's. Evaluations are compared only within a stage,
-            because adversarial training deliberately gives up PSNR for colour.
+        best: {"stage", "metric", "weights", "hints", "value", "step", "colorfulness"} of the best evaluation of the
+            stage that the run has reached; "weights" are those of LPIPS if it is the metric, and "colorfulness" is a
+            share of the ground truth's. Evaluations are compared only within a stage, because adversarial training
+            deliberately gives up PSNR for colour, and only if the options that a resumed run may change are the same.
     """
 
     def __init__(self, photographs: Photographs, config: EvalConfig, lpips: LpipsConfig, hardware: Hardware) -> None:
         self.photographs, self.config, self.hardware = photographs, config, hardware
+        self.lpips_weights = {"lpips": lpips.weights, "lpips_vgg": lpips.vgg_weights}
         self._load_networks(lpips)
         scores, _ = score({"grey": GREY}, photographs, hardware, config.batch_size, self.networks)
         self.grey_scores, self.truth_scores = scores["grey"], scores["truth"]
@@ -82,10 +84,13 @@ class Validation:
         self.means = summarize(self.scores)
         metric = config.best_metric
         found: dict[str, Any] = {
-            "stage": stage, "metric": metric, "value": self.means[metric].mean, "step": step,
-            "colorfulness": self._colorfulness_share(),
+            "stage": stage, "metric": metric, "weights": self.lpips_weights.get(metric), "hints": config.hints,
+            "value": self.means[metric].mean, "step": step, "colorfulness": self._colorfulness_share(),
         }  # fmt: skip
-        comparable = (self.best.get("stage"), self.best.get("metric")) == (stage, metric)
+        comparable = bool(self.best) and all(
+            self.best.get(name, found[name]) == found[name]  # states of older versions lack "weights" and "hints"
+            for name in ("stage", "metric", "weights", "hints")
+        )
         improved = math.isfinite(found["value"]) and (not comparable or self._rank(found) > self._rank(self.best))
         if improved:
             self.best = found

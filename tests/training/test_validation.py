@@ -132,7 +132,8 @@ def test_best_is_highest_or_for_distances_lowest(monkeypatch, validate, metric, 
     assert figures(monkeypatch, found, metric, values) == improved
     step = len(values) - 1 - improved[::-1].index(True)
     assert found.best == {
-        "stage": "p", "metric": metric, "value": pytest.approx(values[step], rel=1e-6), "step": step,
+        "stage": "p", "metric": metric, "weights": "off" if metric.startswith("lpips") else None, "hints": 0,
+        "value": pytest.approx(values[step], rel=1e-6), "step": step,
         "colorfulness": pytest.approx(30 / found.truth["colorfulness"].mean, rel=1e-6),
     }  # fmt: skip
 
@@ -153,6 +154,19 @@ def test_evaluations_are_compared_only_within_a_metric(monkeypatch, validate):
     assert figures(monkeypatch, found, "ssim", [0.8, 0.7, 0.9]) == [True, False, True]
     assert found.best["metric"] == "ssim"
     assert figures(monkeypatch, found, "lpips", [0.95, 0.99]) == [True, False]
+
+
+def test_evaluations_are_compared_only_with_the_same_hints_and_weights(monkeypatch, validate):
+    """A run may resume with other --eval.hints or --lpips.weights. States of older versions contain neither."""
+    found = validate(hints=10)
+    assert figures(monkeypatch, found, "psnr", [25.0]) == [True]
+    found.config = replace(found.config, hints=0)
+    assert figures(monkeypatch, found, "psnr", [22.0, 21.0]) == [True, False]
+    del found.best["hints"], found.best["weights"]
+    assert figures(monkeypatch, found, "psnr", [21.0, 23.0]) == [False, True]
+    assert figures(monkeypatch, found, "lpips", [0.2, 0.3]) == [True, False]
+    found.lpips_weights["lpips"] = "other.pth"
+    assert figures(monkeypatch, found, "lpips", [0.3, 0.4]) == [True, False]
 
 
 @pytest.mark.parametrize("metric", ["psnr", "lpips"])
