@@ -103,7 +103,7 @@ def find_start(name: str) -> Start:
         understood = False
     if not understood:
         raise InputError(f"--init {name}: {path} does not describe the generator in it")
-    state = given if about.get("kind") == "state" else given / "last.safetensors"
+    state = path if about.get("kind") == "state" else given / "last.safetensors"
     return Start(name, path, about, state if state.is_file() else None)
 
 

@@ -120,10 +120,14 @@ def test_discriminator_is_copied_from_a_run_or_its_state(exported, tmp_path):
     tensors = {f"ema.{name}": value for name, value in load_file(run / "generator.safetensors").items()}
     tensors |= {f"discriminator.{name}": value.contiguous() for name, value in discriminator.state_dict().items()}
     save_file(tensors, run / "last.safetensors", {KEY: json.dumps({**about, "kind": "state"})})
-    for path in (run, run / "last.safetensors"):
+    unfinished = tmp_path / "unfinished"  # a run without an evaluation has nothing but its state
+    unfinished.mkdir()
+    (unfinished / "last.safetensors").write_bytes((run / "last.safetensors").read_bytes())
+    for path in (run, run / "last.safetensors", unfinished):
         fresh = build_discriminator(32, layers=1, width=4)
         lines = initialize(find_start(str(path)), build_generator("attention_ugan", **OPTIONS, size=32), fresh)
-        assert lines[-1] == f"the discriminator starts from {run / 'last.safetensors'}"
+        state = path if path.is_file() else path / "last.safetensors"
+        assert lines[-1] == f"the discriminator starts from {state}"
         assert all(torch.equal(value, fresh.state_dict()[name]) for name, value in discriminator.state_dict().items())
 
 
