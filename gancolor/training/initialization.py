@@ -143,20 +143,30 @@ def resolve(config: TrainConfig, start: Start) -> None:
         config.init = str(Path(str(config.init)).expanduser().resolve())
 
 
-def initialize(start: Start, generator: nn.Module, discriminator: nn.Module) -> list[str]:
+def initialize(
+    start: Start, generator: nn.Module, discriminator: nn.Module, recorded_sha256: str | None = None
+) -> list[str]:
     """Copy the file's parameters into the networks.
+
+    Args:
+        recorded_sha256: the file's sha256 in the run's configuration, which `resolve` recorded; None: not compared.
 
     Returns:
         Messages for the user: what the networks start from, and each layer that is not copied in full.
 
     Raises:
-        InputError: the file's layers do not match this architecture, or the file is truncated.
+        InputError: the file's layers do not match this architecture, or the file is truncated or has changed.
     """
     try:
         lines = _copy(generator, read_tensors(start.path, "ema"))
     except InputError as error:
         raise InputError(f"--init {start.name}: {error}") from None
     step, digest = start.about.get("step"), file_digest(start.path)
+    if recorded_sha256 not in (None, digest):  # decoding the photographs, in between, may take hours
+        raise InputError(
+            f"--init {start.name}: {start.path} has changed since this command started; give the command again, with "
+            "a file that stays the same"
+        )
     notes = [f"starts from {start.name} ({start.arch}, step {step}, sha256 {digest[:12]})", *lines]
     if start.state is None:
         return [*notes, "the discriminator starts from random weights: the file contains none"]
@@ -171,9 +181,9 @@ def initialize(start: Start, generator: nn.Module, discriminator: nn.Module) -> 
 
 @torch.no_grad()
 def _copy(network: nn.Module, tensors: Mapping[str, Tensor]) -> list[str]:
-    """Copy tensors whose names and shapes match, and kernels that have fewer input channels in the file. Weights of new
-    channels are zero,
-    so that the network starts with exactly the file's output.
+    """Copy tensors whose names and shapes match, and kernels that have fewer input channels in the file.
+
+    The weights of new channels are zero, so that the network starts with exactly the file's output.
 
     Returns:
         A line for each layer that is not copied in full, and for layers of the file that are not used.

@@ -57,7 +57,7 @@ def set_up(config: TrainConfig, data: Dataset, hardware: Hardware) -> Setup:
     # In fine-tuning, the generator's file includes the backbone's weights.
     generator = build_generator(config.arch, **(options | {"backbone_weights": "random"} if start else options))
     discriminator = build_discriminator(config.data.size, **to_dict(config.discriminator))
-    notes = initialize(start, generator, discriminator) if start else []
+    notes = initialize(start, generator, discriminator, config.init_sha256) if start else []
     trained_on = start.trained_on if start else []
     notes += _split_note(config, trained_on)
     if (hardware.device.type, hardware.precision) == ("cpu", "bf16"):
