@@ -41,9 +41,9 @@ class Choice:
 
     def at(self, quantiles: ArrayLike) -> list[Any]:
         """Map quantiles (N,) in [0, 1] to N values."""
-        shares = self.probabilities or [1 / len(self.values)] * len(self.values)
-        ends = np.cumsum(shares)[:-1]
-        return [self.values[index] for index in np.searchsorted(ends, np.asarray(quantiles), side="right")]
+        shares = np.array(self.probabilities or [1 / len(self.values)] * len(self.values))
+        last = np.flatnonzero(shares)[-1]  # quantile 1 is the end of its interval, and of empty ones after it
+        return [self.values[index] for index in np.searchsorted(np.cumsum(shares)[:last], quantiles, side="right")]
 
     def points(self, values: Sequence[Any]) -> np.ndarray:
         """Map N values to points (N, K) for K choices, any two at distance 1, because choices have no order."""

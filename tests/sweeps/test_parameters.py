@@ -90,6 +90,9 @@ def test_choices():
     assert weighted.at([0.09, 0.11, 1]) == [None, 3.5, 3.5]
     assert "two" not in weighted.at(U)
     assert make_parameter({"values": ["never", "always"], "probabilities": [0, 1]}).at([0, 0.5]) == ["always"] * 2
+    # Bayesian search draws 1 too.
+    assert make_parameter({"values": [1, 2, 3, 4], "probabilities": [0.9, 0.1, 0, 0]}).at([0.9, 1]) == [2, 2]
+    assert make_parameter({"values": [1, 2], "probabilities": [1, 0]}).at([0, 1]) == [1, 1]
     assert weighted.at(weighted.quantiles([None, 3.5])) == [None, 3.5]
     assert make_parameter({"value": None}).at(U) == [None] * len(U)
     assert not make_parameter({"values": [1]}).varies
