@@ -51,12 +51,16 @@ def check_options(config: TrainConfig) -> None:
             "give --discriminator.norm instance (or none) too"
         )
     loss = to_dict(config.loss)
-    learns = any(loss[name] for name in TERMS if name not in (*PENALTIES, *ADVERSARIAL_TERMS))
-    no_target = "no loss says which colours are right; give one that does a weight, such as --loss.l1 100"
+    no_target = {*PENALTIES, *ADVERSARIAL_TERMS, "scene"}
+    reason = "no loss says which colours are right"
+    if config.arch == "siggraph17":  # its bins and its chroma have separate heads
+        no_target, reason = {*no_target, "bins"}, "no loss trains siggraph17's chroma, which --loss.bins does not reach"
+    learns = any(loss[name] for name in TERMS if name not in no_target)
+    advice = "give one that does a weight, such as --loss.l1 100"
     if config.pretrain_epochs and not learns:
-        raise InputError(f"nothing to learn in pretraining: {no_target}")
+        raise InputError(f"nothing to learn in pretraining: {reason}; {advice}")
     if config.epochs and not learns and not adversarial:
-        raise InputError(f"nothing to learn: {no_target}")
+        raise InputError(f"nothing to learn: {reason}; {advice}")
     if config.critic_epochs and not config.epochs:
         raise InputError("--critic_epochs without --epochs: the trained discriminator would not be used")
     measured = {"lpips": config.lpips.weights, "lpips_vgg": config.lpips.vgg_weights}

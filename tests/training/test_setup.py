@@ -292,15 +292,29 @@ def test_gan_step_of_a_setup_takes_a_step(configure, classes):
             "nothing to learn in pretraining",
         ),
         ({"epochs": 1.0, "loss": LossConfig(l1=0.0, gan=0.0)}, "nothing to learn: no loss"),
+        ({"arch": "ltbc", "loss": LossConfig(l1=0.0, gan=0.0, scene=1.0)}, "nothing to learn: no loss"),
+        (
+            {"arch": "siggraph17", "loss": LossConfig(l1=0.0, gan=0.0, bins=1.0)},
+            "nothing to learn: no loss trains siggraph17's chroma, which --loss.bins does not reach; give one",
+        ),
+        (
+            {"arch": "siggraph17", "pretrain_epochs": 1.0, "loss": LossConfig(l1=0.0, bins=1.0)},
+            "nothing to learn in pretraining: no loss trains siggraph17's chroma",
+        ),
     ],
 )
-def test_training_without_any_loss_is_refused(options, named):
+def test_training_without_a_loss_of_the_colours_is_refused(options, named):
     with pytest.raises(InputError, match=named):
         check_options(TrainConfig(**options))
 
 
 def test_adversarial_loss_alone_is_accepted():
     check_options(TrainConfig(epochs=1.0, loss=LossConfig(l1=0.0)))
+    check_options(TrainConfig(arch="siggraph17", epochs=1.0, loss=LossConfig(l1=0.0, bins=1.0)))
+
+
+def test_bins_alone_are_accepted():
+    check_options(TrainConfig(arch="eccv16", loss=LossConfig(l1=0.0, gan=0.0, bins=1.0)))
 
 
 @pytest.mark.parametrize(
