@@ -44,7 +44,7 @@ def start_lines(
             f"the pixels; the bins' weights are {rarity.min():.2f} to {rarity.max():.1f} (plotted in {run.prior})"
         )
     yield f"run folder {run.folder}{f', resumed at step {done}' if done else ''}"
-    if done and run.former:  # empty if config.yaml was lost
+    if done:
         yield from _changed_length(config, timeline, run, done, batches.effective_batch)
 
 

@@ -1,5 +1,6 @@
 """The folder of a run."""
 
+import contextlib
 import json
 import os
 import platform
@@ -10,12 +11,12 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
-import yaml
 from filelock import FileLock, Timeout
 
 from gancolor.config.identity import fixed_options, flatten, save_yaml
 from gancolor.config.options import TrainConfig
 from gancolor.evaluation.results import versions
+from gancolor.models.checkpoint import describe
 from gancolor.utils.errors import InputError
 from gancolor.utils.files import write_atomically, write_json
 
@@ -46,7 +47,7 @@ class RunFolder:
         self.results = self.folder / "results.json"
         self._lock = FileLock(self.folder / ".lock")
         self._new = False
-        self.former: Mapping[str, Any] = {}  # the options of the start before this one, by dotted name
+        self.former: Mapping[str, Any] = {}  # the options of the last saved state, by dotted name
 
     def sample(self, step: int) -> Path:
         return self.folder / "samples" / f"step_{step:07d}.png"
@@ -55,7 +56,8 @@ class RunFolder:
         """Lock the folder for this process, and check that the options are those that the run was started with.
 
         Raises:
-            InputError: another process trains in the folder, it holds a run with other options, or it can't be made.
+            InputError: another process trains in the folder, it holds a run with other options, its saved state can't
+                be read, or it can't be made.
         """
         self._new = not self.folder.exists()
         try:
@@ -65,7 +67,7 @@ class RunFolder:
             raise InputError(f"--out {self.folder}: there is a file of that name") from None
         except Timeout:
             raise InputError(f"--out {self.folder}: another process is training in this folder") from None
-        if self.config.is_file() and self.last.is_file():  # without a saved state, any options will do
+        if self.last.is_file():  # without a saved state, any options will do
             self._check_options(config)
         # Unfinished files of a killed process.
         for leaving in (*self.folder.glob("*.part"), *self.folder.glob("samples/*.part")):
@@ -92,7 +94,8 @@ class RunFolder:
             shutil.rmtree(self.folder, ignore_errors=True)
 
     def _check_options(self, config: TrainConfig) -> None:
-        self.former = before = flatten(yaml.safe_load(self.config.read_text(encoding="utf-8")))
+        # From the state, not from config.yaml, which may have been lost or edited.
+        self.former = before = flatten(describe(self.last)["config"])
         differing = [
             f"--{name} was {before.get(name)}, is {value}"
             for name, value in fixed_options(config).items()
@@ -109,7 +112,8 @@ class RunFolder:
         path = self.folder / "environment.json"
         starts: list[dict[str, Any]] = []
         if path.is_file():
-            starts = json.loads(path.read_text(encoding="utf-8"))
+            with contextlib.suppress(ValueError):  # a damaged file is no reason not to train
+                starts = json.loads(path.read_text(encoding="utf-8"))
         start = {
             "step": step,
             "command": shlex.join(sys.argv),
