@@ -127,12 +127,17 @@ def make_parser(prog: str, config_class: type, description: str) -> ArgumentPars
     return parser
 
 
-def instantiate(parser: ArgumentParser, words: Sequence[str], config_class: type) -> Any:
-    """Parse the words into a `config_class`; errors print one line and exit with status 2."""
+def parse(parser: ArgumentParser, words: Sequence[str]) -> Namespace:
+    """Parse the words; errors print one line and exit with status 2."""
     try:
-        parsed = parser.parse_args(words)
+        return parser.parse_args(words)
     except UnicodeDecodeError:
         parser.error("--config: the file is not UTF-8 text")
+
+
+def instantiate(parser: ArgumentParser, words: Sequence[str], config_class: type) -> Any:
+    """Parse the words into a `config_class`; errors print one line and exit with status 2."""
+    parsed = parse(parser, words)
     fields = dataclasses.fields(config_class)
     for field in fields:
         if dataclasses.is_dataclass(field.default_factory) and not isinstance(parsed[field.name], Namespace):

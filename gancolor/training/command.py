@@ -8,7 +8,7 @@ from jsonargparse import ArgumentParser
 
 from gancolor.config.identity import default_out
 from gancolor.config.options import TrainConfig
-from gancolor.config.parsing import RECIPES, instantiate, make_parser, normalized_words
+from gancolor.config.parsing import RECIPES, instantiate, make_parser, normalized_words, parse
 from gancolor.data.sources.public import absolute_source
 from gancolor.utils.errors import InputError
 
@@ -33,7 +33,7 @@ def parse_train(argv: Sequence[str] | None = None, prog: str = "train.py") -> Tr
     asking = ("-h", "--help", "--print_config")
     parser = _make_parser(prog)
     parser.default_config_files = []
-    chosen = parser.parse_args([word for word in words if not word.startswith(asking)])
+    chosen = parse(parser, [word for word in words if not word.startswith(asking)])
     if chosen.init is not None:
         return _parse_fine_tuning(parser, chosen.init, words)
     parser.default_config_files = [str(RECIPES / f"{chosen.arch}.yaml")]

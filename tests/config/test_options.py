@@ -257,10 +257,13 @@ def test_no_option_accepts_values_that_are_not_finite(name, value):
         ("data: 3", ["--data", "group"]),
         ("seed: 1\ndata:\n", ["--data", "group"]),
         ("data: [64]", ["--data", "group"]),
+        ("arch: ugan # d\xe9j\xe0 vu", ["--config: the file is not UTF-8 text"]),
     ],
 )
 def test_invalid_config_file_gives_a_one_line_error(tmp_path, text, named):
-    line = refusal(["--config", written(tmp_path / "mine.yaml", text)])
+    config = tmp_path / "mine.yaml"
+    config.write_bytes(text.encode("latin-1"))
+    line = refusal(["--config", str(config)])
     for part in named:
         assert part in line
 
