@@ -176,10 +176,11 @@ class Trainer:
         return rates(self.config.optim, self.timeline, step, self.batches.effective_batch)
 
     def _log(self, terms: Terms) -> None:
-        """Every `log_every` steps and before each evaluation, log the means since the last time, over all ranks, to
-        metrics.jsonl and W&B."""
+        """Every `log_every` steps, before each evaluation and at the end of each stage, log the means since the last
+        time, over all ranks, to metrics.jsonl and W&B."""
         self.meter.add(terms)
-        if self.done % self.config.tracking.log_every and not self.timeline.evaluates(self.done):
+        ends_stage = self.done == self.timeline.span(self.done - 1)[1]
+        if self.done % self.config.tracking.log_every and not self.timeline.evaluates(self.done) and not ends_stage:
             return
         self.recent = means = self.meter.read(self.batches.effective_batch)
         if self.tracker:

@@ -199,6 +199,21 @@ def test_training_continues_after_a_bad_step(batch):
     assert gan_step.ema(batch[0]).chroma.isfinite().all()
 
 
+def test_overflows_by_which_a_loss_scaler_finds_its_scale_are_no_bad_steps(batch):
+    """Such steps are skipped, but training does not end because of them."""
+    gan_step = make_gan_step(precision="fp16", norm="none")
+    gan_step.scaler = torch.amp.GradScaler("cpu", init_scale=2.0**40)
+    before = {name: weights(getattr(gan_step, name)) for name in ("generator", "discriminator")}
+    for _ in range(3):
+        terms = gan_step.step(batch, "adversarial", RATES)
+        assert not terms["grad_norm_g"].isfinite() and not terms["grad_norm_d"].isfinite()
+        assert terms["generator"].isfinite() and gan_step.bad_steps == 0
+    assert gan_step.scaler.get_scale() == 2.0**37
+    assert all(all_equal(before[name], weights(getattr(gan_step, name))) for name in before)
+    gan_step.step(spoiled(batch, math.nan), "adversarial", RATES)
+    assert gan_step.bad_steps == 1
+
+
 # Clipping ---------------------------------------------------------------------------------------------------------
 
 
