@@ -63,7 +63,7 @@ class Progress:
         elif self.taken == 2 * WARM_UP:
             hours = (time.perf_counter() - self.warm) / WARM_UP * self.left / 3600
             if hours > LONG_RUN:
-                look = "; for a quick first run, give --config configs/demo.yaml" if self.device.type == "cpu" else ""
+                look = "; for a quick first run, give --config demo" if self.device.type == "cpu" else ""
                 say(f"about {hours:.0f} hours left{look}")
 
     def close(self) -> None:
