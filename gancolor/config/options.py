@@ -8,7 +8,7 @@ from jsonargparse.typing import ClosedUnitInterval, NonNegativeInt, OpenUnitInte
 
 from gancolor.choices import Architecture, CheckpointMetric
 from gancolor.config.networks import DiscriminatorConfig, GeneratorConfig, LossConfig
-from gancolor.config.types import BelowOne, NonNegative, Positive, Seed, Side, UpToOne, Weights
+from gancolor.config.types import BelowOne, Epochs, NonNegative, Positive, Seed, Side, SomeEpochs, UpToOne, Weights
 
 GREY_BELOW = 4.0  # colourfulness (Hasler and Suesstrunk 2003) below which a photograph counts as grey
 
@@ -131,7 +131,7 @@ class EvalConfig:
         samples: number of validation photographs in the sample grids, always the same ones
     """
 
-    every: Positive = 1.0
+    every: SomeEpochs = 1.0
     early: NonNegativeInt = 0
     batch_size: PositiveInt = 32
     best_metric: CheckpointMetric = "psnr"
@@ -210,9 +210,9 @@ class TrainConfig:
     init: str | None = None
     init_sha256: str | None = None
     out: str | None = None
-    epochs: NonNegative = 20.0
-    pretrain_epochs: NonNegative = 0.0
-    critic_epochs: NonNegative = 0.0
+    epochs: Epochs = 20.0
+    pretrain_epochs: Epochs = 0.0
+    critic_epochs: Epochs = 0.0
     seed: Seed = 0
     device: Literal["auto", "cpu", "cuda", "mps"] = "auto"
     precision: Literal["auto", "fp32", "tf32", "bf16", "fp16"] = "auto"

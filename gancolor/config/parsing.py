@@ -55,6 +55,9 @@ class _Parser(ArgumentParser):
             text = text[: found.start()] + f"{found[2]} is not {kind}"
         elif found := re.search(r"Expected a <class 'bool'>\. Got value: (.*)", text):
             text = text[: found.start()] + f"{found[1]!r} is neither true nor false"
+        elif found := re.search(r"Expected a (?:<class ')?(tuple|list).* Got value: (.*)", text):
+            example = "two numbers, such as [0.5, 0.999]" if found[1] == "tuple" else "text, such as [one, two]"
+            text = text[: found.start()] + f"{found[2]} is not a list of {example}"
         elif found := re.match(r"unrecognized arguments: (.*)", text, re.IGNORECASE):
             unknown = found[1].split()[0]
             text = f"unknown option {found[1]}" + near(unknown.split("=")[0], list(self._option_string_actions))

@@ -7,11 +7,15 @@ from jsonargparse.typing import register_type, restricted_number_type
 
 from gancolor.choices import MOST_STRENGTH
 
+MOST_EPOCHS = 1_000_000
+
 if TYPE_CHECKING:
     UpToOne: TypeAlias = float
     BelowOne: TypeAlias = float
     NonNegative: TypeAlias = float
     Positive: TypeAlias = float
+    Epochs: TypeAlias = float
+    SomeEpochs: TypeAlias = float
     Neighbours: TypeAlias = int
     Strength: TypeAlias = float
     Side: TypeAlias = int
@@ -24,6 +28,11 @@ else:
         "NonNegative", float, [(">=", 0), ("<", math.inf)], docstring="finite, 0 or more"
     )
     Positive = restricted_number_type("Positive", float, [(">", 0), ("<", math.inf)], docstring="finite, above 0")
+    # Multiplied by the steps per epoch, the largest floats would be infinite.
+    Epochs = restricted_number_type("Epochs", float, [(">=", 0), ("<=", MOST_EPOCHS)], docstring="0 to a million")
+    SomeEpochs = restricted_number_type(
+        "SomeEpochs", float, [(">", 0), ("<=", MOST_EPOCHS)], docstring="above 0, at most a million"
+    )
     Strength = restricted_number_type(
         "Strength", float, [(">=", 0), ("<=", MOST_STRENGTH)], docstring=f"0 to {MOST_STRENGTH:g}"
     )

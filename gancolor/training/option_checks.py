@@ -134,8 +134,17 @@ def check_networks(config: TrainConfig) -> None:
 def _check_networks(arch: str, generator: str, size: int, discriminator: str) -> None:
     """See `check_networks`; the options of both networks are given as JSON."""
     with torch.device("meta"):
-        check_output(arch, build_generator(arch, **json.loads(generator)))
-        build_discriminator(size, **json.loads(discriminator))
+        network = "generator"
+        try:
+            built = build_generator(arch, **json.loads(generator))
+            network = "discriminator"
+            build_discriminator(size, **json.loads(discriminator))
+        except RuntimeError as error:  # such as a kernel of more bytes than an address has
+            reason = str(error).splitlines()[0]
+            raise InputError(
+                f"the {network} of these options can't be built: {reason}; give a lower --{network}.width"
+            ) from None
+        check_output(arch, built)
 
 
 def check_output(arch: str, generator: nn.Module) -> None:

@@ -56,6 +56,14 @@ def test_a_line_that_names_nothing(monkeypatch, line):
         generator_builder("mine")
 
 
+@pytest.mark.parametrize("network", ["generator", "discriminator"])
+def test_networks_that_no_computer_can_hold_are_refused(network):
+    """The size of a kernel overflows."""
+    words = ["--arch", "ugan", "--generator.width", "4", f"--{network}.width", "1000000000"]
+    with pytest.raises(InputError, match=f"^the {network} of these options can't be built: .* lower --{network}.width"):
+        check_options(parse_train(words))
+
+
 def test_a_generator_to_start_from_is_checked_at_its_own_size(tmp_path):
     """A smaller size would allow fewer levels, but fine-tuning does not change the network."""
     path = made_generator(tmp_path / "g.safetensors", depth=None)
