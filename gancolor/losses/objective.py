@@ -67,10 +67,10 @@ class Objective:
     @property
     def penalizes(self) -> bool:
         """Whether the discriminator's objective has a gradient penalty."""
-        return self.loss.r1 > 0 or self._bounds_slope
+        return self.loss.r1 > 0 or self._has_gradient_penalty
 
     @property
-    def _bounds_slope(self) -> bool:
+    def _has_gradient_penalty(self) -> bool:
         return self.loss.gan_mode == "wgan_gp" and self.loss.gradient_penalty > 0
 
     def real(self, batch: Batch) -> Tensor:
@@ -140,28 +140,28 @@ class Objective:
         """Return the generator's adversarial terms."""
         terms = {}
         if self.loss.feature_matching:
-            *found, judged = discriminator.features(batch.lightness, predicted)
+            *found, logits = discriminator.features(batch.lightness, predicted)
             with torch.no_grad():
                 *wanted, _ = discriminator.features(batch.lightness, self.real(batch))
             terms["feature_matching"] = losses.feature_matching(found, wanted)
         else:
-            judged = discriminator(batch.lightness, predicted)
+            logits = discriminator(batch.lightness, predicted)
         if self.loss.gan:
-            terms["gan"] = losses.gan_generator(judged, self.loss.gan_mode)
+            terms["gan"] = losses.gan_generator(logits, self.loss.gan_mode)
         return terms
 
     def penalties(self, discriminator: PatchGAN, batch: Batch, fake: Tensor) -> Terms:
         """Return the gradient penalties of the discriminator's objective, unweighted."""
 
-        def judge(chroma: Tensor) -> Tensor:
+        def logits(chroma: Tensor) -> Tensor:
             # forward, not __call__: a compiled network cannot be differentiated twice.
             return discriminator.forward(batch.lightness, chroma)
 
         terms = {}
         if self.loss.r1:
-            terms["r1"] = losses.r1(judge, self.real(batch))
-        if self._bounds_slope:
-            terms["gradient_penalty"] = losses.gradient_penalty(judge, self.real(batch), fake)
+            terms["r1"] = losses.r1(logits, self.real(batch))
+        if self._has_gradient_penalty:
+            terms["gradient_penalty"] = losses.gradient_penalty(logits, self.real(batch), fake)
         return terms
 
 

@@ -13,7 +13,7 @@ from torch import Tensor
 from gancolor.choices import GanMode
 from gancolor.color.bins import nearest_bin, soft_encode
 
-Judge = Callable[[Tensor], Tensor]  # chroma (B, 2, H, W) to logits (B, 1, h, w)
+Discriminator = Callable[[Tensor], Tensor]  # chroma (B, 2, H, W) to logits (B, 1, h, w)
 LOG_MSE_FLOOR = 0.05  # 5.5 units of ab, about 30 dB of PSNR: smaller errors hardly change the loss
 ROUNDING = 1e-6  # added under square roots, whose slope is infinite at 0 [squared levels of 255]
 
@@ -72,8 +72,8 @@ def bins(logits: Tensor, truth: Tensor, weights: Tensor, neighbours: int) -> Ten
     stride = -(-truth.shape[-2] // logits.shape[-2])
     truth = F.avg_pool2d(truth.float(), stride, ceil_mode=True)
     shares, numbers = soft_encode(truth, neighbours, len(weights))
-    surprise = -(shares * logits.float().log_softmax(dim=1).gather(1, numbers)).sum(dim=1)
-    return (weights[nearest_bin(truth, len(weights))] * surprise).mean()
+    cross_entropy = -(shares * logits.float().log_softmax(dim=1).gather(1, numbers)).sum(dim=1)
+    return (weights[nearest_bin(truth, len(weights))] * cross_entropy).mean()
 
 
 def scene(logits: Tensor, labels: Tensor) -> Tensor:
@@ -152,23 +152,23 @@ def feature_matching(fake: Sequence[Tensor], real: Sequence[Tensor]) -> Tensor:
     return torch.stack([F.l1_loss(a.float(), b.float()) for a, b in zip(fake, real, strict=True)]).mean()
 
 
-def r1(judge: Judge, chroma: Tensor) -> Tensor:
+def r1(discriminator: Discriminator, chroma: Tensor) -> Tensor:
     """Return the R1 penalty, 1/2 E |grad D(x)|^2 on real pictures (Mescheder 2018, eq. 9). D is the mean over a
     picture's patches, and the gradient is with respect to its chroma."""
-    return _input_gradient(judge, chroma).square().sum(dim=1).mean() / 2
+    return _input_gradient(discriminator, chroma).square().sum(dim=1).mean() / 2
 
 
-def gradient_penalty(judge: Judge, real: Tensor, fake: Tensor) -> Tensor:
+def gradient_penalty(discriminator: Discriminator, real: Tensor, fake: Tensor) -> Tensor:
     """Return E (|grad D(x)| - 1)^2 at random mixtures x of real and generated pictures (Gulrajani 2017, eq. 3). D is
     the mean over a picture's patches, and the gradient is with respect to its chroma."""
     share = torch.rand(len(real), 1, 1, 1, device=real.device)
-    return (_input_gradient(judge, torch.lerp(real, fake, share)).norm(dim=1) - 1).square().mean()
+    return (_input_gradient(discriminator, torch.lerp(real, fake, share)).norm(dim=1) - 1).square().mean()
 
 
-def _input_gradient(judge: Judge, chroma: Tensor) -> Tensor:
+def _input_gradient(discriminator: Discriminator, chroma: Tensor) -> Tensor:
     """Return the gradient of D with respect to chroma, (B, 2 H W), itself differentiable."""
     chroma = chroma.detach().float().requires_grad_()
-    score = judge(chroma).float().flatten(1).mean(dim=1).sum()
+    score = discriminator(chroma).float().flatten(1).mean(dim=1).sum()
     (gradient,) = torch.autograd.grad(score, chroma, create_graph=True)
     return gradient.flatten(1)
 

@@ -64,14 +64,14 @@ def run_sweep(
 
 @dataclass
 class Running:
-    """A trial's process, or the one that a killed sweep has left. `told`: whether it was asked to stop early."""
+    """A trial's process, or the one that a killed sweep has left. `asked_to_stop`: early, being behind the others."""
 
     trial: Trial
     number: int
     process: subprocess.Popen[bytes] | Leftover
     slot: str | None
     history: History
-    told: bool = False
+    asked_to_stop: bool = False
 
 
 class SweepRunner:
@@ -186,7 +186,7 @@ class SweepRunner:
         self._running.remove(running)
         self._free.append(running.slot)
         trial, status, history = running.trial, running.process.returncode, running.history.read()
-        if isinstance(running.process, Leftover) and status and not running.told and self._signal is None:
+        if isinstance(running.process, Leftover) and status and not running.asked_to_stop and self._signal is None:
             self._start(running.number, trial)  # it was not finished
             return
         reached = self.sweep.metric.best(history) if self.sweep.metric else None
@@ -194,7 +194,7 @@ class SweepRunner:
         if status == 0:
             trial.status, trial.metric = "done", reached
             said = f"done{figure}"
-        elif running.told:
+        elif running.asked_to_stop:
             trial.status, trial.metric = "stopped early", reached
             said = f"stopped early after {len(history)} values{figure}"
         elif self._signal:
@@ -239,8 +239,8 @@ class SweepRunner:
         }
         running = {number: histories.pop(number) for number in asked}
         for number in self.sweep.hyperband.stops(running, [*histories.values()]):
-            if not asked[number].told:
-                asked[number].told = True
+            if not asked[number].asked_to_stop:
+                asked[number].asked_to_stop = True
                 asked[number].process.terminate()
 
     # Messages and signals ---------------------------------------------------------------------------------------------

@@ -5,10 +5,8 @@ from collections.abc import Mapping
 # All of these are rules of thumb, and only trigger warnings.
 COLLAPSED = 0.5  # limits of (C - C of grey) / (C of the truth - C of grey), with C the mean colourfulness
 OVERSATURATED = 1.25
-TOO_STRONG, TOO_WEAK = (
-    0.99,
-    0.55,
-)  # limits of the discriminator's accuracy on patches; guessing: 0.5; usual: 0.92 to 0.97
+TOO_STRONG = 0.99  # limits of the discriminator's accuracy on patches; guessing: 0.5; usual: 0.92 to 0.97
+TOO_WEAK = 0.55
 LEARNING = 100  # steps in which a new discriminator may still be guessing
 
 

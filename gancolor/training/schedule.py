@@ -29,10 +29,10 @@ class Timeline:
     @property
     def spans(self) -> dict[Stage, tuple[int, int]]:
         """First step of each stage, and the step after its last."""
-        pretrained = self._steps(self.pretrain_epochs)
-        judged = pretrained + self._steps(self.critic_epochs)
-        total = judged + self._steps(self.epochs)
-        return {"pretrain": (0, pretrained), "critic": (pretrained, judged), "adversarial": (judged, total)}
+        pretrain_end = self._steps(self.pretrain_epochs)
+        critic_end = pretrain_end + self._steps(self.critic_epochs)
+        total = critic_end + self._steps(self.epochs)
+        return {"pretrain": (0, pretrain_end), "critic": (pretrain_end, critic_end), "adversarial": (critic_end, total)}
 
     def _steps(self, epochs: float) -> int:
         return max(round(epochs * self.steps_per_epoch), 1) if epochs else 0
