@@ -15,8 +15,8 @@ class EvaluateDataConfig:
     """Photographs
 
     Args:
-        source: folder, public data set or demo; only its val folder if it has one; null: the first checkpoint's
-            training source
+        source: folder, shards, hf:NAME, public data set or demo, of which are scored its val folder if it has one, else
+            what the checkpoints' training held out of it, else all; null: the first checkpoint's training source
         size: side of the square for protocol native [pixels]; null: the first checkpoint's
         val_limit: maximum number of photographs (the first of a seeded shuffle); null: all
         min_colorfulness: leave out photographs of lower colourfulness, because leaving a grey photograph grey would
