@@ -21,6 +21,7 @@ from gancolor.models import FREE_OPTIONS, generator_builder, generator_options
 from gancolor.models.checkpoint import describe, find_generator, read_tensors
 from gancolor.utils.errors import InputError
 from gancolor.utils.files import file_digest
+from gancolor.utils.metadata import section
 
 # Options that may be on where the file's is off: the weights of the new input channels start at zero.
 ADDED = {"hints"}
@@ -49,15 +50,16 @@ class Start:
 
     @property
     def trained_on(self) -> list[dict[str, Any]]:
-        """The photographs that the generator has seen, from its first training on, and how they were split."""
-        config, data = self.about["config"], self.about["data"]
+        """The photographs that the generator has seen, from its first training on, and how they were split, as far as
+        its file says."""
+        config, data = section(self.about, "config"), section(self.about, "data")
         last = {
-            "source": data["source"],
+            "source": data.get("source"),
             "held_out": data.get("held_out", False),
-            "seed": config["seed"],
-            "val_fraction": config["data"]["val_fraction"],
+            "seed": config.get("seed"),
+            "val_fraction": section(config, "data").get("val_fraction"),
         }
-        return [*self.about.get("trained_on", []), last]
+        return [*self.about.get("trained_on", []), *([last] if last["source"] else [])]
 
     def size(self, default: int) -> int:
         """Return the photographs' size that its architecture was built for, which decides the depth of some."""

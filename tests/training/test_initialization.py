@@ -9,8 +9,7 @@ from safetensors.torch import load_file, save_file
 from torch import nn
 from torch.nn.utils.parametrizations import spectral_norm as spectral
 
-from gancolor.config.identity import default_out, fixed_options, to_dict
-from gancolor.config.options import TrainConfig
+from gancolor.config.identity import default_out, fixed_options
 from gancolor.data.dataset import Dataset
 from gancolor.inference.bundled import FOLDER
 from gancolor.models import build_discriminator, build_generator
@@ -138,14 +137,14 @@ def test_discriminator_is_copied_from_a_run_or_its_state(exported, tmp_path):
 def test_a_file_that_has_changed_since_the_command_started_is_refused(photos, tmp_path):
     """The run's record would name another file than the one that it starts from."""
     path = made_generator(tmp_path / "g.safetensors", arch="attention_ugan")
-    about = {**describe(path), "config": to_dict(TrainConfig())}
-    export_generator(path, load_generator(path), about)
     words = ["--data.size=32", "--data.batch_size=2", "--discriminator.layers=1", "--discriminator.width=4"]
     config = parse_train(["--init", str(path), "--data.source", str(photos), *words])
     data = Dataset(config.data, config.seed, torch.device("cpu"))
-    set_up(config, data, Hardware(torch.device("cpu"), "fp32"))
+    setup = set_up(config, data, Hardware(torch.device("cpu"), "fp32"))
+    unknown = {"seed": None, "val_fraction": None}  # the file does not say
+    assert setup.trained_on == [{"source": "demo", "held_out": False, **unknown}]
     torch.manual_seed(5)
-    export_generator(path, build_generator("attention_ugan", **OPTIONS, size=32), about)
+    export_generator(path, build_generator("attention_ugan", **OPTIONS, size=32), describe(path))
     with pytest.raises(InputError, match=f"--init {path}: .* has changed since this command started; give"):
         set_up(config, data, Hardware(torch.device("cpu"), "fp32"))
 
