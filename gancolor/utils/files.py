@@ -30,8 +30,10 @@ def write_atomically(path: Path, write: Callable[[Path], object]) -> None:
     """
     beside = path.with_name(temporary_name(path.name))
     mode = path.stat().st_mode & 0o777 if path.exists() else 0o666 & ~umask()
+    new = not beside.exists()
     try:
         with _claimed(beside, path):
+            new = False
             try:
                 write(beside)
                 beside.chmod(mode)  # safetensors creates files that only their owner can read
@@ -40,6 +42,10 @@ def write_atomically(path: Path, write: Callable[[Path], object]) -> None:
             except BaseException:
                 beside.unlink(missing_ok=True)
                 raise
+    except KeyboardInterrupt:
+        if new:  # interrupted between creating and locking it
+            beside.unlink(missing_ok=True)
+        raise
     except OSError as error:
         if error.errno and error.filename in (None, str(beside)):  # a full disk is reported without a name
             with suppress(AttributeError):  # FFmpeg's errors have names that can't be set

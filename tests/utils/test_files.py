@@ -3,6 +3,7 @@ from pathlib import Path
 
 import pytest
 
+from gancolor.utils import files
 from gancolor.utils.files import write_atomically
 
 
@@ -37,3 +38,18 @@ def test_names_that_differ_only_at_their_ends_do_not_share_a_temporary_file(tmp_
 def test_any_name_that_the_file_system_allows(tmp_path: Path, name: str) -> None:
     write_atomically(tmp_path / name, lambda beside: beside.write_text("x"))
     assert list(tmp_path.iterdir()) == [tmp_path / name]
+
+
+@pytest.mark.parametrize("others", [False, True])
+def test_interruption_before_the_lock_leaves_no_file_but_that_of_another_process(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, others: bool
+) -> None:
+    def interrupt(*_: object) -> None:
+        raise KeyboardInterrupt
+
+    if others:
+        (tmp_path / ".x.jpg.part").write_text("being written")
+    monkeypatch.setattr(files.fcntl, "flock", interrupt)
+    with pytest.raises(KeyboardInterrupt):
+        write_atomically(tmp_path / "x.jpg", lambda beside: beside.write_text("x"))
+    assert [path.name for path in tmp_path.iterdir()] == [".x.jpg.part"] * others
