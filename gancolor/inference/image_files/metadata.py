@@ -191,7 +191,7 @@ def clean_photoshop(data: bytes) -> bytes:
     for number, whole, content in _resources(data, len(PHOTOSHOP)):
         cleaned = clean_iptc(content) if number == IPTC else content
         if cleaned != content:
-            whole = b"8BIM" + struct.pack(">HHI", number, 0, len(cleaned)) + cleaned + bytes(len(cleaned) % 2)
+            whole = _resource(number, cleaned)
         if number in RESOURCES:
             kept.append(whole)
     return b"".join([PHOTOSHOP, *kept]) if kept else b""
@@ -213,6 +213,23 @@ def clean_iptc(data: bytes) -> bytes:
             kept.append(data[at : start + size])
         at = start + size
     return b"".join([*kept, data[at:]])
+
+
+def as_segment(data: bytes) -> bytes:
+    """Return IPTC as JPEG has it: as one of Photoshop's resources."""
+    return data if data.startswith(PHOTOSHOP) else PHOTOSHOP + _resource(IPTC, data)
+
+
+def as_tag(data: bytes) -> bytes:
+    """Return IPTC as libvips takes it for a TIFF: without other resources and, because libvips writes only a quarter of
+    the bytes, followed by zeros, which readers ignore."""
+    if data.startswith(PHOTOSHOP):
+        data = b"".join(content for number, _, content in _resources(data, len(PHOTOSHOP)) if number == IPTC)
+    return data + bytes(-len(data) % 4 + 3 * (len(data) + -len(data) % 4))
+
+
+def _resource(number: int, content: bytes) -> bytes:
+    return b"8BIM" + struct.pack(">HHI", number, 0, len(content)) + content + bytes(len(content) % 2)
 
 
 def _resources(data: bytes, at: int) -> Iterator[tuple[int, bytes, bytes]]:

@@ -11,7 +11,7 @@ import pyvips
 from PIL import Image
 
 from gancolor.inference.image_files.disclosure import disclosed_xmp
-from gancolor.inference.image_files.metadata import RESOLUTION
+from gancolor.inference.image_files.metadata import RESOLUTION, as_segment, as_tag
 from gancolor.inference.image_files.samples import from_array, sixteen_bits
 from gancolor.inference.image_files.texts import with_comments, with_texts
 from gancolor.utils.errors import InputError, near
@@ -89,6 +89,9 @@ class Picture:
         xmp = self._xmp(XMP_IN_JPEG if saver == "jpegsave" else None)
         if xmp and saver != "pngsave":
             image.set_type(pyvips.GValue.blob_type, "xmp-data", xmp)
+        if "iptc-data" in self.metadata:
+            iptc = (as_tag if saver == "tiffsave" else as_segment)(self.metadata["iptc-data"][1])
+            image.set_type(pyvips.GValue.blob_type, "iptc-data", iptc)
         if saver == "jpegsave" and self.alpha is not None:
             image = image.flatten(background=255 if image.format == "uchar" else 65535)
         if saver in ("jpegsave", "webpsave", "heifsave") and image.format == "ushort":

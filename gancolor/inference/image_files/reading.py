@@ -96,6 +96,9 @@ def _read(source: str | Path | bytes, name: str, megapixels: int) -> Picture:
     _check_size(image.width, image.height, megapixels)
     if is_hevc(image):
         return _picture(decode_hevc(image, source), name)
+    if tags.iptc:
+        image = image.copy()
+        image.set_type(pyvips.GValue.blob_type, "iptc-data", tags.iptc)
     suffix = SUFFIXES.get(image.get("vips-loader").partition("load")[0])
     return replace(_picture(image, name, tags.lab), suffix=suffix, texts=texts_of(source, suffix))
 

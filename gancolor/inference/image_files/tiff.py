@@ -15,7 +15,7 @@ from gancolor.inference.image_files.samples import from_array
 
 SUBFILE_TYPE, WIDTH, HEIGHT, BITS, COMPRESSION, PHOTOMETRIC = 254, 256, 257, 258, 259, 262
 STRIP_OFFSETS, STRIP_BYTES, TILE_OFFSETS, TILE_BYTES = 273, 279, 324, 325
-SUB_IFDS, SAMPLE_FORMAT, DNG_VERSION = 330, 339, 50706
+SUB_IFDS, SAMPLE_FORMAT, IPTC, DNG_VERSION = 330, 339, 33723, 50706
 SHORT = 3  # the type of a tag
 UNCOMPRESSED, YCBCR, CIELAB, ICCLAB, ITULAB = 1, 6, 8, 9, 10  # values of COMPRESSION and PHOTOMETRIC
 # Zero and unit of a and of b in 8 bits. https://www.rfc-editor.org/rfc/rfc2301#section-6.2 has ITULAB's.
@@ -29,10 +29,13 @@ class Tags:
         problem: why the page is not a whole photograph, in words, or None.
         lab: photometric interpretation, if it is Lab in 8 or 16 bits, else None. If the file isn't a TIFF, or its tags
             can't be read, both are None.
+        iptc: IPTC's bytes, also of the type LONG that most programs write: of these, libvips reads only a quarter, and
+            Pillow decodes only the first four.
     """
 
     problem: str | None = None
     lab: int | None = None
+    iptc: bytes = b""
 
     def __init__(self, source: str | Path | bytes) -> None:
         with (
@@ -48,6 +51,7 @@ class Tags:
         self._order = "<" if header[:2] == b"II" else ">"
         self._place = file.seek(directory.next)
         directory.load(file)
+        self.iptc = directory._tagdata.pop(IPTC, b"")
         tags = dict(directory)
         bits = np.atleast_1d(tags.get(BITS, 1))
         integers = set(np.atleast_1d(tags.get(SAMPLE_FORMAT, 1))) <= {1, 2}

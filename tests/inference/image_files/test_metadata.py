@@ -209,6 +209,31 @@ def test_much_iptc_is_read_at_once() -> None:
     assert time.process_time() - start < 5  # 50 s if each data set was copied with all before it
 
 
+@pytest.mark.parametrize("source", ["JPEG", "TIFF", "TIFF of LONG"])
+def test_iptc_stays_whole_between_jpeg_and_tiff(source: str) -> None:
+    """Photoshop and others write a TIFF's as numbers of 32 bits; their bytes are IPTC's, in any byte order."""
+    iptc = AUTHOR + b"\x1c\x02\x78\0\x14a farm near the town."
+    iptc += bytes(-len(iptc) % 4)
+    stream = io.BytesIO()
+    if source == "JPEG":
+        image = pyvips.Image.new_from_array(np.asarray(JPEG)).copy(interpretation="srgb")
+        image.set_type(pyvips.GValue.blob_type, "iptc-data", PHOTOSHOP + resource(0x0404, iptc))
+        data = image.jpegsave_buffer()
+    else:
+        JPEG.save(stream, "TIFF", tiffinfo={TIFFS_IPTC: iptc})
+        data, entry = stream.getvalue(), struct.pack("<HHI", TIFFS_IPTC, 7, len(iptc))
+        assert entry in data
+        if source == "TIFF of LONG":
+            data = data.replace(entry, struct.pack("<HHI", TIFFS_IPTC, 4, len(iptc) // 4))
+    picture = read_picture(data)
+    for _ in range(2):  # and from its own result
+        assert PHOTOSHOP + resource(0x0404, iptc) in picture.encode(".jpg")
+        written = picture.encode(".tif")
+        with Image.open(io.BytesIO(written)) as image:
+            assert image.tag_v2[TIFFS_IPTC] == iptc
+        picture = read_picture(written)
+
+
 @pytest.mark.parametrize("end", range(20))
 def test_damaged_resources_of_photoshop_are_dropped(end: int) -> None:
     data = PHOTOSHOP + resource(0x0404, b"by A")
