@@ -114,7 +114,7 @@ def _open(source: str | Path | bytes) -> pyvips.Image:
         bytes_of = pyvips.Source.new_from_memory(source)
     else:
         bytes_of = pyvips.Source.new_from_file(os.fsencode(source))
-    return pyvips.Image.new_from_source(bytes_of, "", access="sequential", fail_on="truncated")
+    return pyvips.Image.new_from_source(bytes_of, "", access="sequential", fail_on="error")
 
 
 def _by_pillow(source: str | Path | bytes, name: str, megapixels: int) -> Picture:

@@ -89,3 +89,22 @@ def test_raw_files_are_refused() -> None:
 def test_64_bits_are_refused_in_plain_words() -> None:
     with pytest.raises(InputError, match="more than 32 bits: save it with 32 or 16"):
         read_picture(tiff(scene(dtype="float64"), photometric="rgb"))
+
+
+@pytest.mark.parametrize("compression", ["zstd", "lzma"])
+def test_compression_that_libvips_lacks_is_refused_and_not_read_as_black(compression: str) -> None:
+    stream = io.BytesIO()
+    Image.fromarray(scene()).save(stream, "TIFF", compression=compression)
+    with pytest.raises(InputError, match="the picture: not a readable picture"):
+        read_picture(stream.getvalue())
+
+
+def test_damage_inside_compressed_strips_is_refused() -> None:
+    noise = np.random.default_rng(0).integers(0, 256, (64, 64, 3), np.uint8)
+    stream = io.BytesIO()
+    Image.fromarray(noise).save(stream, "TIFF", compression="tiff_lzw")
+    data = bytearray(stream.getvalue())
+    assert read_picture(bytes(data)).size == (64, 64)
+    data[4000:4064] = bytes(64)
+    with pytest.raises(InputError, match="the picture: not a readable picture"):
+        read_picture(bytes(data))
