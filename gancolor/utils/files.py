@@ -36,7 +36,8 @@ def write_atomically(path: Path, write: Callable[[Path], object]) -> None:
             new = False
             try:
                 write(beside)
-                beside.chmod(mode)  # safetensors creates files that only their owner can read
+                with suppress(OSError):  # some file systems have no modes
+                    beside.chmod(mode)  # safetensors creates files that only their owner can read
                 sync(beside)
                 beside.replace(path)
             except BaseException:

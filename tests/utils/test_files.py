@@ -1,3 +1,4 @@
+import errno
 import threading
 from pathlib import Path
 
@@ -38,6 +39,15 @@ def test_names_that_differ_only_at_their_ends_do_not_share_a_temporary_file(tmp_
 def test_any_name_that_the_file_system_allows(tmp_path: Path, name: str) -> None:
     write_atomically(tmp_path / name, lambda beside: beside.write_text("x"))
     assert list(tmp_path.iterdir()) == [tmp_path / name]
+
+
+def test_file_systems_without_modes_are_written(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    def refuse(*_: object) -> None:
+        raise OSError(errno.EOPNOTSUPP, "Operation not supported")
+
+    monkeypatch.setattr(Path, "chmod", refuse)
+    write_atomically(tmp_path / "x.jpg", lambda beside: beside.write_text("x"))
+    assert (tmp_path / "x.jpg").read_text() == "x"
 
 
 @pytest.mark.parametrize("others", [False, True])
