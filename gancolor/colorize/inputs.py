@@ -3,7 +3,7 @@
 import os
 import sys
 import warnings
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Container, Iterator, Sequence
 from dataclasses import dataclass, field
 from glob import has_magic
 from pathlib import Path
@@ -98,7 +98,7 @@ def find_jobs(
         search.add(word)
     found, entries = search.found, search.entries
     if in_place:
-        _keep_places(found, entries)
+        _keep_places(found, entries, {Path(word) for word in inputs})
     elif out is not None and _names_a_file(out):
         if found.problems and len(inputs) > 1:  # such as a name with spaces and without quotes
             raise InputError(str(found.problems[0]))
@@ -242,9 +242,13 @@ def _check_kind(source: Path, target: Path, suffix: str | None) -> Path:
     return target
 
 
-def _keep_places(found: Found, entries: Sequence[tuple[Path, Path]]) -> None:
+def _keep_places(found: Found, entries: Sequence[tuple[Path, Path]], named: Container[Path]) -> None:
+    """Add a job for each entry that can be replaced. Links are followed only if they are among the named inputs: those
+    in a folder may lead out of it, to files that nobody meant to change."""
     for source, name in entries:
-        if renamed(name, None) == name:
+        if source.is_symlink() and source not in named:
+            found.problems.append(Problem(str(source), "a link; to replace the file that it leads to, name that"))
+        elif renamed(name, None) == name:
             found.jobs.append(ColorizeJob(source, source.resolve()))
         else:
             found.problems.append(

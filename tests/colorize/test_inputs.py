@@ -163,12 +163,14 @@ def test_an_input_is_never_replaced() -> None:
 
 
 def test_in_place() -> None:
-    touch("in/a.jpg", "in/b.gif", "in/c.mp4")
+    touch("in/a.jpg", "in/b.gif", "in/c.mp4", "elsewhere/d.jpg")
     Path("link.jpg").symlink_to("in/a.jpg")
+    Path("in/d.jpg").symlink_to("../elsewhere/d.jpg")
     found = find_jobs(["in", "link.jpg"], in_place=True)
     assert {job.target for job in found.jobs} == {Path.cwd() / "in/a.jpg", Path.cwd() / "in/c.mp4"}
     assert [str(problem) for problem in found.problems] == [
-        "in/b.gif: .gif can't be written; colour it without --in_place"
+        "in/b.gif: .gif can't be written; colour it without --in_place",
+        "in/d.jpg: a link; to replace the file that it leads to, name that",
     ]
     for how in ({"out": "x"}, {"picture_format": "png"}):
         with pytest.raises(InputError, match="--in_place keeps"):
