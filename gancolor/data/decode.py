@@ -68,8 +68,8 @@ def decode(path: Path, max_pixels: int = MAX_PIXELS) -> Tensor:
     except UndecodableError:
         raise
     except Exception as error:  # decoders raise almost any exception on damaged files
-        passes = isinstance(error, MemoryError) or (isinstance(error, OSError) and error.strerror)
-        raise (UnreadableError if passes else UndecodableError)(_reason(error)) from error
+        temporary = isinstance(error, MemoryError) or (isinstance(error, OSError) and error.strerror)
+        raise (UnreadableError if temporary else UndecodableError)(_reason(error)) from error
 
 
 def decode_bytes(data: bytes, max_pixels: int = MAX_PIXELS) -> Tensor:

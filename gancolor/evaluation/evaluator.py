@@ -214,8 +214,8 @@ class Evaluator:
         protocol, choice = self.result.protocol, self.choice
         print(
             f"{counted(len(self.photographs), choice.noun)}{choice.scope} of {self.source.name}; "
-            f"protocol {protocol['name']}: "
-            f"{protocol['resizing']}, {self.size} x {self.size}; mean ± half-width of the 95 % interval"
+            f"protocol {protocol['name']}: {protocol['resizing']}, {self.size} x {self.size}; "
+            "mean ± half-width of the 95 % interval"
         )
         if "seen" in protocol:
             print(f"systems see {protocol['seen']}")

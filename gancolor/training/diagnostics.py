@@ -45,8 +45,8 @@ def check_adversarial_training(terms: Mapping[str, float], steps: int) -> dict[s
     if accuracy > TOO_STRONG:
         return {
             "discriminator too strong": f"it rates {accuracy:.0%} of true patches above predicted ones, so the "
-            "generator learns little from it. Try a lower --optim.lr_d, --discriminator.spectral_norm, --loss.r1 1 "
-            "with --discriminator.norm instance, or --loss.gan_mode lsgan or hinge"
+            "generator learns little from it. Try a lower --optim.lr_d, --discriminator.spectral_norm true, "
+            "--loss.r1 1 with --discriminator.norm instance, or --loss.gan_mode lsgan or hinge"
         }
     if steps < LEARNING:
         return {}

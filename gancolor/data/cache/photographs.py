@@ -196,10 +196,8 @@ def _photographs(index: Index, decoder: Decoder) -> Photographs:
 def _is_readable(item: Item, size: int, fit: Fit) -> bool:
     try:
         item.load(size, fit)
-    except UnreadableError:
-        return False
-    except UndecodableError:
-        return True
+    except UndecodableError as error:
+        return not isinstance(error, UnreadableError)
     return True
 
 

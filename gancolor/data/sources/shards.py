@@ -231,8 +231,9 @@ def _glob(fs: Any, source: str, path: str) -> list[str]:
     return found
 
 
-def _tars(fs: Any, source: str, folder: str) -> list[str]:
-    return sorted(_asked(source, lambda: fs.glob(f"{folder}/*.tar")))
+def _tars(fs: Any, source: str, folders: str) -> list[str]:
+    """List the shards directly in all folders that match a pattern."""
+    return sorted(_asked(source, lambda: fs.glob(f"{folders}/*.tar")))
 
 
 def _store(fs: Any, source: str, paths: list[str]) -> Store:

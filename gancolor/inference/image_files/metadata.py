@@ -225,7 +225,8 @@ def as_tag(data: bytes) -> bytes:
     the bytes, followed by zeros, which readers ignore."""
     if data.startswith(PHOTOSHOP):
         data = b"".join(content for number, _, content in _resources(data, len(PHOTOSHOP)) if number == IPTC)
-    return data + bytes(-len(data) % 4 + 3 * (len(data) + -len(data) % 4))
+    data += bytes(-len(data) % 4)  # a TIFF's are numbers of 32 bits
+    return data + bytes(3 * len(data))
 
 
 def _resource(number: int, content: bytes) -> bytes:
