@@ -119,6 +119,8 @@ def loss_in_place(picture: Picture, suffix: str) -> str | None:
     """Return what a photograph would lose if its result took its place, and what to do; None: nothing."""
     if picture.pages > 1:
         return f"has {picture.pages} pages, and only the first would be left; colour it without --in_place"
+    if picture.left_out:
+        return "has channels besides colour and transparency, which would be lost; colour it without --in_place"
     if picture.suffix is None:
         return f"its contents can't be written as what they are, but only as {suffix}; colour it without --in_place"
     if SAVERS[picture.suffix] != SAVERS[suffix.lower()]:

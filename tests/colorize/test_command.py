@@ -9,6 +9,7 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+import tifffile
 from made_files import files, save
 from made_pictures import colourfulness, scene
 from PIL import Image
@@ -250,6 +251,21 @@ def _umask() -> int:
     mask = os.umask(0o022)
     os.umask(mask)
     return mask
+
+
+def test_channels_besides_colour_and_transparency_are_left_out_but_not_in_place(tmp_path: Path, colorize) -> None:
+    infrared = np.full((40, 60, 1), 80, np.uint8)
+    path = tmp_path / "scan.tif"
+    tifffile.imwrite(path, np.concatenate([scene(40, 60), infrared], -1), photometric="rgb", extrasamples=[0])
+    before = path.read_bytes()
+    status, _, said = colorize(path, "-o", tmp_path / "out", "--strength", 0, "--format", "jpg")
+    assert (status, "1 channel left out: neither colour nor transparency" in said) == (0, True)
+    grey = scene(40, 60) @ [0.2126, 0.7152, 0.0722]
+    assert abs(read_picture(tmp_path / "out" / "scan.jpg").pixels.mean() - grey.mean()) < 15  # white would show through
+    status, _, said = colorize(path, "--in_place")
+    assert status == 1
+    assert "has channels besides colour and transparency, which would be lost" in said
+    assert path.read_bytes() == before
 
 
 def test_of_several_pages_the_first_is_coloured_but_not_in_place(tmp_path: Path, colorize) -> None:

@@ -42,6 +42,7 @@ class Picture:
         metadata: EXIF, XMP, IPTC and resolution under libvips's names: (type, value).
         profiled: whether the source had a colour profile, so that the saved file needs one too.
         pages: number of pages or frames in the file; this is the first.
+        left_out: number of the file's channels that are neither colour nor transparency, such as infrared.
         suffix: of the format of the file's contents, whatever its name; None: that can't be written, or is unknown.
         texts: chunks of a PNG or comments of a JPEG, which a result of the same format keeps.
         generator: name, perhaps empty, of the generator that predicted the colours; None: files don't disclose any.
@@ -52,6 +53,7 @@ class Picture:
     metadata: Mapping[str, tuple[int, Any]] = field(default_factory=dict, repr=False)
     profiled: bool = False
     pages: int = 1
+    left_out: int = 0
     suffix: str | None = None
     texts: bytes = field(default=b"", repr=False)
     generator: str | None = None

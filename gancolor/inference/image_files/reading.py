@@ -3,6 +3,7 @@
 import io
 import os
 import threading
+import warnings
 from contextlib import suppress
 from dataclasses import replace
 from pathlib import Path
@@ -20,6 +21,7 @@ from gancolor.inference.image_files.samples import from_array, to_16_bits, to_ar
 from gancolor.inference.image_files.texts import texts_of
 from gancolor.inference.image_files.tiff import CIELAB, Tags, lab_to_srgb
 from gancolor.utils.errors import InputError, shown
+from gancolor.utils.words import counted
 
 MOST_MEGAPIXELS = 500  # of a photograph: more is a mistake, or an attack on memory
 _PILLOWS_LIMIT = threading.Lock()  # held while `Image.MAX_IMAGE_PIXELS` is changed
@@ -86,7 +88,7 @@ def _read(source: str | Path | bytes, name: str, megapixels: int) -> Picture:
     if tags.lab == CIELAB:
         source = tags.as_icclab(source if isinstance(source, bytes) else Path(source).read_bytes())
     try:
-        image = _open(source)
+        image = _open(source, fail_on="warning" if tags.tiled else "error")  # libvips only warns of damaged tiles
     except pyvips.Error as error:
         if not error.message.startswith("unable to load"):  # libvips has a loader for it
             raise
@@ -100,7 +102,11 @@ def _read(source: str | Path | bytes, name: str, megapixels: int) -> Picture:
         image = image.copy()
         image.set_type(pyvips.GValue.blob_type, "iptc-data", tags.iptc)
     suffix = SUFFIXES.get(image.get("vips-loader").partition("load")[0])
-    return replace(_picture(image, name, tags.lab), suffix=suffix, texts=texts_of(source, suffix))
+    known = tags.without_unknown(image)
+    if left_out := image.bands - known.bands:
+        warnings.warn(f"{name}: {counted(left_out, 'channel')} left out: neither colour nor transparency", stacklevel=3)
+    picture = _picture(known, name, tags.lab)
+    return replace(picture, suffix=suffix, texts=texts_of(source, suffix), left_out=left_out)
 
 
 def _check_size(width: int, height: int, megapixels: int) -> None:
@@ -108,13 +114,13 @@ def _check_size(width: int, height: int, megapixels: int) -> None:
         raise TooManyPixelsError(f"{width} x {height} pixels are more than {megapixels} megapixels")
 
 
-def _open(source: str | Path | bytes) -> pyvips.Image:
+def _open(source: str | Path | bytes, fail_on: str = "error") -> pyvips.Image:
     """Open a file. Libvips gets it as a source, because it takes brackets in a name for options."""
     if isinstance(source, bytes):
         bytes_of = pyvips.Source.new_from_memory(source)
     else:
         bytes_of = pyvips.Source.new_from_file(os.fsencode(source))
-    return pyvips.Image.new_from_source(bytes_of, "", access="sequential", fail_on="error")
+    return pyvips.Image.new_from_source(bytes_of, "", access="sequential", fail_on=fail_on)
 
 
 def _by_pillow(source: str | Path | bytes, name: str, megapixels: int) -> Picture:

@@ -14,9 +14,10 @@ from PIL import TiffImagePlugin
 from gancolor.inference.image_files.samples import from_array
 
 SUBFILE_TYPE, WIDTH, HEIGHT, BITS, COMPRESSION, PHOTOMETRIC = 254, 256, 257, 258, 259, 262
-STRIP_OFFSETS, STRIP_BYTES, TILE_OFFSETS, TILE_BYTES = 273, 279, 324, 325
+STRIP_OFFSETS, STRIP_BYTES, TILE_OFFSETS, TILE_BYTES, EXTRA_SAMPLES = 273, 279, 324, 325, 338
 SUB_IFDS, SAMPLE_FORMAT, IPTC, DNG_VERSION = 330, 339, 33723, 50706
 SHORT = 3  # the type of a tag
+ALPHAS = (1, 2)  # values of EXTRA_SAMPLES: multiplied into the colours, or not
 UNCOMPRESSED, YCBCR, CIELAB, ICCLAB, ITULAB = 1, 6, 8, 9, 10  # values of COMPRESSION and PHOTOMETRIC
 # Zero and unit of a and of b in 8 bits. https://www.rfc-editor.org/rfc/rfc2301#section-6.2 has ITULAB's.
 AB_CODES = {CIELAB: ((0, 1), (0, 1)), ICCLAB: ((128, 1), (128, 1)), ITULAB: ((128, 170 / 255), (96, 200 / 255))}
@@ -31,11 +32,15 @@ class Tags:
             can't be read, both are None.
         iptc: IPTC's bytes, also of the type LONG that most programs write: of these, libvips reads only a quarter, and
             Pillow decodes only the first four.
+        tiled: whether the pixels lie in tiles instead of strips.
+        extra: what each channel after the colours is, by EXTRA_SAMPLES; empty if the file does not say.
     """
 
     problem: str | None = None
     lab: int | None = None
     iptc: bytes = b""
+    tiled: bool = False
+    extra: tuple[int, ...] = ()
 
     def __init__(self, source: str | Path | bytes) -> None:
         with (
@@ -53,6 +58,8 @@ class Tags:
         directory.load(file)
         self.iptc = directory._tagdata.pop(IPTC, b"")
         tags = dict(directory)
+        self.tiled = TILE_OFFSETS in tags
+        self.extra = tuple(np.atleast_1d(tags.get(EXTRA_SAMPLES, ())).tolist())
         bits = np.atleast_1d(tags.get(BITS, 1))
         integers = set(np.atleast_1d(tags.get(SAMPLE_FORMAT, 1))) <= {1, 2}
         if tags.get(PHOTOMETRIC) in AB_CODES and directory.tagtype[PHOTOMETRIC] == SHORT and len(bits) >= 3:
@@ -64,6 +71,16 @@ class Tags:
             self.problem = "samples of more than 32 bits: save it with 32 or 16"
         elif _missing_bytes(tags, file.seek(0, io.SEEK_END)) > 0:
             self.problem = "truncated"
+
+    def without_unknown(self, image: pyvips.Image) -> pyvips.Image:
+        """Return the file's image without the channels that are not declared as transparency, such as a scanner's
+        infrared: libvips takes the first of all for transparency."""
+        first = image.bands - len(self.extra)
+        alpha = next((first + place for place, kind in enumerate(self.extra) if kind in ALPHAS), None)
+        kept = [*range(first), *([] if alpha is None else [alpha])]
+        if first < 1 or len(kept) == image.bands:
+            return image
+        return image[0].bandjoin([image[band] for band in kept[1:]]) if kept[1:] else image[0]
 
     def as_icclab(self, data: bytes) -> bytes:
         """Return the bytes of a CIELAB file under the name of ICCLAB, whose samples libvips returns as they are. (It

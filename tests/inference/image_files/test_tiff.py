@@ -1,6 +1,7 @@
 """TIFFs whose tags matter: the kinds of Lab, truncated ones, cameras' raw files."""
 
 import io
+import warnings
 from typing import Any
 
 import numpy as np
@@ -99,12 +100,43 @@ def test_compression_that_libvips_lacks_is_refused_and_not_read_as_black(compres
         read_picture(stream.getvalue())
 
 
-def test_damage_inside_compressed_strips_is_refused() -> None:
-    noise = np.random.default_rng(0).integers(0, 256, (64, 64, 3), np.uint8)
-    stream = io.BytesIO()
-    Image.fromarray(noise).save(stream, "TIFF", compression="tiff_lzw")
-    data = bytearray(stream.getvalue())
-    assert read_picture(bytes(data)).size == (64, 64)
-    data[4000:4064] = bytes(64)
+@pytest.mark.parametrize("layout", [{"tile": (64, 64)}, {"rowsperstrip": 64}])
+def test_damage_inside_compressed_pixels_is_refused(layout: dict[str, Any]) -> None:
+    data = bytearray(tiff(scene(256, 256), photometric="rgb", compression="zlib", **layout))
+    assert read_picture(bytes(data)).size == (256, 256)
+    data[len(data) // 3 : len(data) // 2] = b"\xff" * (len(data) // 2 - len(data) // 3)
     with pytest.raises(InputError, match="the picture: not a readable picture"):
         read_picture(bytes(data))
+
+
+def test_tiles_of_a_compression_that_libvips_lacks_are_refused() -> None:
+    with pytest.raises(InputError, match="the picture: not a readable picture"):
+        read_picture(tiff(scene(64, 64), photometric="rgb", compression="lzma", tile=(32, 32)))
+
+
+@pytest.mark.parametrize(
+    ("colours", "options"),
+    [(3, {}), (1, {}), (1, {"compression": "zlib", "tile": (16, 16)}), (3, {"planarconfig": "separate"})],
+)
+@pytest.mark.parametrize(
+    ("extra", "place"), [([0], None), ([2], 0), ([0, 2], 1), ([2, 0], 0), ([0, 0], None), ([0, 0, 2], 2)]
+)
+def test_only_what_is_declared_as_transparency_becomes_alpha(
+    colours: int, options: dict[str, Any], extra: list[int], place: int | None
+) -> None:
+    pixels = scene()[..., :colours]
+    channels = [np.full((60, 90, 1), 40 + 50 * i, np.uint8) for i in range(len(extra))]
+    samples = np.concatenate([pixels, *channels], -1)
+    planes = np.moveaxis(samples, -1, 0) if options.get("planarconfig") == "separate" else samples
+    data = tiff(planes, photometric="rgb" if colours == 3 else "minisblack", extrasamples=extra,
+                **{"planarconfig": "contig", **options})  # fmt: skip
+    left_out = len(extra) - (place is not None)
+    with warnings.catch_warnings(record=True) as caught:
+        warnings.simplefilter("always")
+        picture = read_picture(data)
+    assert (picture.pixels == pixels).all()
+    assert picture.alpha is None if place is None else (picture.alpha == channels[place]).all()
+    assert picture.left_out == left_out
+    said = [str(warning.message) for warning in caught]
+    counted = f"{left_out} channel" + "s" * (left_out > 1)
+    assert said == ([f"the picture: {counted} left out: neither colour nor transparency"] if left_out else [])
