@@ -1,9 +1,12 @@
 """A pipeline that reads, infers and writes at the same time, with bounded memory."""
 
+import _thread
+import signal
 import threading
 from collections import deque
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
+from contextlib import contextmanager
 from queue import SimpleQueue
 from typing import Generic, TypeVar
 
@@ -47,14 +50,14 @@ class Pipeline(Generic[Item, Input, Prediction, Result]):
         """Process every item.
 
         The first exception of any stage, or Ctrl-C, stops the pipeline once current writes are complete, and is raised
-        here.
+        here. A second Ctrl-C does not wait for them.
 
         Args:
             items: each with the memory it takes [bytes]. They are requested in a separate thread, when there is room
                 for them.
         """
         # An executor of one thread runs its tasks in the order of their submission.
-        with self._pool, ThreadPoolExecutor(1) as source, ThreadPoolExecutor(1) as sink:
+        with self._ctrl_c_stops(), self._pool, ThreadPoolExecutor(1) as source, ThreadPoolExecutor(1) as sink:
             try:
                 source.submit(self._submit, items).add_done_callback(self._stop_if_failed)
                 for batch in self._batches():
@@ -62,11 +65,32 @@ class Pipeline(Generic[Item, Input, Prediction, Result]):
                     for (model_input, size), prediction in zip(batch, predictions, strict=True):
                         result = self._pool.submit(self.postprocess, model_input, prediction)
                         sink.submit(self._consume, result, size).add_done_callback(self._stop_if_failed)
-                sink.shutdown()  # waits here, where Ctrl-C is caught
+                sink.shutdown()  # waits here, where a second Ctrl-C is caught
             except BaseException as error:
                 self._stop(error)
         if self._error:
             raise self._error
+
+    @contextmanager
+    def _ctrl_c_stops(self) -> Iterator[None]:
+        """Let the first Ctrl-C stop the pipeline without raising an exception in the main thread: between any two of
+        its instructions, this could leave a lock held, as an import's, and threads waiting for it."""
+        usual = signal.getsignal(signal.SIGINT)
+        if threading.current_thread() is not threading.main_thread() or not callable(usual):
+            yield
+            return
+
+        def stop(_number: int, _frame: object) -> None:
+            signal.signal(signal.SIGINT, usual)
+            # In another thread, because this one may hold a lock that `_stop` waits for. `threading`'s needs locks to
+            # start one.
+            _thread.start_new_thread(self._stop, (KeyboardInterrupt(),))
+
+        signal.signal(signal.SIGINT, stop)
+        try:
+            yield
+        finally:
+            signal.signal(signal.SIGINT, usual)
 
     def _submit(self, items: Iterable[tuple[Item, int]]) -> None:
         """Submit items to `preprocess` as memory allows."""

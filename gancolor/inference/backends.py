@@ -11,6 +11,7 @@ import numpy as np
 from gancolor.color.arrays import Array
 from gancolor.utils.errors import InputError
 from gancolor.utils.metadata import KEY, read_header
+from gancolor.utils.signals import delayed_ctrl_c
 
 TRAINING = "pip install 'gancolor[train]'"
 UNNAMED = ("generator", "best", "last")  # generic file stems: the folder's name says more
@@ -100,9 +101,12 @@ class OnnxBackend:
     def __init__(self, path: Path, device: str = "auto") -> None:
         os.environ.setdefault("ORT_DISABLE_TELEMETRY", "1")  # on by default in Linux builds, too: onnxruntime PR 27379
         try:
-            import onnxruntime
-        except ImportError:
-            raise InputError(f"{path}: ONNX Runtime is not installed: pip install 'gancolor[onnx]'") from None
+            with delayed_ctrl_c():
+                import onnxruntime
+        except ImportError as error:
+            missing = isinstance(error, ModuleNotFoundError) and error.name == "onnxruntime"
+            why = "is not installed: pip install 'gancolor[onnx]'" if missing else f"can't be imported ({error})"
+            raise InputError(f"{path}: ONNX Runtime {why}") from None
         onnxruntime.set_default_logger_severity(3)
         providers = _providers(onnxruntime.get_available_providers(), device)
         try:

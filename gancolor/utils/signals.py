@@ -1,6 +1,8 @@
 """Graceful stop: Ctrl-C and SIGTERM ask a run to finish the current step, save and stop."""
 
 import signal
+from collections.abc import Iterator
+from contextlib import contextmanager
 from types import FrameType, TracebackType
 
 
@@ -31,3 +33,16 @@ class Interruption:
     def _restore(self) -> None:
         for number, handler in self._before.items():
             signal.signal(number, handler)
+
+
+@contextmanager
+def delayed_ctrl_c() -> Iterator[None]:
+    """Raise a Ctrl-C that comes inside only at the end: modules written in C turn it into errors of their import."""
+    if not hasattr(signal, "pthread_sigmask"):  # Windows
+        yield
+        return
+    before = signal.pthread_sigmask(signal.SIG_BLOCK, [signal.SIGINT])
+    try:
+        yield
+    finally:
+        signal.pthread_sigmask(signal.SIG_SETMASK, before)

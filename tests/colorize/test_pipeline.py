@@ -1,6 +1,7 @@
+import signal
 import threading
 import time
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 
 import pytest
 
@@ -91,7 +92,68 @@ def test_a_failure_anywhere_stops_all(stage: str, at: int) -> None:
     assert threading.active_count() == before
 
 
-def test_ctrl_c_stops_all() -> None:
+@pytest.mark.parametrize("stage", ["items", "infer", "preprocess", "consume"])
+def test_ctrl_c_stops_all_without_an_exception_in_the_main_thread(stage: str) -> None:
+    """Wherever it comes, what the main thread is doing is completed."""
+    usual = signal.signal(signal.SIGINT, signal.default_int_handler)  # a job in the background is given SIG_IGN
+    before = threading.active_count()
+    work = Work()
+    done = []
+
+    def interrupting(at: int, number: int) -> None:
+        if number == at:
+            signal.raise_signal(signal.SIGINT)
+            done.append(stage)  # in the main thread, an exception would have come before
+
+    def items() -> Iterator[tuple[int, int]]:
+        for number, size in work.items(10_000):
+            interrupting(17 if stage == "items" else -1, number)
+            yield number, size
+
+    def preprocess(number: int) -> int:
+        interrupting(17 if stage == "preprocess" else -1, number)
+        return work.preprocess(number)
+
+    def infer(numbers: Sequence[int]) -> list[int]:
+        interrupting(17 if stage == "infer" and 17 in numbers else -1, 17)
+        return work.infer(numbers)
+
+    def consume(double: int) -> None:
+        interrupting(34 if stage == "consume" else -1, double)
+        work.consume(double)
+
+    try:
+        with pytest.raises(KeyboardInterrupt):
+            Pipeline(preprocess, infer, work.postprocess, consume).run(items())
+        assert signal.getsignal(signal.SIGINT) is signal.default_int_handler
+    finally:
+        signal.signal(signal.SIGINT, usual)
+    assert done == [stage]
+    assert work.taken == [2 * number for number in range(len(work.taken))]
+    assert len(work.taken) < 1000
+    deadline = time.monotonic() + 5
+    while threading.active_count() > before and time.monotonic() < deadline:
+        time.sleep(0.01)
+    assert threading.active_count() == before
+
+
+def test_a_second_ctrl_c_is_raised_at_once() -> None:
+    usual = signal.signal(signal.SIGINT, signal.default_int_handler)
+    work = Work()
+
+    def interrupted_twice(numbers: Sequence[int]) -> list[int]:
+        signal.raise_signal(signal.SIGINT)
+        signal.raise_signal(signal.SIGINT)
+        raise AssertionError("not reached")
+
+    try:
+        with pytest.raises(KeyboardInterrupt):
+            Pipeline(work.preprocess, interrupted_twice, work.postprocess, work.consume).run(work.items(1000))
+    finally:
+        signal.signal(signal.SIGINT, usual)
+
+
+def test_ctrl_c_in_the_network_stops_all() -> None:
     before = threading.active_count()
     work = Work()
 

@@ -1,7 +1,10 @@
 import importlib.util
 import json
 import pickle
+import re
 import shutil
+import signal
+import sys
 from pathlib import Path
 
 import numpy as np
@@ -140,3 +143,33 @@ def test_safetensors_without_torch_gives_advice(generator: Path, monkeypatch) ->
     advice = r"needs PyTorch, fastai, kornia and timm: pip install 'gancolor\[train\]', or export it to ONNX"
     with pytest.raises(InputError, match=advice):
         open_backend(generator)
+
+
+@pytest.mark.parametrize(
+    ("error", "said"),
+    [
+        ("ImportError('libstdc++.so.6: not found')", "can't be imported (libstdc++.so.6: not found)"),
+        ("ModuleNotFoundError('No module', name='onnxruntime')", "is not installed: pip install 'gancolor[onnx]'"),
+    ],
+)
+def test_onnx_runtime_that_is_broken_is_not_called_absent(tmp_path: Path, monkeypatch, error: str, said: str) -> None:
+    (tmp_path / "onnxruntime.py").write_text(f"raise {error}")
+    monkeypatch.syspath_prepend(tmp_path)
+    monkeypatch.delitem(sys.modules, "onnxruntime", raising=False)
+    with pytest.raises(InputError, match=re.escape(f"ONNX Runtime {said}")):
+        open_backend(FOLDER / "generator.onnx")
+
+
+def test_ctrl_c_during_the_import_of_onnx_runtime_is_raised_after_it(tmp_path: Path, monkeypatch) -> None:
+    (tmp_path / "onnxruntime.py").write_text(
+        "import signal\ntry:\n    signal.raise_signal(signal.SIGINT)\n"
+        "except KeyboardInterrupt:\n    raise ImportError('initialization failed')\n"
+    )
+    monkeypatch.syspath_prepend(tmp_path)
+    monkeypatch.delitem(sys.modules, "onnxruntime", raising=False)
+    usual = signal.signal(signal.SIGINT, signal.default_int_handler)  # a job in the background is given SIG_IGN
+    try:
+        with pytest.raises(KeyboardInterrupt):
+            open_backend(FOLDER / "generator.onnx")
+    finally:
+        signal.signal(signal.SIGINT, usual)
