@@ -202,6 +202,13 @@ def test_unknown_addresses_and_methods_get_the_same_shape(client) -> None:
     assert answer.status_code == 405 and answer.headers["allow"] == "POST" and set(answer.json()) == {"error"}
 
 
+def test_head_is_answered_as_get_without_a_body(client) -> None:
+    for address in ("/health", "/health/live", "/metrics"):
+        assert client.head(address).status_code == client.get(address).status_code == 200
+    answer = client.head("/colorize")
+    assert answer.status_code == 405 and answer.headers["allow"] == "POST"
+
+
 class Slow:
     """A service whose colouring waits until it is told to go on."""
 
