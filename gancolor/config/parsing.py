@@ -10,11 +10,13 @@ from pathlib import Path
 from types import NoneType
 from typing import Any, NoReturn, get_args, get_type_hints
 
+import yaml
 from jsonargparse import ArgumentParser, DefaultHelpFormatter, Namespace
 
 from gancolor.config.evaluate import EvaluateConfig
 from gancolor.config.identity import flatten
-from gancolor.utils.errors import near
+from gancolor.config.yaml_files import DuplicateKeyError, read_yaml
+from gancolor.utils.errors import InputError, near
 
 PACKAGE = Path(__file__).resolve().parents[1]
 # The recipes: package data in a wheel (setup.cfg, package_dir), a folder beside the package in a checkout.
@@ -95,7 +97,7 @@ def find_config(path: Path, folder: Path) -> Path:
 
 def normalized_words(argv: Sequence[str], config_class: type) -> list[str]:
     """Translate options as sweeps write them (`--compile` alone becomes `--compile=true`, and None becomes null), and
-    names of recipes to their paths."""
+    names of recipes to their paths. Raises InputError if a file of options has one twice."""
     switches = {f"--{name}" for name, value in flatten(config_class()).items() if isinstance(value, bool)}
     words = []
     for i, word in enumerate(argv):
@@ -107,11 +109,23 @@ def normalized_words(argv: Sequence[str], config_class: type) -> list[str]:
             word = "null"
         flag, equals, name = word.partition("=")
         if flag == "--config" and name:
-            word = f"{flag}{equals}{find_config(Path(name), RECIPES)}"
+            word = f"{flag}{equals}{_checked_config(name)}"
         elif i and argv[i - 1] == "--config" and word:
-            word = str(find_config(Path(word), RECIPES))
+            word = _checked_config(word)
         words.append(word)
     return words
+
+
+def _checked_config(name: str) -> str:
+    """Return the path of a file of options, or of a recipe. Raises InputError if it has an option twice."""
+    path = find_config(Path(name), RECIPES)
+    try:
+        read_yaml(path)
+    except DuplicateKeyError as error:
+        raise InputError(f"--config {path}: {error}") from None
+    except (OSError, UnicodeDecodeError, yaml.YAMLError):  # the parser will say what is wrong
+        pass
+    return str(path)
 
 
 def make_parser(prog: str, config_class: type, description: str) -> ArgumentParser:

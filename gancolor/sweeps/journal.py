@@ -31,7 +31,7 @@ class Journal:
     def __init__(self, folder: Path, sweep: SweepFile, given: Mapping[str, str], seed: int) -> None:
         self.folder = folder
         self._path = folder / "sweep.json"
-        about = {"file": sweep.content, "given": given, "search_seed": seed}
+        about = {"file": sweep.content, "configs": sweep.configs, "given": given, "search_seed": seed}
         self._about: dict[str, Any] = json.loads(json.dumps(about, default=str))
         self.trials: list[Trial] = []
         try:
@@ -81,6 +81,6 @@ class Journal:
 
 
 def _named(key: str) -> str:
-    """Return a key's name for messages: `--seed` for given.seed, `--search_seed`, and keys of the file unchanged."""
+    """Return a key's name for messages: `--seed` for given.seed, `--search_seed`, and keys of files unchanged."""
     kind, _, name = key.partition(".")
-    return name if kind == "file" else f"--{name or kind}"
+    return name if kind in ("file", "configs") else f"--{name or kind}"

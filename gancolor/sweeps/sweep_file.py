@@ -2,13 +2,16 @@
 
 import re
 from collections.abc import Mapping, Sequence
+from contextlib import suppress
 from dataclasses import dataclass
+from itertools import pairwise
 from pathlib import Path
 from typing import Any
 
 import yaml
 
 from gancolor.config.parsing import RECIPES, find_config
+from gancolor.config.yaml_files import read_yaml
 from gancolor.sweeps.command import DEFAULT, make_command
 from gancolor.sweeps.hyperband import Hyperband, make_hyperband
 from gancolor.sweeps.parameters import Choice, Parameter, make_parameter
@@ -52,6 +55,7 @@ class SweepFile:
     Attributes:
         path: for error messages.
         content: as read, of the keys that determine the runs.
+        configs: content of the files of options that the runs read (`config`), by name; None: can't be read.
         parameters: by name, in alphabetical order, which is that of the W&B agent's words and of the grid.
         command: with macros.
         run_cap: maximum number of runs, or None.
@@ -59,6 +63,7 @@ class SweepFile:
 
     path: Path
     content: dict[str, Any]
+    configs: dict[str, Any]
     program: str
     method: str
     parameters: dict[str, Parameter]
@@ -85,7 +90,7 @@ def read_sweep_file(path: Path, given: Mapping[str, str]) -> SweepFile:
     """
     path = find_config(path, RECIPES / "sweeps")
     try:
-        content = yaml.safe_load(path.read_text(encoding="utf-8"))
+        content = read_yaml(path)
     except FileNotFoundError:
         raise InputError(f"{path}: no such sweep file") from None
     except (yaml.YAMLError, UnicodeDecodeError, OSError) as error:
@@ -111,14 +116,17 @@ def _checked(path: Path, content: Any, given: Mapping[str, str]) -> SweepFile:
     cap = content.get("run_cap")
     if cap is not None and (isinstance(cap, bool) or not isinstance(cap, int) or cap < 1):
         raise InputError(f"run_cap must be a whole number >= 1, not {cap}")
+    parameters = _parameters(content["parameters"], given, method)
+    command = make_command(content["command"]) if "command" in content else DEFAULT
     return SweepFile(
         path=path,
         content={key: content[key] for key in SEARCHED if key in content},
+        configs={name: _content(name) for name in _config_names(parameters, command)},
         program=str(content.get("program", "train.py")),
         method=method,
-        parameters=_parameters(content["parameters"], given, method),
+        parameters=parameters,
         metric=metric,
-        command=make_command(content["command"]) if "command" in content else DEFAULT,
+        command=command,
         hyperband=hyperband,
         run_cap=cap,
     )
@@ -144,6 +152,23 @@ def _parameters(section: Any, given: Mapping[str, str], method: str) -> dict[str
             "parameters: out: leave it out; each run has its own folder in that of gancolor sweep --out DIR"
         )
     return dict(sorted(made.items()))
+
+
+def _config_names(parameters: Mapping[str, Parameter], command: Sequence[str]) -> list[str]:
+    """Return the files that `config` names, as a parameter or among the command's words."""
+    values = parameters["config"].grid() if "config" in parameters else None
+    words = [
+        word.removeprefix("--config=")
+        for before, word in pairwise(("", *command))
+        if before == "--config" or word.startswith("--config=")
+    ]
+    return [*map(str, values or ()), *words]
+
+
+def _content(name: str) -> Any:
+    with suppress(OSError, UnicodeDecodeError, yaml.YAMLError):  # the program says what is wrong
+        return read_yaml(find_config(Path(name), RECIPES))
+    return None
 
 
 def _metric(section: Any) -> SweepMetric:

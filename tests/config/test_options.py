@@ -16,6 +16,7 @@ from gancolor.config.identity import default_out, fixed_options, flatten, to_dic
 from gancolor.config.options import TrainConfig
 from gancolor.evaluation.command import parse_evaluate
 from gancolor.training.command import parse_train
+from gancolor.utils.errors import InputError
 
 ROOT = Path(__file__).resolve().parents[2]
 OPTIONS = flatten(TrainConfig())
@@ -75,6 +76,13 @@ def test_weights_may_be_off_as_yaml_reads_it(tmp_path, word):
 )
 def test_booleans_of_yaml_are_refused_as_other_text(tmp_path, text, named):
     assert named in refusal(["--config", written(tmp_path / "mine.yaml", text)])
+
+
+@pytest.mark.parametrize("words", [["--config", "FILE"], ["--config=FILE"]])
+def test_option_that_a_file_has_twice_is_refused(tmp_path, words):
+    config = written(tmp_path / "mine.yaml", "optim:\n  lr_g: 0.1\n  lr_d: 0.1\n  lr_g: 0.2\n")
+    with pytest.raises(InputError, match=r"--config .*mine\.yaml: 'lr_g' is given twice, again in line 4"):
+        parse_train([word.replace("FILE", str(config)) for word in words])
 
 
 def test_flag_overrides_the_config_file(tmp_path):

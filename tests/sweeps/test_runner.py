@@ -204,6 +204,18 @@ def test_another_sweep_in_the_same_folder_is_refused(sweep, tmp_path, changed, n
     assert (tmp_path / "runs/sweep.json").read_text() == before
 
 
+def test_a_file_of_options_that_was_edited_makes_another_sweep(sweep, tmp_path):
+    config = tmp_path / "mine.yaml"
+    config.write_text("optim: {lr_g: 0.1}")
+    parameters = {"config": {"value": str(config)}, "x": {"values": [1]}}
+    sweep(parameters)
+    config.write_text("optim: {lr_g: 0.1} # the same")
+    assert sweep(parameters)[0] == 0
+    config.write_text("optim: {lr_g: 0.2}")
+    with pytest.raises(InputError, match=r"mine\.yaml\.optim\.lr_g was 0\.1, is 0\.2"):
+        sweep(parameters)
+
+
 def test_name_and_number_of_runs_may_change(sweep, tmp_path):
     parameters = {"x": X}
     sweep(parameters, method="random", run_cap=2)

@@ -83,6 +83,7 @@ SEED = "parameters: {seed: {value: 0}}"
     [
         ("- a list", ["`method` and `parameters`"]),
         ("a: [", ["can't be read"]),
+        ("method: grid\nparameters:\n  seed: {value: 0}\n  seed: {value: 1}", ["'seed' is given twice", "line 4"]),
         ("method: grid\nparameters: {}", ["parameters"]),
         ("method: grid\nparameters: [seed]", ["parameters must be named"]),
         (f"method: bayse\n{SEED}", ["method: bayse", "did you mean bayes"]),
@@ -122,6 +123,20 @@ def test_refusal_is_one_line_that_names_the_file(read, tmp_path, text, named):
 def test_missing_file(tmp_path):
     with pytest.raises(InputError, match=r"none\.yaml: no such sweep file"):
         read_sweep_file(tmp_path / "none.yaml", {})
+
+
+def test_files_of_options_are_read(read, tmp_path):
+    (tmp_path / "one.yaml").write_text("seed: 1\n")
+    one, two = str(tmp_path / "one.yaml"), str(tmp_path / "two.yaml")
+    assert read(f"method: grid\nparameters: {{config: {{values: [{one}, {two}]}}}}").configs == {
+        one: {"seed": 1},
+        two: None,
+    }
+    words = ["${program}", "--config", one, "--config=ugan", "${args}"]
+    configs = read(yaml.safe_dump({"method": "grid", "parameters": {"seed": {"value": 0}}, "command": words})).configs
+    assert configs[one] == {"seed": 1}
+    assert configs["ugan"]["arch"] == "ugan"
+    assert read(f"method: grid\n{SEED}", config=one).configs == {one: {"seed": 1}}
 
 
 def test_content_is_what_the_file_says(read):
