@@ -9,7 +9,7 @@ from gancolor.colorize.inputs import ColorizeJob, Problem
 from gancolor.colorize.photographs import FATAL, reason, warn_of_pages
 from gancolor.inference.colorizer import Colorizer
 from gancolor.inference.hints import SUFFIX
-from gancolor.inference.image_files import Picture, read_picture
+from gancolor.inference.image_files import read_picture
 from gancolor.inference.variants import check_distribution, uncertainty, variants
 from gancolor.utils.errors import shown
 from gancolor.utils.files import write_atomically
@@ -75,7 +75,7 @@ def colour_variants(
 
 def write_uncertainty(colorizer: Colorizer, source: Path, path: Path) -> None:
     """Write a map of the generator's uncertainty. Raises InputError if it has no distribution of colours."""
-    picture: Picture = uncertainty(colorizer, read_picture(source))
+    picture = uncertainty(colorizer, read_picture(source))
     data = picture.encode(path.suffix)
     path.parent.mkdir(parents=True, exist_ok=True)
     write_atomically(path, lambda beside: beside.write_bytes(data))

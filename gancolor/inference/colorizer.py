@@ -4,7 +4,7 @@ from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, replace
 from numbers import Integral, Real
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, NamedTuple
+from typing import TYPE_CHECKING, Any, NamedTuple, overload
 
 import numpy as np
 
@@ -24,6 +24,7 @@ from gancolor.utils.blas import one_thread
 from gancolor.utils.errors import InputError
 
 if TYPE_CHECKING:
+    from PIL.Image import Image
     from torch import Tensor
 
 BATCH = 16  # photographs of one shape predicted together
@@ -115,6 +116,16 @@ class Colorizer:
 
         return cls.load(download_from_hub(str(name), revision), **{"name": str(name)} | options)
 
+    @overload
+    def __call__(self, picture: str | Path | Picture, hints: Sequence[Hint] = ()) -> Picture: ...
+    @overload
+    def __call__(self, picture: "Image", hints: Sequence[Hint] = ()) -> "Image": ...
+    @overload
+    def __call__(self, picture: np.ndarray, hints: Sequence[Hint] = ()) -> np.ndarray: ...
+    @overload
+    def __call__(self, picture: "Tensor", hints: Sequence[Hint] = ()) -> "Tensor": ...
+    @overload
+    def __call__(self, picture: list[Any] | tuple[Any, ...], hints: Sequence[Hint] = ()) -> list[Any]: ...
     def __call__(self, picture: Any, hints: Sequence[Hint] = ()) -> Any:
         """Return the photograph in colour, in the type and size of the input.
 

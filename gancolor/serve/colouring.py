@@ -62,8 +62,7 @@ def _coloured(colorizer: Colorizer, picture: Picture, options: RequestOptions) -
         colorizer, size=options.size or colorizer.size, strength=options.strength,
         upsampling=options.upsampling, flips=options.flips, disclosure=options.disclosure,
     )  # fmt: skip
-    result: Picture = chosen(picture, hints)
-    return result
+    return chosen(picture, hints)
 
 
 def format_of(data: bytes) -> PictureFormat:
