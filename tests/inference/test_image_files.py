@@ -420,3 +420,14 @@ def test_errors_that_are_not_utf8_take_one_line_and_spoil_no_other_picture(tmp_p
 def test_bytes_are_read_as_files_are(tmp_path: Path) -> None:
     Picture(scene()).save(tmp_path / "x.png")
     assert (read_picture((tmp_path / "x.png").read_bytes()).pixels == scene()).all()
+
+
+def test_file_that_may_not_be_read_is_named_with_the_reason(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    Picture(scene()).save(tmp_path / "x.png")
+
+    def refuse(path: Path, *_: object) -> None:
+        raise PermissionError(errno.EACCES, "Permission denied", str(path))
+
+    monkeypatch.setattr(Path, "open", refuse)  # the tests may run as root, who may read everything
+    with pytest.raises(InputError, match=r"^\S+x\.png: Permission denied$"):
+        read_picture(tmp_path / "x.png")

@@ -82,6 +82,10 @@ def _read(source: str | Path | bytes, name: str, megapixels: int) -> Picture:
             raise InputError("no such file")
         if not Path(source).is_file():
             raise InputError("a folder" if Path(source).is_dir() else "no such file")
+        try:
+            Path(source).open("rb").close()
+        except OSError as error:
+            raise InputError(error.strerror) from None
     tags = Tags(source)
     if tags.problem:
         raise InputError(tags.problem)
