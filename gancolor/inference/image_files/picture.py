@@ -11,6 +11,7 @@ import pyvips
 from PIL import Image
 
 from gancolor.inference.image_files.disclosure import disclosed_xmp
+from gancolor.inference.image_files.exif import with_exif
 from gancolor.inference.image_files.metadata import RESOLUTION, as_segment, as_tag
 from gancolor.inference.image_files.samples import from_array, sixteen_bits
 from gancolor.inference.image_files.texts import with_comments, with_texts
@@ -111,6 +112,8 @@ class Picture:
             raise InputError(
                 f"a picture of {image.width} x {image.height} can't be written as {suffix}: {one_line(error)}"
             ) from None
+        if saver == "tiffsave" and "exif-data" in self.metadata:
+            data = with_exif(data, image)
         texts = self.texts if self.suffix and SAVERS[self.suffix] == saver else b""
         if saver == "pngsave":
             return with_texts(data, texts, xmp)

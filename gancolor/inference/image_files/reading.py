@@ -13,6 +13,7 @@ import pyvips
 from PIL import Image, UnidentifiedImageError
 
 from gancolor.inference.image_files.color import to_srgb
+from gancolor.inference.image_files.exif import with_block
 from gancolor.inference.image_files.formats import DOCUMENT, LOADERS, PILLOWS, SUFFIXES, advice, unreadable
 from gancolor.inference.image_files.heif import decode_hevc, is_hevc
 from gancolor.inference.image_files.metadata import ORIENTATION, kept_metadata
@@ -105,6 +106,8 @@ def _read(source: str | Path | bytes, name: str, megapixels: int) -> Picture:
     if tags.iptc:
         image = image.copy()
         image.set_type(pyvips.GValue.blob_type, "iptc-data", tags.iptc)
+    if tags.exif:
+        image = with_block(image, tags.exif)
     suffix = SUFFIXES.get(image.get("vips-loader").partition("load")[0])
     known = tags.without_unknown(image)
     if left_out := image.bands - known.bands:

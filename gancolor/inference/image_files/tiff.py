@@ -11,6 +11,7 @@ import numpy as np
 import pyvips
 from PIL import TiffImagePlugin
 
+from gancolor.inference.image_files.exif import block_of_tiff
 from gancolor.inference.image_files.samples import from_array
 
 SUBFILE_TYPE, WIDTH, HEIGHT, BITS, COMPRESSION, PHOTOMETRIC = 254, 256, 257, 258, 259, 262
@@ -32,6 +33,7 @@ class Tags:
             can't be read, both are None.
         iptc: IPTC's bytes, also of the type LONG that most programs write: of these, libvips reads only a quarter, and
             Pillow decodes only the first four.
+        exif: as the block that other formats have.
         tiled: whether the pixels lie in tiles instead of strips.
         extra: what each channel after the colours is, by EXTRA_SAMPLES; empty if the file does not say.
     """
@@ -39,6 +41,7 @@ class Tags:
     problem: str | None = None
     lab: int | None = None
     iptc: bytes = b""
+    exif: bytes = b""
     tiled: bool = False
     extra: tuple[int, ...] = ()
 
@@ -58,6 +61,7 @@ class Tags:
         directory.load(file)
         self.iptc = directory._tagdata.pop(IPTC, b"")
         tags = dict(directory)
+        self.exif = block_of_tiff(file)
         self.tiled = TILE_OFFSETS in tags
         self.extra = tuple(np.atleast_1d(tags.get(EXTRA_SAMPLES, ())).tolist())
         bits = np.atleast_1d(tags.get(BITS, 1))
