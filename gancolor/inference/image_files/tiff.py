@@ -15,11 +15,12 @@ from gancolor.inference.image_files.exif import block_of_tiff
 from gancolor.inference.image_files.samples import from_array
 
 SUBFILE_TYPE, WIDTH, HEIGHT, BITS, COMPRESSION, PHOTOMETRIC = 254, 256, 257, 258, 259, 262
-STRIP_OFFSETS, STRIP_BYTES, TILE_OFFSETS, TILE_BYTES, EXTRA_SAMPLES = 273, 279, 324, 325, 338
+STRIP_OFFSETS, STRIP_BYTES, PLANES, TILE_OFFSETS, TILE_BYTES, EXTRA_SAMPLES = 273, 279, 284, 324, 325, 338
 SUB_IFDS, SAMPLE_FORMAT, IPTC, DNG_VERSION = 330, 339, 33723, 50706
 SHORT = 3  # the type of a tag
 ALPHAS = (1, 2)  # values of EXTRA_SAMPLES: multiplied into the colours, or not
 UNCOMPRESSED, YCBCR, CIELAB, ICCLAB, ITULAB = 1, 6, 8, 9, 10  # values of COMPRESSION and PHOTOMETRIC
+GREYS, SEPARATE = (0, 1), 2  # values of PHOTOMETRIC and PLANES
 # Zero and unit of a and of b in 8 bits. https://www.rfc-editor.org/rfc/rfc2301#section-6.2 has ITULAB's.
 AB_CODES = {CIELAB: ((0, 1), (0, 1)), ICCLAB: ((128, 1), (128, 1)), ITULAB: ((128, 170 / 255), (96, 200 / 255))}
 
@@ -73,6 +74,8 @@ class Tags:
             self.problem = "a camera's raw file: develop it first, to TIFF or JPEG"
         elif bits.max() > 32:
             self.problem = "samples of more than 32 bits: save it with 32 or 16"
+        elif tags.get(PHOTOMETRIC) in GREYS and len(bits) > 1 and tags.get(PLANES) == SEPARATE:
+            self.problem = "grey and further channels in separate planes, which libvips misreads: save it without them"
         elif _missing_bytes(tags, file.seek(0, io.SEEK_END)) > 0:
             self.problem = "truncated"
 

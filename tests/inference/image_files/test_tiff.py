@@ -100,6 +100,13 @@ def test_compression_that_libvips_lacks_is_refused_and_not_read_as_black(compres
         read_picture(stream.getvalue())
 
 
+def test_planes_that_libvips_misreads_are_refused() -> None:
+    grey, alpha = scene()[..., 0], scene()[..., 1]
+    data = tiff(np.stack([grey, alpha]), photometric="minisblack", planarconfig="separate", extrasamples=[2])
+    with pytest.raises(InputError, match="in separate planes, which libvips misreads: save it without them"):
+        read_picture(data)
+
+
 @pytest.mark.parametrize("layout", [{"tile": (64, 64)}, {"rowsperstrip": 64}])
 def test_damage_inside_compressed_pixels_is_refused(layout: dict[str, Any]) -> None:
     data = bytearray(tiff(scene(256, 256), photometric="rgb", compression="zlib", **layout))
