@@ -9,6 +9,7 @@ from typing import Any
 from filelock import FileLock, Timeout
 
 from gancolor.config.identity import flatten
+from gancolor.sweeps.parameters import make_parameter
 from gancolor.sweeps.plan import Trial
 from gancolor.sweeps.sweep_file import SweepFile
 from gancolor.utils.errors import InputError
@@ -51,6 +52,8 @@ class Journal:
                 raise InputError(
                     f"{self._path}: damaged; remove it to start the sweep from the beginning, or give a different --out"
                 ) from None
+            if sweep.method == "grid" and _has_further_values(before["file"], self._about["file"]):
+                before["file"]["parameters"] = self._about["file"]["parameters"]
             self._check(before)
 
     def save(self) -> None:
@@ -78,6 +81,14 @@ class Journal:
                 f"--out {self.folder} holds another sweep ({'; '.join(differing)}). "
                 "Give the same options to resume it, or a different --out"
             )
+
+
+def _has_further_values(before: Mapping[str, Any], now: Mapping[str, Any]) -> bool:
+    """Return whether a grid's parameters have all the values that they had before."""
+    then, since = (
+        {name: make_parameter(spec).grid() or [] for name, spec in file["parameters"].items()} for file in (before, now)
+    )
+    return then.keys() == since.keys() and all(value in since[name] for name in then for value in then[name])
 
 
 def _named(key: str) -> str:

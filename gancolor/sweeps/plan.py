@@ -49,18 +49,30 @@ class Plan:
 
     def __init__(self, sweep: SweepFile, seed: int, trials: int | None) -> None:
         self._sweep, self._seed = sweep, seed
-        cap = trials or sweep.run_cap
+        self._cap = trials or sweep.run_cap
+        self._folders: list[str] = []
         if sweep.method == "grid":
-            self._grid = list(islice(grid(sweep.parameters), cap))
-            self.total = len(self._grid)
-            self._folders = [_folder(self._describe(values)) for values in self._grid]
-            # number the folders if names collide or are too long for a file system
-            if len(set(self._folders)) < self.total or max(map(len, self._folders)) > LONGEST:
-                self._folders = []
-        elif cap is None:
+            self.resume([])
+        elif self._cap is None:
             raise InputError(f"{sweep.path}: method {sweep.method} never ends: give run_cap in the file, or --trials N")
         else:
-            self.total, self._folders = cap, []
+            self.total = self._cap
+
+    def resume(self, started: Sequence[Trial]) -> None:
+        """Put the runs that have been started first, since a grid may have got further values after them."""
+        if self._sweep.method != "grid":
+            return
+        first = [trial.values for trial in started]
+        most = None if self._cap is None else self._cap + len(first)
+        further = [values for values in islice(grid(self._sweep.parameters), most) if values not in first]
+        self._grid = [*first, *further][: self._cap]
+        self.total = len(self._grid)
+        self._folders = [_folder(self._describe(values)) for values in self._grid]
+        # number the folders if names collide or are too long for a file system
+        if len(set(self._folders)) < self.total or max(map(len, self._folders)) > LONGEST:
+            self._folders = []
+        for trial in started:
+            trial.name = self._describe(trial.values) if self._folders else trial.name
 
     def trial(self, number: int, results: Sequence[RunSoFar]) -> Trial:
         """Return run `number` (from 0), given the results so far."""

@@ -53,6 +53,7 @@ def run_sweep(
     plan = Plan(sweep, seed, trials)
     check_sweep(sweep, plan.samples())
     journal = Journal(folder, sweep, given, seed)
+    plan.resume(journal.trials)
     try:
         status = SweepRunner(sweep, plan, journal, _slots(jobs)).run()
         if status < 128:

@@ -204,6 +204,32 @@ def test_another_sweep_in_the_same_folder_is_refused(sweep, tmp_path, changed, n
     assert (tmp_path / "runs/sweep.json").read_text() == before
 
 
+def test_a_grid_that_gets_further_values_runs_only_them(sweep, tmp_path):
+    sweep({"x": {"values": [1, 2]}, "y": {"value": 0}}, metric=LOSS)
+    more = {"x": {"values": [3, 1, 2]}, "y": {"values": [0, 5]}}
+    status, out, _ = sweep(more, metric=LOSS)
+    assert status == 0
+    assert {name: len(lines) for name, lines in starts(tmp_path / "runs").items()} == {
+        "x=1": 1,
+        "x=2": 1,
+        **{f"x={x},y={y}": 1 for x, y in ((3, 0), (3, 5), (1, 5), (2, 5))},
+    }
+    assert [trial["name"] for trial in trials(tmp_path / "runs")] == [
+        *("x=1, y=0", "x=2, y=0", "x=3, y=0", "x=3, y=5", "x=1, y=5", "x=2, y=5")
+    ]
+    assert "[1/6] x=1, y=0 is done" in out and "[6/6] x=2, y=5: done" in out
+    assert sweep(more, metric=LOSS)[0] == 0
+    with pytest.raises(InputError, match="holds another sweep"):
+        sweep({"x": {"values": [3, 1]}, "y": {"values": [0, 5]}}, metric=LOSS)
+
+
+def test_a_grid_with_further_values_ends_at_its_number_of_runs(sweep, tmp_path):
+    sweep({"x": {"values": [1, 2]}})
+    sweep({"x": {"values": [0, 1, 2, 3]}}, trials=3)
+    assert sorted(starts(tmp_path / "runs")) == ["x=0", "x=1", "x=2"]
+    assert len(trials(tmp_path / "runs")) == 3
+
+
 def test_a_file_of_options_that_was_edited_makes_another_sweep(sweep, tmp_path):
     config = tmp_path / "mine.yaml"
     config.write_text("optim: {lr_g: 0.1}")
