@@ -47,7 +47,6 @@ def _opponents(picture: Tensor) -> Tensor:
 
 def _colorfulness(opponents: Tensor) -> Tensor:
     centre = opponents.mean(dim=-1, keepdim=True)
-    variance = (
-        (opponents - centre).square().mean(dim=-1)
-    )  # torch.var_mean takes ten times as long on a CPU (pytorch issue 122191)
+    # With some versions, torch.var_mean takes ten times as long on a CPU: https://github.com/pytorch/pytorch/issues/122191
+    variance = (opponents - centre).square().mean(dim=-1)
     return variance.sum(dim=-1).sqrt() + 0.3 * centre.squeeze(-1).norm(dim=-1)

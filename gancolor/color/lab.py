@@ -13,8 +13,9 @@ L_HALF_RANGE = 50.0  # L runs from 0 to 100
 AB_RANGE = 110.0  # upper bound of |a| and |b| of sRGB colours: the largest is b = -107.86, of pure blue
 KNEE = 0.008856  # XYZ relative to white, below which f is a straight line
 SLOPE = 7.787  # of that line
-LIGHTNESS, A, B = 116.0, 500.0, 200.0  # L = 116 f(Y) - 16, a = 500 (f(X) - f(Y)), b = 200 (f(Y) - f(Z))
-F_KNEE = SLOPE * KNEE + 16 / 116
+# L = LIGHTNESS f(Y) - OFFSET, a = A (f(X) - f(Y)), b = B (f(Y) - f(Z))
+LIGHTNESS, OFFSET, A, B = 116.0, 16.0, 500.0, 200.0
+F_KNEE = SLOPE * KNEE + OFFSET / LIGHTNESS
 # Linear sRGB to XYZ relative to white (D65), with kornia's and scikit-image's digits.
 RGB_TO_XYZ = np.array([[0.412453, 0.357580, 0.180423], [0.212671, 0.715160, 0.072169], [0.019334, 0.119193, 0.950227]])
 RGB_TO_XYZ /= np.array([[0.95047], [1.0], [1.08883]])
@@ -62,7 +63,7 @@ def luminance(linear: Array) -> Array:
 
 def lightness(f_of_y: Array) -> Array:
     """Convert f(Y) to L in 0..100."""
-    return LIGHTNESS * f_of_y - 16.0
+    return LIGHTNESS * f_of_y - OFFSET
 
 
 def to_linear(roots: Array) -> Array:

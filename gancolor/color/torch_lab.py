@@ -13,12 +13,13 @@ from kornia.color import lab_to_rgb as _lab_to_rgb
 from kornia.color import rgb_to_lab as _rgb_to_lab
 from torch import Tensor
 
-from gancolor.color.lab import AB_RANGE, KNEE, L_HALF_RANGE, LIGHTNESS, RGB_TO_XYZ, SLOPE
+from gancolor.color import lab
+from gancolor.color.lab import AB_RANGE, L_HALF_RANGE
 
 __all__ = ["AB_RANGE", "L_HALF_RANGE"]
 
-ROOTS_TO_LAB = torch.tensor([[0.0, 116.0, 0.0], [500.0, -500.0, 0.0], [0.0, 200.0, -200.0]])
-LAB_OFFSET = torch.tensor([[16.0], [0.0], [0.0]])
+ROOTS_TO_LAB = torch.tensor([[0.0, lab.LIGHTNESS, 0.0], [lab.A, -lab.A, 0.0], [0.0, lab.B, -lab.B]])
+LAB_OFFSET = torch.tensor([[lab.OFFSET], [0.0], [0.0]])
 
 
 @contextmanager
@@ -90,13 +91,13 @@ def linear_to_lab(light: Tensor, constants: tuple[Tensor, ...] | None = None) ->
 
 def lightness_of(luminance: Tensor) -> Tensor:
     """Convert luminance relative to white, 0..1, of any shape to L in 0..100. Overwrites its input."""
-    return LIGHTNESS * _roots(luminance) - 16
+    return lab.lightness(_roots(luminance))
 
 
 def _roots(xyz: Tensor) -> Tensor:
     """Apply Lab's f to XYZ relative to white. Overwrites its input."""
-    roots = xyz.clamp(min=KNEE).log_().div_(3).exp_()  # three times as fast as a power
-    roots += xyz.sub_(KNEE).clamp_(max=0).mul_(SLOPE)
+    roots = xyz.clamp(min=lab.KNEE).log_().div_(3).exp_()  # three times as fast as a power
+    roots += xyz.sub_(lab.KNEE).clamp_(max=0).mul_(lab.SLOPE)
     return roots
 
 
@@ -106,9 +107,8 @@ def lab_constants(device: torch.device) -> tuple[Tensor, ...]:
     Lab, and the offset (3, 1) to subtract then. They are cached, because the host would wait for each copy."""
     with torch.inference_mode(False):
         levels = torch.arange(256, device=device) / 255
-        linear = torch.where(levels > 0.04045, ((levels + 0.055) / 1.055) ** 2.4, levels / 12.92)
-        matrices = (torch.tensor(RGB_TO_XYZ, dtype=torch.float32), ROOTS_TO_LAB, LAB_OFFSET)
-        return linear, *(matrix.to(device) for matrix in matrices)
+        matrices = (torch.tensor(lab.RGB_TO_XYZ, dtype=torch.float32), ROOTS_TO_LAB, LAB_OFFSET)
+        return lab.decode(levels), *(matrix.to(device) for matrix in matrices)
 
 
 def lab_to_rgb(lightness: Tensor, chroma: Tensor, clip: bool = True) -> Tensor:
@@ -118,8 +118,8 @@ def lab_to_rgb(lightness: Tensor, chroma: Tensor, clip: bool = True) -> Tensor:
         clip: clip to [0, 1]; False: keep the values outside, which show colours outside the gamut.
     """
     with exact(lightness.device):
-        lab = torch.cat([(lightness.float() + 1) * L_HALF_RANGE, chroma.float() * AB_RANGE], dim=-3)
-        return _lab_to_rgb(lab, clip)
+        channels = torch.cat([(lightness.float() + 1) * L_HALF_RANGE, chroma.float() * AB_RANGE], dim=-3)
+        return _lab_to_rgb(channels, clip)
 
 
 def grey(lightness: Tensor) -> Tensor:

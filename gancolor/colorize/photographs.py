@@ -131,7 +131,7 @@ def loss_in_place(picture: Picture, suffix: str) -> str | None:
 def warn_of_pages(path: Path, picture: Picture) -> None:
     """Warn if only the first of several pages is coloured."""
     if picture.pages > 1:
-        warnings.warn(f"{shown(path)}: the first of its {picture.pages} pages is coloured", stacklevel=2)
+        warnings.warn(f"{shown(path)}: {picture.pages_note}", stacklevel=2)
 
 
 def beside(colorizer: Colorizer, picture: Picture, prediction: ChromaPrediction, coloured: Picture) -> Picture:

@@ -12,7 +12,6 @@ from gancolor.inference.hints import SUFFIX
 from gancolor.inference.image_files import read_picture
 from gancolor.inference.variants import check_distribution, uncertainty, variants
 from gancolor.utils.errors import shown
-from gancolor.utils.files import write_atomically
 
 
 def variant_path(target: Path, number: int) -> Path:
@@ -75,8 +74,7 @@ def colour_variants(
 
 def write_uncertainty(colorizer: Colorizer, source: Path, path: Path) -> None:
     """Write a map of the generator's uncertainty. Raises InputError if it has no distribution of colours."""
-    picture = uncertainty(colorizer, read_picture(source))
-    data = picture.encode(path.suffix)
+    map_ = uncertainty(colorizer, read_picture(source))
     path.parent.mkdir(parents=True, exist_ok=True)
-    write_atomically(path, lambda beside: beside.write_bytes(data))
+    map_.save(path)
     print(f"wrote {shown(path)}")

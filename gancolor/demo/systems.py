@@ -158,7 +158,7 @@ def _read(file: Path, megapixels: int) -> Picture:
     try:
         picture = read_picture(file, megapixels)
         if picture.pages > 1:
-            warnings.warn(f"{file}: the first of its {picture.pages} pages is coloured", stacklevel=2)
+            warnings.warn(f"{file}: {picture.pages_note}", stacklevel=2)
         return picture
     except InputError as error:
         raise InputError(str(error).replace(str(file), file.name)) from None

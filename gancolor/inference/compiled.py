@@ -12,7 +12,9 @@ from numba import njit
 
 from gancolor.color import lab
 
-F_KNEE, SLOPE, LINE, SPILL = (np.float32(value) for value in (lab.F_KNEE, 1 / lab.SLOPE, 16 / 116, lab.SPILL))
+F_KNEE, SLOPE, LINE, SPILL = (
+    np.float32(value) for value in (lab.F_KNEE, 1 / lab.SLOPE, lab.OFFSET / lab.LIGHTNESS, lab.SPILL)
+)
 ZERO, HALF, ONE, LAST = (np.float32(value) for value in (0, 0.5, 1, 65535))
 Y_RED, Y_GREEN, Y_BLUE = lab.RGB_TO_XYZ[1].astype(np.float32)
 TO_RGB = lab.XYZ_TO_RGB.astype(np.float32)

@@ -73,7 +73,7 @@ class Hint:
 
 def color_of(lightness: float, a: float, b: float) -> str:
     """Return "#rrggbb" of a Lab colour for a hint: its L is limited to DARKEST..LIGHTEST, and its chroma to sRGB."""
-    y = (min(max(lightness, DARKEST), LIGHTEST) + 16) / lab.LIGHTNESS
+    y = (min(max(lightness, DARKEST), LIGHTEST) + lab.OFFSET) / lab.LIGHTNESS
     roots = np.array([[y + a / lab.A], [y], [y - b / lab.B]], np.float32)
     red, green, blue = (lab.encode(lab.to_linear(roots)).ravel() * 255 + 0.5).astype(int)
     return f"#{red:02x}{green:02x}{blue:02x}"

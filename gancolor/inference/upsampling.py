@@ -38,7 +38,7 @@ class Enlarged:
         offsets = chroma - slopes * lightness
         # a = slope L + offset becomes f(X) = (1 + 116 slope / 500) f(Y) + ..., and b becomes f(Z), in one step.
         scale = xp.asarray([[[1 / lab.A]], [[-1 / lab.B]]], dtype=xp.float32, device=device(chroma))
-        slopes, offsets = 1 + lab.LIGHTNESS * scale * slopes, scale * (offsets - 16 * slopes)
+        slopes, offsets = 1 + lab.LIGHTNESS * scale * slopes, scale * (offsets - lab.OFFSET * slopes)
         planes = xp.concat(
             [slopes[..., :1, :, :], offsets[..., :1, :, :], slopes[..., 1:, :, :], offsets[..., 1:, :, :]], axis=-3
         )

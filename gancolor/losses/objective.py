@@ -1,6 +1,6 @@
 """Objectives of the generator and the discriminator, as named terms."""
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Sequence
 
 import torch
 import torch.nn.functional as F
@@ -23,7 +23,7 @@ TERMS = (
     "l1", "mse", "log_mse", "smooth_l1", "tv", "perceptual", "color_weighted", "bins", "scene", "colorfulness",
     "colorfulness_difference", "weight_l1", "weight_l2", "gan", "feature_matching",
 )  # fmt: skip
-ADVERSARIAL_TERMS = ("gan", "feature_matching")  # adversarial terms, computed with the discriminator
+ADVERSARIAL_TERMS = ("gan", "feature_matching")  # computed with the discriminator, in adversarial training
 # Terms that do not say which colours are right, so that none is enough to learn from.
 PENALTIES = ("tv", "colorfulness", "colorfulness_difference", "weight_l1", "weight_l2")
 
@@ -84,7 +84,7 @@ class Objective:
         return (batch.chroma * self.real_saturation).clamp(-1, 1)
 
     def generator_terms(
-        self, batch: Batch, prediction: GeneratorOutput, parameters: Iterable[Tensor], pretraining: bool = False
+        self, batch: Batch, prediction: GeneratorOutput, parameters: Sequence[Tensor], pretraining: bool = False
     ) -> Terms:
         """Return all terms except the adversarial ones; each is a differentiable scalar.
 
@@ -119,10 +119,10 @@ class Objective:
         colourful = loss.colorfulness or loss.colorfulness_difference
         if loss.perceptual or (colourful and not pretraining):
             terms |= self._of_pictures(batch, predicted, pretraining)
-        if loss.weight_l1 or loss.weight_l2:
-            weights = list(parameters)
-            terms |= {"weight_l1": losses.weight_l1(weights)} if loss.weight_l1 else {}
-            terms |= {"weight_l2": losses.weight_l2(weights)} if loss.weight_l2 else {}
+        if loss.weight_l1:
+            terms["weight_l1"] = losses.weight_l1(parameters)
+        if loss.weight_l2:
+            terms["weight_l2"] = losses.weight_l2(parameters)
         return terms
 
     def _of_pictures(self, batch: Batch, predicted: Tensor, pretraining: bool) -> Terms:

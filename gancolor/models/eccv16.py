@@ -8,8 +8,9 @@ from gancolor.color.bins import annealed_mean, bin_centres
 from gancolor.models.layers import norm_layer, pad_to_multiple
 from gancolor.models.output import GeneratorOutput
 
-LOGITS_STRIDE = 4  # the bins' logits are so many times smaller than the photograph
-# (width as a multiple of the first layer's, convolutions, dilation) of 7 blocks; the first three end with stride 2
+LOGITS_STRIDE = 4  # downsampling factor of the bins' logits
+# (width as a multiple of the first layer's, convolutions, dilation) of 7 blocks; the first three end with stride 2 (in
+# siggraph17, they are followed by subsampling)
 BLOCKS = [(1, 2, 1), (2, 2, 1), (4, 3, 1), (8, 3, 1), (8, 3, 2), (8, 3, 2), (8, 3, 1)]
 HALVING_BLOCKS = 3
 
@@ -27,7 +28,7 @@ class ECCV16(nn.Module):
         temperature: temperature of the annealed mean, from the mode (0) to the mean (1); 0.38 in the paper.
     """
 
-    stride = 8  # the features are so many times smaller than the photograph
+    stride = 8  # downsampling factor of the features
     centres: Tensor
 
     def __init__(self, width: int = 64, temperature: float = 0.38, norm: Norm = "batch") -> None:

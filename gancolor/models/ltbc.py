@@ -23,7 +23,7 @@ class LTBC(nn.Module):
         norm: norm after every layer but the last of each head. With "batch", fully connected layers have it too.
     """
 
-    stride = 8  # the low-level features are so many times smaller than the photograph
+    stride = 8  # downsampling factor of the low-level features
 
     def __init__(
         self,

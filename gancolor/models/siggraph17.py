@@ -5,14 +5,10 @@ from torch import Tensor, nn
 
 from gancolor.choices import Norm, Trunk
 from gancolor.color.bins import GRID
+from gancolor.models.eccv16 import BLOCKS, HALVING_BLOCKS, LOGITS_STRIDE
 from gancolor.models.layers import norm_layer, pad_to_multiple, with_hints
 from gancolor.models.output import GeneratorOutput
 
-LOGITS_STRIDE = 4  # of the bins' logits, relative to the photograph
-# (width as a multiple of the first layer's, convolutions, dilation) of 7 blocks; each of the first three is followed by
-# subsampling
-BLOCKS = [(1, 2, 1), (2, 2, 1), (4, 3, 1), (8, 3, 1), (8, 3, 2), (8, 3, 2), (8, 3, 1)]
-HALVING_BLOCKS = 3
 LAST_SLOPE = 0.2  # of the last block's LeakyReLU, in the released code
 
 

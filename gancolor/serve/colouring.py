@@ -3,8 +3,6 @@
 import warnings
 from dataclasses import dataclass, replace
 
-import pyvips
-
 from gancolor.choices import PictureFormat
 from gancolor.inference.colorizer import Colorizer
 from gancolor.inference.hints import parse_hints
@@ -18,13 +16,13 @@ MEDIA_TYPES: dict[PictureFormat, str] = {
     "tiff": "image/tiff",
     "avif": "image/avif",
 }
-# libvips's loader -> format, for those that can be written too. Of libheif's, AVIF can.
-FORMATS: dict[str, PictureFormat] = {
-    "jpegload_buffer": "jpg",
-    "uhdrload_buffer": "jpg",  # Ultra HDR
-    "pngload_buffer": "png",
-    "webpload_buffer": "webp",
-    "tiffload_buffer": "tiff",
+# Suffix of the upload's contents -> format that `keep` writes; others become png.
+FORMATS: dict[str | None, PictureFormat] = {
+    ".jpg": "jpg",
+    ".png": "png",
+    ".webp": "webp",
+    ".tif": "tiff",
+    ".avif": "avif",
 }
 
 
@@ -41,18 +39,18 @@ def colour(colorizer: Colorizer, data: bytes, options: RequestOptions, megapixel
     """Colour a photograph's file.
 
     Raises:
-        TooManyPixelsError: it has more than so many megapixels.
+        TooManyPixelsError: it has more than `megapixels` megapixels.
         InputError: it can't be read or written, or the hints are wrong.
         MemoryError: memory is full.
     """
     with warnings.catch_warnings(record=True) as caught:
         warnings.simplefilter("always", UserWarning)
         picture = _coloured(colorizer, read_picture(data, megapixels), options)
-        kind = format_of(data) if options.format == "keep" else options.format
+        kind = FORMATS.get(picture.suffix, "png") if options.format == "keep" else options.format
         coloured = picture.encode(f".{kind}", options.quality)
     notes = [str(warning.message) for warning in caught if warning.category is UserWarning]
     if picture.pages > 1:
-        notes.append(f"the first of {picture.pages} pages is coloured")
+        notes.append(picture.pages_note)
     return Coloured(coloured, kind, tuple(dict.fromkeys(notes)))
 
 
@@ -63,14 +61,3 @@ def _coloured(colorizer: Colorizer, picture: Picture, options: RequestOptions) -
         upsampling=options.upsampling, flips=options.flips, disclosure=options.disclosure,
     )  # fmt: skip
     return chosen(picture, hints)
-
-
-def format_of(data: bytes) -> PictureFormat:
-    """Return the format that `keep` writes: the upload's own, or png if that can't be written."""
-    try:
-        image = pyvips.Image.new_from_buffer(data, "", access="sequential")
-    except pyvips.Error:
-        return "png"
-    loader = image.get("vips-loader")
-    avif = loader == "heifload_buffer" and image.get("heif-compression") == "av1"
-    return "avif" if avif else FORMATS.get(loader, "png")

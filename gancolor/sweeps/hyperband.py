@@ -7,7 +7,7 @@ all runs that have reached it.
 
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
-from itertools import accumulate
+from itertools import count, takewhile
 from typing import Any
 
 from gancolor.utils.errors import InputError, near
@@ -34,15 +34,15 @@ class Hyperband:
 
     def bands(self, longest: int) -> list[int]:
         """Return the iterations at which runs are judged, ascending, up to `longest`."""
-        return [band for band in self._bands() if band <= longest]
+        return list(takewhile(lambda band: band <= longest, self._bands()))
 
     def _bands(self) -> Iterator[int]:
         if self.max_iter is None:
             assert self.min_iter is not None
-            yield from map(int, accumulate(range(99), lambda band, _: band * self.eta, initial=float(self.min_iter)))
+            yield from (int(self.min_iter * self.eta**power) for power in count())
         else:
-            downwards = accumulate(range(self.s), lambda band, _: band / self.eta, initial=float(self.max_iter))
-            yield from sorted(int(band) for band in list(downwards)[1:] if band >= 1)
+            bands = (int(self.max_iter / self.eta**power) for power in range(self.s, 0, -1))
+            yield from (band for band in bands if band >= 1)
 
     def stops(self, running: Mapping[int, Sequence[float]], ended: Sequence[Sequence[float]]) -> list[int]:
         """Return the keys of the running runs that must stop.

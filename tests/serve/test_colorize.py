@@ -105,7 +105,7 @@ def test_further_pages_are_ignored_with_a_note(client) -> None:
     pages, file = [Image.fromarray(scene(20, 30))] * 3, io.BytesIO()
     pages[0].save(file, "TIFF", save_all=True, append_images=pages[1:])
     answer = client.post("/colorize", content=file.getvalue(), headers=JPEG)
-    assert answer.headers["x-gancolor-warning"] == "the first of 3 pages is coloured"
+    assert answer.headers["x-gancolor-warning"] == "the first of its 3 pages is coloured"
 
 
 SMALL = Picture(scene(20, 30)).encode(".png")

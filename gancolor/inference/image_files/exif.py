@@ -52,7 +52,7 @@ class Layout:
         return cls(order, big, first)
 
     def read(self, file: BinaryIO, place: int, wanted: Container[int] = range(2**16), longest: int = 2**32) -> Ifd:
-        """Read a directory at a place in a file: those of the wanted tags whose values have at most so many bytes."""
+        """Read a directory at a place in a file: the wanted tags whose values have at most `longest` bytes."""
         number, entry = ("Q", "HHQ8s") if self.big else ("H", "HHI4s")
         file.seek(place)
         (count,) = struct.unpack(self.order + number, file.read(struct.calcsize(f"={number}")))

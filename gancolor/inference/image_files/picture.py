@@ -2,7 +2,7 @@
 
 import re
 from collections.abc import Mapping
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
@@ -64,9 +64,10 @@ class Picture:
         """Height and width [pixels]."""
         return self.pixels.shape[0], self.pixels.shape[1]
 
-    def with_pixels(self, pixels: np.ndarray) -> "Picture":
-        """Return a copy with other pixels and the same alpha and metadata."""
-        return replace(self, pixels=pixels)
+    @property
+    def pages_note(self) -> str:
+        """What to tell of a file with several pages."""
+        return f"the first of its {self.pages} pages is coloured"
 
     def save(self, path: str | Path, quality: int = QUALITY) -> None:
         """Write a file in the format of the path's suffix. The file is complete or not written at all.

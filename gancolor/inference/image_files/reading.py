@@ -40,7 +40,7 @@ def read_picture(source: str | Path | bytes, megapixels: int = MOST_MEGAPIXELS) 
     that holds nearly all of them; a warning names those that are clipped.
 
     Raises:
-        TooManyPixelsError: it has more than so many megapixels.
+        TooManyPixelsError: it has more than `megapixels` megapixels.
         InputError: the file is missing, not a picture, or damaged.
     """
     name = "the picture" if isinstance(source, bytes) else shown(source)

@@ -4,6 +4,7 @@ import io
 import re
 import struct
 import time
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -74,7 +75,7 @@ def test_previews_are_dropped_and_sizes_are_right(photograph: Path, suffix: str)
     picture = read_picture(photograph)
     assert picture.size == (90, 60)
     path = photograph.with_name(f"result{suffix}")
-    picture.with_pixels(scene(90, 60)).save(path)
+    replace(picture, pixels=scene(90, 60)).save(path)
     data = path.read_bytes()
     assert data.count(b"\xff\xd8\xff") == (suffix == ".jpg")
     exif = Image.open(path).getexif()
