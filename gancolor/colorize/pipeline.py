@@ -6,12 +6,12 @@ import threading
 from collections import deque
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
-from contextlib import contextmanager
 from queue import SimpleQueue
 from typing import Generic, TypeVar
 
 from gancolor.inference.colorizer import BATCH
 from gancolor.utils.cores import cores
+from gancolor.utils.signals import ctrl_c_calls
 
 MAX_BYTES_IN_FLIGHT = 2**28  # of decoded pictures between reading and writing; a larger picture is processed alone
 MIN_ITEM_BYTES = 2**21  # the least that an item counts for, which limits how many are open at a time
@@ -50,14 +50,14 @@ class Pipeline(Generic[Item, Input, Prediction, Result]):
         """Process every item.
 
         The first exception of any stage, or Ctrl-C, stops the pipeline once current writes are complete, and is raised
-        here. A second Ctrl-C does not wait for them.
+        here. A second Ctrl-C ends the process without waiting for them.
 
         Args:
             items: each with the memory it takes [bytes]. They are requested in a separate thread, when there is room
                 for them.
         """
         # An executor of one thread runs its tasks in the order of their submission.
-        with self._ctrl_c_stops(), self._pool, ThreadPoolExecutor(1) as source, ThreadPoolExecutor(1) as sink:
+        with ctrl_c_calls(self._interrupt), self._pool, ThreadPoolExecutor(1) as source, ThreadPoolExecutor(1) as sink:
             try:
                 source.submit(self._submit, items).add_done_callback(self._stop_if_failed)
                 for batch in self._batches():
@@ -65,32 +65,20 @@ class Pipeline(Generic[Item, Input, Prediction, Result]):
                     for (model_input, size), prediction in zip(batch, predictions, strict=True):
                         result = self._pool.submit(self.postprocess, model_input, prediction)
                         sink.submit(self._consume, result, size).add_done_callback(self._stop_if_failed)
-                sink.shutdown()  # waits here, where a second Ctrl-C is caught
+                sink.shutdown()
             except BaseException as error:
                 self._stop(error)
         if self._error:
             raise self._error
 
-    @contextmanager
-    def _ctrl_c_stops(self) -> Iterator[None]:
-        """Let the first Ctrl-C stop the pipeline without raising an exception in the main thread: between any two of
-        its instructions, this could leave a lock held, as an import's, and threads waiting for it."""
-        usual = signal.getsignal(signal.SIGINT)
-        if threading.current_thread() is not threading.main_thread() or not callable(usual):
-            yield
-            return
-
-        def stop(_number: int, _frame: object) -> None:
-            signal.signal(signal.SIGINT, usual)
-            # In another thread, because this one may hold a lock that `_stop` waits for. `threading`'s needs locks to
-            # start one.
-            _thread.start_new_thread(self._stop, (KeyboardInterrupt(),))
-
-        signal.signal(signal.SIGINT, stop)
-        try:
-            yield
-        finally:
-            signal.signal(signal.SIGINT, usual)
+    def _interrupt(self) -> None:
+        """Stop at Ctrl-C. An exception in the main thread could leave a lock held, as an import's, and threads waiting
+        for it."""
+        signal.signal(signal.SIGINT, signal.SIG_DFL)
+        self._error = self._error or KeyboardInterrupt()
+        # In another thread, because this one may hold a lock that `_stop` waits for; `threading` needs locks to start
+        # one.
+        _thread.start_new_thread(self._stop, (self._error,))
 
     def _submit(self, items: Iterable[tuple[Item, int]]) -> None:
         """Submit items to `preprocess` as memory allows."""

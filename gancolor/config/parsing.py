@@ -5,6 +5,7 @@ import re
 import shutil
 import sys
 from argparse import Action
+from collections import Counter
 from collections.abc import Iterator, Sequence
 from pathlib import Path
 from types import NoneType
@@ -120,12 +121,23 @@ def _checked_config(name: str) -> str:
     """Return the path of a file of options, or of a recipe. Raises InputError if it has an option twice."""
     path = find_config(Path(name), RECIPES)
     try:
-        read_yaml(path)
+        names = Counter(_option_names(read_yaml(path)))
     except DuplicateKeyError as error:
         raise InputError(f"--config {path}: {error}") from None
     except (OSError, UnicodeDecodeError, yaml.YAMLError):  # the parser will say what is wrong
-        pass
+        return str(path)
+    if twice := next((name for name, count in names.items() if count > 1), None):
+        raise InputError(f"--config {path}: {twice!r} is given twice")
     return str(path)
+
+
+def _option_names(content: Any, prefix: str = "") -> Iterator[str]:
+    """Yield the dotted names of the options in a file's content."""
+    for key, value in content.items() if isinstance(content, dict) else ():
+        if isinstance(value, dict):
+            yield from _option_names(value, f"{prefix}{key}.")
+        else:
+            yield f"{prefix}{key}"
 
 
 def make_parser(prog: str, config_class: type, description: str) -> ArgumentParser:

@@ -5,19 +5,11 @@ from typing import Any
 
 import yaml
 
+MERGE = "tag:yaml.org,2002:merge"  # of the key <<, which may stand several times
+
 
 class DuplicateKeyError(yaml.YAMLError):
     """A mapping has the same key twice. Its text says which, and where."""
-
-
-class _Loader(yaml.SafeLoader):
-    def construct_mapping(self, node: yaml.MappingNode, deep: bool = False) -> dict[Any, Any]:
-        seen = set()
-        for key, _ in node.value:  # before keys of other mappings are merged in (<<), which these override
-            if isinstance(key, yaml.ScalarNode) and key.value in seen:
-                raise DuplicateKeyError(f"{key.value!r} is given twice, again in line {key.start_mark.line + 1}")
-            seen.add(key.value if isinstance(key, yaml.ScalarNode) else None)
-        return super().construct_mapping(node, deep)
 
 
 def read_yaml(path: Path) -> Any:
@@ -27,4 +19,30 @@ def read_yaml(path: Path) -> Any:
         OSError, UnicodeDecodeError: the file can't be read.
         yaml.YAMLError: it is not YAML, or has the same key twice (`DuplicateKeyError`).
     """
-    return yaml.load(path.read_text(encoding="utf-8"), _Loader)
+    text = path.read_text(encoding="utf-8")
+    root = yaml.compose(text, yaml.SafeLoader)
+    _check_keys(root, set())
+    return yaml.safe_load(text)
+
+
+def _check_keys(node: Any, checked: set[int]) -> None:
+    """Raise DuplicateKeyError if a mapping in this node has a key twice.
+
+    Args:
+        checked: ids of nodes that have been checked, since aliases are the same nodes.
+    """
+    if id(node) in checked or not isinstance(node, yaml.CollectionNode):
+        return
+    checked.add(id(node))
+    if isinstance(node, yaml.SequenceNode):
+        children = node.value
+    else:
+        seen = set()
+        for key, _ in node.value:
+            name = (key.tag, key.value) if isinstance(key, yaml.ScalarNode) and key.tag != MERGE else None
+            if name in seen:
+                raise DuplicateKeyError(f"{key.value!r} is given twice, again in line {key.start_mark.line + 1}")
+            seen |= {name} - {None}
+        children = [value for _, value in node.value]
+    for child in children:
+        _check_keys(child, checked)

@@ -68,7 +68,7 @@ def decode(path: Path, max_pixels: int = MAX_PIXELS) -> Tensor:
     except UndecodableError:
         raise
     except Exception as error:  # decoders raise almost any exception on damaged files
-        temporary = isinstance(error, MemoryError) or (isinstance(error, OSError) and error.strerror)
+        temporary = isinstance(error, OSError) and error.strerror
         raise (UnreadableError if temporary else UndecodableError)(_reason(error)) from error
 
 

@@ -13,7 +13,7 @@ from gancolor.sweeps.parameters import make_parameter
 from gancolor.sweeps.plan import Trial
 from gancolor.sweeps.sweep_file import SweepFile
 from gancolor.utils.errors import InputError
-from gancolor.utils.files import write_json
+from gancolor.utils.files import finite, write_json
 
 
 class Journal:
@@ -33,7 +33,7 @@ class Journal:
         self.folder = folder
         self._path = folder / "sweep.json"
         about = {"file": sweep.content, "configs": sweep.configs, "given": given, "search_seed": seed}
-        self._about: dict[str, Any] = json.loads(json.dumps(about, default=str))
+        self._about: dict[str, Any] = finite(json.loads(json.dumps(about, default=str)))
         self.trials: list[Trial] = []
         try:
             folder.mkdir(parents=True, exist_ok=True)
@@ -54,6 +54,7 @@ class Journal:
                 ) from None
             if sweep.method == "grid" and _has_further_values(before["file"], self._about["file"]):
                 before["file"]["parameters"] = self._about["file"]["parameters"]
+                before["configs"] = self._about["configs"] | before["configs"]
             self._check(before)
 
     def save(self) -> None:

@@ -97,7 +97,7 @@ def check_writable(option: str, name: str | Path | None) -> None:
 
 def write_json(path: Path, content: Any) -> None:
     """Write JSON with one line per dictionary key and per list of values, so that a thousand scores take one line."""
-    text = _indented(_finite(content), "") + "\n"
+    text = _indented(finite(content), "") + "\n"
     write_atomically(path, lambda beside: beside.write_text(text, encoding="utf-8", errors="backslashreplace"))
 
 
@@ -134,10 +134,10 @@ def _indented(content: Any, margin: str) -> str:
     return "{\n" + ",\n".join(lines) + f"\n{margin}}}"
 
 
-def _finite(content: Any) -> Any:
+def finite(content: Any) -> Any:
     """Replace numbers that JSON can't represent (the standard error of a single photograph) with null."""
     if isinstance(content, dict):
-        return {key: _finite(value) for key, value in content.items()}
+        return {key: finite(value) for key, value in content.items()}
     if isinstance(content, list | tuple):
-        return [_finite(value) for value in content]
+        return [finite(value) for value in content]
     return None if isinstance(content, float) and not math.isfinite(content) else content

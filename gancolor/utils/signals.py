@@ -1,7 +1,8 @@
 """Graceful stop: Ctrl-C and SIGTERM ask a run to finish the current step, save and stop."""
 
 import signal
-from collections.abc import Iterator
+import threading
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from types import FrameType, TracebackType
 
@@ -36,13 +37,27 @@ class Interruption:
 
 
 @contextmanager
-def delayed_ctrl_c() -> Iterator[None]:
-    """Raise a Ctrl-C that comes inside only at the end: modules written in C turn it into errors of their import."""
-    if not hasattr(signal, "pthread_sigmask"):  # Windows
+def ctrl_c_calls(function: Callable[[], object]) -> Iterator[None]:
+    """Call a function at Ctrl-C, instead of raising KeyboardInterrupt between any two instructions of the main thread.
+
+    In other threads, and where Ctrl-C is ignored or ends the process, nothing changes.
+    """
+    usual = signal.getsignal(signal.SIGINT)
+    if threading.current_thread() is not threading.main_thread() or not callable(usual):
         yield
         return
-    before = signal.pthread_sigmask(signal.SIG_BLOCK, [signal.SIGINT])
+    signal.signal(signal.SIGINT, lambda *_: function())
     try:
         yield
     finally:
-        signal.pthread_sigmask(signal.SIG_SETMASK, before)
+        signal.signal(signal.SIGINT, usual)
+
+
+@contextmanager
+def delayed_ctrl_c() -> Iterator[None]:
+    """Raise a Ctrl-C that comes inside only at the end: modules written in C turn it into errors of their import."""
+    came = threading.Event()
+    with ctrl_c_calls(came.set):
+        yield
+    if came.is_set():
+        raise KeyboardInterrupt

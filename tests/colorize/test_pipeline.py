@@ -1,4 +1,7 @@
+import os
 import signal
+import subprocess
+import sys
 import threading
 import time
 from collections.abc import Iterator, Sequence
@@ -137,20 +140,45 @@ def test_ctrl_c_stops_all_without_an_exception_in_the_main_thread(stage: str) ->
     assert threading.active_count() == before
 
 
-def test_a_second_ctrl_c_is_raised_at_once() -> None:
+def test_ctrl_c_during_the_last_write_is_not_lost() -> None:
     usual = signal.signal(signal.SIGINT, signal.default_int_handler)
     work = Work()
 
-    def interrupted_twice(numbers: Sequence[int]) -> list[int]:
-        signal.raise_signal(signal.SIGINT)
-        signal.raise_signal(signal.SIGINT)
-        raise AssertionError("not reached")
+    def consume(double: int) -> None:
+        if double == 2 * 9:
+            os.kill(os.getpid(), signal.SIGINT)
+        work.consume(double)
 
     try:
-        with pytest.raises(KeyboardInterrupt):
-            Pipeline(work.preprocess, interrupted_twice, work.postprocess, work.consume).run(work.items(1000))
+        for _ in range(50):
+            with pytest.raises(KeyboardInterrupt):
+                Pipeline(int, lambda numbers: numbers, lambda number, _: 2 * number, consume).run(work.items(10))
     finally:
         signal.signal(signal.SIGINT, usual)
+
+
+SLOW = """
+import signal, time
+from gancolor.colorize.pipeline import Pipeline
+
+signal.signal(signal.SIGINT, signal.default_int_handler)
+
+def write(number, _):
+    print("writing", flush=True)
+    time.sleep(60)
+
+Pipeline(int, lambda numbers: numbers, write, print).run([(1, 1)])
+"""
+
+
+def test_a_second_ctrl_c_does_not_wait() -> None:
+    process = subprocess.Popen([sys.executable, "-c", SLOW], stdout=subprocess.PIPE)
+    assert process.stdout and process.stdout.readline() == b"writing\n"
+    process.send_signal(signal.SIGINT)
+    with pytest.raises(subprocess.TimeoutExpired):
+        process.wait(1)
+    process.send_signal(signal.SIGINT)
+    assert process.wait(10) == -signal.SIGINT
 
 
 def test_ctrl_c_in_the_network_stops_all() -> None:

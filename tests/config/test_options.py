@@ -14,6 +14,7 @@ import yaml
 from gancolor.config.evaluate import EvaluateConfig
 from gancolor.config.identity import default_out, fixed_options, flatten, to_dict
 from gancolor.config.options import TrainConfig
+from gancolor.config.yaml_files import read_yaml
 from gancolor.evaluation.command import parse_evaluate
 from gancolor.training.command import parse_train
 from gancolor.utils.errors import InputError
@@ -36,6 +37,11 @@ def refusal(argv: list[str], parse=parse_train) -> str:
     assert out.getvalue() == ""
     assert err.getvalue().count("\n") == 1 and err.getvalue().endswith("\n"), err.getvalue()
     return err.getvalue()
+
+
+def test_keys_that_only_look_alike_are_no_duplicates(tmp_path):
+    text = "z: &z {a: 0, b: 1}\nx:\n  y: &y {<<: *z, a: 1}\nw: {<<: *y, b: 2}\n1: 2\n'1': 3\n"
+    assert read_yaml(Path(written(tmp_path / "x.yaml", text))) == yaml.safe_load(text)
 
 
 # Which option wins ------------------------------------------------------------------------------------------------
@@ -79,9 +85,17 @@ def test_booleans_of_yaml_are_refused_as_other_text(tmp_path, text, named):
 
 
 @pytest.mark.parametrize("words", [["--config", "FILE"], ["--config=FILE"]])
-def test_option_that_a_file_has_twice_is_refused(tmp_path, words):
-    config = written(tmp_path / "mine.yaml", "optim:\n  lr_g: 0.1\n  lr_d: 0.1\n  lr_g: 0.2\n")
-    with pytest.raises(InputError, match=r"--config .*mine\.yaml: 'lr_g' is given twice, again in line 4"):
+@pytest.mark.parametrize(
+    ("text", "said"),
+    [
+        ("optim:\n  lr_g: 0.1\n  lr_d: 0.1\n  lr_g: 0.2\n", "'lr_g' is given twice, again in line 4"),
+        ("optim.lr_g: 0.1\noptim: {lr_g: 0.2}\n", "'optim.lr_g' is given twice"),
+        ("tracking: {tags: [{a: 1, a: 2}]}", "'a' is given twice, again in line 1"),
+    ],
+)
+def test_option_that_a_file_has_twice_is_refused(tmp_path, words, text, said):
+    config = written(tmp_path / "mine.yaml", text)
+    with pytest.raises(InputError, match=rf"--config .*mine\.yaml: {re.escape(said)}"):
         parse_train([word.replace("FILE", str(config)) for word in words])
 
 

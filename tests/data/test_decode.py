@@ -14,7 +14,7 @@ from torchvision.io import decode_image
 
 from gancolor.choices import PICTURE_SUFFIXES
 from gancolor.data import decode as module
-from gancolor.data.decode import UndecodableError, decode, fit_square, upright_size
+from gancolor.data.decode import UndecodableError, UnreadableError, decode, fit_square, upright_size
 
 WIDTH, HEIGHT = 48, 32
 FORMATS = {
@@ -472,3 +472,18 @@ def test_fit_square_of_extreme_shapes():
     for shape in ((3, 3, 400_000), (3, 400_000, 3), (3, 1, 1)):
         picture = torch.full(shape, 9, dtype=torch.uint8)
         assert (fit_square(picture, 64) == 9).all()
+
+
+@pytest.mark.parametrize(("error", "kind"), [(OSError(13, "Permission denied"), UnreadableError),
+                                             (MemoryError(), UndecodableError)])  # fmt: skip
+def test_only_what_may_be_readable_later_is_called_unreadable(tmp_path, monkeypatch, error, kind):
+    """A photograph that is too large for the memory while others are decoded would be read again at every start."""
+    (tmp_path / "x.jpg").touch()
+
+    def fail(*_):
+        raise error
+
+    monkeypatch.setattr(module, "_decode_stream", fail)
+    with pytest.raises(UndecodableError) as caught:
+        decode(tmp_path / "x.jpg")
+    assert type(caught.value) is kind

@@ -162,7 +162,7 @@ def test_onnx_runtime_that_is_broken_is_not_called_absent(tmp_path: Path, monkey
 
 def test_ctrl_c_during_the_import_of_onnx_runtime_is_raised_after_it(tmp_path: Path, monkeypatch) -> None:
     (tmp_path / "onnxruntime.py").write_text(
-        "import signal\ntry:\n    signal.raise_signal(signal.SIGINT)\n"
+        "import os, signal, time\ntry:\n    os.kill(os.getpid(), signal.SIGINT)\n    time.sleep(1)\n"
         "except KeyboardInterrupt:\n    raise ImportError('initialization failed')\n"
     )
     monkeypatch.syspath_prepend(tmp_path)

@@ -223,6 +223,19 @@ def test_a_grid_that_gets_further_values_runs_only_them(sweep, tmp_path):
         sweep({"x": {"values": [3, 1]}, "y": {"values": [0, 5]}}, metric=LOSS)
 
 
+def test_a_grid_gets_a_further_file_of_options(sweep, tmp_path):
+    one, two = tmp_path / "one.yaml", tmp_path / "two.yaml"
+    one.write_text("loss: {l1: .inf}")
+    two.write_text("loss: {l1: 2}")
+    sweep({"config": {"values": [str(one)]}})
+    assert sweep({"config": {"values": [str(one)]}})[0] == 0
+    status, out, _ = sweep({"config": {"values": [str(one), str(two)]}})
+    assert status == 0 and "[1/2]" in out and "[2/2]" in out
+    one.write_text("loss: {l1: 3}")
+    with pytest.raises(InputError, match=r"one\.yaml\.loss\.l1 was None, is 3"):
+        sweep({"config": {"values": [str(one), str(two)]}})
+
+
 def test_a_grid_with_further_values_ends_at_its_number_of_runs(sweep, tmp_path):
     sweep({"x": {"values": [1, 2]}})
     sweep({"x": {"values": [0, 1, 2, 3]}}, trials=3)

@@ -53,7 +53,8 @@ class IndexJob:
 
 
 def build(job: IndexJob, folder: Path) -> None:
-    """Build an index in a temporary folder and rename that when it is complete: a killed build leaves no index.
+    """Build an index in a temporary folder and rename that when it is complete: a killed build leaves no index, and one
+    that is outdated stays until then.
 
     Raises:
         OSError: the disk is full, or has too little space left.
@@ -63,6 +64,7 @@ def build(job: IndexJob, folder: Path) -> None:
     if job.keep and job.count is not None:
         _check_space(job.count * 3 * job.size**2, job.count, folder.parent)
     scratch = Path(tempfile.mkdtemp(dir=folder.parent, prefix=f"{folder.name}."))
+    outdated = scratch.with_name(f"{scratch.name}.outdated")
     if job.what:
         count = "" if job.count is None else f"{job.count} "
         doing = "decoding" if job.keep else "indexing"
@@ -72,6 +74,8 @@ def build(job: IndexJob, folder: Path) -> None:
         for path in scratch.iterdir():
             sync(path)
         scratch.chmod(0o777 & ~umask())
+        if folder.is_dir():
+            folder.rename(outdated)
         scratch.rename(folder)
     except OSError as error:
         if error.errno == errno.ENOSPC:
@@ -79,6 +83,7 @@ def build(job: IndexJob, folder: Path) -> None:
         raise
     finally:
         shutil.rmtree(scratch, ignore_errors=True)
+        shutil.rmtree(outdated, ignore_errors=True)
 
 
 def _fill(job: IndexJob, scratch: Path) -> None:

@@ -2,7 +2,6 @@
 
 import hashlib
 import os
-import shutil
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field, replace
 from importlib.util import find_spec
@@ -210,12 +209,14 @@ def open_or_build(
         folder = folder.with_name(f"{folder.name}-index")
 
     def missing() -> bool:
-        return not folder.is_dir() or outdated(Columns.open(folder))
+        try:
+            return not folder.is_dir() or outdated(Columns.open(folder))
+        except FileNotFoundError:  # another process replaces it
+            return True
 
     if missing():  # checked before locking: a shared cache may be read-only
         with distributed.one_at_a_time(folder):
             if missing():
-                shutil.rmtree(folder, ignore_errors=True)
                 build(job, folder)
     columns = Columns.open(folder)
     return Index(columns, digest, _map(folder / PICTURES, len(columns), job.size) if job.keep else None)

@@ -14,11 +14,11 @@ from typing import BinaryIO
 import numpy as np
 import pyvips
 
-# Description, make, model, software, date, artist, host computer and copyright: a TIFF's tags that EXIF has,
-# too (EXIF 2.32, section 4.6.4), and that say nothing of how the pixels are stored.
-DESCRIPTIVE = (270, 271, 272, 305, 306, 315, 316, 33432)
+# Document, description, make, model, software, date, artist, copyright, and Windows' title, comment, author, keywords
+# and subject: those of a TIFF's tags that libexif knows, too, and that say nothing of how the pixels are stored.
+DESCRIPTIVE = (269, 270, 271, 272, 305, 306, 315, 33432, *range(0x9C9B, 0x9CA0))
 EXIF_IFD, GPS_IFD, MAKER_NOTE = 34665, 34853, 37500
-# Components and compression of a JPEG, width, height, and the colour space by another name.
+# Components and compression of a JPEG, width, height, and a pointer to the colour space by another name.
 OF_PIXELS = frozenset([0x9101, 0x9102, 0xA002, 0xA003, 0xA005])
 # Type of a value -> bytes of its numbers. Rational numbers are pairs.
 UNITS = {1: 1, 2: 1, 3: 2, 4: 4, 5: 4, 6: 1, 7: 1, 8: 2, 9: 4, 10: 4, 11: 4, 12: 8, 13: 4, 16: 8, 17: 8, 18: 8}
@@ -104,8 +104,6 @@ def with_exif(tiff: bytes, image: pyvips.Image) -> bytes:
         return tiff
     (size,) = struct.unpack_from(">H", small, start - 2)
     own, parts = _exif(io.BytesIO(small[start + len(START) : start - 2 + size]))
-    for tag in OF_PIXELS & parts.get(EXIF_IFD, {}).keys():
-        del parts[EXIF_IFD][tag]
     file = io.BytesIO(tiff)
     layout = Layout.of(file)
     # A second directory, after the pixels, takes the place of the first, which remains as unused bytes.
@@ -120,7 +118,10 @@ def _exif(file: BinaryIO) -> tuple[Ifd, dict[int, Ifd]]:
     layout = Layout.of(file)
     first = layout.read(file, layout.first, (*DESCRIPTIVE, EXIF_IFD, GPS_IFD), LONGEST_BLOCK)
     places = {tag: int.from_bytes(first.pop(tag)[1], "little") for tag in (EXIF_IFD, GPS_IFD) if tag in first}
-    return first, {tag: layout.read(file, place, longest=LONGEST_BLOCK) for tag, place in places.items()}
+    parts = {tag: layout.read(file, place, longest=LONGEST_BLOCK) for tag, place in places.items()}
+    for tag in OF_PIXELS & parts.get(EXIF_IFD, {}).keys():
+        del parts[EXIF_IFD][tag]
+    return first, parts
 
 
 def _block(own: Ifd, parts: dict[int, Ifd]) -> bytes:

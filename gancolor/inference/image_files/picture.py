@@ -1,6 +1,7 @@
 """A photograph in memory, and its encoding as a file."""
 
 import re
+import warnings
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -30,7 +31,7 @@ SAVERS = {
 }
 QUALITY = 95
 USUAL_DPI = 72  # in EXIF, for pictures without a known resolution; libvips would write 25.4
-XMP_IN_JPEG = 60_000  # bytes; of more, libvips writes nothing
+XMP_IN_JPEG, IPTC_IN_JPEG = 60_000, 65_000  # bytes; of more, libvips writes nothing
 
 
 @dataclass(frozen=True, eq=False)
@@ -95,7 +96,11 @@ class Picture:
             image.set_type(pyvips.GValue.blob_type, "xmp-data", xmp)
         if "iptc-data" in self.metadata:
             iptc = (as_tag if saver == "tiffsave" else as_segment)(self.metadata["iptc-data"][1])
-            image.set_type(pyvips.GValue.blob_type, "iptc-data", iptc)
+            if saver == "jpegsave" and len(iptc) > IPTC_IN_JPEG:
+                image.remove("iptc-data")
+                warnings.warn(f"its IPTC is left out, because a JPEG holds {IPTC_IN_JPEG:,} bytes of it", stacklevel=2)
+            else:
+                image.set_type(pyvips.GValue.blob_type, "iptc-data", iptc)
         if saver == "jpegsave" and self.alpha is not None:
             image = image.flatten(background=255 if image.format == "uchar" else 65535)
         if saver in ("jpegsave", "webpsave", "heifsave") and image.format == "ushort":

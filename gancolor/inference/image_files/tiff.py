@@ -35,7 +35,7 @@ class Tags:
         iptc: IPTC's bytes, also of the type LONG that most programs write: of these, libvips reads only a quarter, and
             Pillow decodes only the first four.
         exif: as the block that other formats have.
-        tiled: whether the pixels lie in tiles instead of strips.
+        tiled: whether the pixels lie in tiles instead of strips, and no tile is left out (as black).
         extra: what each channel after the colours is, by EXTRA_SAMPLES; empty if the file does not say.
     """
 
@@ -63,7 +63,7 @@ class Tags:
         self.iptc = directory._tagdata.pop(IPTC, b"")
         tags = dict(directory)
         self.exif = block_of_tiff(file)
-        self.tiled = TILE_OFFSETS in tags
+        self.tiled = 0 not in (tags.get(TILE_BYTES) or [0])
         self.extra = tuple(np.atleast_1d(tags.get(EXTRA_SAMPLES, ())).tolist())
         bits = np.atleast_1d(tags.get(BITS, 1))
         integers = set(np.atleast_1d(tags.get(SAMPLE_FORMAT, 1))) <= {1, 2}

@@ -230,6 +230,28 @@ def test_photograph_that_becomes_readable_is_read(folder, cache, monkeypatch):
     assert len(before.pictures) == 10  # still mapped
 
 
+def test_outdated_cache_stays_until_another_is_complete(folder, cache, monkeypatch):
+    load, items = PhotoFile.load, list_photographs(folder)
+
+    def refuse(self, *how):
+        if self.name == "07.jpg":
+            raise UnreadableError("permission denied")
+        return load(self, *how)
+
+    with monkeypatch.context() as patch:
+        patch.setattr(PhotoFile, "load", refuse)
+        load_photographs(items, 16, cache)
+    (before,) = caches(cache)
+    with monkeypatch.context() as patch:
+        usage = namedtuple("usage", "total used free")(10**6, 10**6 - 5, 5)
+        patch.setattr(shutil, "disk_usage", lambda _: usage)
+        with pytest.raises(OSError, match="photographs takes"):
+            load_photographs(items, 16, cache)
+    assert caches(cache) == [before]
+    assert "07.jpg" in load_photographs(items, 16, cache).names
+    assert caches(cache) == [before]
+
+
 def test_folder_without_one_good_photograph(tmp_path, cache):
     (tmp_path / "bad").mkdir()
     (tmp_path / "bad" / "a.jpg").write_bytes(b"no")

@@ -17,7 +17,7 @@ from gancolor.inference.image_files.exif import LONGEST_BLOCK, MAKER_NOTE
 RATIONAL = TiffImagePlugin.IFDRational
 EXIF, GPS = ExifTags.IFD.Exif, ExifTags.IFD.GPSInfo
 OWN = {270: "a boat", 271: "Epson", 306: "1955:07:01 12:00:00", 315: "Ann", 33432: "Ann's"}
-EXPOSURE, ISO, TAKEN, WIDTH = 0x829A, 0x8827, 0x9003, 0xA002
+EXPOSURE, ISO, TAKEN, WIDTH, INTEROP, LENS = 0x829A, 0x8827, 0x9003, 0xA002, 0xA005, 0xA434
 
 
 def tiff(exif: dict[int, Any] | None = None, **options: Any) -> bytes:
@@ -25,7 +25,14 @@ def tiff(exif: dict[int, Any] | None = None, **options: Any) -> bytes:
     tags = TiffImagePlugin.ImageFileDirectory_v2()
     for tag, value in OWN.items():
         tags[tag] = value
-    tags[EXIF] = {TAKEN: "1955:07:02 12:00:00", EXPOSURE: RATIONAL(1, 60), ISO: 400, WIDTH: 9999} | (exif or {})
+    tags[EXIF] = {
+        INTEROP: 8,
+        TAKEN: "1955:07:02 12:00:00",
+        EXPOSURE: RATIONAL(1, 60),
+        ISO: 400,
+        WIDTH: 9999,
+        LENS: "50 mm",
+    } | (exif or {})
     tags[GPS] = {1: "N", 3: "E"}
     stream = io.BytesIO()
     Image.fromarray(scene(31, 33)).save(stream, "TIFF", tiffinfo=tags, **options)
@@ -45,7 +52,8 @@ def test_exif_of_a_tiff_reaches_every_format(options: dict[str, Any], suffix: st
     data = picture.encode(suffix)
     own, exif, place = exif_of(data)
     assert {tag: own.get(tag) for tag in OWN} == OWN
-    assert (exif[TAKEN], exif[ISO], exif[EXPOSURE]) == ("1955:07:02 12:00:00", 400, 1 / 60)
+    assert (exif[TAKEN], exif[ISO], exif[EXPOSURE], exif[LENS]) == ("1955:07:02 12:00:00", 400, 1 / 60, "50 mm")
+    assert INTEROP not in exif
     assert exif.get(WIDTH) == (None if suffix == ".tif" else 33)
     assert place == {1: "N", 3: "E"}
     if suffix in (".tif", ".png"):

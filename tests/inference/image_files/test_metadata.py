@@ -210,6 +210,15 @@ def test_much_iptc_is_read_at_once() -> None:
     assert time.process_time() - start < 5  # 50 s if each data set was copied with all before it
 
 
+def test_iptc_that_a_jpeg_has_no_room_for_is_left_out_with_a_warning() -> None:
+    stream, iptc = io.BytesIO(), AUTHOR * 9000
+    JPEG.save(stream, "TIFF", tiffinfo={TIFFS_IPTC: iptc})
+    picture = read_picture(stream.getvalue())
+    assert read_picture(picture.encode(".tif")).metadata["iptc-data"][1].startswith(iptc)
+    with pytest.warns(UserWarning, match="its IPTC is left out, because a JPEG holds 65,000 bytes of it"):
+        assert "iptc-data" not in read_picture(picture.encode(".jpg")).metadata
+
+
 @pytest.mark.parametrize("source", ["JPEG", "TIFF", "TIFF of LONG"])
 def test_iptc_stays_whole_between_jpeg_and_tiff(source: str) -> None:
     """Photoshop and others write a TIFF's as numbers of 32 bits; their bytes are IPTC's, in any byte order."""

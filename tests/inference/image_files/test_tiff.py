@@ -1,6 +1,7 @@
 """TIFFs whose tags matter: the kinds of Lab, truncated ones, cameras' raw files."""
 
 import io
+import struct
 import warnings
 from typing import Any
 
@@ -114,6 +115,24 @@ def test_damage_inside_compressed_pixels_is_refused(layout: dict[str, Any]) -> N
     data[len(data) // 3 : len(data) // 2] = b"\xff" * (len(data) // 2 - len(data) // 3)
     with pytest.raises(InputError, match="the picture: not a readable picture"):
         read_picture(bytes(data))
+
+
+def test_tiles_that_are_left_out_are_black() -> None:
+    data = bytearray(tiff(np.full((64, 64, 3), 90, np.uint8), photometric="rgb", tile=(32, 32)))
+    with tifffile.TiffFile(io.BytesIO(bytes(data))) as file:
+        for name in ("TileOffsets", "TileByteCounts"):
+            tag = file.pages[0].tags[name]
+            struct.pack_into({3: "<H", 4: "<I"}[tag.dtype], data, tag.valueoffset, 0)
+    pixels = read_picture(bytes(data)).pixels
+    assert (pixels[:32, :32] == 0).all() and (pixels[32:] == 90).all()
+
+
+@pytest.mark.parametrize("dtype", [np.uint8, np.uint16])
+def test_alpha_of_cmyk_is_kept(dtype: type) -> None:
+    samples = np.full((40, 40, 5), 99, dtype)
+    samples[..., 4] *= np.arange(40, dtype=dtype) % 3
+    picture = read_picture(tiff(samples, photometric="separated", extrasamples=[2]))
+    assert picture.alpha is not None and (picture.alpha[..., 0] == samples[..., 4]).all()
 
 
 def test_tiles_of_a_compression_that_libvips_lacks_are_refused() -> None:
