@@ -38,7 +38,7 @@ def run(main: Callable[[], int | None]) -> None:
         if str(error.name).startswith("gancolor"):
             raise
         importer = traceback.extract_tb(error.__traceback__)[-1].filename
-        advice = "what training needs, this installs: pip install 'gancolor[train]'"
+        advice = "to install all that training needs: pip install 'gancolor[train]'"
         status = fail(name, f"{error.name} is not installed, and {importer} imports it; {advice}", 2)
     except BrokenPipeError:  # the reader of our output has left, as in `gancolor ... | head`
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())  # else Python complains when it flushes at exit

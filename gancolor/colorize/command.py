@@ -95,7 +95,7 @@ def run_colorize(inputs: Sequence[str], options: ColorizeOptions) -> int:
     problems = list(found.problems)
     uncertainty = options.uncertainty if found.jobs[0] in jobs else None  # of several ranks, one writes it
     if uncertainty and uncertainty.is_file() and not options.overwrite:
-        print(f"{shown(uncertainty)}: there already, and kept")
+        print(f"{shown(uncertainty)}: already exists; kept")
         uncertainty = None
     if left or uncertainty:
         colorizers = load(options, compiled=is_worth_compiling(left))
@@ -263,10 +263,10 @@ def progress(name: str, total: int | None, unit: str) -> AbstractContextManager[
 
 @dataclass(frozen=True)
 class Counts:
-    """Number of files attempted (`tried`) and of files skipped because their result exists (`there`); duration [s]."""
+    """Numbers of files that were attempted, and skipped because their result exists; duration [s]."""
 
-    tried: int
-    there: int
+    attempted: int
+    skipped: int
     seconds: float
 
 
@@ -277,8 +277,8 @@ def report(found: Found, problems: Sequence[Problem], counts: Counts, options: C
     failed = len(problems) - len(found.problems)
     folder = Path(options.out or FOLDER)
     where = "in place" if options.in_place else f"in {shown(folder)}/" if folder.is_dir() else f"as {shown(folder)}"
-    words = [f"{counts.tried - failed} coloured {where} in {counts.seconds:.1f} s"]
-    words += [f"{counts.there} there already (to apply these options: --overwrite)"] if counts.there else []
+    words = [f"{counts.attempted - failed} coloured {where} in {counts.seconds:.1f} s"]
+    words += [f"{counts.skipped} there already (to apply these options: --overwrite)"] if counts.skipped else []
     words += [f"{len(problems)} not coloured"] if problems else []
     words += [f"ignored: {found.ignored}"] if found.ignored else []
     print(rank + "; ".join(words), flush=True)

@@ -117,9 +117,9 @@ def follow(before: ChromaPrediction, lightness: np.ndarray) -> tuple[np.ndarray,
         there = then[down : down + now.shape[0], right : right + now.shape[1]]
         difference = _window_mean(np.abs(now - there), WINDOW) * L_HALF_RANGE
         difference += MOVE * hypot(down - REACH, right - REACH)
-        liker = difference < least
-        np.copyto(least, difference, where=liker)
-        np.copyto(chroma, old_chroma[:, down : down + height, right : right + width], where=liker)
+        closer = difference < least
+        np.copyto(least, difference, where=closer)
+        np.copyto(chroma, old_chroma[:, down : down + height, right : right + width], where=closer)
     return chroma, np.exp2(-np.square(least / TOLERANCE))
 
 

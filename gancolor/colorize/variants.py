@@ -56,7 +56,7 @@ def colour_variants(
             for place in range(len(made), 0, -1):
                 path = variant_path(job.target, place)
                 if path.exists() and not overwrite:
-                    print(f"{shown(path)}: there already, and kept")
+                    print(f"{shown(path)}: already exists; kept")
                 else:
                     made[place - 1].save(path, quality)
         except Exception as error:  # decoders raise almost anything for damaged files
@@ -74,7 +74,7 @@ def colour_variants(
 
 def write_uncertainty(colorizer: Colorizer, source: Path, path: Path) -> None:
     """Write a map of the generator's uncertainty. Raises InputError if it has no distribution of colours."""
-    map_ = uncertainty(colorizer, read_picture(source))
+    picture = uncertainty(colorizer, read_picture(source))
     path.parent.mkdir(parents=True, exist_ok=True)
-    map_.save(path)
+    picture.save(path)
     print(f"wrote {shown(path)}")

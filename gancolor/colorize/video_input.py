@@ -45,7 +45,7 @@ class Clip:
         self.left = [
             stream
             for stream in video.streams
-            if stream not in (self.stream, *self.carried) and not is_written_anew(stream, chapters)
+            if stream not in (self.stream, *self.carried) and not muxer_writes(stream, chapters)
         ]
         self.rate = frame_rate(self.stream)
         self.time_base = self.stream.time_base
@@ -137,7 +137,7 @@ def note_damage(broken: set[int], packet: Any, damaged: bool) -> None:
         broken.discard(packet.stream_index)
 
 
-def is_written_anew(stream: Any, chapters: bool) -> bool:
+def muxer_writes(stream: Any, chapters: bool) -> bool:
     """Return whether muxers write a data stream themselves: QuickTime's time code, and its titles of chapters."""
     return stream.type == "data" and ("timecode" in stream.metadata or (chapters and stream.name == "bin_data"))
 

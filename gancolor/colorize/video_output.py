@@ -27,9 +27,18 @@ class VideoResult:
     Attributes:
         lost: number of packets of sound or subtitles that could not be written, because they are damaged.
         broken: indices of the source's streams whose last piece is damaged.
+
+    Args:
+        part: the file to write.
+        size: height and width [pixels].
+        turned: whether the source is turned by 90 degrees.
+        quality: 1 to 100.
+        statement: for the file's comment; empty: none.
     """
 
-    def __init__(self, part: Path, clip: Clip, size: tuple[int, int], turned: bool, quality: int, told: str) -> None:
+    def __init__(
+        self, part: Path, clip: Clip, size: tuple[int, int], turned: bool, quality: int, statement: str
+    ) -> None:
         self.container = av.open(file_url(part), "w", format=VIDEOS[clip.job.target.suffix.lower()])
         self.time_base, self.lost = clip.time_base, 0
         self.broken: set[int] = set()
@@ -51,7 +60,7 @@ class VideoResult:
             context.sample_aspect_ratio = 1 / aspect if turned else aspect
         self.stream.time_base = clip.time_base
         describe(self.stream, clip.stream).metadata.pop("alpha_mode", None)
-        self.container.metadata.update(with_comment(clip.video.metadata, told))
+        self.container.metadata.update(with_comment(clip.video.metadata, statement))
         self._add_chapters(clip)
         self.tracks = self._add_tracks(clip)
         self.last: dict[int, int] = {}  # decoding times of the tracks' last packets
@@ -139,12 +148,12 @@ class VideoResult:
         return tracks
 
 
-def with_comment(metadata: Mapping[str, str], told: str) -> dict[str, str]:
+def with_comment(metadata: Mapping[str, str], statement: str) -> dict[str, str]:
     """Return a file's metadata with a statement in its comment, once."""
     key = next((key for key in metadata if key.lower() == "comment"), "comment")  # Matroska's are in capitals
     comment = metadata.get(key, "")
-    parts = [part for part in (comment, told) if part]
-    return {**metadata, **({key: comment if told in comment else "; ".join(parts)} if told else {})}
+    parts = [part for part in (comment, statement) if part]
+    return {**metadata, **({key: comment if statement in comment else "; ".join(parts)} if statement else {})}
 
 
 def is_transparent(stream: Any) -> bool:

@@ -246,8 +246,8 @@ def _name(member: SeedRun, varying: list[str], groups: Sequence[list[SeedRun]]) 
 
 def _unique(names: list[str], groups: Sequence[list[SeedRun]]) -> list[str]:
     """Make equal names unique by adding their origin: the checkpoint, else the result's file, else a number."""
-    tellings = ([group[0].place for group in groups], [group[0].origin for group in groups], map(str, range(1, 10**6)))
-    for places in tellings:
+    origins = ([group[0].place for group in groups], [group[0].origin for group in groups], map(str, range(1, 10**6)))
+    for places in origins:
         names = [
             f"{name} ({place})" if place and names.count(name) > 1 else name
             for name, place in zip(names, places, strict=False)

@@ -64,7 +64,7 @@ def importance(comparison: Comparison) -> Importance | str:
         return f"only {len(entries)} systems have known options; at least {LEAST} are needed"
     options = [entry.members[0].options for entry in entries]
     target = np.array([entry.means[comparison.metric].mean for entry in entries])
-    groups = _told_apart({name: [found.get(name) for found in options] for name in comparison.varying})
+    groups = _grouped_options({name: [found.get(name) for found in options] for name in comparison.varying})
     if not groups:
         return "no option has the same value in two systems"
     if len(groups) >= len(entries):
@@ -82,7 +82,7 @@ def importance(comparison: Comparison) -> Importance | str:
     return Importance(tuple(sorted(found, key=lambda each: -each.importance)), len(entries), score)
 
 
-def _told_apart(options: dict[str, list[Any]]) -> dict[tuple[str, ...], list[Any]]:
+def _grouped_options(options: dict[str, list[Any]]) -> dict[tuple[str, ...], list[Any]]:
     """Group options that divide the systems in the same way, each group with the values of its first option.
 
     Numeric options whose value differs in every system are grouped if they have the same or the reverse order, because

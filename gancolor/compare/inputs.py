@@ -34,7 +34,7 @@ def find_results(paths: Iterable[Path]) -> tuple[dict[str, EvaluationResult], li
                     f"{folder}: not finished, so without results; evaluate.py {folder} --json FILE scores it as it is"
                 )
             if not found and not unfinished:
-                notes.append(f"{path}: no run's folder, and none in it")
+                notes.append(f"{path}: not a run folder, and contains none")
             for file in found:
                 _read(file, results, notes)
         else:
@@ -80,7 +80,7 @@ def compare_results(results: dict[str, EvaluationResult], metric: str) -> tuple[
             continue
         if groups:
             other, first = next(iter(groups[0].items()))
-            notes.append(f"{origin} does not compare with {other}: {result.why_not_comparable(first)}")
+            notes.append(f"{origin} cannot be compared with {other}: {result.why_not_comparable(first)}")
         groups.append({origin: result})
     comparisons = [Comparison(group, metric) for group in sorted(groups, key=len, reverse=True)]
     for comparison in comparisons:

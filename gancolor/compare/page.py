@@ -69,7 +69,7 @@ def _section(number: int, comparison: Comparison) -> Markup:
         headline=_headline(comparison),
         heading=METRICS[comparison.metric].heading,
         gain=first.means["gain"].mean if "gain" in first.means else None,
-        level=[name for name, gap in comparison.behind.items() if not gap.certain and not math.isnan(gap.low)],
+        level=[name for name, gap in comparison.behind.items() if not gap.is_significant and not math.isnan(gap.low)],
         conditions=_conditions(comparison),
         parts={name: content for name, content in parts.items() if content},
     )

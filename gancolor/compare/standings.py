@@ -142,7 +142,7 @@ def _behind_cell(comparison: Comparison, entry: Entry, ranked: bool) -> Cell:
     notes = []
     if math.isfinite(gap.half_width):
         notes.append(Note(f"[{number(gap.low)}, {number(gap.high)}]"))
-        if not gap.certain:
+        if not gap.is_significant:
             notes.append(Note("level with 1", look="level"))
     return Cell(number(gap.mean), gap.mean, notes)
 
@@ -153,14 +153,14 @@ def _cost_cell(name: str, entry: Entry, ranked: bool) -> Cell:
 
 
 def _heat_cell(value: Mean | None, metric: str, extent: float) -> Cell:
-    """Build the cell of a class; its colour is paler where the sign of the gain is not certain."""
+    """Build the cell of a class; its colour is paler where the gain is not significant."""
     if value is None or math.isnan(value.mean):
         return Cell()
     number = partial(decimals, digits=METRICS[metric].digits)
     notes = [Note(f"± {number(value.half_width)}")] if math.isfinite(value.half_width) else []
     if metric != "gain":
         return Cell(number(value.mean), value.mean, notes)
-    sure = value.certain or math.isnan(value.low)
+    sure = value.is_significant or math.isnan(value.low)
     share = abs(value.mean) / (extent or 1) * (1 if sure else 0.25)
     return Cell(number(value.mean), value.mean, notes, f"heat {'above' if value.mean >= 0 else 'below'}", share)
 

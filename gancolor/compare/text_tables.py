@@ -38,7 +38,7 @@ def behind(comparison: Comparison, entry: Entry) -> str:
     digits = METRICS[comparison.metric].digits
     if gap.low != gap.low:  # NaN, for a single photograph
         return f"{gap.mean:.{digits}f}"
-    mark = "" if gap.certain else "~ "
+    mark = "" if gap.is_significant else "~ "
     return f"{mark}{gap.mean:.{digits}f} [{gap.low:.{digits}f}, {gap.high:.{digits}f}]"
 
 

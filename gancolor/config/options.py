@@ -27,7 +27,7 @@ class DataConfig:
         val_limit: maximum number of validation photographs (the first of a seeded shuffle); null: all
         val_fraction: share of the photographs that is held out for validation if the source has no val folder
         min_colorfulness: leave out training photographs of lower colourfulness (Hasler and Suesstrunk 2003; grey: 0, an
-            average photograph: about 40); validation leaves out those below it and below 4, which count as grey
+            average photograph: about 40); validation leaves out those below it or 4, whichever is lower
         flip: mirror half of the training photographs
         crop_scale: random resized crop: smallest share of the area to keep; 1: no crop
         tone: simulate old photographs, at a strength from 0 (off) to 1: damage the lightness of three quarters of the

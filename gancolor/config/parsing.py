@@ -173,7 +173,7 @@ def instantiate(parser: ArgumentParser, words: Sequence[str], config_class: type
             parser.error(f"--{field.name} is a group of options and can't be {parsed[field.name]}")
     for name in _never_null(config_class):
         if parsed[name] is None:  # jsonargparse does not check null in files
-            parser.error(f"--{name}: null is not a value of it")
+            parser.error(f"--{name}: it can't be null")
     values = parser.instantiate(parsed).as_dict()
     return config_class(**{field.name: values[field.name] for field in fields})
 

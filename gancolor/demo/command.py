@@ -16,7 +16,7 @@ from gancolor.utils.addresses import HERE, in_url, is_loopback, listen, warn_if_
 from gancolor.utils.errors import InputError
 from gancolor.utils.signals import Interruption
 
-BOX = "gancolor"  # name of the bundled generator
+BUNDLED_NAME = "gancolor"  # name of the bundled generator
 
 
 def run_demo(
@@ -52,7 +52,7 @@ def run_demo(
         Interruption() as interruption,
         TemporaryDirectory(prefix="gancolor-demo-", ignore_cleanup_errors=True) as kept,
     ):
-        keep_to_ourselves(Path(kept))
+        isolate_gradio(Path(kept))
         systems = open_systems(checkpoints, device, megapixels, disclosure)
         from gancolor.demo.page import build_page, serve  # imports gradio, so only after the environment is set
 
@@ -76,12 +76,13 @@ def open_systems(
     paths = list(checkpoints)
     compiled = can_compile()
     if not paths:
-        return Systems({BOX: Colorizer.load(device=device, compiled=compiled, disclosure=disclosure)}, megapixels)
+        bundled = Colorizer.load(device=device, compiled=compiled, disclosure=disclosure)
+        return Systems({BUNDLED_NAME: bundled}, megapixels)
     colorizers = (Colorizer.load(path, device=device, compiled=compiled, disclosure=disclosure) for path in paths)
     return Systems(dict(zip(system_names(paths), colorizers, strict=True)), megapixels)
 
 
-def keep_to_ourselves(folder: Path) -> None:
+def isolate_gradio(folder: Path) -> None:
     """Keep files in `folder`, disable telemetry, and bypass proxies for Gradio's requests to its own server
     (https://github.com/gradio-app/gradio/issues/4046).
 

@@ -49,7 +49,7 @@ class Editor:
         return json.dumps({**about, **more})
 
     def colour(self, request: Mapping[str, Any]) -> Answer:
-        """Return {"picture": data address} of the photograph in colour."""
+        """Return {"picture": data URL} of the photograph in colour."""
         return self._answer(request, self._colour)
 
     def suggest(self, request: Mapping[str, Any]) -> Answer:
@@ -57,7 +57,7 @@ class Editor:
         return self._answer(request, self._suggest)
 
     def variants(self, request: Mapping[str, Any]) -> Answer:
-        """Return {"variants": [{"picture": data address, "hints": [...]}, ...]}."""
+        """Return {"variants": [{"picture": data URL, "hints": [...]}, ...]}."""
         return self._answer(request, self._variants)
 
     def check(self, request: Mapping[str, Any]) -> Answer:
@@ -94,7 +94,7 @@ class Editor:
             self._places.release()
 
     def _colour(self, file: Path, request: Mapping[str, Any], options: DemoOptions) -> Answer:
-        return {"picture": _address(self.systems.after(file, request["system"], options))}
+        return {"picture": _data_url(self.systems.after(file, request["system"], options))}
 
     def _suggest(self, file: Path, request: Mapping[str, Any], options: DemoOptions) -> Answer:
         x, y = float(request["x"]), float(request["y"])
@@ -103,7 +103,7 @@ class Editor:
 
     def _variants(self, file: Path, request: Mapping[str, Any], options: DemoOptions) -> Answer:
         found = self.systems.variants(file, request["system"], options)
-        rows = [{"picture": _address(made), "hints": [hint.to_dict() for hint in hints]} for made, hints in found]
+        rows = [{"picture": _data_url(made), "hints": [hint.to_dict() for hint in hints]} for made, hints in found]
         return {"variants": rows}
 
     def _check(self, file: Path, request: Mapping[str, Any], _: DemoOptions) -> Answer:
@@ -112,8 +112,8 @@ class Editor:
         return {"hints": [hint.to_dict() | {"color": "#{:02x}{:02x}{:02x}".format(*hint.rgb())} for hint in hints]}
 
 
-def _address(picture: Picture) -> str:
-    """Return a picture as a data address."""
+def _data_url(picture: Picture) -> str:
+    """Return a picture as a data URL."""
     return "data:image/jpeg;base64," + base64.b64encode(picture.encode(".jpg", QUALITY)).decode()
 
 

@@ -183,7 +183,7 @@ def load_result(path: Path) -> EvaluationResult:
     except OSError as error:
         raise InputError(f"{path}: can't be read ({error.strerror})") from None
     except (ValueError, KeyError, TypeError, AttributeError, OverflowError, RuntimeError):
-        raise InputError(f"{path}: no result of evaluate.py --json or of a finished run, or a damaged one") from None
+        raise InputError(f"{path}: not a result of evaluate.py --json or of a finished run, or damaged") from None
     return result
 
 

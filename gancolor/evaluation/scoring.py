@@ -283,7 +283,8 @@ def score_generator(
     networks: Mapping[str, PictureDistance] | None = None,
     hints: int = 0,
 ) -> Scores:
-    """Score a generator in float32 (TF32 if the hardware's precision allows it), with so many hints; see `score`."""
+    """Score a generator with `hints` random hints per photograph, in float32 (TF32 if the hardware's precision allows
+    it); see `score`."""
     training = generator.training
     generator.eval()
     system = as_system(generator, hints=random_hints(photographs, hints, hardware.device))

@@ -20,7 +20,7 @@ def differences(result: EvaluationResult) -> Iterator[str]:
     for other in others:
         gap = difference(systems[best]["psnr"], systems[other]["psnr"])
         interval = "" if gap.low != gap.low else f" [{gap.low:+.2f}, {gap.high:+.2f}]"  # a single photograph
-        sure = "" if gap.certain else ": not certain"
+        sure = "" if gap.is_significant else ": not significant"
         yield f"{best} - {other}: {gap.mean:+.2f} dB{interval}{sure}"
 
 

@@ -177,7 +177,10 @@ def generator_name(path: Path) -> str:
     """Return the name of a checkpoint: a run folder's own name, or a file's stem, or its folder's name if the stem is
     generic."""
     path = path.resolve()
-    return path.name if path.is_dir() else path.parent.name if path.stem in UNNAMED and path.parent.name else path.stem
+    if not path.is_dir() and path.stem not in UNNAMED:
+        return path.stem
+    folder = path if path.is_dir() else path.parent
+    return folder.name or path.stem
 
 
 def has_torch() -> bool:

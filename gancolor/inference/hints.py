@@ -62,7 +62,7 @@ class Hint:
     def check_inside(self, size: tuple[int, int]) -> None:
         """Raise InputError if the hint lies outside a photograph of this height and width."""
         if not (self.x < size[1] and self.y < size[0]):
-            raise InputError(f"a hint at {self.x:g}, {self.y:g} lies outside the photograph of {_said(size)}")
+            raise InputError(f"a hint at {self.x:g}, {self.y:g} lies outside the photograph of {_size_text(size)}")
 
     def chroma(self) -> np.ndarray:
         """Return the colour's ab / 110, (2,)."""
@@ -121,7 +121,7 @@ def parse_hints(text: str, name: str, size: tuple[int, int]) -> list[Hint]:
         height, width = content["height"], content["width"]
         hints = [Hint(**hint) for hint in content["hints"]]
         if (height, width) != size:
-            raise InputError(f"its hints are for {width} x {height} pixels, and the photograph has {_said(size)}")
+            raise InputError(f"its hints are for {width} x {height} pixels, and the photograph has {_size_text(size)}")
         for hint in hints:
             hint.check_inside(size)
     except InputError as error:
@@ -167,5 +167,5 @@ def draw_hints(hints: Sequence[Hint], photograph: tuple[int, int], working: tupl
     return planes
 
 
-def _said(size: tuple[int, int]) -> str:
+def _size_text(size: tuple[int, int]) -> str:
     return f"{size[1]} x {size[0]} pixels"

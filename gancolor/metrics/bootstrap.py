@@ -24,7 +24,7 @@ class Mean:
         return (self.high - self.low) / 2
 
     @property
-    def certain(self) -> bool:
+    def is_significant(self) -> bool:
         """Whether the interval excludes zero, so that a difference is significant."""
         return self.low > 0 or self.high < 0
 

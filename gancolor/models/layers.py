@@ -9,7 +9,8 @@ from torch import Tensor, nn
 
 from gancolor.choices import DecoderUpsampling, Norm
 
-SPECTRAL_VECTORS = ("._u", "._v")  # ends of the names of spectral norm's buffers, its estimates of singular vectors
+# Ends of the names of spectral norm's buffers, its estimates of the left and right singular vectors.
+SPECTRAL_VECTORS = LEFT_VECTOR, RIGHT_VECTOR = "._u", "._v"
 
 
 def norm_layer(norm: Norm, channels: int) -> nn.Module:

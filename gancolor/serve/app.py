@@ -1,4 +1,4 @@
-"""The application: its addresses, and answers to errors."""
+"""The ASGI application: its endpoints and error responses."""
 
 import asyncio
 from functools import partial
@@ -139,8 +139,8 @@ def refusal(status: int, message: object, headers: Any = None) -> JSONResponse:
 
 async def _answer_refusal(request: Request, error: StarletteHTTPException) -> JSONResponse:
     own = {
-        404: "no such address; /openapi.json lists all",
-        405: f"{request.method} is not for this address; /openapi.json lists what is",
+        404: "no such endpoint; /openapi.json lists all",
+        405: f"{request.method} is not for this endpoint; /openapi.json lists what is",
     }
     return refusal(error.status_code, own.get(error.status_code, error.detail), error.headers)
 

@@ -1,4 +1,4 @@
-"""What the OpenAPI document says of the addresses."""
+"""Documentation of the endpoints, for the OpenAPI document."""
 
 from typing import Any, Literal
 

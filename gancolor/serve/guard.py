@@ -55,7 +55,7 @@ class Body:
         self._receive, self._most, self._upload_mb = receive, upload_mb * 2**20, upload_mb
         self._read = 0
         self._ended = self._declared == 0 and "transfer-encoding" not in headers
-        self._awaits_consent = headers.get("expect", "").lower() == "100-continue"
+        self._expects_continue = headers.get("expect", "").lower() == "100-continue"
 
     async def receive(self) -> Message:
         """Receive a message. Raises HTTPException if the body is too large."""
@@ -70,9 +70,9 @@ class Body:
         """Read what is left of the body, before an answer that did not need it.
 
         Most clients read the answer only after they have sent the body; a connection that is closed earlier looks to
-        them like a fault of the network. A client that awaits our consent (as curl does) has not sent anything.
+        them like a fault of the network. A client that expects 100 Continue (as curl does) has not sent anything.
         """
-        if self._awaits_consent and not self._read:
+        if self._expects_continue and not self._read:
             return
         with suppress(TimeoutError, ClientDisconnect):
             async with asyncio.timeout(LINGER):

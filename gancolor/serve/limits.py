@@ -4,8 +4,9 @@ from dataclasses import dataclass
 
 MOST_SIZE = 512  # of the working size [pixels]: time and memory grow with its square, and anyone may ask for it
 HINT_BYTES = 2**18  # of the hints in a form, some four thousand
-# Characters of the hints in an address: servers refuse one above 64 KB, and a character may take twelve bytes of it.
-ADDRESS_HINTS = 4096
+# Characters of the hints in a query string: servers refuse addresses above 64 KB, of which a character may take twelve
+# bytes.
+QUERY_HINTS = 4096
 
 
 @dataclass(frozen=True)

@@ -10,7 +10,7 @@ from pydantic_core import PydanticCustomError
 from gancolor.choices import MOST_STRENGTH, ChromaUpsampling, PictureFormat
 from gancolor.inference.image_files import QUALITY
 from gancolor.inference.working_size import LEAST_SIZE
-from gancolor.serve.limits import ADDRESS_HINTS, HINT_BYTES, MOST_SIZE
+from gancolor.serve.limits import HINT_BYTES, MOST_SIZE, QUERY_HINTS
 
 EXAMPLE_HINTS = '{"width": 640, "height": 480, "hints": [{"x": 120, "y": 80, "color": "#a03030"}]}'
 HINTS = Field(
@@ -59,9 +59,9 @@ class RequestOptions(BaseModel):
 
 
 class QueryOptions(RequestOptions):
-    """Options in an address, which can't be long."""
+    """Options in the query string, whose length servers limit."""
 
-    hints: Annotated[Annotated[str, Field(max_length=ADDRESS_HINTS)] | SkipJsonSchema[None], HINTS] = None
+    hints: Annotated[Annotated[str, Field(max_length=QUERY_HINTS)] | SkipJsonSchema[None], HINTS] = None
 
 
 def form_schema() -> dict[str, Any]:

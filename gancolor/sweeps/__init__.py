@@ -9,5 +9,6 @@ check.py       tests all values with the trainer's parser before the first run
 command.py     builds command lines as the W&B agent does
 journal.py     keeps the state of the sweep: sweep.json
 history.py     reads what a run has logged
+processes.py   starts the runs' processes, and finds those that a killed sweep has left
 runner.py      runs trials, several at a time
 """

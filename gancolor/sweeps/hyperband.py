@@ -74,7 +74,7 @@ def make_hyperband(section: Any) -> Hyperband:
         InputError: the section is not a valid Hyperband rule.
     """
     if not isinstance(section, Mapping) or section.get("type") != "hyperband":
-        raise InputError("early_terminate: `type: hyperband` is the only one, with min_iter, or max_iter and s")
+        raise InputError("early_terminate: only `type: hyperband` is supported, with min_iter, or max_iter and s")
     if unknown := [key for key in section if key not in _KEYS]:
         raise InputError(f"early_terminate: no key {unknown[0]}{near(unknown[0], _KEYS)}")
     for key in ("min_iter", "max_iter", "s"):

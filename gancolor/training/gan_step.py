@@ -57,7 +57,7 @@ class GANStep:
     right after use.
 
     Args:
-        optim: with `accumulate` above 1, each batch is processed in so many micro-batches, one at a time (gradient
+        optim: with `accumulate` above 1, each batch is processed in that many micro-batches, one at a time (gradient
             accumulation). Adversarial training then costs one more forward pass of the generator, because the graph of
             one micro-batch must be freed before the next one's.
         graphs: record the compiled networks as CUDA graphs.

@@ -19,6 +19,7 @@ from gancolor.config.options import TrainConfig
 from gancolor.inference.bundled import BUNDLED, named_checkpoint
 from gancolor.models import FREE_OPTIONS, generator_builder, generator_options
 from gancolor.models.checkpoint import describe, find_generator, read_tensors
+from gancolor.models.layers import RIGHT_VECTOR
 from gancolor.utils.errors import InputError
 from gancolor.utils.files import file_digest
 from gancolor.utils.metadata import section
@@ -224,7 +225,7 @@ def _has_more_inputs(layer: nn.Module, name: str, own: Tensor, theirs: Tensor) -
     """
     if not isinstance(layer, nn.Conv2d) or layer.groups > 1 or own.dim() != theirs.dim():
         return False
-    if name.endswith("._v"):
+    if name.endswith(RIGHT_VECTOR):
         return len(own) > len(theirs)
     same_otherwise = own.dim() == 4 and own.select(1, 0).shape == theirs.select(1, 0).shape
     return same_otherwise and own.shape[1] > theirs.shape[1]

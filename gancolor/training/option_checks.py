@@ -28,9 +28,9 @@ def check_options(config: TrainConfig) -> None:
         InputError: which options conflict, and what to do.
     """
     check_files(config)
-    classifiers = [arch for arch in ARCHITECTURES if "classes" in generator_options(arch)]
-    if config.loss.scene and config.arch not in classifiers:
-        raise InputError(f"--loss.scene: {config.arch} has no scene classifier; use --arch {' or '.join(classifiers)}")
+    _check_losses(config)
+    _check_stages(config)
+    _check_hints(config)
     if config.data.batch_size % config.optim.accumulate:
         raise InputError(
             f"--optim.accumulate {config.optim.accumulate}: a batch of {config.data.batch_size} can't be split into "
@@ -40,10 +40,25 @@ def check_options(config: TrainConfig) -> None:
         raise InputError("--compile does not work with --generator.recompute: leave out one")
     if config.cuda_graphs and not config.compile:
         raise InputError("--cuda_graphs records compiled networks: give --compile too")
+    measured = {"lpips": config.lpips.weights, "lpips_vgg": config.lpips.vgg_weights}
+    if measured.get(config.eval.best_metric) == "off":
+        option = "--lpips.weights" if config.eval.best_metric == "lpips" else "--lpips.vgg_weights"
+        raise InputError(f"--eval.best_metric {config.eval.best_metric} needs {option} auto or FILE")
+    if config.tracking.tensorboard:
+        check_tensorboard()
+    loads_weights = "backbone" in generator_options(config.arch) and config.generator.backbone_weights != "random"
+    if loads_weights and not config.init:
+        _check_weights(config.arch, json.dumps(to_dict(config.generator)))
+    check_networks(config)
+
+
+def _check_losses(config: TrainConfig) -> None:
+    """Reject losses that the architecture or the discriminator has no use for, and too few to learn from."""
+    classifiers = [arch for arch in ARCHITECTURES if "classes" in generator_options(arch)]
+    if config.loss.scene and config.arch not in classifiers:
+        raise InputError(f"--loss.scene: {config.arch} has no scene classifier; use --arch {' or '.join(classifiers)}")
     objective = Objective(config.loss)
     adversarial = objective.is_adversarial
-    if config.critic_epochs and not adversarial:
-        raise InputError("--critic_epochs trains a discriminator, which --loss.gan 0 does not use: leave out one")
     if config.epochs and adversarial and objective.penalizes and config.discriminator.norm == "batch":
         penalty = f"--loss.r1 {config.loss.r1:g}" if config.loss.r1 else "--loss.gan_mode wgan_gp"
         raise InputError(
@@ -61,14 +76,20 @@ def check_options(config: TrainConfig) -> None:
         raise InputError(f"nothing to learn in pretraining: {reason}; {advice}")
     if config.epochs and not learns and not adversarial:
         raise InputError(f"nothing to learn: {reason}; {advice}")
-    if config.critic_epochs and not config.epochs:
-        raise InputError("--critic_epochs without --epochs: the trained discriminator would not be used")
-    measured = {"lpips": config.lpips.weights, "lpips_vgg": config.lpips.vgg_weights}
-    if measured.get(config.eval.best_metric) == "off":
-        option = "--lpips.weights" if config.eval.best_metric == "lpips" else "--lpips.vgg_weights"
-        raise InputError(f"--eval.best_metric {config.eval.best_metric} needs {option} auto or FILE")
     if config.arch == "siggraph17" and not config.loss.bins:
         raise InputError("--loss.bins 0: siggraph17's distribution would not be trained; give it a weight, such as 1")
+
+
+def _check_stages(config: TrainConfig) -> None:
+    """Reject a stage of the critic without use."""
+    if config.critic_epochs and not Objective(config.loss).is_adversarial:
+        raise InputError("--critic_epochs trains a discriminator, which --loss.gan 0 does not use: leave out one")
+    if config.critic_epochs and not config.epochs:
+        raise InputError("--critic_epochs without --epochs: the trained discriminator would not be used")
+
+
+def _check_hints(config: TrainConfig) -> None:
+    """Reject shares of hints that exceed all photographs, and hints that the generator can't take or learn from."""
     if config.hints.absent + config.hints.complete > 1:
         raise InputError("--hints.absent and --hints.complete are shares of the photographs: their sum is above 1")
     hints = would_take_hints(config.arch, to_dict(config.generator))
@@ -78,12 +99,6 @@ def check_options(config: TrainConfig) -> None:
         )
     if config.eval.hints and not hints:
         raise InputError("--eval.hints: the generator takes no hints; give --generator.hints true too")
-    if config.tracking.tensorboard:
-        check_tensorboard()
-    loads_weights = "backbone" in generator_options(config.arch) and config.generator.backbone_weights != "random"
-    if loads_weights and not config.init:
-        _check_weights(config.arch, json.dumps(to_dict(config.generator)))
-    check_networks(config)
 
 
 @lru_cache  # most runs of a sweep have the same weights

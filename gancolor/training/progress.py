@@ -54,9 +54,9 @@ class Progress:
         self.bar.update(self.effective_batch)
         self.taken += 1
         self.left -= 1
-        self._foretell()
+        self._announce_time_left()
 
-    def _foretell(self) -> None:
+    def _announce_time_left(self) -> None:
         """Announce the time left of a long run, as soon as steps take their usual time."""
         if self.taken == WARM_UP:
             self.warm = time.perf_counter()

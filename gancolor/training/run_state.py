@@ -10,6 +10,7 @@ from torch import Tensor, nn
 
 from gancolor.data.dataset import Dataset
 from gancolor.models.checkpoint import open_checkpoint, save_checkpoint
+from gancolor.training.gan_step import parameters_of
 from gancolor.utils.errors import InputError
 
 Part = nn.Module | torch.optim.Optimizer
@@ -114,7 +115,7 @@ def check_resumes(
 
 def _load_optimizer(optimizer: torch.optim.Optimizer, tensors: Mapping[str, Tensor]) -> None:
     """Load the state of each parameter in the parameter's memory layout, which fused kernels need."""
-    parameters = [parameter for group in optimizer.param_groups for parameter in group["params"]]
+    parameters = parameters_of(optimizer)
     for key, value in tensors.items():
         number, name = key.split(".")
         if name not in ("step", "exp_avg", "exp_avg_sq"):

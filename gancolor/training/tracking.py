@@ -43,8 +43,10 @@ def wandb_mode(requested: Literal["auto", "online", "offline", "disabled"]) -> t
     """Return the mode to train in, and one line to print (None: nothing to print).
 
     "auto" is $WANDB_MODE if set; otherwise "online" if wandb is installed and the user logged in, else "disabled".
-    Imports wandb only to ask it that, and sends nothing. Raises InputError if `requested` or $WANDB_MODE is not a
-    known mode.
+    Imports wandb only to ask it that, and sends nothing.
+
+    Raises:
+        InputError: `requested` or $WANDB_MODE is not a known mode.
     """
     from_environment = os.environ.get("WANDB_MODE", "").strip() or "auto"
     if from_environment != "auto":

@@ -75,7 +75,7 @@ def test_uncertainty_is_written_for_photographs_that_are_coloured_already_and_re
     words = [photo, "-o", out, "--uncertainty", uncertainty, "--checkpoint", classifier]
     assert colorize(*words) == 0 and uncertainty.is_file() and "1 there already" in capfd.readouterr().out
     uncertainty.write_bytes(b"mine")
-    assert colorize(*words) == 0 and "uncertainty.png: there already, and kept" in capfd.readouterr().out
+    assert colorize(*words) == 0 and "uncertainty.png: already exists; kept" in capfd.readouterr().out
     assert uncertainty.read_bytes() == b"mine"
     assert colorize(*words, "--overwrite") == 0 and Image.open(uncertainty).mode == "L"
 
@@ -123,7 +123,7 @@ def test_an_interrupted_photograph_is_completed(photo, classifier, checkpoint, t
             colorize(*words)
     assert files(out) == ["photo.2.png"]
     save(out / "photo.2.png", scene(20, 30))
-    assert colorize(*words) == 0 and "photo.2.png: there already, and kept" in capfd.readouterr().out
+    assert colorize(*words) == 0 and "photo.2.png: already exists; kept" in capfd.readouterr().out
     assert Image.open(out / "photo.1.png").size == (90, 60) and Image.open(out / "photo.2.png").size == (30, 20)
     assert colorize(*words, "--overwrite") == 0
     assert Image.open(out / "photo.2.png").size == (90, 60)

@@ -37,7 +37,7 @@ def test_best_is_first_and_the_others_lie_behind_it(metric):
     assert names(comparison) == (["a", "b", "c"] if less else ["c", "b", "a"])
     assert [round(gap.mean, 5) for gap in comparison.behind.values()] == [1, 2]
     assert list(comparison.behind) == names(comparison)[1:]
-    assert all(gap.certain for gap in comparison.behind.values())
+    assert all(gap.is_significant for gap in comparison.behind.values())
 
 
 def test_sets_are_ranked_by_the_figure_of_the_whole():
@@ -61,7 +61,7 @@ def test_what_is_level_with_the_first_is_not_certain():
         {"x": scored(a=[20.0, 22.0, 24.0, 25.0], b=[22.1, 20.1, 24.1, 25.1], c=[2.0, 2.0, 2.0, 2.0])}
     )
     assert names(comparison) == ["b", "a", "c"]
-    assert [gap.certain for gap in comparison.behind.values()] == [False, True]
+    assert [gap.is_significant for gap in comparison.behind.values()] == [False, True]
 
 
 # Which systems there are ------------------------------------------------------------------------------------------

@@ -42,9 +42,9 @@ def test_what_has_no_results_is_noted_and_the_rest_goes_on(runs, tmp_path):
     assert notes[:3] == [
         f"{stopped}: not finished, so without results; evaluate.py {stopped} --json FILE scores it as it is",
         f"{tmp_path / 'nowhere'}: no such file or folder",
-        f"{tmp_path / 'empty'}: no run's folder, and none in it",
+        f"{tmp_path / 'empty'}: not a run folder, and contains none",
     ]
-    assert notes[3].startswith(f"{damaged}: no result of evaluate.py") and len(notes) == 4
+    assert notes[3].startswith(f"{damaged}: not a result of evaluate.py") and len(notes) == 4
 
 
 def test_what_is_as_it_should_be_without_results_is_ignored(runs):
@@ -80,8 +80,8 @@ def test_results_that_do_not_compare_make_several_comparisons_the_largest_first(
     found = [sorted(entry.name for entry in comparison.entries) for comparison in comparisons]
     assert found == [["a", "b"], ["a"], ["a"]]
     assert [comparison.protocol["size"] for comparison in comparisons] == [32, 16, 32]
-    assert len(notes) == 2 and notes[0] == "large does not compare with small: size 32 against 16"
-    assert notes[1].startswith("fewer does not compare with small: size 32 against 16")
+    assert len(notes) == 2 and notes[0] == "large cannot be compared with small: size 32 against 16"
+    assert notes[1].startswith("fewer cannot be compared with small: size 32 against 16")
 
 
 def test_systems_without_the_metric_are_noted_and_none_with_it_is_refused():

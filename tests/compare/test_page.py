@@ -66,13 +66,13 @@ def two():
 
 @pytest.fixture(scope="module")
 def text(two):
-    return page([two], ["b.json does not compare with a.json: size 64 against 256"], "gancolor compare a.json b.json")
+    return page([two], ["b.json cannot be compared with a.json: size 64 against 256"], "gancolor compare a.json b.json")
 
 
 def test_parts_stand_in_order(text):
     assert re.findall("<h2>(.*?)</h2>", text) == ["Table", "Charts", "By class", "Photographs"]
     assert [link["href"] for link in Tree(text).all("a")] == ["#table-1", "#charts-1", "#by-class-1", "#photographs-1"]
-    assert "b.json does not compare with a.json: size 64 against 256" in text.split("<main>")[0]
+    assert "b.json cannot be compared with a.json: size 64 against 256" in text.split("<main>")[0]
 
 
 def test_says_what_has_to_be_the_same_for_figures_to_compare(text, two):
@@ -127,10 +127,10 @@ def test_gains_by_class_are_coloured_by_their_sign_and_paler_if_it_is_uncertain(
     gains = comparison.by_class("gain")
     extent = max(abs(value.mean) for row in gains.values() for value in row.values())
     values = [row[entry.name] for entry in comparison.entries for row in gains.values()]
-    assert len({(value.mean > 0, value.certain) for value in values}) == 4
+    assert len({(value.mean > 0, value.is_significant) for value in values}) == 4
     expected = []
     for value in values:
-        share = abs(value.mean) / extent * (1 if value.certain else 0.25)
+        share = abs(value.mean) / extent * (1 if value.is_significant else 0.25)
         expected.append((f"{value.mean:.2f}", "heat " + ("above" if value.mean > 0 else "below"), f"{share:.2f}"))
     cells = [cell for cell in Tree(text).all("td") if (cell.get("class") or "").startswith("heat")]
     shown = [(c["text"].split("±")[0].replace("−", "-"), c["class"], c["style"].split()[1]) for c in cells]

@@ -74,8 +74,8 @@ def test_weights_may_be_off_as_yaml_reads_it(tmp_path, word):
     ("text", "named"),
     [
         ("lpips: {weights: on}", "--lpips.weights: True names no weights; give auto, off or a file"),
-        ("lpips: {weights: null}", "--lpips.weights: null is not a value of it"),
-        ("data: {size: null}", "--data.size: null is not a value of it"),
+        ("lpips: {weights: null}", "--lpips.weights: it can't be null"),
+        ("data: {size: null}", "--data.size: it can't be null"),
         ("tracking: {name: no}", "--tracking.name: False is not text; YAML reads on, off, yes and no as true or false"),
         ("generator: {backbone: off}", "--generator.backbone: False is not text; YAML reads"),
     ],

@@ -22,7 +22,7 @@ def refusal(monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str])
 
     def run(*words: object) -> str:
         monkeypatch.setattr(sys, "argv", ["gancolor", "demo", *map(str, words)])
-        monkeypatch.setattr(command, "keep_to_ourselves", lambda _: None)  # would otherwise remain set after this test
+        monkeypatch.setattr(command, "isolate_gradio", lambda _: None)  # would otherwise remain set after this test
         with pytest.raises(SystemExit) as end:
             cli.main()
         assert end.value.code == 2

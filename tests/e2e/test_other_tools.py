@@ -64,7 +64,7 @@ def test_saved_predictions_score_like_the_generator(commands, finished, photogra
     result = commands.evaluate(run, *words).ok()
     assert "saved: 6 of 6 pictures of another size than the photographs, resized like them" in result.out
     assert re.search(
-        r"^(ugan - saved|saved - ugan): [+-]0\.00 dB \[[+-]0\.00, [+-]0\.00\]: not certain$", result.out, re.M
+        r"^(ugan - saved|saved - ugan): [+-]0\.00 dB \[[+-]0\.00, [+-]0\.00\]: not significant$", result.out, re.M
     )
     scores = read.json(tmp_path / "result.json")["scores"]
     same_scores(scores["ugan"], scores["saved"])

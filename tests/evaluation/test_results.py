@@ -100,14 +100,14 @@ def test_means_are_those_of_the_scores_and_of_some_photographs():
 @pytest.mark.parametrize(
     ("damage", "match"),
     [
-        (lambda text: text[: len(text) // 2], "no result of evaluate.py --json or of a finished run, or a damaged one"),
-        (lambda _: "", "damaged one"),
-        (lambda _: "[1, 2]", "damaged one"),
-        (lambda _: "null", "damaged one"),
-        (lambda _: '{"grey": {"psnr": {"mean": 22.0}}}', "damaged one"),  # the former format of results.json
-        (lambda text: text.replace('"psnr": [', '"psnr": [1.0, '), "damaged one"),
-        (lambda text: text.replace('"psnr": [', '"psnr": ["x", '), "damaged one"),
-        (lambda text: text.replace('"names"', '"Names"'), "damaged one"),
+        (lambda text: text[: len(text) // 2], "not a result of evaluate.py --json or of a finished run, or damaged"),
+        (lambda _: "", "or damaged"),
+        (lambda _: "[1, 2]", "or damaged"),
+        (lambda _: "null", "or damaged"),
+        (lambda _: '{"grey": {"psnr": {"mean": 22.0}}}', "or damaged"),  # the former format of results.json
+        (lambda text: text.replace('"psnr": [', '"psnr": [1.0, '), "or damaged"),
+        (lambda text: text.replace('"psnr": [', '"psnr": ["x", '), "or damaged"),
+        (lambda text: text.replace('"names"', '"Names"'), "or damaged"),
         (lambda text: text.replace(f'"format": {FORMAT}', f'"format": {FORMAT + 1}'), "newer gancolor than this"),
     ],
 )  # fmt: skip

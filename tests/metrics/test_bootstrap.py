@@ -40,11 +40,11 @@ def test_difference_is_paired():
     one, other = photographs + gap, photographs
     found = difference(one, other)
     assert found.mean == pytest.approx(gap.mean().item(), abs=1e-5)
-    assert found.half_width == pytest.approx(mean_of(gap).half_width, rel=1e-3) and found.certain
+    assert found.half_width == pytest.approx(mean_of(gap).half_width, rel=1e-3) and found.is_significant
     assert found.half_width < mean_of(one).half_width / 10
-    assert not difference(one, other[torch.randperm(100)]).certain
+    assert not difference(one, other[torch.randperm(100)]).is_significant
     assert difference(other, one).high == pytest.approx(-found.low, rel=0.1)
-    assert difference(one, one) == Mean(0, 0, 0) and not difference(one, one).certain
+    assert difference(one, one) == Mean(0, 0, 0) and not difference(one, one).is_significant
 
 
 @pytest.mark.parametrize(
@@ -52,7 +52,7 @@ def test_difference_is_paired():
     [(0.1, 0.3, True), (-0.3, -0.1, True), (-0.1, 0.1, False), (0, 1, False), (-1, 0, False)],
 )
 def test_interval_without_zero_is_certain(low, high, certain):
-    assert Mean((low + high) / 2, low, high).certain == certain
+    assert Mean((low + high) / 2, low, high).is_significant == certain
 
 
 def test_same_resamples_for_every_metric_and_at_every_time():
@@ -75,7 +75,7 @@ def test_resamples_do_not_depend_on_how_many_are_drawn_at_a_time(monkeypatch):
 def test_single_photograph_has_no_interval():
     found = mean_of(torch.tensor([21.5]))
     assert found.mean == 21.5 and math.isnan(found.low) and math.isnan(found.high) and math.isnan(found.half_width)
-    assert not found.certain
+    assert not found.is_significant
 
 
 def test_many_photographs_take_seconds_and_little_memory(monkeypatch):

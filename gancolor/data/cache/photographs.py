@@ -20,7 +20,8 @@ from gancolor.data.decode import Fit, UndecodableError, UnreadableError
 from gancolor.data.uncached import Decoder
 from gancolor.utils import distributed
 
-# Part of each cache's name. Whether HEIC can be decoded is too: else photographs that could not be would stay left out.
+# Part of each cache's name, with whether HEIC can be decoded: after pillow-heif is installed, skipped photographs
+# are tried again.
 CACHE_VERSION = f"5{' heif' if find_spec('pillow_heif') else ''}"
 DEVICE_SHARE = 0.25  # share of an accelerator's free memory that photographs may take by default
 Decode = Literal["once", "always"]

@@ -242,7 +242,7 @@ def _package() -> Any:
         hub_package()
         import datasets
     except (ImportError, InputError):
-        raise InputError("it takes the package datasets: pip install 'gancolor[hf]'") from None
+        raise InputError("it needs the package datasets: pip install 'gancolor[hf]'") from None
     if not (sys.stderr.isatty() and distributed.is_main()):
         datasets.disable_progress_bars()
     return datasets

@@ -89,16 +89,16 @@ def _disclose(packet: Any, rdf: Any, generator: str) -> None:
         _append(packet, rdf, f"<rdf:Description rdf:about={quoteattr(about)} {attributes}>{history}</rdf:Description>")
 
 
-def _add_event(packet: Any, rdf: Any, told: str) -> str:
+def _add_event(packet: Any, rdf: Any, text: str) -> str:
     """Add an event to the history, unless it is there. If there is no history, return a new one as XML."""
     histories = _nodes(rdf, "xmpMM:History")
     sequences = [sequence for history in histories for sequence in _children(history, RDF, "Seq")]
     for event in (event for sequence in sequences for event in _children(sequence, RDF, "li")):
         agent, what = (_value(_fields(event, f"stEvt:{name}")) for name in ("softwareAgent", "parameters"))
-        if agent == SOFTWARE and what.partition(";")[0] == told.partition(";")[0]:
+        if agent == SOFTWARE and what.partition(";")[0] == text.partition(";")[0]:
             return ""
     event = (
-        f'<rdf:li stEvt:action="edited" stEvt:softwareAgent={quoteattr(SOFTWARE)} stEvt:parameters={quoteattr(told)}/>'
+        f'<rdf:li stEvt:action="edited" stEvt:softwareAgent={quoteattr(SOFTWARE)} stEvt:parameters={quoteattr(text)}/>'
     )
     if not sequences:
         return f"<xmpMM:History><rdf:Seq>{event}</rdf:Seq></xmpMM:History>"

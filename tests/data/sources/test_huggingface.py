@@ -161,7 +161,7 @@ def test_offline_there_is_one_line_at_once(monkeypatch, capfd, scheme):
 
 def test_without_the_package(monkeypatch):
     monkeypatch.setitem(__import__("sys").modules, "datasets", None)
-    assert refusal("hf:beans").endswith("it takes the package datasets: pip install 'gancolor[hf]'")
+    assert refusal("hf:beans").endswith("it needs the package datasets: pip install 'gancolor[hf]'")
 
 
 def test_names_are_parsed_and_paths_made_absolute(tmp_path, monkeypatch):
