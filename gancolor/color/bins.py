@@ -5,13 +5,12 @@ which include colours that no photograph has. Chroma is ab / 110 as everywhere; 
 b.
 """
 
-from contextlib import nullcontext
 from functools import cache
 
 import torch
 from torch import Tensor
 
-from gancolor.color.torch_lab import AB_RANGE, rgb_to_lab
+from gancolor.color.torch_lab import AB_RANGE, rgb_to_lab, without_autocast
 
 CPU = torch.device("cpu")
 SIDE = 10  # width of a bin [units of ab]
@@ -105,9 +104,7 @@ def annealed_mean(logits: Tensor, centres: Tensor, temperature: float) -> Tensor
     Returns:
         Chroma (B, 2, H, W).
     """
-    device = logits.device.type
-    exact = torch.autocast(device, enabled=False) if torch.amp.is_autocast_available(device) else nullcontext()
-    with exact:  # autocast would compute the product in half precision
+    with without_autocast(logits.device.type):  # which would compute the product in half precision
         return torch.einsum("bqhw,qc->bchw", torch.softmax(logits.float() / temperature, dim=1), centres)
 
 

@@ -4,7 +4,7 @@ Networks see lightness L / 50 - 1 in [-1, 1] and chroma ab / 110, within [-1, 1]
 """
 
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import AbstractContextManager, contextmanager, nullcontext
 from functools import cache
 from typing import Any
 
@@ -37,6 +37,11 @@ def exact(device: torch.device) -> Iterator[None]:
     finally:
         for backend, allowed in zip(backends, tf32, strict=True):
             backend.allow_tf32 = allowed
+
+
+def without_autocast(device_type: str) -> AbstractContextManager[object]:
+    """Compute without autocast, also on devices that have none."""
+    return torch.autocast(device_type, enabled=False) if torch.amp.is_autocast_available(device_type) else nullcontext()
 
 
 def to_float(picture: Tensor) -> Tensor:

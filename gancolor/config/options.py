@@ -10,6 +10,7 @@ from gancolor.choices import Architecture, CheckpointMetric
 from gancolor.config.networks import DiscriminatorConfig, GeneratorConfig, LossConfig
 from gancolor.config.types import BelowOne, Epochs, NonNegative, Positive, Seed, Side, SomeEpochs, UpToOne, Weights
 
+DEMO_PHOTOS = 2000  # training scenes of the demo
 GREY_BELOW = 4.0  # colourfulness (Hasler and Suesstrunk 2003) below which a photograph counts as grey
 
 
@@ -53,7 +54,7 @@ class DataConfig:
     crop_scale: UpToOne = 1.0
     tone: ClosedUnitInterval = 0.0
     real_saturation: Positive = 1.0
-    demo_photos: PositiveInt = 2000
+    demo_photos: PositiveInt = DEMO_PHOTOS
     cache: str | None = None
     decode: Literal["once", "always"] = "once"
     on_device: Literal["auto", "always", "never"] = "auto"

@@ -5,6 +5,7 @@ from dataclasses import dataclass
 from typing import Any
 
 from gancolor.config.evaluate import EvaluateDataConfig
+from gancolor.config.options import DEMO_PHOTOS
 from gancolor.data.catalogue import Item, Selection, Source, shuffled
 from gancolor.data.sources.find import find_source, open_source
 from gancolor.evaluation.protocols import Protocol
@@ -51,7 +52,9 @@ def choose_photographs(data: EvaluateDataConfig, abouts: Sequence[About], protoc
     known = {split for split in splits if None not in split}
     seed, val_fraction = min(known, default=(0, 0.5))
     configs = [section(about, "config") for about in abouts if _trained_on(about, name)]
-    demo_photos = max((section(config, "data").get("demo_photos", 2000) for config in configs), default=2000)
+    demo_photos = max(
+        (section(config, "data").get("demo_photos", DEMO_PHOTOS) for config in configs), default=DEMO_PHOTOS
+    )
     try:
         found = find_source(name, seed, val_fraction, demo_photos=demo_photos)
     except InputError:

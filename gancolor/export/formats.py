@@ -12,7 +12,6 @@ from pathlib import Path
 from typing import Any
 
 import torch
-import torch.nn.functional as F
 from torch import Tensor, nn
 from torch.nn.utils import parametrize
 
@@ -49,21 +48,15 @@ class Format:
 
 
 class ChromaOf(nn.Module):
-    """A generator that returns only chroma. It always pads to the stride, while generators pad only if needed: a
-    condition on the size would restrict the exported program to sizes that meet it."""
+    """A generator that returns only chroma."""
 
     def __init__(self, generator: nn.Module) -> None:
         super().__init__()
         self.generator = generator
-        self.stride = int(getattr(generator, "stride", 1))  # 1: does not pad
-        generator.stride = 1  # type: ignore[assignment]
 
     def forward(self, lightness: Tensor, hints: Tensor | None = None) -> Tensor:
-        height, width = lightness.shape[-2:]
-        given = [lightness] if hints is None else [lightness, hints]
-        padding = (0, -width % self.stride, 0, -height % self.stride)
-        padded = [F.pad(planes, padding, mode="replicate") for planes in given]
-        return self.generator(*padded).chroma[..., :height, :width]
+        chroma: Tensor = self.generator(lightness, *([] if hints is None else [hints])).chroma
+        return chroma
 
 
 class _IfHinted(nn.Module):

@@ -42,7 +42,7 @@ class Autoencoder(nn.Module):
         lightness = pad_to_multiple(lightness, self.stride)
         *outer, features = self.encoder(lightness)
         skips = dict(zip(self.encoder.strides, outer, strict=False)) if self.residual else {}
-        stride = self.encoder.strides[-1]  # not self.stride, which an export sets to 1
+        stride = self.stride
         for block in self.blocks:
             features, stride = block(features), stride // 2
             if stride in skips:

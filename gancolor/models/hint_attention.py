@@ -1,10 +1,10 @@
 """Attention to colour hints: what a hint says of its own place is passed on to places that look alike."""
 
-from contextlib import nullcontext
-
 import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
+
+from gancolor.color.torch_lab import without_autocast
 
 CELLS = 16  # hints are averaged in CELLS x CELLS cells of the photograph, which are the keys
 REACH = 0.2  # initial standard deviation of the weight by distance, as a share of the photograph's side
@@ -44,9 +44,7 @@ class HintAttention(nn.Module):
             features: of the decoder, (B, channels, h, w), with H and W multiples of h and w.
             hints: (B, 3, H', W'), with H' and W' multiples of h and w.
         """
-        device = features.device.type
-        exact = torch.autocast(device, enabled=False) if torch.amp.is_autocast_available(device) else nullcontext()
-        with exact:  # autocast would compute the products of the softmax's logits in half precision
+        with without_autocast(features.device.type):  # which would compute the softmax's logits in half precision
             dtype = self.log_reach.dtype
             return self.corrected(chroma.to(dtype), features.to(dtype), hints.to(dtype))
 

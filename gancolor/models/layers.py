@@ -76,7 +76,9 @@ def with_hints(lightness: Tensor, hints: Tensor | None) -> Tensor:
 def pad_to_multiple(picture: Tensor, stride: int) -> Tensor:
     """Pad (B, C, H, W) by replication at the right and bottom, to multiples of `stride`."""
     bottom, right = -picture.shape[-2] % stride, -picture.shape[-1] % stride
-    return F.pad(picture, (0, right, 0, bottom), mode="replicate") if bottom or right else picture
+    # A condition on the size would restrict an exported program to the sizes that meet it.
+    needed = torch.compiler.is_exporting() or bottom or right
+    return F.pad(picture, (0, right, 0, bottom), mode="replicate") if needed else picture
 
 
 def init_weights(module: nn.Module) -> None:

@@ -17,6 +17,7 @@ import torch
 from torch import Tensor
 
 from gancolor.choices import PICTURE_SUFFIXES
+from gancolor.config.options import DEMO_PHOTOS
 from gancolor.data.cache.photographs import Decode
 from gancolor.data.catalogue import Catalogue, Item, Selection, Source, shuffled
 from gancolor.data.decode import Fit
@@ -115,7 +116,7 @@ def find_source(
     val_fraction: float = 0.1,
     limit: int | None = None,
     val_limit: int | None = None,
-    demo_photos: int = 2000,
+    demo_photos: int = DEMO_PHOTOS,
 ) -> Source | UnreadSource:
     """Find the photographs of `--data.source`.
 
