@@ -14,6 +14,7 @@ from gancolor.config.identity import is_changeable
 from gancolor.evaluation.results import BASELINES, EvaluationResult, SystemResult
 from gancolor.metrics.bootstrap import Mean, difference, mean_of, summarize
 from gancolor.metrics.table import METRICS
+from gancolor.utils.run_files import BEST
 
 MOST_NAMED = 4  # most options in a system's name
 
@@ -66,7 +67,7 @@ class SeedRun:
         The best checkpoint's step may differ, because each run chooses its own.
         """
         name = Path(self.about.get("checkpoint", "")).name
-        step = None if name == "best.safetensors" else self.about.get("step")
+        step = None if name == BEST else self.about.get("step")
         return self.about.get("stage", ""), name, step, self.about.get("interpolated", {}).get("share")
 
     @property

@@ -8,6 +8,7 @@ from gancolor.compare.comparison import Comparison
 from gancolor.compare.text_tables import cost_table
 from gancolor.evaluation.results import EvaluationResult, load_result
 from gancolor.utils.errors import InputError
+from gancolor.utils.run_files import CONFIG, RESULTS
 
 
 def find_results(paths: Iterable[Path]) -> tuple[dict[str, EvaluationResult], list[str]]:
@@ -25,8 +26,8 @@ def find_results(paths: Iterable[Path]) -> tuple[dict[str, EvaluationResult], li
         if not path.exists():
             notes.append(f"{path}: no such file or folder")
         elif path.is_dir():
-            found = sorted(path.rglob("results.json"))
-            below = (config for config in path.rglob("config.yaml") if "wandb" not in config.relative_to(path).parts)
+            found = sorted(path.rglob(RESULTS))
+            below = (config for config in path.rglob(CONFIG) if "wandb" not in config.relative_to(path).parts)
             runs = {config.parent for config in below}
             unfinished = sorted(runs - {file.parent for file in found} - _stopped_early(path))
             for folder in unfinished:

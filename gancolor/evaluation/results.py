@@ -28,6 +28,7 @@ from gancolor.models.cost import count_macs, count_parameters
 from gancolor.utils.errors import InputError
 from gancolor.utils.files import file_digest, write_json
 from gancolor.utils.metadata import section
+from gancolor.utils.run_files import read_metrics
 
 FORMAT = 1
 GALLERY = 24  # photographs whose pictures a result includes
@@ -247,7 +248,7 @@ def describe_generator(path: Path, about: Mapping[str, Any]) -> dict[str, Any]:
         "parameters": count_parameters(generator),
         "macs": count_macs(generator, MACS_SIZE),
         "interpolated": about.get("interpolated", {}),
-        **(read_training(path.parent / "metrics.jsonl", about["effective_batch"], about["step"]) if recorded else {}),
+        **(read_training(path.parent, about["effective_batch"], about["step"]) if recorded else {}),
     }
 
 
@@ -271,13 +272,13 @@ def _without_effect(options: Mapping[str, Any], arch: str, built: Mapping[str, A
     return idle
 
 
-def read_training(record: Path, effective_batch: int, until: int) -> dict[str, Any]:
+def read_training(run: Path, effective_batch: int, until: int) -> dict[str, Any]:
     """Summarize a run's metrics.jsonl up to a step: "photographs_per_second" while the generator is trained (median),
-    "seconds" of training without evaluation, and "curves", metric -> [[step, value], ...] of the evaluations."""
-    if not record.is_file():
+    "seconds" of training without evaluation, and "curves", metric -> [[step, value], ...] of the evaluations; of a run
+    without metrics, nothing."""
+    lines = list(read_metrics(run))
+    if not lines:
         return {}
-    text = record.read_text(encoding="utf-8")
-    lines = [json.loads(line) for line in text[: text.rfind("\n") + 1].splitlines()]  # a kill may cut the last
     curves: dict[str, list[list[float]]] = {}
     paces, seconds, last = [], 0.0, 0
     for line in lines:

@@ -11,6 +11,7 @@ from gancolor.export.description import public_parts
 from gancolor.metrics.bootstrap import Mean
 from gancolor.utils.errors import InputError
 from gancolor.utils.files import file_digest
+from gancolor.utils.run_files import RESULTS
 
 
 @dataclass(frozen=True)
@@ -31,7 +32,7 @@ def load_scores(files: Sequence[Path], checkpoint: Path) -> list[Scored]:
         InputError: a result that can't be read, or that does not include this checkpoint.
     """
     digest = file_digest(checkpoint)
-    own = checkpoint.parent / "results.json"
+    own = checkpoint.parent / RESULTS
     found = {path.resolve(): path for path in ([own, *files] if own.is_file() else files)}
     alike: dict[tuple[Any, ...], list[tuple[EvaluationResult, str]]] = {}  # scored on the same in the same way
     for path in found.values():

@@ -23,6 +23,7 @@ from gancolor.utils.errors import InputError
 from gancolor.utils.files import write_atomically
 from gancolor.utils.hardware import Hardware
 from gancolor.utils.metadata import KEY, read_header, write_header
+from gancolor.utils.run_files import BEST, GENERATOR, LAST
 
 HEADROOM = 2**20  # bytes
 
@@ -151,7 +152,7 @@ def find_generator(path: str | Path) -> Path:
     path = Path(path)
     if not path.is_dir():
         return path
-    for name in ("generator.safetensors", "best.safetensors", "last.safetensors"):
+    for name in (GENERATOR, BEST, LAST):
         if (path / name).is_file():
             return path / name
     raise InputError(f"{path}: no checkpoint in this folder; is it a run folder?")

@@ -1,12 +1,10 @@
 """Values that a run has logged so far, from RUN/metrics.jsonl: one JSON object per line."""
 
-import json
 import math
-from collections.abc import Iterator
 from pathlib import Path
 from typing import Any, TypeGuard
 
-from gancolor.training.tracking import METRICS_FILE
+from gancolor.utils.run_files import METRICS, read_metrics
 
 
 class History:
@@ -25,12 +23,12 @@ class History:
     def read(self) -> list[float]:
         """Return the finite values in the order of steps."""
         try:
-            about = (self._run / METRICS_FILE).stat()
+            about = (self._run / METRICS).stat()
         except FileNotFoundError:
             return []
         if self._metric and self._seen != (about.st_mtime_ns, about.st_size):
             self._seen = (about.st_mtime_ns, about.st_size)
-            values = (line.get(self._metric) for line in _lines(self._run))
+            values = (line.get(self._metric) for line in read_metrics(self._run))
             self._values = [value for value in values if _is_number(value)]
         return self._values
 
@@ -38,21 +36,8 @@ class History:
 def logged_names(run: Path) -> list[str]:
     """Return the names of the numbers that a run has logged, sorted."""
     return sorted(
-        {name for line in _lines(run) for name, value in line.items() if name != "step" and _is_number(value)}
+        {name for line in read_metrics(run) for name, value in line.items() if name != "step" and _is_number(value)}
     )
-
-
-def _lines(run: Path) -> Iterator[dict[str, Any]]:
-    path = run / METRICS_FILE
-    if not path.is_file():
-        return
-    for text in path.read_text(encoding="utf-8", errors="replace").splitlines():
-        try:
-            line = json.loads(text)
-        except ValueError:  # a line that is still being written
-            continue
-        if isinstance(line, dict):
-            yield line
 
 
 def _is_number(value: Any) -> TypeGuard[float]:

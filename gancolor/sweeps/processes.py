@@ -8,6 +8,8 @@ from contextlib import suppress
 from pathlib import Path
 from typing import Any
 
+from gancolor.utils.run_files import RESULTS
+
 try:
     import fcntl
 except ImportError:  # Windows: what a killed sweep leaves running is not found there
@@ -41,7 +43,7 @@ class Leftover:
     """
 
     def __init__(self, folder: Path) -> None:
-        self._lock, self._results = folder / LOCK, folder / "results.json"
+        self._lock, self._results = folder / LOCK, folder / RESULTS
         with suppress(OSError, ValueError):
             self.pid = int(self._lock.read_text())
 

@@ -23,6 +23,7 @@ from gancolor.models.layers import RIGHT_VECTOR
 from gancolor.utils.errors import InputError
 from gancolor.utils.files import file_digest
 from gancolor.utils.metadata import section
+from gancolor.utils.run_files import LAST
 
 # Options that may be on where the file's is off: the weights of the new input channels start at zero.
 ADDED = {"hints"}
@@ -106,7 +107,7 @@ def find_start(name: str) -> Start:
         understood = False
     if not understood:
         raise InputError(f"--init {name}: {path} does not describe the generator in it")
-    state = path if about.get("kind") == "state" else given / "last.safetensors"
+    state = path if about.get("kind") == "state" else given / LAST
     return Start(name, path, about, state if state.is_file() else None)
 
 

@@ -17,6 +17,7 @@ from gancolor.config.identity import fixed_options, flatten, save_yaml
 from gancolor.config.options import TrainConfig
 from gancolor.evaluation.results import versions
 from gancolor.models.checkpoint import describe
+from gancolor.utils import run_files
 from gancolor.utils.errors import InputError
 from gancolor.utils.files import write_atomically, write_json
 
@@ -38,13 +39,13 @@ class RunFolder:
 
     def __init__(self, folder: str | Path) -> None:
         self.folder = Path(folder)
-        self.config = self.folder / "config.yaml"
-        self.last = self.folder / "last.safetensors"
-        self.best = self.folder / "best.safetensors"
-        self.generator = self.folder / "generator.safetensors"
+        self.config = self.folder / run_files.CONFIG
+        self.last = self.folder / run_files.LAST
+        self.best = self.folder / run_files.BEST
+        self.generator = self.folder / run_files.GENERATOR
         self.photographs = self.folder / "photographs.json"
         self.prior = self.folder / "prior.png"
-        self.results = self.folder / "results.json"
+        self.results = self.folder / run_files.RESULTS
         self._lock = FileLock(self.folder / ".lock")
         self._new = False
         self.former: Mapping[str, Any] = {}  # the options of the last saved state, by dotted name

@@ -26,12 +26,13 @@ from gancolor.config.identity import to_dict
 from gancolor.config.options import TrainConfig
 from gancolor.training.progress import say
 from gancolor.training.tensorboard import TensorBoard
+from gancolor.training.wandb_service import stop_service
 from gancolor.utils.errors import InputError
 from gancolor.utils.files import write_atomically
+from gancolor.utils.run_files import METRICS
 
 Mode = Literal["online", "offline", "disabled"]
 
-METRICS_FILE = "metrics.jsonl"
 ID_FILE = "wandb_id"
 # $WANDB_INIT_TIMEOUT and so on override these. wandb's own limits are 90 s for init and none for finish;
 # finish uploads the exported generator, which can take minutes.
@@ -63,7 +64,7 @@ def wandb_mode(requested: Literal["auto", "online", "offline", "disabled"]) -> t
         if _logged_in(wandb):
             return "online", None
         if wandb.run is None:
-            wandb.teardown()  # ends its service
+            stop_service(wandb)
     except Exception as error:
         return "disabled", f"Weights & Biases: off ({_short(error)})"
     return "disabled", "Weights & Biases: off, not logged in (to turn on: wandb login)"
@@ -107,7 +108,7 @@ class Tracker:
         self._wandb: Any = None  # the module
         self._run: Any = None
         run.mkdir(parents=True, exist_ok=True)
-        self._path = run / METRICS_FILE
+        self._path = run / METRICS
         _cut(self._path, step)
         self._file = self._path.open("a", encoding="utf-8")
         if mode != "disabled":
@@ -176,7 +177,7 @@ class Tracker:
             self._say(f"Weights & Biases: not all sent ({_short(error)}); `{sync} {where}` sends it")
             if not isinstance(error, TimeoutError):
                 with suppress(Exception):  # wandb's service is lost, and would raise again at exit
-                    self._wandb.teardown(exit_code)
+                    stop_service(self._wandb, exit_code)
 
     def _send(self, call: Callable[[], object]) -> None:
         if self._run is None or self._broken:
@@ -217,7 +218,7 @@ class Tracker:
             # wandb reserves the id until its service stops, and the offline run has the same id. But if the user's own
             # code has a run open, stopping the service would end that run.
             if self._wandb.run is None:
-                self._wandb.teardown(exit_code=1)
+                stop_service(self._wandb, exit_code=1)
             return _short(error)
         return None
 

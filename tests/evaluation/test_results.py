@@ -248,7 +248,7 @@ def test_generator_without_a_record_has_no_training(exported):
     (path.parent / "metrics.jsonl").unlink()
     said = describe_generator(path, describe(path))
     assert "seconds" not in said and said["parameters"] > 0
-    assert read_training(path.parent / "metrics.jsonl", 8, 30) == {}
+    assert read_training(path.parent, 8, 30) == {}
 
 
 def test_demo_photographs_have_a_digest(tmp_path):

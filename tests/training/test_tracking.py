@@ -3,19 +3,22 @@ import json
 import math
 import os
 import re
+import signal
 import socket
 import subprocess
 import sys
 import threading
 from pathlib import Path
+from types import SimpleNamespace
 
 import numpy as np
 import pytest
 import torch
 from PIL import Image
 
-from gancolor.training import tracking
+from gancolor.training import tracking, wandb_service
 from gancolor.training.tracking import Tracker, wandb_mode
+from gancolor.training.wandb_service import service_process, stop_service
 from gancolor.utils.errors import InputError
 
 KEY = "0123456789" * 4
@@ -536,6 +539,18 @@ def test_server_that_refuses_or_hangs_later(tmp_path, server, patient, monkeypat
     assert [h["item"]["loss"] for h in of_type(records(folder), "history")] == [1.0]
 
 
+def test_service_that_does_not_end_is_killed(monkeypatch):
+    monkeypatch.setattr(wandb_service, "STOP_SECONDS", 0.3)
+    process = subprocess.Popen(["sleep", "60"])
+
+    def teardown(_):
+        sys.exit(process.wait())
+
+    connection = SimpleNamespace(_proc=SimpleNamespace(_process=process))
+    stop_service(SimpleNamespace(setup=lambda: SimpleNamespace(_connection=connection), teardown=teardown))
+    assert process.poll() == -signal.SIGKILL
+
+
 # Online.
 
 
@@ -549,6 +564,7 @@ def test_online_run(tmp_path, opened, said, capfd, server, patient, monkeypatch,
     tracker = opened("online")
     assert tracker.mode == "online" and tracker.url in said[0]
     assert tracker.url.endswith("/me/gancolor/runs/abc")
+    assert service_process(sys.modules["wandb"]).poll() is None
     tracker.log(7, {"loss": 0.5})
     tracker.close()
     assert len(said) == 1
