@@ -45,9 +45,8 @@ class Layout:
         order = {b"II": "<", b"MM": ">"}.get(header[:2])
         if order is None:
             raise ValueError("no TIFF")
-        big = struct.unpack_from(f"{order}H", header, 2) == (
-            43,
-        )  # BigTIFF: https://www.awaresystems.be/imaging/tiff/bigtiff.html
+        (version,) = struct.unpack_from(f"{order}H", header, 2)
+        big = version == 43  # BigTIFF: https://www.awaresystems.be/imaging/tiff/bigtiff.html
         (first,) = struct.unpack_from(order + ("Q" if big else "I"), header, 8 if big else 4)
         return cls(order, big, first)
 
