@@ -213,13 +213,16 @@ def _open(stream: BufferedReader, start: bytes) -> Any:
 
 def _decode_rarer(source: Path | bytes, max_pixels: int, reason: str) -> Tensor:
     """Decode a file that Pillow could not open for this reason, as for colouring."""
-    from gancolor.inference.image_files import read_picture  # imports libvips, which most data sets don't need
+    # It imports libvips, which most data sets don't need.
+    from gancolor.inference.image_files.reading import UnknownFormatError, read_picture
 
     try:
         image = read_picture(source).pil()
+    except UnknownFormatError:
+        raise UndecodableError(reason) from None
     except InputError as error:
         other = str(error).removeprefix("the picture: ").removeprefix(f"{shown(source)}: ")
-        raise UndecodableError(reason if reason != _UNKNOWN or "unknown format" in other else other) from None
+        raise UndecodableError(other if reason == _UNKNOWN else reason) from None
     if image.width * image.height > max_pixels:
         raise UndecodableError(f"{image.width} x {image.height} pixels, over the limit of {max_pixels}")
     return torch.from_numpy(np.array(_flatten(image, "a picture").convert("RGB"))).permute(2, 0, 1)

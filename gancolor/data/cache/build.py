@@ -104,25 +104,25 @@ def _fill(job: IndexJob, scratch: Path) -> None:
 
 
 @dataclass
-class _Made:
+class _Decoded:
     picture: Tensor
     content: str
     colorfulness: float
 
 
-def _decoded(job: IndexJob) -> Iterator[tuple[Item, _Made | UndecodableError]]:
+def _decoded(job: IndexJob) -> Iterator[tuple[Item, _Decoded | UndecodableError]]:
     """Yield the items in order, each with its decoded picture or the error that says why it can't be decoded. One
     thread per core decodes ahead."""
 
-    def load(item: Item) -> _Made | UndecodableError:
+    def load(item: Item) -> _Decoded | UndecodableError:
         try:
             picture = item.load(job.size, job.fit)
         except UndecodableError as error:
             return error.with_traceback(None)
-        return _Made(picture, item.digest(), round(colorfulness_of_bytes(picture), 3))
+        return _Decoded(picture, item.digest(), round(colorfulness_of_bytes(picture), 3))
 
     workers = len(cores())
-    items, pending = iter(job.items), deque[tuple[list[Item], Future[list[_Made | UndecodableError]]]]()
+    items, pending = iter(job.items), deque[tuple[list[Item], Future[list[_Decoded | UndecodableError]]]]()
     with ThreadPoolExecutor(workers) as pool:
         try:
             while part := list(islice(items, PART)):

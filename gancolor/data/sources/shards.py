@@ -28,7 +28,7 @@ from gancolor.utils.ignored_files import IgnoredFiles
 
 Value = TypeVar("Value")
 ASKED_AT_ONCE = 16  # shards whose version is queried in parallel
-MOST_CLASSES = 65_536  # more distinct words than that are captions
+MOST_CLASSES = 65_536  # more distinct names than that are captions
 # Keys of metadata that changes with a file's contents, as various fsspec file systems name it; most reliable first.
 _MARKS = (
     "ETag", "etag", "xet_hash", "blob_id", "md5Hash", "Content-MD5", "contentHash", "Digest", "mtime", "LastModified",
@@ -97,10 +97,10 @@ def open_shards(
     """
     versions = "\n".join(f"{name} {version}" for name, version in zip(store.names, store.versions, strict=True))
     digest = hashlib.sha256(f"{CACHE_VERSION} shards {size} {fit} {versions}".encode()).hexdigest()[:16]
-    words, ignored = dict[str, int](), IgnoredFiles()
+    class_numbers, ignored = dict[str, int](), IgnoredFiles()
     job = IndexJob(
-        _read_through(store, words, ignored), None, size, fit, f"photographs in {len(store.names)} shards",
-        decode == "once", lambda photo: photo.place, lambda: _labelling(words),
+        _read_through(store, class_numbers, ignored), None, size, fit, f"photographs in {len(store.names)} shards",
+        decode == "once", lambda photo: photo.place, lambda: _labelling(class_numbers),
     )  # fmt: skip
     index = open_or_build(job, digest, cache)
     ignored.warn(f"{store.paths[0]}{', ...' if len(store.paths) > 1 else ''}")
@@ -111,26 +111,26 @@ def open_shards(
     return ShardCatalogue(store.copying_to(scratch if os.access(scratch, os.W_OK) else None), index)
 
 
-def _read_through(store: Store, words: dict[str, int], ignored: IgnoredFiles) -> Iterator[_Read]:
-    """Yield every photograph with its bytes. Its label is the number of its class name in `words`, to which new class
+def _read_through(store: Store, class_numbers: dict[str, int], ignored: IgnoredFiles) -> Iterator[_Read]:
+    """Yield every photograph with its bytes. Its label is the number of its class name in `class_numbers`, to which new
     names are added in the order of their appearance."""
     for shard, name in enumerate(store.names):
         with store.open(shard) as stream:
             for sample in read_samples(stream, store.paths[shard], ignored):
                 member = sample.member
-                if len(words) <= MOST_CLASSES:
-                    words.setdefault(sample.word, len(words))
+                if len(class_numbers) <= MOST_CLASSES:
+                    class_numbers.setdefault(sample.class_name, len(class_numbers))
                 place = shard, member.offset, len(member.data)
-                yield _Read(store, f"{name}/{member.name}", words.get(sample.word, 0), place, member.data)
+                yield _Read(store, f"{name}/{member.name}", class_numbers.get(sample.class_name, 0), place, member.data)
 
 
-def _labelling(words: dict[str, int]) -> tuple[np.ndarray | None, tuple[str, ...]]:
+def _labelling(class_numbers: dict[str, int]) -> tuple[np.ndarray | None, tuple[str, ...]]:
     """Return new labels, and the class names. As in folders, there are classes only if every photograph has one and
     there are at least two."""
-    if "" in words or not 2 <= len(words) <= MOST_CLASSES:
-        return np.full(len(words) or 1, -1), ()
-    classes = _sorted(words)
-    return _relabel(list(words), classes), classes
+    if "" in class_numbers or not 2 <= len(class_numbers) <= MOST_CLASSES:
+        return np.full(len(class_numbers) or 1, -1), ()
+    classes = _sorted(class_numbers)
+    return _relabel(list(class_numbers), classes), classes
 
 
 def with_common_classes(parts: Sequence[ShardCatalogue]) -> list[ShardCatalogue]:
@@ -150,14 +150,14 @@ def _labels(part: ShardCatalogue, classes: tuple[str, ...]) -> np.ndarray:
     return _relabel(part.columns.classes, classes)[part.columns.labels]
 
 
-def _sorted(words: Iterable[str]) -> tuple[str, ...]:
-    """Sort numbers by value, then words."""
-    return tuple(sorted(words, key=lambda word: (0, int(word), "") if word.isdecimal() else (1, 0, word)))
+def _sorted(classes: Iterable[str]) -> tuple[str, ...]:
+    """Sort numbers by value, then names."""
+    return tuple(sorted(classes, key=lambda name: (0, int(name), "") if name.isdecimal() else (1, 0, name)))
 
 
 def _relabel(before: Sequence[str], after: Sequence[str]) -> np.ndarray:
-    numbers = {word: number for number, word in enumerate(after)}
-    return np.array([numbers[word] for word in before], np.int64)
+    numbers = {name: number for number, name in enumerate(after)}
+    return np.array([numbers[name] for name in before], np.int64)
 
 
 # Finding shards -----------------------------------------------------------------------------------------------------

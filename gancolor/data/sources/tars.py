@@ -14,7 +14,7 @@ from gancolor.utils.errors import InputError
 from gancolor.utils.ignored_files import IgnoredFiles
 
 CHUNK = 1 << 20  # bytes read at a time
-MOST_SAID = 1 << 20  # bytes; a larger .cls or .json is ignored
+MOST_LABEL_BYTES = 1 << 20  # a larger .cls or .json is ignored
 BLOCK = 512  # bytes; tar files consist of such blocks
 
 
@@ -47,11 +47,11 @@ class Sample:
     """A photograph in a shard, with its class.
 
     Attributes:
-        word: the class, from .cls, or "cls" or "label" in .json, or the first folder of its name; "": none.
+        class_name: from .cls, or "cls" or "label" in .json, or the first folder of its name; "": none.
     """
 
     member: TarMember
-    word: str
+    class_name: str
 
 
 def read_samples(stream: IO[bytes], shard: str, ignored: IgnoredFiles) -> Iterator[Sample]:
@@ -68,14 +68,14 @@ def read_samples(stream: IO[bytes], shard: str, ignored: IgnoredFiles) -> Iterat
         members = list(group)
         pictures = [member for member in members if _is_picture(member.name)]
         plain = [member for member in pictures if member.suffix in PICTURE_SUFFIXES]
-        said = _class_of(members)
+        label = _class_of(members)
         for member in plain[:1] or pictures:
             folder, slash, _ = member.name.partition("/")
-            yield Sample(member, said or (folder if slash else ""))
+            yield Sample(member, label or (folder if slash else ""))
 
 
 def _members(stream: IO[bytes], shard: str, ignored: IgnoredFiles) -> Iterator[TarMember]:
-    whole = _Counted(stream)
+    whole = _TailReader(stream)
     try:
         with tarfile.open(fileobj=cast(IO[bytes], whole), mode="r|", bufsize=CHUNK) as tar:
             for info in tar:
@@ -87,7 +87,7 @@ def _members(stream: IO[bytes], shard: str, ignored: IgnoredFiles) -> Iterator[T
                     if not info.isdir():  # a link, such as GNU tar makes of another name of the same file
                         ignored.add(name)
                     continue
-                small = name.lower().endswith((".cls", ".json")) and info.size <= MOST_SAID
+                small = name.lower().endswith((".cls", ".json")) and info.size <= MOST_LABEL_BYTES
                 if not (small or _is_picture(name)):
                     ignored.add(name)
                     continue
@@ -105,7 +105,7 @@ def _members(stream: IO[bytes], shard: str, ignored: IgnoredFiles) -> Iterator[T
         raise InputError(f"{shard}: truncated or damaged after byte {end}; make or fetch it again")
 
 
-class _Counted:
+class _TailReader:
     """A stream that keeps the bytes read last, to read a block of them again."""
 
     def __init__(self, stream: IO[bytes]) -> None:
@@ -132,10 +132,10 @@ def _class_of(members: list[TarMember]) -> str:
             return member.data.decode("utf-8", "replace").strip()
         if member.suffix == ".json":
             with suppress(ValueError, AttributeError):
-                said = json.loads(member.data)
-                word = said.get("cls", said.get("label"))
-                if isinstance(word, str | int):
-                    return str(word)
+                content = json.loads(member.data)
+                label = content.get("cls", content.get("label"))
+                if isinstance(label, str | int):
+                    return str(label)
     return ""
 
 

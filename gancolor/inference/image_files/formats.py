@@ -8,7 +8,7 @@ SUFFIXES = {"jpeg": ".jpg", "uhdr": ".jpg", "png": ".png", "tiff": ".tif", "webp
 PILLOWS = ("AVIF", "BMP", "DIB", "JPEG2000", "PCX", "PPM", "TGA")  # read by Pillow; of AVIF, the sequences
 
 DOCUMENT, RAW, VIDEO = "a document, not a photograph", "a camera's raw file", "a video"
-DAMAGED = "damaged or incomplete"
+DAMAGED, UNKNOWN = "damaged or incomplete", "no picture, or of an unknown format"
 # (Offset, bytes there, what it is).
 SIGNATURES = (
     *((0, start, DOCUMENT) for start in (b"%PDF", b"%!PS", b"<svg", b"<?xml", b"PK\3\4", b"\xd0\xcf\x11\xe0")),
@@ -32,7 +32,7 @@ def unreadable(start: bytes) -> str:
     if not start:
         return "empty"
     kinds = (kind for at, magic, kind in SIGNATURES if start[at:].startswith(magic))
-    return advice(next(kinds, "no picture, or of an unknown format"))
+    return advice(next(kinds, UNKNOWN))
 
 
 def advice(kind: str) -> str:

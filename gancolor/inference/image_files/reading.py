@@ -14,7 +14,7 @@ from PIL import Image, UnidentifiedImageError
 
 from gancolor.inference.image_files.color import to_srgb
 from gancolor.inference.image_files.exif import with_block
-from gancolor.inference.image_files.formats import DOCUMENT, LOADERS, PILLOWS, SUFFIXES, advice, unreadable
+from gancolor.inference.image_files.formats import DOCUMENT, LOADERS, PILLOWS, SUFFIXES, UNKNOWN, advice, unreadable
 from gancolor.inference.image_files.heif import decode_hevc, is_hevc
 from gancolor.inference.image_files.metadata import ORIENTATION, kept_metadata
 from gancolor.inference.image_files.picture import Picture, one_line
@@ -30,6 +30,10 @@ _PILLOWS_LIMIT = threading.Lock()  # held while `Image.MAX_IMAGE_PIXELS` is chan
 
 class TooManyPixelsError(InputError):
     """The photograph is too large. None of it has been decoded."""
+
+
+class UnknownFormatError(InputError):
+    """The file is not a picture, or of a format that is not known at all."""
 
 
 def read_picture(source: str | Path | bytes, megapixels: int = MOST_MEGAPIXELS) -> Picture:
@@ -143,7 +147,8 @@ def _by_pillow(source: str | Path | bytes, name: str, megapixels: int) -> Pictur
         raise
     except (OSError, ValueError, SyntaxError) as error:  # Pillow's for damaged files
         reason = str(error).splitlines()[0]
-    raise InputError(f"not a readable picture ({reason})")
+    kind = UnknownFormatError if reason.startswith(UNKNOWN) else InputError
+    raise kind(f"not a readable picture ({reason})")
 
 
 def _open_by_pillow(source: str | Path | bytes) -> Image.Image:

@@ -61,7 +61,8 @@ def same(one, other) -> bool:
 
 
 def samples(files: dict[str, bytes]) -> list[tuple[str, str]]:
-    return [(found.member.name, found.word) for found in read_samples(io.BytesIO(tar(files)), "x.tar", IgnoredFiles())]
+    found = read_samples(io.BytesIO(tar(files)), "x.tar", IgnoredFiles())
+    return [(sample.member.name, sample.class_name) for sample in found]
 
 
 def test_files_of_one_key_are_one_photograph_with_its_class():
