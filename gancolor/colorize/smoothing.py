@@ -8,6 +8,7 @@ import numpy as np
 from gancolor.color.lab import AB_RANGE, L_HALF_RANGE
 from gancolor.inference.colorizer import ChromaPrediction
 from gancolor.utils.errors import InputError
+from gancolor.utils.words import counted
 
 SMOOTHING = 0.8  # half of the old colour is gone after three frames; docs/colorizing.md has measurements of others
 REACH = 2  # radius of the search in the previous frame, in pixels of the network's input
@@ -45,7 +46,7 @@ class Flicker:
             self.smoothed += (smoothed - pixels * self.smoothed) / self.pixels
 
     def __str__(self) -> str:
-        scenes = f"{self.scenes} scene" + "s" * (self.scenes != 1)
+        scenes = counted(self.scenes, "scene")
         return f"flicker {self.smoothed:.2f} (without smoothing {self.predicted:.2f}) ab units a frame; {scenes}"
 
 

@@ -13,6 +13,7 @@ from gancolor.colorize.inputs import ColorizeJob
 from gancolor.colorize.video_clock import Clock
 from gancolor.colorize.video_files import asf_length, breaks_off
 from gancolor.utils.errors import InputError
+from gancolor.utils.words import counted
 
 COPIES = 8  # bytes per pixel in flight: the frame, its RGB before and after
 CARRIED = ("audio", "subtitle", "attachment")  # types of the streams that the result keeps, beside the pictures
@@ -64,7 +65,7 @@ class Clip:
     @property
     def damage(self) -> str:
         """How much could not be read, in words."""
-        return f"{self.lost} damaged piece{'s' * (self.lost != 1)} of it could not be read"
+        return f"{counted(self.lost, 'damaged piece')} of it could not be read"
 
     def items(self) -> Iterator[tuple[Any, int]]:
         """Yield frames, and packets of other streams, in file order, each with the memory it takes [bytes]."""

@@ -33,7 +33,7 @@ from gancolor.models.checkpoint import describe, find_generator, load_generator
 from gancolor.utils.errors import InputError
 from gancolor.utils.hardware import choose_hardware
 from gancolor.utils.metadata import section
-from gancolor.utils.words import counted
+from gancolor.utils.words import counted, first_of
 
 
 class Evaluator:
@@ -123,7 +123,9 @@ class Evaluator:
             lacks = found.missing | loaded[name].skipped
             self.lacking |= {name_of: f"{name}: {reason}" for name_of, reason in lacks.items()}
             if lacks:
-                print(f"{name} lacks {len(lacks)} of {len(items)}, left out for all systems: {_some(_reasons(lacks))}")
+                print(
+                    f"{name} lacks {len(lacks)} of {len(items)}, left out for all systems: {first_of(_reasons(lacks))}"
+                )
             common = common & set(loaded[name].names)
         if not common:
             raise InputError(f"no photograph has a picture in each of {', '.join(self.folders)}: score them one by one")
@@ -226,9 +228,9 @@ class Evaluator:
             print(f"predicted chroma is multiplied by {self.config.strength:g}")
         if self.photographs.skipped:
             skipped = self.photographs.skipped
-            print(f"{len(skipped)} more can't be decoded: {_some(_reasons(skipped))}")
+            print(f"{len(skipped)} more can't be decoded: {first_of(_reasons(skipped))}")
         if self.grey:
-            print(f"{len(self.grey)} more left out for all systems as grey: {_some(self.grey)}")
+            print(f"{len(self.grey)} more left out for all systems as grey: {first_of(self.grey)}")
         print(results_table({name: system.means for name, system in self.result.systems.items()}))
         for line in differences(self.result):
             print(line)
@@ -279,7 +281,3 @@ class Evaluator:
 
 def _reasons(skipped: Mapping[str, str]) -> list[str]:
     return [f"{name} ({reason})" for name, reason in skipped.items()]
-
-
-def _some(names: Sequence[str]) -> str:
-    return ", ".join([*names[:3], "..."] if len(names) > 3 else names)

@@ -1,11 +1,17 @@
 """Wording of messages and names."""
 
 import re
+from collections.abc import Sequence
 
 
 def counted(number: int, noun: str) -> str:
     """Return a number and what it counts: "1 photograph", "1,234 photographs"."""
     return f"{number:,} {noun}" + ("" if number == 1 else "s")
+
+
+def first_of(names: Sequence[str], most: int = 4) -> str:
+    """Return the first `most` names: "a, b, ..."."""
+    return ", ".join([*names[:most], *["..."] * (len(names) > most)])
 
 
 def abbreviated(number: int) -> str:

@@ -6,6 +6,7 @@ from collections.abc import Collection, Iterable
 
 from gancolor.utils import distributed
 from gancolor.utils.errors import InputError
+from gancolor.utils.words import first_of
 
 NAMES = {
     "train": ("train", "training"),
@@ -16,7 +17,6 @@ _LIKE = re.compile(
     r"(?P<before>(?:.*[\W_])?)(?:(?P<train>train(?:ing)?)|(?P<val>val(?:id(?:ation)?)?)|(?P<test>test(?:ing)?))"
     r"[\W_]*(?:set|data|split|images|photos|pictures)?s?[\W_\d]*[ab]?"  # trainA, as of CycleGAN
 )
-MOST_NAMED = 4  # names in a warning
 
 
 def find_parts(names: Iterable[str], where: object) -> tuple[str | None, str | None]:
@@ -55,8 +55,8 @@ def warn_of_mixed(names: Collection[str], where: object) -> None:
     """Warn that these names look like parts of a split, but are not kept apart."""
     if names:
         _warn(
-            f"{where}: {_some(names)} in it look{'s' * (len(names) == 1)} like part of a split, but only folders train "
-            "and val (or valid, validation, test) directly in --data.source are kept apart"
+            f"{where}: {first_of(sorted(names))} in it look{'s' * (len(names) == 1)} like part of a split, but only "
+            "folders train and val (or valid, validation, test) directly in --data.source are kept apart"
         )
 
 
@@ -64,15 +64,11 @@ def warn_of_unused(names: Collection[str], used: str, where: object) -> None:
     """Warn that only one of several folders is used, because its name is train."""
     if names:
         _warn(
-            f"{where}: only {used} in it is used, and some of it held out for validation; not used: {_some(names)} "
-            "(call the folder of validation photographs val; if train is a class, rename it)"
+            f"{where}: only {used} in it is used, and some of it held out for validation; not used: "
+            f"{first_of(sorted(names))} (call the folder of validation photographs val; if train is a class, rename it)"
         )
 
 
 def _warn(text: str) -> None:
     if distributed.is_main():
         print(f"gancolor: warning: {text}", file=sys.stderr, flush=True)
-
-
-def _some(names: Collection[str]) -> str:
-    return ", ".join([*sorted(names)[:MOST_NAMED], *["..."] * (len(names) > MOST_NAMED)])
