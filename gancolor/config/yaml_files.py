@@ -19,10 +19,13 @@ def read_yaml(path: Path) -> Any:
         OSError, UnicodeDecodeError: the file can't be read.
         yaml.YAMLError: it is not YAML, or has the same key twice (`DuplicateKeyError`).
     """
-    text = path.read_text(encoding="utf-8")
-    root = yaml.compose(text, yaml.SafeLoader)
-    _check_keys(root, set())
-    return yaml.safe_load(text)
+    loader = yaml.SafeLoader(path.read_text(encoding="utf-8"))
+    try:
+        root = loader.get_single_node()
+        _check_keys(root, set())
+        return None if root is None else loader.construct_document(root)
+    finally:
+        loader.dispose()
 
 
 def _check_keys(node: Any, checked: set[int]) -> None:
@@ -35,14 +38,13 @@ def _check_keys(node: Any, checked: set[int]) -> None:
         return
     checked.add(id(node))
     if isinstance(node, yaml.SequenceNode):
-        children = node.value
-    else:
-        seen = set()
-        for key, _ in node.value:
-            name = (key.tag, key.value) if isinstance(key, yaml.ScalarNode) and key.tag != MERGE else None
-            if name in seen:
+        for child in node.value:
+            _check_keys(child, checked)
+        return
+    seen = set()
+    for key, value in node.value:
+        if isinstance(key, yaml.ScalarNode) and key.tag != MERGE:
+            if (key.tag, key.value) in seen:
                 raise DuplicateKeyError(f"{key.value!r} is given twice, again in line {key.start_mark.line + 1}")
-            seen |= {name} - {None}
-        children = [value for _, value in node.value]
-    for child in children:
-        _check_keys(child, checked)
+            seen.add((key.tag, key.value))
+        _check_keys(value, checked)

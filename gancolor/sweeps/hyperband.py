@@ -7,12 +7,13 @@ all runs that have reached it.
 
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
-from itertools import count, takewhile
+from itertools import takewhile
 from typing import Any
 
 from gancolor.utils.errors import InputError, near
 
 # Not Optuna's pruners, which apply another rule: benchmarks/results/search.md.
+MOST_BANDS = 100  # from min_iter on: eta may be just above 1
 _KEYS = ("type", "min_iter", "max_iter", "s", "eta", "strict")
 
 
@@ -39,7 +40,7 @@ class Hyperband:
     def _bands(self) -> Iterator[int]:
         if self.max_iter is None:
             assert self.min_iter is not None
-            yield from (int(self.min_iter * self.eta**power) for power in count())
+            yield from (int(self.min_iter * self.eta**power) for power in range(MOST_BANDS))
         else:
             bands = (int(self.max_iter / self.eta**power) for power in range(self.s, 0, -1))
             yield from (band for band in bands if band >= 1)

@@ -13,13 +13,14 @@ LONGEST_REMEMBERED = 2**16  # bytes of a profile; others, such as a printer's ta
 def to_srgb(image: pyvips.Image, profile: bytes | None) -> pyvips.Image:
     """Convert to grey or sRGB in 8 or 16 bits; alpha is kept."""
     deep = image.format != "uchar"
-    if image.interpretation == "cmyk" or (profile and not _is_srgb(profile)):
+    cmyk = image.interpretation == "cmyk"
+    if cmyk or (profile and not _is_srgb(profile)):
         try:
             options = {"embedded": True} if profile else {"input_profile": "cmyk"}
-            colours = image.extract_band(0, n=4) if image.interpretation == "cmyk" else image
+            colours = image.extract_band(0, n=4) if cmyk else image
             colours = colours.icc_transform("srgb", depth=16 if deep else 8, intent="relative", **options)
             # libvips would make the alpha of CMYK in 16 bits opaque.
-            return colours.bandjoin(image[4]) if image.interpretation == "cmyk" and image.bands > 4 else colours
+            return colours.bandjoin(image[4]) if cmyk and image.bands > 4 else colours
         except pyvips.Error:  # the profile does not fit the picture: ignore it
             pass
     grey = image.interpretation in ("b-w", "grey16") or image.bands <= 2

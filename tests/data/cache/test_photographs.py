@@ -206,18 +206,24 @@ def test_undecodable_photographs_are_skipped_and_listed(folder, cache):
             assert torch.equal(picture, kept[name].load(16))
 
 
-def test_photograph_that_becomes_readable_is_read(folder, cache, monkeypatch):
-    """Its length and modification time stay the same, such as when its permissions change."""
-    (folder / "05.jpg").write_bytes(b"not a picture")
-    load, items = PhotoFile.load, list_photographs(folder)
+def refuse(patch, name):
+    """Let a photograph be unreadable while the patch lasts."""
+    load = PhotoFile.load
 
-    def refuse(self, *how):
-        if self.name == "07.jpg":
+    def refusing(self, *how):
+        if self.name == name:
             raise UnreadableError("permission denied")
         return load(self, *how)
 
+    patch.setattr(PhotoFile, "load", refusing)
+
+
+def test_photograph_that_becomes_readable_is_read(folder, cache, monkeypatch):
+    """Its length and modification time stay the same, such as when its permissions change."""
+    (folder / "05.jpg").write_bytes(b"not a picture")
+    items = list_photographs(folder)
     with monkeypatch.context() as patch:
-        patch.setattr(PhotoFile, "load", refuse)
+        refuse(patch, "07.jpg")
         for _ in range(2):
             before = load_photographs(items, 16, cache)
             assert before.skipped == {"05.jpg": "not a picture, or of an unknown format", "07.jpg": "permission denied"}
@@ -231,15 +237,9 @@ def test_photograph_that_becomes_readable_is_read(folder, cache, monkeypatch):
 
 
 def test_outdated_cache_stays_until_another_is_complete(folder, cache, monkeypatch):
-    load, items = PhotoFile.load, list_photographs(folder)
-
-    def refuse(self, *how):
-        if self.name == "07.jpg":
-            raise UnreadableError("permission denied")
-        return load(self, *how)
-
+    items = list_photographs(folder)
     with monkeypatch.context() as patch:
-        patch.setattr(PhotoFile, "load", refuse)
+        refuse(patch, "07.jpg")
         load_photographs(items, 16, cache)
     (before,) = caches(cache)
     with monkeypatch.context() as patch:
